@@ -1,0 +1,66 @@
+/**
+ * The one error type of the project: a small kind to match on, the context it happened in, and
+ * its cause. The message is one sentence that says what was attempted on what, and what to do.
+ */
+
+/** What went wrong, coarse enough to choose an NBD errno or an exit code by. */
+export type ErrorKind =
+  | 'usage' // what the user asked for cannot be understood
+  | 'not-found' // no such file, export or pool
+  | 'permission' // not allowed by the system
+  | 'busy' // a port, path or image is in use
+  | 'invalid' // well-formed, but against the rules (range, alignment, state)
+  | 'read-only' // a write to something that takes none
+  | 'no-space' // the medium is full
+  | 'io' // the medium failed
+  | 'unsupported' // the medium or the build cannot do this
+  | 'shutdown'; // the service is going away
+
+/** An operational failure, as opposed to a broken invariant (which throws a plain Error). */
+export class TmemError extends Error {
+  readonly kind: ErrorKind;
+  /** Names and numbers the message speaks of, for logs and JSON. */
+  readonly context: Readonly<Record<string, string | number | boolean>>;
+
+  constructor(
+    kind: ErrorKind,
+    message: string,
+    options: { context?: Record<string, string | number | boolean>; cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'TmemError';
+    this.kind = kind;
+    this.context = options.context ?? {};
+  }
+}
+
+const KIND_BY_ERRNO: Readonly<Record<string, ErrorKind>> = {
+  ENOENT: 'not-found',
+  ENOTDIR: 'not-found',
+  EACCES: 'permission',
+  EPERM: 'permission',
+  EBUSY: 'busy',
+  ETXTBSY: 'busy',
+  EADDRINUSE: 'busy',
+  EADDRNOTAVAIL: 'usage',
+  EROFS: 'read-only',
+  ENOSPC: 'no-space',
+  EDQUOT: 'no-space',
+  EFBIG: 'no-space',
+  EINVAL: 'invalid',
+  EOPNOTSUPP: 'unsupported',
+  ENOTSUP: 'unsupported',
+};
+
+/** The kind a failed system call stands for; anything unknown is an I/O error. */
+export function kindOfSystemError(cause: unknown): ErrorKind {
+  if (cause instanceof TmemError) return cause.kind;
+  const code = systemErrorCode(cause);
+  return (code !== undefined && KIND_BY_ERRNO[code]) || 'io';
+}
+
+/** The `E…` code of a failed system call, if it carries one. */
+export function systemErrorCode(cause: unknown): string | undefined {
+  const code = cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;
+  return typeof code === 'string' ? code : undefined;
+}
