@@ -1,0 +1,69 @@
+/**
+ * The eviction policy seam: which page leaves next. A policy knows slots, charges and hashes,
+ * never pages; the layer that owns the slots owns the bytes and does what the policy says.
+ */
+
+/** The highest charge a policy takes for one page: 20 bits, room for a 64 KiB page many times. */
+export const MAX_CHARGE_BYTES = 0xf_ffff;
+
+/**
+ * Orders the resident pages of one layer. Slots are integers in `[0, slotCount)`; a charge is in
+ * `[1, MAX_CHARGE_BYTES]` bytes and includes the metadata the page costs. No method allocates.
+ * A call that breaks the order of events (touching a slot that is not resident, inserting one
+ * that is) throws a plain Error, since it means that the layer and its policy disagree.
+ */
+export interface EvictionPolicy {
+  readonly name: string;
+  /** Bytes of metadata this policy holds now: touched parts of its arrays, ghosts included. */
+  readonly metadataBytes: number;
+  /** A page enters in `slot`; `keyHash` is a u32 hash of its identity, the key of its ghost. */
+  insert(slot: number, charge: number, keyHash: number): void;
+  /** A hit on the page in `slot`. */
+  touch(slot: number): void;
+  /** The page in `slot` left for another reason than eviction (flush, replace, promote). */
+  remove(slot: number): void;
+  /** The charge of the resident page changed; its place in the order does not. */
+  recharge(slot: number, charge: number): void;
+  /**
+   * Chooses the next victim and takes it out of the queues, recording a ghost where the policy
+   * has them; -1 when nothing is resident. Bounded work, however many pages are resident.
+   */
+  evict(): number;
+  /** Resident pages in the queues. */
+  readonly count: number;
+  /** Sum of the charges of the resident pages. */
+  readonly chargedBytes: number;
+  /**
+   * Capacity in charged bytes: sizes the shares of the queues, and may change at run time. It
+   * evicts nothing by itself; the layer calls `evict` until it is satisfied.
+   */
+  setCapacity(bytes: number): void;
+}
+
+/** What a layer tells a policy when it makes one. */
+export interface PolicyOptions {
+  /** One more than the highest slot number. Arrays are reserved for all, touched as used. */
+  readonly slotCount: number;
+  /** The first capacity, as in `setCapacity`. */
+  readonly capacityBytes: number;
+  /**
+   * The hash that `insert` was given for the page now in `slot`. It is asked during `evict`,
+   * about the victim only, and saves every policy four bytes a page.
+   */
+  readonly hashOf: (slot: number) => number;
+}
+
+/** Makes a policy for one layer. */
+export type PolicyFactory = (options: PolicyOptions) => EvictionPolicy;
+
+/** Throws unless a policy can account for the charge. */
+export function assertCharge(charge: number): void {
+  if (!(charge >= 1 && charge <= MAX_CHARGE_BYTES)) {
+    throw new Error(`a charge of ${charge} bytes is outside 1..${MAX_CHARGE_BYTES}`);
+  }
+}
+
+/** Throws for a slot that is not in the state that an event needs. */
+export function throwSlotState(event: string, slot: number): never {
+  throw new Error(`policy: ${event} of slot ${slot}, which is in the wrong state or out of range`);
+}

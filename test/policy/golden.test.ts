@@ -1,0 +1,73 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Lru } from '../../src/policy/lru.ts';
+import type { PolicyFactory } from '../../src/policy/policy.ts';
+import { S3FifoCw, type S3FifoCwTuning } from '../../src/policy/s3fifo-cw.ts';
+import { CAPACITIES, MISSES, type StreamName, stream } from './golden-synthetic.ts';
+import { referenceMisses } from './reference-s3fifo.ts';
+import { ExactGhost, missesOf } from './simulate.ts';
+
+/** Shares as published: no least window, and queues however small. */
+const PUBLISHED: Partial<S3FifoCwTuning> = { windowMinInsertions: 0, clockBelowPages: 0 };
+
+function withExactGhost(tuning: Partial<S3FifoCwTuning>): PolicyFactory {
+  return (options) => new S3FifoCw(options, { ...PUBLISHED, ...tuning }, new ExactGhost());
+}
+
+function missesAtEachCapacity(make: PolicyFactory, keys: Uint32Array): number[] {
+  return CAPACITIES.map((capacity) => missesOf(make, keys, capacity));
+}
+
+describe.each(Object.keys(MISSES) as StreamName[])('miss counts of the stream %s', (name) => {
+  const keys = stream(name);
+  const golden = MISSES[name];
+
+  it('are exact for lru', () => {
+    expect(missesAtEachCapacity((options) => new Lru(options), keys)).toEqual(golden.lru);
+  });
+
+  it('are exact for s3fifo-cw without a window, promoting at one hit and at two', () => {
+    const t1 = withExactGhost({ windowShare: 0, promoteAtHits: 1 });
+    const t2 = withExactGhost({ windowShare: 0, promoteAtHits: 2 });
+    expect(missesAtEachCapacity(t1, keys)).toEqual(golden.t1);
+    expect(missesAtEachCapacity(t2, keys)).toEqual(golden.t2);
+  });
+
+  it('differ by at most one per cent with the table of fingerprints as the ghost', () => {
+    const make: PolicyFactory = (options) =>
+      new S3FifoCw(options, { ...PUBLISHED, windowShare: 0 });
+    missesAtEachCapacity(make, keys).forEach((misses, i) => {
+      const exact = golden.t1[i] ?? 0;
+      expect(Math.abs(misses - exact)).toBeLessThanOrEqual(0.01 * exact);
+    });
+  });
+
+  it('agree with the reference for s3fifo-cw with its window', () => {
+    const tuning = { promoteAtHits: 1, windowShare: 0.25 };
+    const expected = CAPACITIES.map((capacity) => referenceMisses(keys, capacity, tuning));
+    expect(missesAtEachCapacity(withExactGhost(tuning), keys)).toEqual(expected);
+  });
+});
+
+describe('the reference for s3fifo-cw', () => {
+  it('gives the exact counts itself where the window is 0', () => {
+    const keys = stream('phases');
+    const tuning = { promoteAtHits: 2, windowShare: 0 };
+    const misses = CAPACITIES.map((capacity) => referenceMisses(keys, capacity, tuning));
+    expect(misses).toEqual(MISSES.phases.t2);
+  });
+
+  it('agrees with s3fifo-cw on any stream, capacity and tuning', () => {
+    const streams = fc.array(fc.nat({ max: 60 }), { maxLength: 400, size: 'max' });
+    const tunings = fc.record({
+      promoteAtHits: fc.integer({ min: 1, max: 3 }),
+      windowShare: fc.constantFrom(0, 0.25, 0.5, 1),
+    });
+    fc.assert(
+      fc.property(streams, fc.integer({ min: 10, max: 50 }), tunings, (keys, capacity, tuning) => {
+        const misses = missesOf(withExactGhost(tuning), Uint32Array.from(keys), capacity);
+        expect(misses).toBe(referenceMisses(keys, capacity, tuning));
+      }),
+    );
+  });
+});
