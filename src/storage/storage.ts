@@ -3,7 +3,11 @@
  * no cache.
  */
 
-/** What a storage does natively; what it does not do is answered by an `unsupported` TmemError. */
+/**
+ * What a storage does natively. The calls themselves always succeed in what they promise; these say
+ * which are worth making. A file system tells what it lacks when it is first asked for it, so a
+ * capability may become false while the storage is open, never true.
+ */
 export interface StorageCapabilities {
   /** `discard` gives the bytes back to the file system; without it, `discard` does nothing. */
   readonly discard: boolean;
@@ -17,7 +21,7 @@ export interface StorageCapabilities {
 export interface StorageExtent {
   /** Bytes from the offset that was asked for; at least 1. */
   readonly length: number;
-  /** No bytes are allocated here, and they read as zeros. */
+  /** Nothing is stored here, and the bytes read as zeros. */
   readonly isHole: boolean;
 }
 

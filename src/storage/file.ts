@@ -1,0 +1,222 @@
+/**
+ * A regular file or a block device as a storage. Aligned requests go around the page cache, since
+ * this service is the cache and every page would be held twice; all others go through it. Linux
+ * keeps the two coherent on one file.
+ */
+
+import fs from 'node:fs';
+import { promisify } from 'node:util';
+import { alignedBuffer, isAlignedMemory, MEMORY_ALIGNMENT_BYTES } from '../lib/aligned-buffer.ts';
+import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { FileAllocation } from './allocation.ts';
+import { type FileStorageOptions, type OpenFile, openDescriptors } from './open-file.ts';
+import type { Storage, StorageCapabilities, StorageExtent } from './storage.ts';
+import { END_OF_FILE, type PositionedCall, transferFully } from './transfer.ts';
+
+const closeDescriptor = promisify(fs.close);
+
+/** Zeros are written in pieces of this many bytes, all from the one buffer. */
+const ZEROES_BYTES = 256 * 1024;
+const zeroes = alignedBuffer(ZEROES_BYTES);
+
+/** Opens the file or block device at `path`; a path that cannot be an image is a TmemError. */
+export async function openFileStorage(
+  path: string,
+  options: FileStorageOptions,
+): Promise<FileStorage> {
+  return new FileStorage(await openDescriptors(path, options));
+}
+
+/** An open file. Requests under way when it is closed are finished first; later ones fail. */
+export class FileStorage implements Storage {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly isReadOnly: boolean;
+  readonly alignmentBytes: number;
+  readonly supports: StorageCapabilities;
+  /** Names this content: the file, and when it was last written before it was opened. */
+  readonly identity: string;
+
+  readonly #file: OpenFile;
+  readonly #allocation: FileAllocation;
+  #inFlightCount = 0;
+  #closing: Promise<void> | undefined;
+  #onDrained: (() => void) | undefined;
+  #hasBufferedWrites = false;
+  #failedSync: TmemError | undefined;
+
+  constructor(file: OpenFile) {
+    this.name = file.path;
+    this.sizeBytes = file.sizeBytes;
+    this.isReadOnly = file.isReadOnly;
+    this.identity = file.identity;
+    this.alignmentBytes = file.directFd === undefined ? 1 : MEMORY_ALIGNMENT_BYTES;
+    this.#file = file;
+    this.#allocation = new FileAllocation(file.libc, file.allocationFd, file.isReadOnly);
+    this.supports = this.#allocation;
+  }
+
+  read(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(this.#closed());
+    return this.#transfer('read', fs.read, buffer, bufferOffset, length, offset);
+  }
+
+  write(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void> {
+    if (this.isReadOnly) return Promise.reject(this.#readOnly());
+    if (this.#closing !== undefined) return Promise.reject(this.#closed());
+    return this.#transfer('write', fs.write, buffer, bufferOffset, length, offset);
+  }
+
+  /**
+   * Linux reports lost page cache content to one fdatasync and forgets it, so after a failure
+   * nothing that was written through the page cache can ever be said to be stable.
+   */
+  async sync(): Promise<void> {
+    if (this.isReadOnly) return;
+    this.#begin();
+    try {
+      if (this.#failedSync !== undefined) throw this.#failedSync;
+      await new Promise<void>((resolve, reject) => {
+        fs.fdatasync(this.#file.bufferedFd, (error) => (error ? reject(error) : resolve()));
+      });
+    } catch (cause) {
+      const failure = this.#failure('sync', 0, this.sizeBytes, cause);
+      if (this.#hasBufferedWrites) this.#failedSync = failure;
+      throw failure;
+    } finally {
+      this.#end();
+    }
+  }
+
+  async discard(offset: number, length: number): Promise<void> {
+    if (this.isReadOnly) throw this.#readOnly();
+    if (length === 0 || !this.supports.discard) return;
+    this.#begin();
+    try {
+      await this.#allocation.punch(offset, length);
+    } catch (cause) {
+      throw this.#failure('discard', offset, length, cause);
+    } finally {
+      this.#end();
+    }
+  }
+
+  async writeZeroes(offset: number, length: number, mayDiscard: boolean): Promise<void> {
+    if (this.isReadOnly) throw this.#readOnly();
+    if (length === 0) return;
+    this.#begin();
+    try {
+      if (mayDiscard && (await this.#allocation.punch(offset, length))) return;
+      if (await this.#allocation.zero(offset, length)) return;
+      await this.#writeZeroPieces(offset, offset + length);
+    } catch (cause) {
+      throw this.#failure('zero', offset, length, cause);
+    } finally {
+      this.#end();
+    }
+  }
+
+  async extent(offset: number, length: number): Promise<StorageExtent> {
+    this.#begin();
+    try {
+      return await this.#allocation.extent(offset, length);
+    } catch (cause) {
+      throw this.#failure('map', offset, length, cause);
+    } finally {
+      this.#end();
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    // A descriptor's number is reused at once: a request still queued would hit another file.
+    if (this.#inFlightCount > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onDrained = resolve;
+      });
+    }
+    const { bufferedFd, directFd, allocationFd } = this.#file;
+    await closeDescriptor(bufferedFd);
+    await closeDescriptor(allocationFd);
+    if (directFd !== undefined) await closeDescriptor(directFd);
+  }
+
+  #transfer(
+    verb: 'read' | 'write',
+    call: PositionedCall,
+    buffer: Buffer,
+    bufferOffset: number,
+    length: number,
+    offset: number,
+  ): Promise<void> {
+    // Node would take a position of -1 for the descriptor's own, and throw at others.
+    const isPosition = Number.isSafeInteger(offset) && offset >= 0;
+    if (!isPosition || bufferOffset < 0 || bufferOffset + length > buffer.length) {
+      return Promise.reject(new RangeError(`${verb} of ${length} bytes at ${offset} does not fit`));
+    }
+    if (length === 0) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const { bufferedFd, directFd } = this.#file;
+      const isDirect =
+        offset % MEMORY_ALIGNMENT_BYTES === 0 &&
+        length % MEMORY_ALIGNMENT_BYTES === 0 &&
+        isAlignedMemory(buffer, bufferOffset);
+      const fd = directFd !== undefined && isDirect ? directFd : bufferedFd;
+      this.#inFlightCount++;
+      transferFully(call, fd, bufferedFd, buffer, bufferOffset, length, offset, (failure, last) => {
+        this.#end();
+        if (verb === 'write' && last === bufferedFd) this.#hasBufferedWrites = true;
+        if (failure === null) resolve();
+        else reject(this.#failure(verb, offset, length, failure));
+      });
+    });
+  }
+
+  /** Pieces end at multiples of their size, so that all but the first and last can be direct. */
+  async #writeZeroPieces(start: number, end: number): Promise<void> {
+    let offset = start;
+    while (offset < end) {
+      const length = Math.min(end - offset, ZEROES_BYTES - (offset % ZEROES_BYTES));
+      await this.#transfer('write', fs.write, zeroes, 0, length, offset);
+      offset += length;
+    }
+  }
+
+  #begin(): void {
+    if (this.#closing !== undefined) throw this.#closed();
+    this.#inFlightCount++;
+  }
+
+  #end(): void {
+    this.#inFlightCount--;
+    if (this.#inFlightCount === 0) this.#onDrained?.();
+  }
+
+  #closed(): TmemError {
+    return new TmemError('shutdown', `"${this.name}" is closed; open it again to use it`);
+  }
+
+  #readOnly(): TmemError {
+    const advice = 'open it for writing to change it';
+    return new TmemError('read-only', `"${this.name}" is open for reading only; ${advice}`);
+  }
+
+  #failure(verb: string, offset: number, length: number, cause: unknown): TmemError {
+    if (cause instanceof TmemError) return cause;
+    const code = systemErrorCode(cause) ?? 'unknown';
+    const kind = kindOfSystemError(cause);
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    let advice = 'check the disk that it is on';
+    if (kind === 'no-space') advice = 'free some space on its file system';
+    if (code === END_OF_FILE) advice = 'it was truncated while in use, restore its size';
+    return new TmemError(
+      kind,
+      `cannot ${verb} ${length} bytes at offset ${offset} of "${this.name}": ${reason}; ${advice}`,
+      { context: { storage: this.name, verb, offset, length, code }, cause },
+    );
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * The two system calls that Node lacks and a disk image needs: fallocate(2) and lseek(2). They
+ * are called through koffi on its own worker threads, so the event loop never waits for a disk.
+ */
+
+import { getSystemErrorName } from 'node:util';
+
+/** fallocate(2) modes, of <linux/falloc.h>; all keep the file's size. */
+export const FALLOCATE = {
+  keepSize: 0x01,
+  punchHole: 0x02 | 0x01,
+  zeroRange: 0x10 | 0x01,
+} as const;
+
+/** lseek(2) origins, of <unistd.h>. */
+export const SEEK = { end: 2, data: 3, hole: 4 } as const;
+
+/** Both reject with an Error whose `code` is the errno's name, as Node's own calls do. */
+export interface Libc {
+  fallocate(fd: number, mode: number, offset: number, length: number): Promise<void>;
+  /** Moves the descriptor's offset, which positioned I/O never looks at; resolves to it. */
+  lseek(fd: number, offset: number, origin: number): Promise<number>;
+}
+
+/** A foreign function as koffi offers it; the callback runs on the event loop. */
+interface AsyncFunction {
+  async(...argumentsAndCallback: unknown[]): void;
+}
+
+/** koffi throws beyond 256 calls under way in a process; the queue in front never lets it. */
+const IN_FLIGHT_MAX = 64;
+
+let bound: Promise<Libc | undefined> | undefined;
+
+/**
+ * The calls, bound once per process, as the limit on them is the process's; undefined where koffi
+ * or a C library it can load is not installed.
+ */
+export function loadLibc(): Promise<Libc | undefined> {
+  bound ??= bindLibc();
+  return bound;
+}
+
+async function bindLibc(): Promise<Libc | undefined> {
+  try {
+    const { default: koffi } = await import('koffi');
+    const library = koffi.load('libc.so.6');
+    const call = limitedCaller(() => koffi.errno());
+    const fallocate = library.func('fallocate64', 'int', ['int', 'int', 'int64_t', 'int64_t']);
+    const lseek = library.func('lseek64', 'int64_t', ['int', 'int64_t', 'int']);
+    return {
+      fallocate: async (fd, mode, offset, length) => {
+        await call('fallocate', fallocate, [fd, mode, offset, length]);
+      },
+      lseek: (fd, offset, origin) => call('lseek', lseek, [fd, offset, origin]),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Calls at most `IN_FLIGHT_MAX` functions at once; a result of -1 becomes an Error. */
+function limitedCaller(errno: () => number) {
+  const waiting: (() => void)[] = [];
+  let inFlightCount = 0;
+
+  return (name: string, call: AsyncFunction, values: number[]): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const end = (failure: unknown, result: unknown) => {
+        // The call's own errno is to be had in this callback only.
+        const code = errno();
+        inFlightCount--;
+        waiting.shift()?.();
+        if (failure) reject(failure);
+        else if (Number(result) === -1) reject(systemCallError(name, code));
+        else resolve(Number(result));
+      };
+      const start = () => {
+        inFlightCount++;
+        try {
+          call.async(...values, end);
+        } catch (cause) {
+          end(cause, undefined);
+        }
+      };
+      if (inFlightCount < IN_FLIGHT_MAX) start();
+      else waiting.push(start);
+    });
+}
+
+function systemCallError(name: string, errno: number): Error {
+  const code = getSystemErrorName(-errno);
+  return Object.assign(new Error(`${name} failed with ${code}`), { code });
+}

@@ -1,0 +1,165 @@
+/** Opening a path as a storage's descriptors, and refusing what cannot be an image. */
+
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import { promisify } from 'node:util';
+import { alignedBuffer, MEMORY_ALIGNMENT_BYTES } from '../lib/aligned-buffer.ts';
+import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { type Libc, loadLibc, SEEK } from './libc.ts';
+
+const openDescriptor = promisify(fs.open);
+const statDescriptor = promisify(fs.fstat);
+const readDescriptor = promisify(fs.read);
+const closeDescriptor = promisify(fs.close);
+
+/** The unit that every image's size is a multiple of, bytes. */
+const SECTOR_BYTES = 512;
+
+/** Where the test read of every opening goes; what lands in it is never looked at. */
+const probe = alignedBuffer(MEMORY_ALIGNMENT_BYTES);
+
+/** How to open a file. */
+export interface FileStorageOptions {
+  readonly isReadOnly: boolean;
+  /** False keeps all requests in the page cache; by default O_DIRECT is used where it works. */
+  readonly wantsDirect?: boolean | undefined;
+  /** The system calls that Node lacks; null does without. By default they are looked for. */
+  readonly libc?: Libc | null | undefined;
+}
+
+/** An open file, whose descriptors are the receiver's to close. */
+export interface OpenFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly isReadOnly: boolean;
+  readonly identity: string;
+  readonly libc: Libc | undefined;
+  readonly bufferedFd: number;
+  /** Open with O_DIRECT; undefined where that is not wanted or does not work. */
+  readonly directFd: number | undefined;
+  /** For fallocate and lseek alone, which move a descriptor's offset. */
+  readonly allocationFd: number;
+}
+
+/** Opens what `path` names, or rejects with a TmemError that says what to do about it. */
+export async function openDescriptors(
+  path: string,
+  options: FileStorageOptions,
+): Promise<OpenFile> {
+  const { isReadOnly } = options;
+  const access = isReadOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR;
+  const opened: number[] = [];
+  const open = async (flags: number) => {
+    const fd = await openDescriptor(path, access | flags);
+    opened.push(fd);
+    return fd;
+  };
+  try {
+    // Looked at before it is opened: opening a pipe waits, and opening a tape rewinds it.
+    checkIsDisk(path, await fs.promises.stat(path, { bigint: true }));
+    const bufferedFd = await open(0);
+    const stats = await statDescriptor(bufferedFd, { bigint: true });
+    checkIsDisk(path, stats);
+    const libc = options.libc === undefined ? await loadLibc() : (options.libc ?? undefined);
+    const allocationFd = await open(0);
+    const sizeBytes = stats.isFile()
+      ? Number(stats.size)
+      : await deviceSizeBytes(path, stats.rdev, allocationFd, libc);
+    checkSize(path, sizeBytes);
+    const directFd = options.wantsDirect === false ? undefined : await openDirect(open);
+    for (const fd of opened) await checkIsSameFile(path, stats, fd);
+    const identity = identityOf(stats);
+    return { path, sizeBytes, isReadOnly, identity, libc, bufferedFd, allocationFd, directFd };
+  } catch (cause) {
+    for (const fd of opened) await closeDescriptor(fd);
+    throw cause instanceof TmemError ? cause : openFailure(path, isReadOnly, cause);
+  }
+}
+
+/** A descriptor that takes unbuffered requests of our alignment, or undefined. */
+async function openDirect(open: (flags: number) => Promise<number>): Promise<number | undefined> {
+  try {
+    const fd = await open(fs.constants.O_DIRECT);
+    await readDescriptor(fd, probe, 0, MEMORY_ALIGNMENT_BYTES, 0);
+    return fd;
+  } catch (cause) {
+    if (systemErrorCode(cause) === 'EINVAL') return undefined;
+    throw cause;
+  }
+}
+
+function checkIsDisk(path: string, stats: fs.BigIntStats): void {
+  if (stats.isFile() || stats.isBlockDevice()) return;
+  const what = stats.isDirectory() ? 'a directory' : 'neither a file nor a block device';
+  const advice = 'name an image file or a block device';
+  throw new TmemError('usage', `cannot use "${path}" as an image: it is ${what}; ${advice}`, {
+    context: { path },
+  });
+}
+
+function checkSize(path: string, sizeBytes: number): void {
+  if (sizeBytes > 0 && sizeBytes % SECTOR_BYTES === 0) return;
+  const problem =
+    sizeBytes === 0
+      ? `it is empty; give it a size, as in: truncate -s 1G "${path}"`
+      : `its ${sizeBytes} bytes are not a multiple of ${SECTOR_BYTES}; ` +
+        `round its size up, as in: truncate -s %${SECTOR_BYTES} "${path}"`;
+  throw new TmemError('usage', `cannot use "${path}" as an image: ${problem}`, {
+    context: { path, sizeBytes },
+  });
+}
+
+/** A path can be given to another file between two calls that open it. */
+async function checkIsSameFile(path: string, stats: fs.BigIntStats, fd: number): Promise<void> {
+  const other = await statDescriptor(fd, { bigint: true });
+  if (other.dev === stats.dev && other.ino === stats.ino) return;
+  throw new TmemError('busy', `cannot open "${path}": it was replaced just now; try again`, {
+    context: { path },
+  });
+}
+
+/** The kernel tells in /sys; where that is not mounted, seeking to the end does. */
+async function deviceSizeBytes(
+  path: string,
+  device: bigint,
+  fd: number,
+  libc: Libc | undefined,
+): Promise<number> {
+  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n);
+  const minor = (device & 0xffn) | ((device >> 12n) & 0xffffff00n);
+  try {
+    const text = await fs.promises.readFile(`/sys/dev/block/${major}:${minor}/size`, 'ascii');
+    // The unit of this file is 512 bytes, whatever the device's own sectors are.
+    return Number.parseInt(text, 10) * 512;
+  } catch (cause) {
+    if (libc !== undefined) return libc.lseek(fd, 0, SEEK.end);
+    const advice = 'mount /sys, or install the optional dependency "koffi"';
+    throw new TmemError('unsupported', `cannot find out the size of "${path}"; ${advice}`, {
+      context: { path },
+      cause,
+    });
+  }
+}
+
+/** A device's content has no time of change, so each opening of one is a new identity. */
+function identityOf(stats: fs.BigIntStats): string {
+  if (stats.isBlockDevice()) return `device:${stats.rdev}:${randomUUID()}`;
+  return `file:${stats.dev}:${stats.ino}:${stats.mtimeNs}:${stats.size}`;
+}
+
+function openFailure(path: string, isReadOnly: boolean, cause: unknown): TmemError {
+  const code = systemErrorCode(cause) ?? String(cause);
+  const kind = kindOfSystemError(cause);
+  const access = isReadOnly ? 'reading' : 'reading and writing';
+  const problems: Partial<Record<typeof kind, string>> = {
+    'not-found': 'there is no such file; check the path',
+    permission: `this user may not open it for ${access}; change its mode or owner`,
+    'read-only': 'its medium takes no writes; open it read-only',
+    busy: 'something else is using it; stop that first',
+  };
+  const problem = problems[kind] ?? `the system answered ${code}; check the disk that it is on`;
+  return new TmemError(kind, `cannot open "${path}": ${problem}`, {
+    context: { path, code },
+    cause,
+  });
+}

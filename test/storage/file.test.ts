@@ -1,0 +1,141 @@
+import fs from 'node:fs';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
+import { openFileStorage } from '../../src/storage/file.ts';
+import type { FileStorageOptions } from '../../src/storage/open-file.ts';
+import { describeStorageContract, pattern } from './contract.ts';
+import { temporaryFile } from './temporary-files.ts';
+
+/** The flag's bit as Linux has it on this machine, to look for in /proc. */
+const { O_DIRECT } = fs.constants;
+
+function describeFile(
+  subject: string,
+  options: Omit<FileStorageOptions, 'isReadOnly'>,
+  root?: string,
+): void {
+  describeStorageContract(subject, async (content, isReadOnly) => ({
+    storage: await openFileStorage(temporaryFile(content, root), { isReadOnly, ...options }),
+    release: () => {},
+  }));
+}
+
+describeFile('a file opened with O_DIRECT if possible', {});
+describeFile('a buffered file', { wantsDirect: false });
+describeFile('a file without the system calls that Node lacks', { libc: null });
+
+// tmpfs has other gaps than file systems on disks: it punches holes but zeroes no ranges.
+if (fs.existsSync('/dev/shm')) describeFile('a file on tmpfs', {}, '/dev/shm');
+
+describe('a file', () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  /** Whether each read goes around the page cache, told by the kernel. */
+  function watchReads(): boolean[] {
+    const wereDirect: boolean[] = [];
+    const read = fs.read;
+    vi.spyOn(fs, 'read').mockImplementation(((fd: number, ...rest: unknown[]) => {
+      const info = fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'ascii');
+      const flags = Number.parseInt(/flags:\s*(\d+)/.exec(info)?.[1] ?? '', 8);
+      wereDirect.push((flags & O_DIRECT) !== 0);
+      return Reflect.apply(read, fs, [fd, ...rest]);
+    }) as typeof fs.read);
+    return wereDirect;
+  }
+
+  it('sends only wholly aligned requests around the page cache', async () => {
+    const storage = await openFileStorage(temporaryFile(pattern(16384)), { isReadOnly: true });
+    const isDirect = storage.alignmentBytes === 4096;
+    const memory = alignedBuffer(16384);
+    const wereDirect = watchReads();
+    await storage.read(memory, 4096, 8192, 4096);
+    await storage.read(memory.subarray(4096), 0, 4096, 0);
+    await storage.read(memory, 0, 4096, 512);
+    await storage.read(memory, 0, 512, 0);
+    await storage.read(memory, 512, 4096, 0);
+    await storage.read(Buffer.allocUnsafeSlow(65536), 0, 4096, 0);
+    expect(wereDirect).toEqual([isDirect, isDirect, false, false, false, false]);
+    await storage.close();
+  });
+
+  it('never goes around the page cache when that is not wanted', async () => {
+    const path = temporaryFile(pattern(4096));
+    const storage = await openFileStorage(path, { isReadOnly: true, wantsDirect: false });
+    expect(storage.alignmentBytes).toBe(1);
+    const wereDirect = watchReads();
+    await storage.read(alignedBuffer(4096), 0, 4096, 0);
+    expect(wereDirect).toEqual([false]);
+    await storage.close();
+  });
+
+  it('truncated behind our back is an I/O error, never zeros', async () => {
+    const path = temporaryFile(pattern(16384));
+    const storage = await openFileStorage(path, { isReadOnly: false });
+    fs.truncateSync(path, 6144);
+    const memory = alignedBuffer(8192);
+    const failure = { kind: 'io', message: expect.stringContaining('truncated') };
+    await expect(storage.read(memory, 0, 4096, 8192)).rejects.toMatchObject(failure);
+    await expect(storage.read(memory, 0, 8192, 0)).rejects.toMatchObject(failure);
+    await expect(storage.read(memory, 0, 100, 12000)).rejects.toMatchObject(failure);
+    await storage.read(memory, 0, 4096, 0);
+    await storage.close();
+  });
+
+  it('names what failed, where, and what to do', async () => {
+    const path = temporaryFile(pattern(4096));
+    const storage = await openFileStorage(path, { isReadOnly: false });
+    failNext('write', 'ENOSPC');
+    const write = storage.write(Buffer.alloc(10), 0, 10, 20);
+    const message = expect.stringMatching(/^cannot write 10 bytes at offset 20 .*; free some/);
+    await expect(write).rejects.toMatchObject({ kind: 'no-space', message });
+    failNext('read', 'EIO');
+    const read = storage.read(Buffer.alloc(10), 0, 10, 0);
+    await expect(read).rejects.toMatchObject({
+      kind: 'io',
+      context: { code: 'EIO', storage: path },
+    });
+    await storage.read(Buffer.alloc(10), 0, 10, 0);
+    await storage.close();
+  });
+
+  it('is never stable again after a sync failed on what the page cache held', async () => {
+    const storage = await openFileStorage(temporaryFile(pattern(8192)), { isReadOnly: false });
+    await storage.write(Buffer.alloc(10), 0, 10, 20);
+    failNext('fdatasync', 'EIO');
+    await expect(storage.sync()).rejects.toMatchObject({ kind: 'io' });
+    await expect(storage.sync()).rejects.toMatchObject({ kind: 'io' });
+    await storage.close();
+  });
+
+  it('that bypasses the page cache may be stable after a sync that failed once', async () => {
+    const storage = await openFileStorage(temporaryFile(pattern(8192)), { isReadOnly: false });
+    await storage.write(alignedBuffer(4096), 0, 4096, 0);
+    failNext('fdatasync', 'EIO');
+    await expect(storage.sync()).rejects.toMatchObject({ kind: 'io' });
+    if (storage.alignmentBytes > 1) await storage.sync();
+    await storage.close();
+  });
+
+  it('has one identity as long as nobody writes it, and another one afterwards', async () => {
+    const path = temporaryFile(pattern(4096));
+    const first = await openFileStorage(path, { isReadOnly: true });
+    const second = await openFileStorage(path, { isReadOnly: true });
+    expect(second.identity).toBe(first.identity);
+    fs.utimesSync(path, 1, 1);
+    const third = await openFileStorage(path, { isReadOnly: true });
+    expect(third.identity).not.toBe(first.identity);
+    const other = await openFileStorage(temporaryFile(pattern(4096)), { isReadOnly: true });
+    expect(other.identity).not.toBe(third.identity);
+    for (const storage of [first, second, third, other]) await storage.close();
+  });
+
+  /** Makes the next call of that name fail without being made. */
+  function failNext(name: 'read' | 'write' | 'fdatasync', code: string): void {
+    vi.spyOn(fs, name).mockImplementationOnce(((...values: unknown[]) => {
+      const callback = values.at(-1) as (error: Error) => void;
+      setImmediate(callback, Object.assign(new Error(`${code}: injected`), { code }));
+    }) as never);
+  }
+});

@@ -1,0 +1,15 @@
+import { expect, it } from 'vitest';
+import { MemoryStorage } from '../../src/storage/memory.ts';
+import { describeStorageContract } from './contract.ts';
+
+describeStorageContract('memory', async (content, isReadOnly) => ({
+  storage: new MemoryStorage(content, { isReadOnly }),
+  release: () => {},
+}));
+
+it('memory does not serve a range outside itself', async () => {
+  const storage = new MemoryStorage(Buffer.alloc(1024));
+  await expect(storage.read(Buffer.alloc(512), 0, 512, 1000)).rejects.toThrow(RangeError);
+  await expect(storage.write(Buffer.alloc(512), 0, 512, 1000)).rejects.toThrow(RangeError);
+  await expect(storage.writeZeroes(1000, 512, true)).rejects.toThrow(RangeError);
+});
