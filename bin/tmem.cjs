@@ -1,0 +1,24 @@
+#!/usr/bin/env node
+'use strict';
+
+// CommonJS, and the first file to run: libuv reads UV_THREADPOOL_SIZE when its pool is first used,
+// and loading an ES module uses it. Four threads, the default, keep too few reads in flight.
+process.env.UV_THREADPOOL_SIZE ??= '16';
+
+const { existsSync } = require('node:fs');
+const { join } = require('node:path');
+const { pathToFileURL } = require('node:url');
+
+const main = join(__dirname, '..', 'dist', 'cli', 'main.js');
+if (existsSync(main)) {
+  import(pathToFileURL(main).href)
+    .then((module) => module.main(process.argv.slice(2)))
+    .then((code) => process.exit(code))
+    .catch((error) => {
+      process.stderr.write(`tmem: it cannot be loaded; build it again: ${error.stack}\n`);
+      process.exitCode = 1;
+    });
+} else {
+  process.stderr.write('tmem: it has not been built yet; run `npm run build`\n');
+  process.exitCode = 2;
+}

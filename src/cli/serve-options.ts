@@ -1,0 +1,125 @@
+/** The options of `tmem serve`, and what they ask of the configuration. */
+
+import { withAbsolutePaths } from '../config/paths.ts';
+import { parseAdmin, type RequestedConfig, type RequestedExport } from '../config/schema.ts';
+import {
+  checkExportName,
+  MODES,
+  POLICY_NAMES,
+  parseCount,
+  parseFraction,
+  parseName,
+  SPIN_MICROSECONDS_MAX,
+} from '../config/values.ts';
+import { TmemError } from '../lib/errors.ts';
+import { parseListenAddress } from '../lib/listen-address.ts';
+import { parseSize } from '../lib/sizes.ts';
+import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from './arguments.ts';
+import { formatOptions } from './help.ts';
+
+export const SERVE_OPTIONS = {
+  memory: {
+    value: 'SIZE',
+    help: 'what the cache may use, at least 32MiB (default:\na quarter of the machine or cgroup)',
+  },
+  hot: {
+    value: 'SHARE',
+    help: 'the share that keeps pages uncompressed, as 25%,\n0.25, or 0 for none (default: 25%)',
+  },
+  policy: { value: 'NAME', help: `what leaves first: ${POLICY_NAMES.join(' (default) or ')}` },
+  listen: {
+    value: 'ADDRESS',
+    help: 'unix:PATH or tcp:HOST:PORT; may be repeated\n(default: tcp:127.0.0.1:10809)',
+  },
+  admin: {
+    value: 'ADDRESS',
+    help: 'where metrics and health are: HOST:PORT, unix:PATH\nor none (default: 127.0.0.1:9842)',
+  },
+  mode: { value: 'MODE', help: 'read-only or writethrough (default), for every export' },
+  buffered: { help: "use the system's page cache also where the file\nsystem could do without" },
+  spin: {
+    value: 'MICROSECONDS',
+    help: 'stay awake this long after a request; 0 costs\nlatency and saves power (default: 50)',
+  },
+  config: { value: 'FILE', help: 'read settings from YAML; options override them' },
+  'print-config': { help: 'print the configuration that applies, and end' },
+  json: { help: 'print what is served as one line of JSON' },
+  verbose: { help: 'tell more on stderr' },
+  ...COMMON_OPTIONS,
+} as const satisfies OptionTable<string>;
+
+export type ServeOption = keyof typeof SERVE_OPTIONS;
+
+export const SERVE_HELP = `Usage: tmem serve [OPTION]... [[NAME=]IMAGE]...
+
+Serves raw images over NBD through a compressed cache in memory. An export is called NAME, or else
+as the image's file; the first one is the default export too. Without an image, a demonstration
+image is made and served. An IMAGE with a "=" in its name is given with a directory: ./a=b.raw.
+
+Options:
+${formatOptions(SERVE_OPTIONS)}
+
+Sizes are bytes, or have a suffix: KiB, MiB, GiB, TiB, or K, M, G, T for the same powers of 1024.
+
+In the configuration file, settings are called as the options. It may also say exports (a list of
+name, path and mode), codec, pageSize, maxConnections and handshakeTimeoutMs; --print-config shows
+them all. Relative paths in it start at its own directory.
+
+Started with listening sockets (LISTEN_FDS, as by systemd or nbdinfo [ tmem serve IMAGE ]), it
+serves on those alone, is silent unless --verbose is given, and has no admin port unless --admin
+asks for one.
+
+SIGTERM or SIGINT: no new connections, requests in flight are answered, exit code 0. A second one
+ends it at once, with 143 or 130. Other exit codes: 1 failed while running, 2 cannot be carried out.
+`;
+
+/** Reads `[NAME=]IMAGE`. A "=" after a "/" belongs to the path. */
+export function parseImageArgument(text: string): RequestedExport {
+  const [, name, path = text] = /^([^/=]*)=(.*)$/s.exec(text) ?? [];
+  if (path === '') throw new TmemError('usage', `"${text}" names no image; write [NAME=]IMAGE`);
+  return name === undefined ? { path } : { name: checkExportName(name), path };
+}
+
+/** Puts the option's name before what its parser says. */
+function read<Value>(option: ServeOption, text: string, parse: (text: string) => Value): Value {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (!(error instanceof TmemError)) throw error;
+    const { kind, message, context } = error;
+    throw new TmemError(kind, `--${option}: ${message}`, { context: { ...context }, cause: error });
+  }
+}
+
+type Given<Options> = { [Key in keyof Options]?: Exclude<Options[Key], undefined> };
+
+/** What was not given must be absent, not undefined, so that it does not hide the file's value. */
+function withoutUndefined<Options extends object>(options: Options): Given<Options> {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as Given<Options>;
+}
+
+/** What the command line asks for, with paths resolved against `directory`. */
+export function requestOf(
+  parsed: ParsedArguments<ServeOption>,
+  directory: string,
+): RequestedConfig {
+  function given<Value>(option: ServeOption, parse: (text: string) => Value): Value | undefined {
+    const text = parsed.last(option);
+    return text === undefined ? undefined : read(option, text, parse);
+  }
+  const request = {
+    exports: parsed.positionals.length > 0 ? parsed.positionals.map(parseImageArgument) : undefined,
+    memory: given('memory', parseSize),
+    hot: given('hot', parseFraction),
+    policy: given('policy', (text) => parseName(text, POLICY_NAMES)),
+    listen: parsed.has('listen')
+      ? parsed.all('listen').map((text) => read('listen', text, parseListenAddress))
+      : undefined,
+    admin: given('admin', parseAdmin),
+    mode: given('mode', (text) => parseName(text, MODES)),
+    spin: given('spin', (text) => parseCount(text, 0, SPIN_MICROSECONDS_MAX)),
+    buffered: parsed.has('buffered') ? true : undefined,
+  };
+  return withAbsolutePaths(withoutUndefined(request), directory);
+}

@@ -1,0 +1,125 @@
+/** The configuration that applies: defaults, then the file, then the options. */
+
+import { basename } from 'node:path';
+import { TmemError } from '../lib/errors.ts';
+import type { TcpAddress, UnixAddress } from '../lib/listen-address.ts';
+import { exactSize, formatSize } from '../lib/sizes.ts';
+import type { AvailableMemory } from './available-memory.ts';
+import { NO_ADMIN, type RequestedConfig, type RequestedExport } from './schema.ts';
+import { type CODEC_NAMES, checkExportName, type MODES, type POLICY_NAMES } from './values.ts';
+
+export interface EffectiveExport {
+  readonly name: string;
+  readonly path: string;
+  readonly mode: (typeof MODES)[number];
+}
+
+/** Every setting, resolved and checked. */
+export interface EffectiveConfig {
+  /** Empty when none was named: then the demonstration image is served. */
+  readonly exports: readonly EffectiveExport[];
+  /** For exports that do not say otherwise. */
+  readonly mode: (typeof MODES)[number];
+  readonly memoryBytes: number;
+  readonly hotFraction: number;
+  readonly policy: (typeof POLICY_NAMES)[number];
+  readonly listen: readonly (UnixAddress | TcpAddress)[];
+  readonly admin: UnixAddress | TcpAddress | undefined;
+  readonly spinMicroseconds: number;
+  readonly isBuffered: boolean;
+  readonly codec: (typeof CODEC_NAMES)[number];
+  readonly pageBytes: number;
+  readonly maxConnections: number;
+  readonly handshakeTimeoutMs: number;
+}
+
+/** What the defaults depend on. */
+export interface Surroundings {
+  readonly memory: AvailableMemory;
+  /** The listening sockets come from the parent process; then there is no admin port by default. */
+  readonly isActivated: boolean;
+}
+
+const MIB = 1024 * 1024;
+export const MEMORY_BYTES_MIN = 32 * MIB;
+const PAGE_BYTES_MIN = 4096;
+const PAGE_BYTES_MAX = 65536;
+const DEFAULT_LISTEN: TcpAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 };
+const DEFAULT_ADMIN: TcpAddress = { kind: 'tcp', host: '127.0.0.1', port: 9842 };
+
+function refuse(message: string): never {
+  throw new TmemError('usage', message);
+}
+
+/** A quarter of what there is, in whole MiB so that it reads well. */
+function defaultMemory(available: AvailableMemory): number {
+  return Math.max(MEMORY_BYTES_MIN, Math.floor(available.bytes / 4 / MIB) * MIB);
+}
+
+function checkMemory(bytes: number, available: AvailableMemory): void {
+  if (bytes < MEMORY_BYTES_MIN) {
+    refuse(`memory is ${exactSize(bytes)}; it must be at least ${exactSize(MEMORY_BYTES_MIN)}`);
+  }
+  if (bytes > available.bytes) {
+    const most = formatSize(available.bytes);
+    refuse(`memory is ${formatSize(bytes)}, but ${available.owner} has ${most}; choose less`);
+  }
+}
+
+function checkPageSize(bytes: number): void {
+  const isPowerOfTwo = Number.isInteger(Math.log2(bytes));
+  if (isPowerOfTwo && bytes >= PAGE_BYTES_MIN && bytes <= PAGE_BYTES_MAX) return;
+  refuse(`pageSize is ${exactSize(bytes)}; it must be a power of two from 4KiB to 64KiB`);
+}
+
+function resolveExports(
+  requested: readonly RequestedExport[],
+  modeOf: (each: RequestedExport) => EffectiveExport['mode'],
+): EffectiveExport[] {
+  const pathByName = new Map<string, string>();
+  return requested.map((each) => {
+    const name = each.name ?? basename(each.path);
+    checkExportName(name);
+    const other = pathByName.get(name);
+    if (other !== undefined) {
+      const what = `both ${other} and ${each.path} would be the export "${name}"`;
+      refuse(`${what}; give one of them another name with NAME=IMAGE`);
+    }
+    pathByName.set(name, each.path);
+    return { name, path: each.path, mode: modeOf(each) };
+  });
+}
+
+/**
+ * Applies `options` over `file` over the defaults. The images, and the addresses, of the options
+ * replace those of the file; the mode of the options holds for every export. Paths must be absolute
+ * already. Throws a usage error when the whole cannot work.
+ */
+export function resolveConfig(
+  file: RequestedConfig,
+  options: RequestedConfig,
+  surroundings: Surroundings,
+): EffectiveConfig {
+  const asked: RequestedConfig = { ...file, ...options };
+  const mode = asked.mode ?? 'writethrough';
+  const defaultAdmin = surroundings.isActivated ? undefined : DEFAULT_ADMIN;
+  const memoryBytes = asked.memory ?? defaultMemory(surroundings.memory);
+  checkMemory(memoryBytes, surroundings.memory);
+  const pageBytes = asked.pageSize ?? PAGE_BYTES_MIN;
+  checkPageSize(pageBytes);
+  return {
+    exports: resolveExports(asked.exports ?? [], (each) => options.mode ?? each.mode ?? mode),
+    mode,
+    memoryBytes,
+    hotFraction: asked.hot ?? 0.25,
+    policy: asked.policy ?? 's3fifo-cw',
+    listen: asked.listen ?? [DEFAULT_LISTEN],
+    admin: asked.admin === NO_ADMIN ? undefined : (asked.admin ?? defaultAdmin),
+    spinMicroseconds: asked.spin ?? 50,
+    isBuffered: asked.buffered ?? false,
+    codec: asked.codec ?? 'auto',
+    pageBytes,
+    maxConnections: asked.maxConnections ?? 100,
+    handshakeTimeoutMs: asked.handshakeTimeoutMs ?? 10_000,
+  };
+}

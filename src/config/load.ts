@@ -1,0 +1,150 @@
+/** Reads a configuration file. Strict: whatever is not understood is an error that says where. */
+
+import { closeSync, openSync, readSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
+import type { z } from 'zod';
+import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { nearest } from '../lib/nearest.ts';
+import { withAbsolutePaths } from './paths.ts';
+import { fileSchema, keysAt, type RequestedConfig } from './schema.ts';
+
+/** A configuration is a page or two; what is larger is some other file. */
+export const FILE_BYTES_MAX = 1024 * 1024;
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  ENOTDIR: 'there is no such file',
+  EACCES: 'you may not read it',
+  EISDIR: 'it is a directory',
+};
+
+/** The whole file, but never more than a byte beyond the limit, also of an endless device. */
+function readText(path: string): string {
+  const buffer = Buffer.alloc(FILE_BYTES_MAX + 1);
+  let length = 0;
+  try {
+    const fd = openSync(path, 'r');
+    try {
+      for (let count = -1; count !== 0 && length < buffer.length; length += count) {
+        count = readSync(fd, buffer, length, buffer.length - length, null);
+      }
+    } finally {
+      closeSync(fd);
+    }
+  } catch (cause) {
+    const code = systemErrorCode(cause) ?? 'unknown error';
+    throw new TmemError(
+      kindOfSystemError(cause),
+      `cannot read the configuration file ${path}: ${REASONS[code] ?? code}`,
+      { context: { path }, cause },
+    );
+  }
+  if (length > FILE_BYTES_MAX) {
+    throw new TmemError('usage', `${path} is larger than 1MiB; is it a configuration file?`, {
+      context: { path },
+    });
+  }
+  return buffer.toString('utf8', 0, length);
+}
+
+/** `exports[0].mode`, as in JavaScript. */
+function formatPath(path: readonly PropertyKey[]): string {
+  return path
+    .map((key, index) =>
+      typeof key === 'number' ? `[${key}]` : `${index > 0 ? '.' : ''}${String(key)}`,
+    )
+    .join('');
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  const at = formatPath(issue.path);
+  if (issue.code === 'unrecognized_keys') {
+    const key = issue.keys[0] ?? '';
+    const meant = nearest(key, keysAt(issue.path));
+    const keys = keysAt(issue.path).join(', ');
+    const advice = meant === undefined ? `the keys are ${keys}` : `did you mean ${meant}?`;
+    return `unknown key ${at === '' ? key : `${at}.${key}`}; ${advice}`;
+  }
+  if (issue.code === 'invalid_value') {
+    return `${at} must be one of ${issue.values.map(String).join(', ')}`;
+  }
+  if (issue.code === 'invalid_type')
+    return `${at || 'the file'} must be ${nounFor(issue.expected)}`;
+  if (issue.code === 'invalid_union') return `${at} must be a text or a number`;
+  if (issue.code === 'too_small') return describeBound(at, issue.origin, 'at least', issue.minimum);
+  if (issue.code === 'too_big') return describeBound(at, issue.origin, 'at most', issue.maximum);
+  return `${at}: ${issue.message}`;
+}
+
+function describeBound(at: string, origin: string, word: string, bound: number | bigint): string {
+  return origin === 'number' || origin === 'int'
+    ? `${at} must be ${word} ${bound}`
+    : `${at} may not be empty`;
+}
+
+function nounFor(expected: string): string {
+  const nouns: Readonly<Record<string, string>> = {
+    object: 'a mapping of keys to values',
+    array: 'a list',
+    string: 'a text',
+    int: 'a whole number',
+    number: 'a whole number',
+    boolean: 'true or false',
+  };
+  return nouns[expected] ?? expected;
+}
+
+/** The line that an issue is about: its own node, or the nearest one above it that is there. */
+function lineOf(issue: z.core.$ZodIssue, document: Document, lines: LineCounter): number {
+  const key = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
+  for (let depth = issue.path.length; depth >= 0; depth--) {
+    const node = depth === 0 ? document.contents : document.getIn(issue.path.slice(0, depth), true);
+    if (!isNode(node) || !node.range) continue;
+    const pair = isMap(node)
+      ? node.items.find((item) => isScalar(item.key) && item.key.value === key)
+      : undefined;
+    const offset = pair && isScalar(pair.key) ? pair.key.range?.[0] : undefined;
+    return lines.linePos(offset ?? node.range[0]).line;
+  }
+  return 1;
+}
+
+/**
+ * Reads configuration from `text`, which came from `path`; relative paths in it are resolved
+ * against the directory of that file. Throws a usage error that names file, line and key.
+ */
+export function parseConfig(text: string, path: string): RequestedConfig {
+  const refuse = (line: number, message: string, count: number): never => {
+    const more = count > 1 ? ` (and ${count - 1} more)` : '';
+    throw new TmemError('usage', `${path}:${line}: ${message}${more}`, { context: { path, line } });
+  };
+  const lines = new LineCounter();
+  let content: unknown;
+  let document: Document;
+  try {
+    document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+    const [error] = document.errors;
+    if (error !== undefined) {
+      const { line } = lines.linePos(error.pos[0]);
+      refuse(line, `this is not YAML: ${error.message}`, document.errors.length);
+    }
+    content = document.toJS() ?? {};
+  } catch (cause) {
+    // What the parser throws is about the text too: aliases without end, nesting without end.
+    if (cause instanceof TmemError) throw cause;
+    const reason = cause instanceof RangeError ? 'it is nested too deeply' : String(cause);
+    throw new TmemError('usage', `${path}: this is not YAML: ${reason}`, { cause });
+  }
+  const result = fileSchema.safeParse(content);
+  if (result.success) return withAbsolutePaths(result.data, dirname(path));
+  const [issue] = result.error.issues;
+  if (issue === undefined) throw result.error;
+  return refuse(lineOf(issue, document, lines), describeIssue(issue), result.error.issues.length);
+}
+
+/** Reads the configuration file at `path`, relative to `directory`. */
+export function loadConfig(path: string, directory: string): RequestedConfig {
+  const absolute = resolve(directory, path);
+  return parseConfig(readText(absolute), absolute);
+}

@@ -1,0 +1,28 @@
+/** Writes a configuration as the YAML that loads back to the same configuration. */
+
+import { stringify } from 'yaml';
+import { formatListenAddress } from '../lib/listen-address.ts';
+import { exactSize } from '../lib/sizes.ts';
+import type { EffectiveConfig } from './effective.ts';
+import { NO_ADMIN, type RequestedConfig } from './schema.ts';
+import { formatFraction } from './values.ts';
+
+/** The configuration as a file that says everything, defaults included. */
+export function formatConfig(config: EffectiveConfig): string {
+  const content: Record<keyof RequestedConfig, unknown> = {
+    exports: config.exports,
+    mode: config.mode,
+    memory: exactSize(config.memoryBytes),
+    hot: formatFraction(config.hotFraction),
+    policy: config.policy,
+    listen: config.listen.map(formatListenAddress),
+    admin: config.admin === undefined ? NO_ADMIN : formatListenAddress(config.admin),
+    spin: config.spinMicroseconds,
+    buffered: config.isBuffered,
+    codec: config.codec,
+    pageSize: exactSize(config.pageBytes),
+    maxConnections: config.maxConnections,
+    handshakeTimeoutMs: config.handshakeTimeoutMs,
+  };
+  return stringify(content, { lineWidth: 0 });
+}

@@ -1,0 +1,66 @@
+/** The values that options and the configuration file share: how each is written and read. */
+
+import { TmemError } from '../lib/errors.ts';
+import { nearest } from '../lib/nearest.ts';
+
+export const POLICY_NAMES = ['s3fifo-cw', 'lru'] as const;
+export const MODES = ['read-only', 'writethrough'] as const;
+export const CODEC_NAMES = ['auto', 'lz4', 'lz4-napi'] as const;
+
+/** Longer than this a spin would be a busy loop. */
+export const SPIN_MICROSECONDS_MAX = 10_000;
+export const CONNECTIONS_MAX = 65_536;
+/** NBD's limit for an export's name (doc/proto.md, "Values"). */
+export const EXPORT_NAME_BYTES_MAX = 4096;
+
+function refuse(message: string): never {
+  throw new TmemError('usage', message);
+}
+
+/** A share is rounded to a multiple of 1/this; those all print without an exponent. */
+const FRACTION_STEPS = 1_000_000;
+
+/** Reads `25%`, or a fraction from 0 to 1 such as `0.25`. Answers the fraction. */
+export function parseFraction(text: string): number {
+  const match = /^(\d{1,3}(?:\.\d{1,20})?)(%?)$/.exec(text);
+  const fraction = match === null ? Number.NaN : Number(match[1]) / (match[2] === '%' ? 100 : 1);
+  if (!(fraction <= 1))
+    refuse(`"${text}" is not a share; write a percentage from 0% to 100%, as 25%`);
+  return Math.round(fraction * FRACTION_STEPS) / FRACTION_STEPS;
+}
+
+/** The text that `parseFraction` reads back: whole percents as such, all else as a fraction. */
+export function formatFraction(fraction: number): string {
+  const percent = Math.round(fraction * 100);
+  return percent / 100 === fraction ? `${percent}%` : String(fraction);
+}
+
+/** Reads a whole number from `min` to `max`. */
+export function parseCount(text: string, min: number, max: number): number {
+  const count = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(count >= min && count <= max)) {
+    refuse(`"${text}" is not a whole number from ${min} to ${max}`);
+  }
+  return count;
+}
+
+/** Answers `text` as one of `names`; a usage error that lists them otherwise. */
+export function parseName<Name extends string>(text: string, names: readonly Name[]): Name {
+  const found = names.find((name) => name === text);
+  if (found !== undefined) return found;
+  const meant = nearest(text, names);
+  const advice =
+    meant === undefined ? `choose one of ${names.join(', ')}` : `did you mean ${meant}?`;
+  refuse(`"${text}" is not known; ${advice}`);
+}
+
+/** Answers `name`; throws a usage error for one that NBD cannot carry. */
+export function checkExportName(name: string): string {
+  if (name === '')
+    refuse('an export needs a name that is not empty; the first export is the default');
+  if (name.includes('\0')) refuse('the name of an export may not hold a NUL; choose another');
+  if (Buffer.byteLength(name) > EXPORT_NAME_BYTES_MAX) {
+    refuse(`the name of an export may have ${EXPORT_NAME_BYTES_MAX} bytes; choose a shorter one`);
+  }
+  return name;
+}

@@ -1,0 +1,123 @@
+/**
+ * What is under way between an export and its image: the reads that fill the cache, and the ranges
+ * being changed. It keeps the cache coherent by one rule: a page that was read while it was being
+ * changed is never cached, and never shared with a reader who asks after the change was answered.
+ *
+ * Counts are bounded by the buffers of the service, so the lists are searched from end to end.
+ */
+
+/** A page's bytes wanted by somebody else than the one who reads them. */
+interface Joiner {
+  readonly page: number;
+  readonly dst: Buffer;
+  readonly dstOffset: number;
+  readonly settle: (isCopied: boolean) => void;
+}
+
+/** A read of consecutive pages from the image. */
+export class Fetch {
+  readonly first: number;
+  readonly count: number;
+  readonly buffer: Buffer;
+  readonly offset: number;
+  /** A change of one of its pages began before it ended: what it read must not be cached. */
+  isStale = false;
+  readonly joiners: Joiner[] = [];
+
+  constructor(first: number, count: number, buffer: Buffer, offset: number) {
+    this.first = first;
+    this.count = count;
+    this.buffer = buffer;
+    this.offset = offset;
+  }
+}
+
+/** A range of pages that is being written, zeroed or trimmed. */
+export interface Change {
+  readonly first: number;
+  readonly count: number;
+  /** Another change overlapped it in time: which came last on the medium is not known. */
+  isContended: boolean;
+}
+
+export class InFlight {
+  readonly #pageBytes: number;
+  readonly #fetches = new Map<number, Fetch>(); // by page; stale ones are not in it
+  readonly #running = new Set<Fetch>();
+  readonly #changes = new Set<Change>();
+
+  constructor(pageBytes: number) {
+    this.#pageBytes = pageBytes;
+  }
+
+  /** Whether nothing is under way. */
+  get isIdle(): boolean {
+    return this.#running.size === 0 && this.#changes.size === 0;
+  }
+
+  /** The read under way that will bring `page`, if a reader may share it. */
+  fetchOf(page: number): Fetch | undefined {
+    return this.#fetches.get(page);
+  }
+
+  beginFetch(fetch: Fetch): void {
+    this.#running.add(fetch);
+    for (const change of this.#changes) if (overlaps(change, fetch)) fetch.isStale = true;
+    if (fetch.isStale) return;
+    for (let i = 0; i < fetch.count; i++) this.#fetches.set(fetch.first + i, fetch);
+  }
+
+  /** Ends a fetch. Those who joined get their page, or hear that they must read it themselves. */
+  endFetch(fetch: Fetch, isRead: boolean): void {
+    this.#running.delete(fetch);
+    this.#forget(fetch);
+    for (const { page, dst, dstOffset, settle } of fetch.joiners) {
+      if (isRead) {
+        const from = fetch.offset + (page - fetch.first) * this.#pageBytes;
+        fetch.buffer.copy(dst, dstOffset, from, from + this.#pageBytes);
+      }
+      settle(isRead);
+    }
+  }
+
+  /** Has `page` copied to `dst[dstOffset]` when the fetch ends; false when it failed. */
+  join(fetch: Fetch, page: number, dst: Buffer, dstOffset: number): Promise<boolean> {
+    return new Promise((settle) => fetch.joiners.push({ page, dst, dstOffset, settle }));
+  }
+
+  /** Every fetch of these pages under way becomes stale; every change of them contended. */
+  beginChange(first: number, count: number): Change {
+    const change: Change = { first, count, isContended: false };
+    for (const other of this.#changes) {
+      if (!overlaps(other, change)) continue;
+      other.isContended = true;
+      change.isContended = true;
+    }
+    for (const fetch of this.#running) {
+      if (fetch.isStale || !overlaps(fetch, change)) continue;
+      fetch.isStale = true;
+      this.#forget(fetch);
+    }
+    this.#changes.add(change);
+    return change;
+  }
+
+  endChange(change: Change): void {
+    this.#changes.delete(change);
+  }
+
+  #forget(fetch: Fetch): void {
+    for (let page = fetch.first; page < fetch.first + fetch.count; page++) {
+      if (this.#fetches.get(page) === fetch) this.#fetches.delete(page);
+    }
+  }
+}
+
+interface PageRange {
+  readonly first: number;
+  readonly count: number;
+}
+
+function overlaps(a: PageRange, b: PageRange): boolean {
+  return a.first < b.first + b.count && b.first < a.first + a.count;
+}

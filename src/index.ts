@@ -1,0 +1,62 @@
+/**
+ * tmem as a library: transcendent memory for any program. A stack of layers holds pages in memory,
+ * compressed and uncompressed; pools divide it among clients; put, get and flush do the rest.
+ */
+
+import { type CodecChoice, loadCodec } from './layers/codec.ts';
+import { TmemError } from './lib/errors.ts';
+import { DEFAULT_POLICY, type PolicyName } from './policy/policies.ts';
+import { createStack } from './service/stack.ts';
+import { PAGE_BYTES_MAX } from './tmem/layer.ts';
+import type { Tmem } from './tmem/tmem.ts';
+
+export { type ErrorKind, TmemError } from './lib/errors.ts';
+export {
+  type GetOutcome,
+  HIT,
+  HIT_ZERO,
+  isRefused,
+  type Layer,
+  type LayerStatistics,
+  type LayerUsage,
+  MISS,
+  PUT_OUTCOME_NAMES,
+  type PutOutcome,
+  REPLACED,
+  STORED,
+} from './tmem/layer.ts';
+export type { Pool, PoolOptions, Tmem } from './tmem/tmem.ts';
+
+/** What a stack is made of. */
+export interface TmemOptions {
+  /** Bytes that all pages and their metadata may take together; hard. At least 4 MiB. */
+  readonly memoryBytes: number;
+  /** The share of it for uncompressed pages, 0 to 1. Default 0.25. */
+  readonly hotFraction?: number;
+  /** The largest page of any pool, bytes; a power of two, 4096 to 65536. Default 65536. */
+  readonly pageBytesMax?: number;
+  /** The eviction policy. Default `s3fifo-cw`. */
+  readonly policy?: PolicyName;
+  /** The codec. Default `auto`: the fastest that is installed. */
+  readonly codec?: CodecChoice;
+}
+
+const MEMORY_BYTES_MIN = 4 * 1024 * 1024;
+
+/** Makes a stack with no pools. Throws a TmemError of kind `usage` for bad options. */
+export function createTmem(options: TmemOptions): Tmem {
+  const { memoryBytes, hotFraction = 0.25 } = options;
+  if (!(Number.isSafeInteger(memoryBytes) && memoryBytes >= MEMORY_BYTES_MIN)) {
+    throw new TmemError('usage', `A stack needs at least ${MEMORY_BYTES_MIN} bytes of memory.`);
+  }
+  if (!(hotFraction >= 0 && hotFraction <= 1)) {
+    throw new TmemError('usage', `The hot share is a fraction from 0 to 1, not ${hotFraction}.`);
+  }
+  return createStack({
+    memoryBytes,
+    hotFraction,
+    pageBytesMax: options.pageBytesMax ?? PAGE_BYTES_MAX,
+    policyName: options.policy ?? DEFAULT_POLICY,
+    codec: loadCodec(options.codec),
+  }).tmem;
+}

@@ -1,0 +1,181 @@
+/**
+ * One client's socket: handshake first, then transmission; and what the socket says about them. All
+ * that can happen to a connection ends in `#end`, once.
+ */
+
+import type { Socket } from 'node:net';
+import type { Export } from '../export/export.ts';
+import type { BufferPool } from '../lib/buffer-pool.ts';
+import { Handshake, type HandshakeResult, type OptionDirectory } from './handshake.ts';
+import { ReplyWriter } from './reply-writer.ts';
+import type { Spinner } from './spinner.ts';
+import type { ServerStatistics } from './statistics.ts';
+import { Transmission } from './transmission.ts';
+
+/** What all connections of a server share. */
+export interface ConnectionOptions {
+  readonly directory: OptionDirectory;
+  /** The export of an agreed name. */
+  readonly exportOf: (name: string) => Export;
+  readonly buffers: BufferPool;
+  readonly statistics: ServerStatistics;
+  readonly spinner: Spinner;
+  readonly handshakeTimeoutMs: number;
+  readonly now: () => number;
+  /** A violation or a failed handshake, one line. */
+  readonly log: (message: string) => void;
+}
+
+export class Connection {
+  /** Called once, when the socket is closed and nothing of the connection is left. */
+  onEnd: () => void = () => undefined;
+
+  readonly #socket: Socket;
+  readonly #options: ConnectionOptions;
+  readonly #handshake: Handshake;
+  #transmission: Transmission | undefined;
+  #writer: ReplyWriter | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isWakeScheduled = false;
+  #isEnded = false;
+  #isShuttingDown = false;
+
+  constructor(socket: Socket, options: ConnectionOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#handshake = new Handshake(options.directory, (reply) => socket.write(reply));
+    this.#timer = setTimeout(() => {
+      options.statistics.failedHandshakes++;
+      socket.destroy();
+    }, options.handshakeTimeoutMs);
+    socket.setNoDelay(true);
+    socket.on('data', (chunk: Buffer) => this.#receive(chunk));
+    socket.on('end', () => this.#leave());
+    socket.on('error', () => undefined); // 'close' follows; a client that vanishes is normal
+    socket.on('close', () => this.#end());
+    socket.write(this.#handshake.greeting());
+  }
+
+  /** Lets requests under way finish, refuses new ones, then hangs up. */
+  shutDown(): void {
+    this.#isShuttingDown = true;
+    if (this.#transmission === undefined) {
+      this.#socket.destroy();
+      return;
+    }
+    this.#transmission.shutDown();
+    this.#hangUpWhenIdle();
+  }
+
+  /** Hangs up now. */
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.#isEnded) return;
+    if (this.#transmission !== undefined) {
+      if (!this.#transmission.receive(chunk)) this.#socket.pause();
+      this.#afterRequests();
+      return;
+    }
+    const handshake = this.#handshake;
+    handshake.feed(chunk);
+    if (handshake.state === 'closed') {
+      const { closed } = handshake;
+      if (closed?.isViolation === true) this.#violate(closed.reason);
+      else this.#socket.end();
+      return;
+    }
+    if (handshake.result === undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#begin(handshake.result, handshake.leftover);
+  }
+
+  #begin(result: HandshakeResult, leftover: Buffer): void {
+    const { buffers, statistics, now } = this.#options;
+    const target = this.#options.exportOf(result.exportName);
+    const sink = { write: (segments: readonly Buffer[], done: () => void) => this.#send(segments, done) };
+    const writer = new ReplyWriter(sink, buffers, target.cache.lender);
+    writer.onRoom = () => this.#wake();
+    this.#writer = writer;
+    this.#transmission = new Transmission({
+      export: target,
+      promises: {
+        sizeBytes: target.sizeBytes,
+        transmissionFlags: result.transmissionFlags,
+        isStructured: result.isStructured,
+        hasMetaContext: result.metaContexts.length > 0,
+      },
+      metaContextIds: result.metaContexts.map(({ id }) => id),
+      writer,
+      buffers,
+      statistics,
+      host: {
+        fail: (reason) => this.#violate(reason),
+        finish: () => this.#socket.end(),
+        wake: () => this.#wake(),
+      },
+      now,
+    });
+    if (leftover.length > 0) this.#receive(leftover);
+  }
+
+  #send(segments: readonly Buffer[], done: () => void): void {
+    const socket = this.#socket;
+    const last = segments.length - 1;
+    if (last > 0) socket.cork();
+    for (let i = 0; i < last; i++) socket.write(segments[i]!);
+    socket.write(segments[last]!, done);
+    if (last > 0) socket.uncork();
+  }
+
+  /** Resumes in a turn of its own: room appears in the middle of other things. */
+  #wake(): void {
+    if (this.#isWakeScheduled) return;
+    this.#isWakeScheduled = true;
+    setImmediate(this.#resume);
+  }
+
+  readonly #resume = (): void => {
+    this.#isWakeScheduled = false;
+    if (this.#isEnded || this.#transmission === undefined) return;
+    if (this.#transmission.resume() && this.#socket.isPaused()) this.#socket.resume();
+    this.#afterRequests();
+  };
+
+  #afterRequests(): void {
+    this.#options.spinner.note();
+    if (this.#isShuttingDown) this.#hangUpWhenIdle();
+  }
+
+  #hangUpWhenIdle(): void {
+    const { waitingCount } = this.#transmission ?? { waitingCount: 0 };
+    if (waitingCount === 0 && (this.#writer?.isIdle ?? true)) this.#socket.end();
+    else setImmediate(() => this.#isEnded || this.#hangUpWhenIdle());
+  }
+
+  /** The client will send no more: what it asked for is still answered. */
+  #leave(): void {
+    if (this.#transmission === undefined) this.#socket.end();
+    else this.#transmission.leave();
+  }
+
+  #violate(reason: string): void {
+    this.#options.statistics.violations++;
+    this.#options.log(`a client was disconnected: ${reason}`);
+    this.#socket.destroy();
+  }
+
+  #end(): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    if (this.#timer !== undefined) {
+      clearTimeout(this.#timer);
+      this.#options.statistics.failedHandshakes++;
+    }
+    this.#transmission?.close();
+    this.onEnd();
+  }
+}

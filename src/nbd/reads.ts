@@ -1,0 +1,350 @@
+/**
+ * READ: what the cache holds is answered in the same turn of the event loop, into the batch of the
+ * writer or from where the pages lie; what it does not hold is fetched into a buffer of the pool and
+ * answered from there. A read longer than a piece is answered in chunks as the socket takes them.
+ *
+ * Source: NBD specification, "NBD_CMD_READ" and "Structured reply types".
+ */
+
+import { PIECE_BYTES, type PooledBuffer } from '../lib/buffer-pool.ts';
+import { NO_LOAN } from '../tmem/lender.ts';
+import { Chunk, ChunkFlag, Command, CommandFlag, NbdErrno, nbdErrnoOf, WireBytes } from './protocol.ts';
+import {
+  type Cookie,
+  DATA_CHUNK_HEADER_BYTES,
+  writeChunkHeader,
+  writeDataChunkHeader,
+  writeErrorChunk,
+  writeHoleChunk,
+  writeSimpleReply,
+} from './replies.ts';
+import type { Request } from './request.ts';
+import type { Transmission } from './transmission.ts';
+
+/** From this length on, pages are sent from where they lie if they can be lent; below, copied. */
+const LEND_BYTES_MIN = 32 * 1024;
+/** Fetched data up to this length is copied into the batch, so that its buffer is free at once. */
+const COPY_BYTES_MAX = 16 * 1024;
+
+/** Chunks of one long read that may wait for the image at a time. */
+const CHUNKS_FETCHING_MAX = 4;
+
+/** A read in more than one chunk, under way. */
+interface LongRead {
+  readonly cookie: Cookie;
+  offset: number;
+  bytesLeft: number;
+  fetching: number;
+  errno: number;
+  settle: () => void;
+}
+
+export class Reads {
+  readonly #transmission: Transmission;
+  #long: LongRead | undefined;
+  readonly #loans: number[] = [];
+
+  constructor(transmission: Transmission) {
+    this.#transmission = transmission;
+  }
+
+  /** Whether a long read still has chunks to produce; no request is taken before it has not. */
+  get isBusy(): boolean {
+    return this.#long !== undefined;
+  }
+
+  /** Answers a READ or begins to; no when there is no room. */
+  begin(request: Request): boolean {
+    const { promises } = this.#transmission.options;
+    if (request.length > PIECE_BYTES) return this.#beginLong(request);
+    const flags = promises.isStructured ? ChunkFlag.DONE : 0;
+    const { offset, length } = request;
+    return this.#answerPiece(request, offset, length, flags, (missing) => {
+      this.#fetchWhole(request.cookie(), offset, length, missing);
+    });
+  }
+
+  /** Goes on with a long read; yes when all its chunks are produced or being fetched. */
+  goOn(): boolean {
+    const long = this.#long;
+    while (long !== undefined && long.bytesLeft > 0) {
+      if (long.fetching >= CHUNKS_FETCHING_MAX) return false;
+      const { pageBytes } = this.#transmission.options.export;
+      const { offset } = long;
+      const length = Math.min(long.bytesLeft, PIECE_BYTES - (offset % pageBytes));
+      const fetch = (missing: number[]): void => this.#fetchChunk(long, offset, length, missing);
+      if (!this.#answerPiece(long.cookie, offset, length, 0, fetch)) return false;
+      long.offset += length;
+      long.bytesLeft -= length;
+    }
+    this.#long = undefined;
+    if (long?.fetching === 0) long.settle();
+    return true;
+  }
+
+  /** One chunk from the cache, or `fetch` for what it misses; no when there is no room for it. */
+  #answerPiece(
+    cookie: Cookie,
+    offset: number,
+    length: number,
+    flags: number,
+    fetch: (missing: number[]) => void,
+  ): boolean {
+    const { export: target, promises, writer } = this.#transmission.options;
+    const header = promises.isStructured ? DATA_CHUNK_HEADER_BYTES : WireBytes.SIMPLE_REPLY;
+    const isWhole = flags !== 0 || !promises.isStructured;
+    if (length >= LEND_BYTES_MIN && target.cache.lender !== undefined) {
+      if (!writer.reserveLoan(header, length)) return false;
+      if (this.#lend(cookie, offset, length, flags)) {
+        if (isWhole) this.#transmission.countHit();
+        return true;
+      }
+    }
+    if (!writer.reserve(header + length)) return false;
+    const { batch, position } = writer;
+    if (target.readCached(offset, length, batch, position + header) > 0) {
+      fetch(target.missing.slice());
+      return true;
+    }
+    if (target.isZero && promises.isStructured) {
+      writer.position = writeHoleChunk(batch, position, cookie, flags, offset, length);
+    } else {
+      this.#writeHeader(batch, position, cookie, flags, offset, length);
+      writer.position = position + header + length;
+    }
+    if (isWhole) this.#transmission.countHit();
+    return true;
+  }
+
+  #writeHeader(
+    to: Buffer,
+    at: number,
+    cookie: Cookie,
+    flags: number,
+    offset: number,
+    length: number,
+  ): number {
+    if (!this.#transmission.options.promises.isStructured) return writeSimpleReply(to, at, cookie, 0);
+    return writeDataChunkHeader(to, at, cookie, flags, offset, length);
+  }
+
+  /** Sends whole pages from where they lie, if every one of them can be lent. */
+  #lend(cookie: Cookie, offset: number, length: number, flags: number): boolean {
+    const { export: target, writer } = this.#transmission.options;
+    const { cache, pageBytes } = target;
+    const { lender } = cache;
+    if (lender === undefined || offset % pageBytes !== 0 || length % pageBytes !== 0) return false;
+    const loans = this.#loans;
+    loans.length = 0;
+    const first = offset / pageBytes;
+    for (let page = first; page < first + length / pageBytes; page++) {
+      const loan = cache.lend(page);
+      if (loan === NO_LOAN) {
+        for (const each of loans) lender.returnLoan(each);
+        return false;
+      }
+      loans.push(loan);
+    }
+    target.statistics.readHits++;
+    writer.position = this.#writeHeader(writer.batch, writer.position, cookie, flags, offset, length);
+    writer.adoptLoans(loans);
+    for (let i = 0; i < loans.length; ) {
+      const buffer = lender.loanBuffer(loans[i]!);
+      const start = lender.loanOffset(loans[i]!);
+      let end = start + pageBytes;
+      // Neighbours on the image are often neighbours in memory: then one view does for all.
+      for (i++; i < loans.length; i++, end += pageBytes) {
+        const next = loans[i]!;
+        if (lender.loanBuffer(next) !== buffer || lender.loanOffset(next) !== end) break;
+      }
+      writer.appendLent(buffer, start, end);
+    }
+    return true;
+  }
+
+  /** Fetches what a read of one piece misses, and answers it. */
+  #fetchWhole(cookie: Cookie, offset: number, length: number, missing: number[]): void {
+    const transmission = this.#transmission;
+    const { isStructured } = transmission.options.promises;
+    let piece: PooledBuffer | undefined;
+    const held = this.#holdPiece(offset, length);
+    const work = async (): Promise<void> => {
+      piece = held ?? (await this.#waitForPiece(offset, length, missing));
+      await transmission.options.export.fetch(offset, missing, piece);
+    };
+    transmission.wait(Command.READ, work(), (errno) => {
+      if (errno === 0 && piece !== undefined) {
+        this.#sendPiece(cookie, offset, length, isStructured ? ChunkFlag.DONE : 0, piece);
+        return;
+      }
+      if (piece !== undefined) transmission.options.buffers.release(piece);
+      transmission.appendShort(cookie, Command.READ, errno);
+    });
+  }
+
+  /** A buffer with what the cache held copied in, or undefined when none is free. */
+  #holdPiece(offset: number, length: number): PooledBuffer | undefined {
+    const { buffers, writer, export: target, promises } = this.#transmission.options;
+    const piece = buffers.take(this.#roomFor(offset, length));
+    if (piece === undefined) return undefined;
+    const header = promises.isStructured ? DATA_CHUNK_HEADER_BYTES : WireBytes.SIMPLE_REPLY;
+    const from = writer.position + header;
+    const to = piece.dataOffset + (offset % target.pageBytes);
+    writer.batch.copy(piece.buffer, to, from, from + length);
+    return piece;
+  }
+
+  /** Waits for a buffer, then looks again what the cache holds by now. */
+  async #waitForPiece(offset: number, length: number, missing: number[]): Promise<PooledBuffer> {
+    const { buffers, export: target } = this.#transmission.options;
+    const piece = await buffers.wait(this.#roomFor(offset, length));
+    target.readCached(offset, length, piece.buffer, piece.dataOffset + (offset % target.pageBytes));
+    missing.splice(0, missing.length, ...target.missing);
+    return piece;
+  }
+
+  #roomFor(offset: number, length: number): number {
+    const { pageBytes } = this.#transmission.options.export;
+    return Math.ceil(((offset % pageBytes) + length) / pageBytes) * pageBytes;
+  }
+
+  /** Sends data that lies in a pooled buffer, with its header right before it. */
+  #sendPiece(
+    cookie: Cookie,
+    offset: number,
+    length: number,
+    flags: number,
+    piece: PooledBuffer,
+  ): void {
+    const { writer, export: target, promises, buffers } = this.#transmission.options;
+    const header = promises.isStructured ? DATA_CHUNK_HEADER_BYTES : WireBytes.SIMPLE_REPLY;
+    const start = piece.dataOffset + (offset % target.pageBytes);
+    if (length <= COPY_BYTES_MAX && writer.reserve(header + length)) {
+      this.#writeHeader(writer.batch, writer.position, cookie, flags, offset, length);
+      piece.buffer.copy(writer.batch, writer.position + header, start, start + length);
+      writer.position += header + length;
+      buffers.release(piece);
+      return;
+    }
+    this.#writeHeader(piece.buffer, start - header, cookie, flags, offset, length);
+    writer.appendPiece(piece, start - header, start + length);
+  }
+
+  #beginLong(request: Request): boolean {
+    const transmission = this.#transmission;
+    const cookie = request.cookie();
+    const { offset, length } = request;
+    if (!transmission.options.promises.isStructured) {
+      this.#answerLongSimple(cookie, offset, length);
+      return true;
+    }
+    if ((request.flags & CommandFlag.DF) !== 0) {
+      const failure = Promise.resolve();
+      transmission.wait(Command.READ, failure, () => {
+        transmission.appendShort(cookie, Command.READ, NbdErrno.EOVERFLOW);
+      });
+      return true;
+    }
+    const long: LongRead = {
+      cookie,
+      offset,
+      bytesLeft: length,
+      fetching: 0,
+      errno: 0,
+      settle: () => undefined,
+    };
+    const ended = new Promise<void>((resolve) => {
+      long.settle = resolve;
+    });
+    transmission.wait(Command.READ, ended, () => this.#endLong(long));
+    this.#long = long;
+    return true;
+  }
+
+  /** The last chunk of a long read: an error if any part failed, else one without content. */
+  #endLong(long: LongRead): void {
+    const { writer } = this.#transmission.options;
+    const { cookie, errno } = long;
+    const last = Buffer.alloc(WireBytes.CHUNK_HEADER + 6);
+    const end =
+      errno === 0
+        ? writeChunkHeader(last, 0, cookie, ChunkFlag.DONE, Chunk.NONE, 0)
+        : writeErrorChunk(last, 0, cookie, ChunkFlag.DONE, errno);
+    writer.appendOwned(last.subarray(0, end));
+  }
+
+  /** Fetches what one chunk of a long read misses, and sends it. */
+  #fetchChunk(long: LongRead, offset: number, length: number, missing: number[]): void {
+    const transmission = this.#transmission;
+    const { export: target, buffers } = transmission.options;
+    const held = this.#holdPiece(offset, length);
+    let piece: PooledBuffer | undefined = held;
+    const work = async (): Promise<void> => {
+      piece = held ?? (await this.#waitForPiece(offset, length, missing));
+      await target.fetch(offset, missing, piece);
+    };
+    const ended = (): void => {
+      long.fetching--;
+      if (long.bytesLeft > 0) transmission.options.host.wake();
+      else if (long.fetching === 0) long.settle();
+    };
+    long.fetching++;
+    work().then(
+      () => {
+        transmission.send(() => {
+          if (piece !== undefined) this.#sendPiece(long.cookie, offset, length, 0, piece);
+        });
+        ended();
+      },
+      (cause: unknown) => {
+        long.errno ||= nbdErrnoOf(cause);
+        if (piece !== undefined) buffers.release(piece);
+        ended();
+      },
+    );
+  }
+
+  /**
+   * A long read for a client without structured replies: one header, then everything in order, and
+   * nothing else on the wire between. A failure behind the header can only be told by hanging up.
+   */
+  #answerLongSimple(cookie: Cookie, offset: number, length: number): void {
+    const transmission = this.#transmission;
+    const { host, writer, buffers, export: target } = transmission.options;
+    transmission.isExclusive = true;
+    let hasHeader = false;
+    const sendNext = async (at: number, bytes: number): Promise<void> => {
+      const missing: number[] = [];
+      const piece = await this.#waitForPiece(at, bytes, missing);
+      try {
+        await target.fetch(at, missing, piece);
+      } catch (cause) {
+        buffers.release(piece);
+        throw cause;
+      }
+      const start = piece.dataOffset + (at % target.pageBytes);
+      if (!hasHeader) writeSimpleReply(piece.buffer, start - WireBytes.SIMPLE_REPLY, cookie, 0);
+      writer.appendPiece(piece, hasHeader ? start : start - WireBytes.SIMPLE_REPLY, start + bytes);
+      hasHeader = true;
+      writer.flush();
+    };
+    const work = async (): Promise<void> => {
+      try {
+        for (let at = offset; at < offset + length && !transmission.isClosed; ) {
+          const bytes = Math.min(offset + length - at, PIECE_BYTES - (at % target.pageBytes));
+          await sendNext(at, bytes);
+          await writer.roomForPieces();
+          at += bytes;
+        }
+      } catch (cause) {
+        if (hasHeader) host.fail('a read failed behind its header');
+        throw cause;
+      } finally {
+        transmission.endExclusive();
+      }
+    };
+    transmission.wait(Command.READ, work(), (errno) => {
+      if (errno !== 0) transmission.appendShort(cookie, Command.READ, errno);
+    });
+  }
+}

@@ -1,0 +1,238 @@
+/**
+ * The way of replies to a client. Short replies and copied data gather in a batch, one buffer that
+ * goes out in one write; data that lies elsewhere, a lent page or a buffer of the pool, joins the
+ * same write from where it lies. A connection owns two batches, so that one fills while the socket
+ * takes the other; when both are under way there is no room, and the connection stops reading
+ * requests until there is. That bounds the bytes in flight and needs no memory at run time.
+ */
+
+import type { BufferPool, PooledBuffer } from '../lib/buffer-pool.ts';
+import { PIECE_BYTES } from '../lib/buffer-pool.ts';
+import type { Lender } from '../tmem/lender.ts';
+
+/** Room of a batch: one piece of data and its header, or many small replies. */
+export const BATCH_BYTES = PIECE_BYTES + 4096;
+const BATCH_COUNT = 2;
+/** Memory one connection's batches take, bytes. */
+export const WRITER_BYTES = BATCH_BYTES * BATCH_COUNT;
+/** Lent bytes under way to one client; beyond them there is no room. */
+const LENT_BYTES_MAX = 1024 * 1024;
+
+/** Pooled buffers under way to one client; a slow one cannot hold all of them. */
+const PIECES_IN_FLIGHT_MAX = 8;
+
+/** Where replies go: calls `written` when the system has taken all of the buffers. */
+export interface ReplySink {
+  write(buffers: readonly Buffer[], written: () => void): void;
+}
+
+/** What one write borrowed, to be given back when it is done. */
+interface Shipment {
+  batch: Buffer | undefined;
+  readonly lender: Lender | undefined;
+  readonly loans: number[];
+  readonly pieces: PooledBuffer[];
+  lentBytes: number;
+}
+
+export class ReplyWriter {
+  /** The batch that fills, and where its next byte goes. Valid after `reserve`. */
+  batch: Buffer;
+  position = 0;
+  /** Called when room appears after `reserve` had answered no. */
+  onRoom: () => void = () => undefined;
+
+  readonly #sink: ReplySink;
+  readonly #pool: BufferPool;
+  readonly #lender: Lender | undefined;
+  readonly #freeBatches: Buffer[] = [];
+  readonly #shipped: Shipment[] = []; // in order of writing; writes end in that order
+  #segments: Buffer[] = [];
+  #segmentStart = 0;
+  #hasBatch = true;
+  #loans: number[] = [];
+  #pieces: PooledBuffer[] = [];
+  #lentBytes = 0;
+  #lentInFlight = 0;
+  #piecesInFlight = 0;
+  #pieceWaiters: (() => void)[] = [];
+  #isWaiting = false;
+  #isClosed = false;
+  #isFlushScheduled = false;
+
+  constructor(sink: ReplySink, pool: BufferPool, lender: Lender | undefined) {
+    this.#sink = sink;
+    this.#pool = pool;
+    this.#lender = lender;
+    this.batch = Buffer.from(new ArrayBuffer(BATCH_BYTES));
+    for (let i = 1; i < BATCH_COUNT; i++) {
+      this.#freeBatches.push(Buffer.from(new ArrayBuffer(BATCH_BYTES)));
+    }
+  }
+
+  /** Whether every reply has been taken by the system. */
+  get isIdle(): boolean {
+    return this.#shipped.length === 0 && !this.#hasSomething;
+  }
+
+  /** Makes room for `bytes` (at most BATCH_BYTES) at `position`, or answers no: try at `onRoom`. */
+  reserve(bytes: number): boolean {
+    if (this.#isClosed) this.position = 0; // what is appended now goes nowhere
+    if (this.#hasBatch && this.position + bytes <= BATCH_BYTES) return true;
+    this.flush();
+    if (this.#hasBatch) return true;
+    const batch = this.#freeBatches.pop();
+    if (batch === undefined) {
+      this.#isWaiting = true;
+      return false;
+    }
+    this.batch = batch;
+    this.#hasBatch = true;
+    return true;
+  }
+
+  /** The same for data that will be lent, beside `headerBytes` in the batch. */
+  reserveLoan(headerBytes: number, lentBytes: number): boolean {
+    if (this.#lentInFlight + this.#lentBytes + lentBytes > LENT_BYTES_MAX) {
+      this.flush();
+      if (this.#lentInFlight > 0) {
+        this.#isWaiting = true;
+        return false;
+      }
+    }
+    return this.reserve(headerBytes);
+  }
+
+  /** Appends data that lies in a lender's memory, behind what the batch holds so far. */
+  appendLent(buffer: Buffer, start: number, end: number): void {
+    this.#closeSegment();
+    this.#segments.push(buffer.subarray(start, end));
+    this.#lentBytes += end - start;
+  }
+
+  /** Takes over loans: they are returned when the write is done. */
+  adoptLoans(loans: readonly number[]): void {
+    for (const loan of loans) this.#loans.push(loan);
+  }
+
+  /** Appends bytes of a pooled buffer, which is released when the write is done. */
+  appendPiece(piece: PooledBuffer, start: number, end: number): void {
+    if (this.#isClosed) {
+      this.#pool.release(piece);
+      return;
+    }
+    this.#closeSegment();
+    this.#segments.push(piece.buffer.subarray(start, end));
+    this.#pieces.push(piece);
+  }
+
+  /** Whether few enough pooled buffers are on their way; if not, `onRoom` will be called. */
+  get hasRoomForPieces(): boolean {
+    if (this.#piecesInFlight < PIECES_IN_FLIGHT_MAX) return true;
+    this.#isWaiting = true;
+    return false;
+  }
+
+  /** Resolves when the client has taken enough that one more pooled buffer may go out. */
+  async roomForPieces(): Promise<void> {
+    if (this.#isClosed || this.#piecesInFlight < PIECES_IN_FLIGHT_MAX) return;
+    await new Promise<void>((resolve) => this.#pieceWaiters.push(resolve));
+  }
+
+  /** Appends a buffer that nobody reuses. */
+  appendOwned(bytes: Buffer): void {
+    this.#closeSegment();
+    this.#segments.push(bytes);
+  }
+
+  /** Sends all that was appended, in one write. */
+  flush(): void {
+    if (!this.#hasSomething || this.#isClosed) return;
+    this.#closeSegment();
+    const segments = this.#segments;
+    const usesBatch = this.position > 0;
+    this.#shipped.push({
+      batch: usesBatch ? this.batch : undefined,
+      lender: this.#lender,
+      loans: this.#loans,
+      pieces: this.#pieces,
+      lentBytes: this.#lentBytes,
+    });
+    this.#lentInFlight += this.#lentBytes;
+    this.#piecesInFlight += this.#pieces.length;
+    if (usesBatch) this.#nextBatch();
+    this.#segments = [];
+    if (this.#loans.length > 0) this.#loans = [];
+    if (this.#pieces.length > 0) this.#pieces = [];
+    this.#lentBytes = 0;
+    this.#sink.write(segments, this.#written);
+  }
+
+  /** Sends what was appended once this turn of the event loop has appended all it will. */
+  flushSoon(): void {
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
+    setImmediate(this.#flushNow);
+  }
+
+  /** Nothing can be sent any more: gives everything back. Writes under way still end. */
+  close(): void {
+    this.#isClosed = true;
+    this.#giveBack(this.#loans, this.#pieces);
+    this.#segments = [];
+    this.#loans = [];
+    this.#pieces = [];
+    this.#segmentStart = this.position = 0;
+    this.#letPiecesGoOn();
+  }
+
+  readonly #flushNow = (): void => {
+    this.#isFlushScheduled = false;
+    this.flush();
+  };
+
+  get #hasSomething(): boolean {
+    return this.#segments.length > 0 || this.position > this.#segmentStart;
+  }
+
+  #closeSegment(): void {
+    if (this.position === this.#segmentStart) return;
+    this.#segments.push(this.batch.subarray(this.#segmentStart, this.position));
+    this.#segmentStart = this.position;
+  }
+
+  #nextBatch(): void {
+    const batch = this.#freeBatches.pop();
+    this.#hasBatch = batch !== undefined;
+    if (batch !== undefined) this.batch = batch;
+    this.position = 0;
+    this.#segmentStart = 0;
+  }
+
+  readonly #written = (): void => {
+    const shipment = this.#shipped.shift();
+    if (shipment === undefined) throw new Error('reply writer: a write ended that never began');
+    this.#lentInFlight -= shipment.lentBytes;
+    this.#piecesInFlight -= shipment.pieces.length;
+    this.#giveBack(shipment.loans, shipment.pieces);
+    if (shipment.batch !== undefined) {
+      if (this.#hasBatch) this.#freeBatches.push(shipment.batch);
+      else this.batch = shipment.batch;
+      this.#hasBatch = true;
+    }
+    if (this.#piecesInFlight < PIECES_IN_FLIGHT_MAX) this.#letPiecesGoOn();
+    if (this.#isWaiting && !this.#isClosed) {
+      this.#isWaiting = false;
+      this.onRoom();
+    }
+  };
+
+  #letPiecesGoOn(): void {
+    for (const resolve of this.#pieceWaiters.splice(0)) resolve();
+  }
+
+  #giveBack(loans: readonly number[], pieces: readonly PooledBuffer[]): void {
+    for (const loan of loans) this.#lender?.returnLoan(loan);
+    for (const piece of pieces) this.#pool.release(piece);
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * The NBD server: listens, admits clients up to its limits, and goes away without losing a reply.
+ */
+
+import { createServer, type Server, type Socket } from 'node:net';
+import type { Export } from '../export/export.ts';
+import type { BufferPool } from '../lib/buffer-pool.ts';
+import { systemErrorCode, kindOfSystemError, TmemError } from '../lib/errors.ts';
+import { formatListenAddress, type ListenAddress } from '../lib/listen-address.ts';
+import { Connection } from './connection.ts';
+import type { HandshakeExport, OptionDirectory } from './handshake.ts';
+import { PAYLOAD_BYTES_DEFAULT, TransmissionFlag } from './protocol.ts';
+import { Spinner } from './spinner.ts';
+import { ServerStatistics } from './statistics.ts';
+
+/** Time that requests under way have to finish when the server stops, milliseconds. */
+const DRAIN_MS_MAX = 10_000;
+const SECONDS_PER_MS = 1e-3;
+
+export interface NbdServerOptions {
+  /** In the order of LIST; the first is the default export too. */
+  readonly exports: readonly Export[];
+  readonly buffers: BufferPool;
+  readonly maxConnections: number;
+  readonly handshakeTimeoutMs: number;
+  /** How long to stay awake after the last request, microseconds; 0 for not at all. */
+  readonly spinMicroseconds: number;
+  readonly log: (message: string) => void;
+}
+
+export class NbdServer {
+  readonly statistics = new ServerStatistics();
+  readonly spinner: Spinner;
+  readonly #options: NbdServerOptions;
+  readonly #byName = new Map<string, Export>();
+  readonly #listeners: Server[] = [];
+  readonly #connections = new Set<Connection>();
+  #drained: (() => void) | undefined;
+
+  constructor(options: NbdServerOptions) {
+    this.#options = options;
+    for (const each of options.exports) this.#byName.set(each.name, each);
+    this.spinner = new Spinner(options.spinMicroseconds, now);
+  }
+
+  /** Listens at `address`; answers the address in force, with the port that was given for port 0. */
+  async listen(address: ListenAddress): Promise<ListenAddress> {
+    const listener = createServer({ allowHalfOpen: true }, (socket) => this.#admit(socket));
+    await new Promise<void>((resolve, reject) => {
+      listener.once('error', (cause) => reject(listenError(address, cause)));
+      if (address.kind === 'unix') listener.listen({ path: address.path }, resolve);
+      else if (address.kind === 'tcp') listener.listen({ host: address.host, port: address.port }, resolve);
+      else listener.listen({ fd: address.fd }, resolve);
+    });
+    this.#listeners.push(listener);
+    const bound = listener.address();
+    if (address.kind === 'tcp' && bound !== null && typeof bound === 'object') {
+      return { ...address, port: bound.port };
+    }
+    return address;
+  }
+
+  /** Stops listening, finishes what is under way, hangs up. Resolves when every client is gone. */
+  async stop(): Promise<void> {
+    for (const listener of this.#listeners.splice(0)) listener.close();
+    this.spinner.stop();
+    if (this.#connections.size === 0) return;
+    const timer = setTimeout(() => this.abort(), DRAIN_MS_MAX);
+    await new Promise<void>((resolve) => {
+      this.#drained = resolve;
+      for (const connection of [...this.#connections]) connection.shutDown();
+    });
+    clearTimeout(timer);
+  }
+
+  /** Drops every client and listener at once. */
+  abort(): void {
+    for (const listener of this.#listeners.splice(0)) listener.close();
+    for (const connection of [...this.#connections]) connection.destroy();
+  }
+
+  #admit(socket: Socket): void {
+    const { statistics } = this;
+    if (this.#connections.size >= this.#options.maxConnections || this.#drained !== undefined) {
+      statistics.refused++;
+      socket.on('error', () => undefined);
+      socket.destroy();
+      return;
+    }
+    statistics.accepted++;
+    statistics.connections++;
+    const connection = new Connection(socket, {
+      directory: this.#directory,
+      exportOf: (name) => this.#exportOf(name),
+      buffers: this.#options.buffers,
+      statistics,
+      spinner: this.spinner,
+      handshakeTimeoutMs: this.#options.handshakeTimeoutMs,
+      now,
+      log: this.#options.log,
+    });
+    this.#connections.add(connection);
+    connection.onEnd = () => {
+      this.#connections.delete(connection);
+      statistics.connections--;
+      if (this.#connections.size === 0) this.#drained?.();
+    };
+  }
+
+  #exportOf(name: string): Export {
+    const found = this.#byName.get(name);
+    if (found === undefined) throw new Error(`nbd server: no export ${name} after its handshake`);
+    return found;
+  }
+
+  readonly #directory: OptionDirectory = {
+    names: () => [...this.#byName.keys()],
+    find: (name) => {
+      const found = name === '' ? this.#options.exports[0] : this.#byName.get(name);
+      return found === undefined ? undefined : describe(found);
+    },
+  };
+}
+
+function now(): number {
+  return performance.now() * SECONDS_PER_MS;
+}
+
+/** What the handshake says of an export: every flag here is kept by the transmission. */
+function describe(target: Export): HandshakeExport {
+  const writing =
+    TransmissionFlag.SEND_FLUSH |
+    TransmissionFlag.SEND_FUA |
+    TransmissionFlag.SEND_TRIM |
+    TransmissionFlag.SEND_WRITE_ZEROES |
+    TransmissionFlag.SEND_FAST_ZERO;
+  const common =
+    TransmissionFlag.SEND_DF | TransmissionFlag.SEND_CACHE | TransmissionFlag.CAN_MULTI_CONN;
+  return {
+    name: target.name,
+    sizeBytes: target.sizeBytes,
+    transmissionFlags: common | (target.isReadOnly ? TransmissionFlag.READ_ONLY : writing),
+    minimumBlockBytes: 1,
+    preferredBlockBytes: target.pageBytes,
+    maximumBlockBytes: PAYLOAD_BYTES_DEFAULT,
+  };
+}
+
+function listenError(address: ListenAddress, cause: Error): TmemError {
+  const where = formatListenAddress(address);
+  const advice =
+    systemErrorCode(cause) === 'EADDRINUSE'
+      ? 'it is in use; stop what listens there or choose another with --listen'
+      : cause.message;
+  return new TmemError(kindOfSystemError(cause), `Cannot listen at ${where}: ${advice}.`, { cause });
+}

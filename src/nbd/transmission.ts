@@ -1,0 +1,368 @@
+/**
+ * The transmission phase of one connection: requests in, replies out. It knows no socket: bytes
+ * come by `receive`, replies leave by a ReplyWriter, and `Host` does the rest.
+ *
+ * Requests are taken in order and one at a time; one that cannot go on for lack of room stops the
+ * taking, and `resume` tries it again. What must wait for the image goes on by itself meanwhile.
+ */
+
+import type { Export } from '../export/export.ts';
+import type { BufferPool } from '../lib/buffer-pool.ts';
+import { answerBlockStatus } from './block-status.ts';
+import {
+  Command,
+  CommandFlag,
+  NbdErrno,
+  nbdErrnoOf,
+  PAYLOAD_DRAIN_BYTES_MAX,
+  WireBytes,
+} from './protocol.ts';
+import { Reads } from './reads.ts';
+import {
+  type Cookie,
+  SHORT_REPLY_BYTES_MAX,
+  writeErrorChunk,
+  writeSimpleReply,
+} from './replies.ts';
+import type { ReplyWriter } from './reply-writer.ts';
+import { type Promises, Request, refusalOf } from './request.ts';
+import type { ServerStatistics } from './statistics.ts';
+import { IncomingWrite } from './writes.ts';
+
+/** Requests of one connection that may wait for the image at a time. */
+const WAITING_COUNT_MAX = 128;
+
+/** What a transmission wants of its connection. */
+export interface Host {
+  /** A rule was broken or a reply cannot be completed: drop the connection, `reason` in the log. */
+  fail(reason: string): void;
+  /** The client said goodbye and everything was answered. */
+  finish(): void;
+  /** Room appeared: call `resume` when convenient. */
+  wake(): void;
+}
+
+/** Everything one connection's transmission works with. */
+export interface TransmissionOptions {
+  readonly export: Export;
+  readonly promises: Promises;
+  /** Ids of the metadata contexts in use. */
+  readonly metaContextIds: readonly number[];
+  readonly writer: ReplyWriter;
+  readonly buffers: BufferPool;
+  readonly statistics: ServerStatistics;
+  readonly host: Host;
+  /** Seconds on a clock that only grows. */
+  readonly now: () => number;
+}
+
+export class Transmission {
+  readonly options: TransmissionOptions;
+  /** While a long reply in the simple style is under way no other may come between. */
+  isExclusive = false;
+
+  readonly #request = new Request();
+  readonly #header = Buffer.alloc(WireBytes.REQUEST);
+  #headerBytes = 0; // of an incomplete header, kept over from the last chunk
+  #hasRequest = false; // #request is parsed and not yet carried out
+  #input: Buffer | undefined; // what is not yet taken
+  #at = 0;
+  #write: IncomingWrite | undefined;
+  #drainBytes = 0; // of a payload that nobody wants
+  #afterDrain: (() => void) | undefined;
+  #waitingCount = 0;
+  #isLeaving = false;
+  #isShuttingDown = false;
+  #isClosed = false;
+  #hitCount = 0;
+  readonly #reads: Reads;
+  readonly #heldReplies: (() => void)[] = [];
+
+  constructor(options: TransmissionOptions) {
+    this.options = options;
+    this.#reads = new Reads(this);
+  }
+
+  /** Requests that wait for the image. */
+  get waitingCount(): number {
+    return this.#waitingCount;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /**
+   * Takes bytes of the client. Answers whether all were taken; if not, nothing more must come
+   * until `resume` answers yes. The chunk must stay as it is until then.
+   */
+  receive(chunk: Buffer): boolean {
+    this.#input = chunk;
+    this.#at = 0;
+    return this.resume();
+  }
+
+  /** Goes on with what was not taken; answers as `receive`. */
+  resume(): boolean {
+    if (this.#isClosed) return true;
+    const started = this.options.now();
+    this.#hitCount = 0;
+    this.#takeAll();
+    this.options.writer.flush();
+    if (this.#hitCount > 0) {
+      const each = this.options.now() - started;
+      this.options.statistics.latencies[Command.READ]!.record(each, this.#hitCount);
+    }
+    return this.#input === undefined;
+  }
+
+  /** Every request from now on is answered ESHUTDOWN; those under way are finished. */
+  shutDown(): void {
+    this.#isShuttingDown = true;
+  }
+
+  /** The client sends no more: what it asked for is answered, then the host is told. */
+  leave(): void {
+    this.#isLeaving = true;
+    this.#write?.abandon();
+    this.#write = undefined;
+    this.resume();
+  }
+
+  /** The connection is gone: whatever ends later ends silently. */
+  close(): void {
+    this.#isClosed = true;
+    this.#input = undefined;
+    this.#write?.abandon();
+    this.#write = undefined;
+    this.options.writer.close();
+  }
+
+  /** Counts a READ that was answered in the same turn of the event loop. */
+  countHit(): void {
+    this.#hitCount++;
+    this.#count(Command.READ, 0);
+  }
+
+  /** Runs `work` beside the taking of requests; `answer` sends the reply when it has ended. */
+  wait(command: number, work: Promise<void>, answer: (errno: number) => void): void {
+    const started = this.options.now();
+    this.#waitingCount++;
+    const end = (errno: number): void => {
+      const seconds = this.options.now() - started;
+      this.options.statistics.latencies[command]!.record(seconds, 1);
+      this.#count(command, errno);
+      this.send(() => answer(errno));
+      this.#waitingCount--;
+      this.#wakeIfWaiting();
+    };
+    work.then(
+      () => end(0),
+      (cause: unknown) => end(nbdErrnoOf(cause)),
+    );
+  }
+
+  /** Appends a reply when the way is free: at once, or behind a long one in the simple style. */
+  send(append: () => void): void {
+    if (this.#isClosed) {
+      append(); // the writer is closed and only gives back what it is handed
+      return;
+    }
+    if (this.isExclusive) {
+      this.#heldReplies.push(append);
+      return;
+    }
+    append();
+    this.options.writer.flushSoon();
+  }
+
+  /** Ends the exclusive reply: those held back go out, and requests are taken again. */
+  endExclusive(): void {
+    this.isExclusive = false;
+    for (const append of this.#heldReplies.splice(0)) this.send(append);
+    this.options.host.wake();
+  }
+
+  /** Appends a reply without data: success or an error, in the style the command needs. */
+  appendShort(cookie: Cookie, command: number, errno: number): void {
+    const { writer, promises } = this.options;
+    const needsChunk = command === Command.READ || command === Command.BLOCK_STATUS;
+    const append = (to: Buffer, at: number): number =>
+      promises.isStructured && needsChunk
+        ? writeErrorChunk(to, at, cookie, 1, errno)
+        : writeSimpleReply(to, at, cookie, errno);
+    if (writer.reserve(SHORT_REPLY_BYTES_MAX)) {
+      writer.position = append(writer.batch, writer.position);
+      return;
+    }
+    const owned = Buffer.alloc(SHORT_REPLY_BYTES_MAX);
+    writer.appendOwned(owned.subarray(0, append(owned, 0)));
+  }
+
+  #takeAll(): void {
+    while (!this.#isClosed && this.#takeOne()) {
+      // each turn takes a header, a request, or a part of a payload
+    }
+    if (this.#isClosed) return;
+    if (this.#input !== undefined && this.#at === this.#input.length && !this.#hasRequest) {
+      if (!this.isExclusive && !this.#reads.isBusy) this.#input = undefined;
+    }
+    if (this.#isLeaving && this.#waitingCount === 0 && !this.#reads.isBusy) {
+      this.options.writer.flush();
+      this.options.host.finish();
+    }
+  }
+
+  /** One step; no when there is nothing to take, or no room to go on. */
+  #takeOne(): boolean {
+    if (this.isExclusive) return false;
+    if (this.#reads.isBusy && !this.#reads.goOn()) return false;
+    if (this.#isLeaving) {
+      this.#at = this.#input?.length ?? 0;
+      return false;
+    }
+    if (this.#drainBytes > 0) return this.#drain();
+    if (this.#write !== undefined) return this.#takePayload(this.#write);
+    if (!this.#hasRequest && !this.#takeHeader()) return false;
+    if (this.#waitingCount >= WAITING_COUNT_MAX || !this.options.writer.hasRoomForPieces) return false;
+    if (!this.#carryOut(this.#request)) return false;
+    this.#hasRequest = false;
+    return true;
+  }
+
+  #takeHeader(): boolean {
+    const input = this.#input;
+    if (input === undefined) return false;
+    const isWhole = this.#headerBytes === 0 && input.length - this.#at >= WireBytes.REQUEST;
+    let isRequest: boolean;
+    if (isWhole) {
+      isRequest = this.#request.parse(input, this.#at);
+      this.#at += WireBytes.REQUEST;
+    } else {
+      const wanted = WireBytes.REQUEST - this.#headerBytes;
+      const end = Math.min(input.length, this.#at + wanted);
+      input.copy(this.#header, this.#headerBytes, this.#at, end);
+      this.#headerBytes += end - this.#at;
+      this.#at = end;
+      if (this.#headerBytes < WireBytes.REQUEST) return false;
+      this.#headerBytes = 0;
+      isRequest = this.#request.parse(this.#header, 0);
+    }
+    if (!isRequest) {
+      this.options.host.fail('a request without the magic number');
+      return false;
+    }
+    this.#hasRequest = true;
+    return true;
+  }
+
+  /** Carries the request out or begins to; no when there is no room for its reply. */
+  #carryOut(request: Request): boolean {
+    const { command } = request;
+    if (command === Command.DISC) {
+      this.#isLeaving = true;
+      return true;
+    }
+    const errno = this.#isShuttingDown
+      ? NbdErrno.ESHUTDOWN
+      : refusalOf(request, this.options.promises);
+    if (errno !== 0) return this.#refuse(request, errno);
+    if (command === Command.READ) return this.#reads.begin(request);
+    if (command === Command.WRITE) {
+      if (request.length > 0) {
+        this.#write = new IncomingWrite(this, request);
+        return true;
+      }
+    }
+    this.#carryOutOther(request);
+    return true;
+  }
+
+  #carryOutOther(request: Request): void {
+    const { command, offset, length, flags } = request;
+    const target = this.options.export;
+    const cookie = request.cookie();
+    const hasFua = (flags & CommandFlag.FUA) !== 0;
+    const answer = (errno: number): void => this.appendShort(cookie, command, errno);
+    const whenStable = async (work: Promise<void>): Promise<void> => {
+      await work;
+      if (hasFua) await target.sync();
+    };
+    switch (command) {
+      case Command.FLUSH:
+        return this.wait(command, target.sync(), answer);
+      case Command.TRIM:
+        return this.wait(command, whenStable(target.trim(offset, length)), answer);
+      case Command.CACHE:
+        return this.wait(
+          command,
+          target.prefetch(offset, length, () => !this.#isClosed && !this.#isShuttingDown),
+          answer,
+        );
+      case Command.BLOCK_STATUS:
+        return answerBlockStatus(this, cookie, request);
+      case Command.WRITE_ZEROES: {
+        if ((flags & CommandFlag.FAST_ZERO) !== 0 && !target.image.supports.fastZeroes) {
+          this.#count(command, NbdErrno.ENOTSUP);
+          return this.appendShort(cookie, command, NbdErrno.ENOTSUP);
+        }
+        const mayDiscard = (flags & CommandFlag.NO_HOLE) === 0;
+        const work = target.writeZeroes(offset, length, mayDiscard);
+        return this.wait(command, whenStable(work), answer);
+      }
+      default: // a WRITE of nothing
+        return this.wait(command, whenStable(Promise.resolve()), answer);
+    }
+  }
+
+  /** Answers an error; a payload that comes with the request is read and thrown away first. */
+  #refuse(request: Request, errno: number): boolean {
+    const { command, length } = request;
+    const cookie = request.cookie();
+    if (command === Command.WRITE && length > PAYLOAD_DRAIN_BYTES_MAX) {
+      this.options.host.fail(`a write of ${length} bytes`);
+      return true;
+    }
+    const answer = (): void => {
+      this.#count(command, errno);
+      this.send(() => this.appendShort(cookie, command, errno));
+    };
+    if (command !== Command.WRITE || length === 0) {
+      answer();
+      return true;
+    }
+    this.#drainBytes = length;
+    this.#afterDrain = answer;
+    return true;
+  }
+
+  #drain(): boolean {
+    const input = this.#input;
+    if (input === undefined) return false;
+    const taken = Math.min(this.#drainBytes, input.length - this.#at);
+    this.#at += taken;
+    this.#drainBytes -= taken;
+    if (this.#drainBytes > 0) return false;
+    this.#afterDrain?.();
+    this.#afterDrain = undefined;
+    return true;
+  }
+
+  #takePayload(write: IncomingWrite): boolean {
+    const input = this.#input;
+    if (input === undefined) return false;
+    const taken = write.take(input, this.#at);
+    this.#at += taken;
+    if (!write.isComplete) return taken > 0 && this.#at < input.length;
+    this.#write = undefined;
+    return true;
+  }
+
+  #wakeIfWaiting(): void {
+    if (this.#input !== undefined || this.#isLeaving) this.options.host.wake();
+  }
+
+  #count(command: number, errno: number): void {
+    this.options.statistics.requestsOf(this.options.export.name).count(command, errno);
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * A WRITE whose payload is arriving. The payload is written piece by piece as it comes, so that a
+ * request of any length needs no more than a few buffers of the pool. The reply goes out when every
+ * piece is on the image, and with FUA on stable storage.
+ */
+
+import type { PooledBuffer } from '../lib/buffer-pool.ts';
+import { PIECE_BYTES } from '../lib/buffer-pool.ts';
+import { Command, CommandFlag } from './protocol.ts';
+import type { Request } from './request.ts';
+import type { Transmission } from './transmission.ts';
+
+/** Pieces of one request that may be under way; the payload waits for the oldest beyond that. */
+const PIECES_UNDER_WAY_MAX = 4;
+
+export class IncomingWrite {
+  readonly #transmission: Transmission;
+  readonly #hasFua: boolean;
+  #offset: number;
+  #bytesLeft: number;
+  #piece: PooledBuffer | undefined;
+  #pieceOffset = 0; // where on the export the piece begins
+  #pieceLength = 0;
+  #pieceFilled = 0;
+  #underWay = 0;
+  #isWaiting = false;
+  #isAbandoned = false;
+  #failure: unknown;
+  #settle: { resolve: () => void; reject: (cause: unknown) => void } | undefined;
+
+  constructor(transmission: Transmission, request: Request) {
+    this.#transmission = transmission;
+    this.#offset = request.offset;
+    this.#bytesLeft = request.length;
+    this.#hasFua = (request.flags & CommandFlag.FUA) !== 0;
+    const cookie = request.cookie();
+    transmission.wait(Command.WRITE, this.#finished(), (errno) => {
+      transmission.appendShort(cookie, Command.WRITE, errno);
+    });
+  }
+
+  /** Whether the whole payload was taken. */
+  get isComplete(): boolean {
+    return this.#bytesLeft === 0;
+  }
+
+  /** Takes payload from `input[at]` on; answers how many bytes. 0 means: wait to be resumed. */
+  take(input: Buffer, at: number): number {
+    if (this.#piece === undefined && !this.#beginPiece()) return 0;
+    const piece = this.#piece!;
+    const { pageBytes } = this.#transmission.options.export;
+    const wanted = this.#pieceLength - this.#pieceFilled;
+    const taken = Math.min(wanted, input.length - at);
+    const to = piece.dataOffset + (this.#pieceOffset % pageBytes) + this.#pieceFilled;
+    input.copy(piece.buffer, to, at, at + taken);
+    this.#pieceFilled += taken;
+    this.#bytesLeft -= taken;
+    if (this.#pieceFilled === this.#pieceLength) this.#sendPiece(piece);
+    return taken;
+  }
+
+  /** The connection is gone: what came of the payload is written, the rest never will. */
+  abandon(): void {
+    this.#isAbandoned = true;
+    if (this.#piece !== undefined) this.#transmission.options.buffers.release(this.#piece);
+    this.#piece = undefined;
+    this.#bytesLeft = 0;
+    this.#finishIfDone();
+  }
+
+  /** A buffer for the next piece, if one may be had now. */
+  #beginPiece(): boolean {
+    if (this.#isWaiting || this.#underWay >= PIECES_UNDER_WAY_MAX) return false;
+    const { export: target, buffers } = this.#transmission.options;
+    const inPage = this.#offset % target.pageBytes;
+    const length = Math.min(this.#bytesLeft, PIECE_BYTES - inPage);
+    const room = Math.ceil((inPage + length) / target.pageBytes) * target.pageBytes;
+    const piece = buffers.take(room);
+    if (piece === undefined) {
+      this.#waitForBuffer(room);
+      return false;
+    }
+    this.#start(piece, length);
+    return true;
+  }
+
+  #start(piece: PooledBuffer, length: number): void {
+    this.#piece = piece;
+    this.#pieceOffset = this.#offset;
+    this.#pieceLength = length;
+    this.#pieceFilled = 0;
+  }
+
+  #waitForBuffer(room: number): void {
+    this.#isWaiting = true;
+    const { buffers, host, export: target } = this.#transmission.options;
+    void buffers.wait(room).then((piece) => {
+      this.#isWaiting = false;
+      if (this.#isAbandoned) {
+        buffers.release(piece);
+        return;
+      }
+      const inPage = this.#offset % target.pageBytes;
+      this.#start(piece, Math.min(this.#bytesLeft, PIECE_BYTES - inPage));
+      host.wake();
+    });
+  }
+
+  #sendPiece(piece: PooledBuffer): void {
+    const { export: target, buffers, host } = this.#transmission.options;
+    this.#piece = undefined;
+    this.#offset += this.#pieceLength;
+    this.#underWay++;
+    const ended = (): void => {
+      buffers.release(piece);
+      this.#underWay--;
+      this.#finishIfDone();
+      if (this.#bytesLeft > 0) host.wake();
+    };
+    target.write(this.#pieceOffset, this.#pieceLength, piece).then(ended, (cause: unknown) => {
+      this.#failure ??= cause;
+      ended();
+    });
+  }
+
+  #finishIfDone(): void {
+    if (this.#bytesLeft > 0 || this.#underWay > 0 || this.#settle === undefined) return;
+    if (this.#failure === undefined) this.#settle.resolve();
+    else this.#settle.reject(this.#failure);
+  }
+
+  async #finished(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    if (this.#hasFua) await this.#transmission.options.export.sync();
+  }
+}

@@ -1,0 +1,39 @@
+/** The stack of a service: hot over zcache, or zcache alone. */
+
+import type { PageCodec } from '../layers/codec.ts';
+import { Hot } from '../layers/hot.ts';
+import { Zcache } from '../layers/zcache.ts';
+import { type PolicyName, policyFactoryFor } from '../policy/policies.ts';
+import type { Lender } from '../tmem/lender.ts';
+import { Tmem } from '../tmem/tmem.ts';
+
+export interface StackOptions {
+  /** Bytes that all layers together may take, data and metadata. */
+  readonly memoryBytes: number;
+  /** The share of it for pages as they are, 0 to 1; at 0 there is no hot layer. */
+  readonly hotFraction: number;
+  readonly pageBytesMax: number;
+  readonly policyName: PolicyName;
+  readonly codec: PageCodec;
+}
+
+/** A stack, and the layer of it that can lend pages. */
+export interface Stack {
+  readonly tmem: Tmem;
+  readonly lender: Lender | undefined;
+}
+
+/** Below this a hot layer holds too few pages to be worth it, bytes. */
+const HOT_BYTES_MIN = 1024 * 1024;
+
+/** Builds the layers and divides the memory between them. */
+export function createStack(options: StackOptions): Stack {
+  const { memoryBytes, hotFraction, pageBytesMax, codec } = options;
+  const policy = policyFactoryFor(options.policyName);
+  const wanted = Math.floor(memoryBytes * hotFraction);
+  const hotBytes = wanted < HOT_BYTES_MIN ? 0 : wanted;
+  const zcache = new Zcache({ limitBytes: memoryBytes - hotBytes, pageBytesMax, codec, policy });
+  if (hotBytes === 0) return { tmem: new Tmem([zcache]), lender: undefined };
+  const hot = new Hot({ limitBytes: hotBytes, pageBytesMax, policy, next: zcache });
+  return { tmem: new Tmem([hot, zcache]), lender: hot };
+}

@@ -1,0 +1,81 @@
+/**
+ * cleancache: the frontend for clean pages of a disk, over an ephemeral pool. It names pages by
+ * their number on the disk; what it holds can always be read again from below, so that it may
+ * forget at any time. Keeping it coherent is the caller's duty: whoever changes the disk flushes.
+ *
+ * An object is a run of 16,384 pages (64 MiB of 4 KiB pages), so that dropping a range drops whole
+ * objects.
+ *
+ * Source: Linux Documentation/vm/cleancache.rst.
+ */
+
+import { type GetOutcome, MISS, type PutOutcome } from './layer.ts';
+import { type Lender, NO_LOAN } from './lender.ts';
+import type { Pool, Tmem } from './tmem.ts';
+
+/** Pages of one object. */
+export const PAGES_PER_OBJECT = 16_384;
+
+export class Cleancache {
+  readonly pageBytes: number;
+  readonly pool: Pool;
+  /** Gets by outcome, of this frontend alone. */
+  hits = 0;
+  misses = 0;
+  readonly #lender: Lender | undefined;
+
+  /** A cache of one image's pages, in a new private pool on `tmem`. */
+  constructor(tmem: Tmem, pageBytes: number, lender?: Lender) {
+    this.pool = tmem.createPool({ kind: 'ephemeral', pageBytes });
+    this.pageBytes = pageBytes;
+    this.#lender = lender;
+  }
+
+  /** Copies page `page` to `dst[dstOffset]`, if it is held. */
+  get(page: number, dst: Buffer, dstOffset: number): GetOutcome {
+    const object = Math.floor(page / PAGES_PER_OBJECT);
+    const outcome = this.pool.get(object, page % PAGES_PER_OBJECT, dst, dstOffset);
+    if (outcome === MISS) this.misses++;
+    else this.hits++;
+    return outcome;
+  }
+
+  has(page: number): boolean {
+    return this.pool.has(Math.floor(page / PAGES_PER_OBJECT), page % PAGES_PER_OBJECT);
+  }
+
+  put(page: number, src: Buffer, srcOffset: number): PutOutcome {
+    const object = Math.floor(page / PAGES_PER_OBJECT);
+    return this.pool.put(object, page % PAGES_PER_OBJECT, src, srcOffset);
+  }
+
+  /** Drops the pages `[first, first + count)`. */
+  flush(first: number, count: number): void {
+    const end = first + count;
+    for (let page = first; page < end; ) {
+      const object = Math.floor(page / PAGES_PER_OBJECT);
+      const index = page % PAGES_PER_OBJECT;
+      if (index === 0 && end - page >= PAGES_PER_OBJECT) {
+        this.pool.flushObject(object);
+        page += PAGES_PER_OBJECT;
+      } else {
+        this.pool.flushPage(object, index);
+        page++;
+      }
+    }
+  }
+
+  /** Lends page `page` where a layer can; NO_LOAN otherwise. */
+  lend(page: number): number {
+    if (this.#lender === undefined) return NO_LOAN;
+    const object = Math.floor(page / PAGES_PER_OBJECT);
+    const loan = this.#lender.lend(this.pool.id, object, page % PAGES_PER_OBJECT);
+    if (loan !== NO_LOAN) this.hits++;
+    return loan;
+  }
+
+  /** The layer that lends, to read and return loans. */
+  get lender(): Lender | undefined {
+    return this.#lender;
+  }
+}

@@ -1,0 +1,230 @@
+/**
+ * The index of a layer: from (pool, object, index) to a slot, a small integer under which the layer
+ * keeps what it knows of the page in parallel typed arrays.
+ *
+ * As in Xen's tmem an object owns the table of its pages, so that "drop all of this object" costs
+ * what the object holds and nothing else. Here the table is a hash table of chains: one head per
+ * bucket, one row of three integers per page. Buckets are seeded, so that no client can choose
+ * indexes that meet in one chain, and keep runs of pages next to each other.
+ */
+
+import { randomInt } from 'node:crypto';
+
+/** No such slot. */
+export const NO_SLOT = -1;
+
+const ROW = 3; // page index, number of the object, next slot in the chain (or in the free list)
+const FIRST_BUCKET_BITS = 3;
+const BUCKET_BITS_MAX = 24;
+const OBJECT_BYTES = 256; // what a TmemObject and its map entry take on the heap, about
+
+/** An object of a pool: the owner of its pages' table. */
+class TmemObject {
+  readonly pool: number;
+  readonly id: number;
+  /** Its place in the index's list of objects. */
+  readonly number: number;
+  /** Mixed into the hashes of its pages. */
+  readonly salt: number;
+  heads: Int32Array;
+  bits: number;
+  count = 0;
+
+  constructor(pool: number, id: number, number: number, salt: number) {
+    this.pool = pool;
+    this.id = id;
+    this.number = number;
+    this.salt = salt;
+    this.bits = FIRST_BUCKET_BITS;
+    this.heads = new Int32Array(1 << FIRST_BUCKET_BITS).fill(NO_SLOT);
+  }
+}
+
+export class PageIndex {
+  /** Slots are integers from 0 to this, exclusive. */
+  readonly slotCountMax: number;
+  /** Pages in the index. */
+  count = 0;
+
+  readonly #rows: Int32Array;
+  readonly #pools: (Map<number, TmemObject> | undefined)[] = [];
+  readonly #objects: (TmemObject | undefined)[] = [];
+  readonly #freeObjects: number[] = [];
+  readonly #seed = randomInt(0, 2 ** 31) * 2 + 1;
+  #freeSlot = NO_SLOT;
+  #slotsTouched = 0;
+  #tableBytes = 0;
+
+  /**
+   * Room for `slotCountMax` pages. The rows are mapped by the system as they are first touched, so
+   * that room which is not used costs no memory.
+   */
+  constructor(slotCountMax: number) {
+    this.slotCountMax = slotCountMax;
+    this.#rows = new Int32Array(slotCountMax * ROW);
+  }
+
+  /** Bytes in use: rows up to the highest slot ever used, bucket tables, objects. */
+  get metadataBytes(): number {
+    return this.#slotsTouched * ROW * 4 + this.#tableBytes;
+  }
+
+  /** Slots that are used or were: the part of every parallel array that is in memory. */
+  get slotsTouched(): number {
+    return this.#slotsTouched;
+  }
+
+  createPool(pool: number): void {
+    this.#pools[pool] = new Map();
+  }
+
+  /** The page's slot, or NO_SLOT. */
+  find(pool: number, object: number, index: number): number {
+    const owner = this.#pools[pool]?.get(object);
+    if (owner === undefined) return NO_SLOT;
+    const rows = this.#rows;
+    let slot = owner.heads[this.#bucket(owner, index)]!;
+    const wanted = index | 0;
+    while (slot !== NO_SLOT && rows[slot * ROW] !== wanted) slot = rows[slot * ROW + 2]!;
+    return slot;
+  }
+
+  /** A slot for a page that is not in the index, or NO_SLOT when there is none left. */
+  insert(pool: number, object: number, index: number): number {
+    const objects = this.#pools[pool];
+    if (objects === undefined) return NO_SLOT;
+    const slot = this.#takeSlot();
+    if (slot === NO_SLOT) return NO_SLOT;
+    const owner = objects.get(object) ?? this.#createObject(objects, pool, object);
+    if (owner.count >= owner.heads.length * 2 && owner.bits < BUCKET_BITS_MAX) this.#grow(owner);
+    const bucket = this.#bucket(owner, index);
+    const row = slot * ROW;
+    this.#rows[row] = index;
+    this.#rows[row + 1] = owner.number;
+    this.#rows[row + 2] = owner.heads[bucket]!;
+    owner.heads[bucket] = slot;
+    owner.count++;
+    this.count++;
+    return slot;
+  }
+
+  /** Takes the page in `slot` out; the slot is free afterwards. */
+  remove(slot: number): void {
+    const rows = this.#rows;
+    const owner = this.#ownerOf(slot);
+    const bucket = this.#bucket(owner, rows[slot * ROW]!);
+    const next = rows[slot * ROW + 2]!;
+    let at = owner.heads[bucket]!;
+    if (at === slot) {
+      owner.heads[bucket] = next;
+    } else {
+      while (rows[at * ROW + 2] !== slot) at = rows[at * ROW + 2]!;
+      rows[at * ROW + 2] = next;
+    }
+    rows[slot * ROW + 1] = -1;
+    rows[slot * ROW + 2] = this.#freeSlot;
+    this.#freeSlot = slot;
+    this.count--;
+    if (--owner.count === 0) this.#forgetObject(owner);
+  }
+
+  poolOf(slot: number): number {
+    return this.#ownerOf(slot).pool;
+  }
+
+  objectOf(slot: number): number {
+    return this.#ownerOf(slot).id;
+  }
+
+  indexOf(slot: number): number {
+    return this.#rows[slot * ROW]! >>> 0;
+  }
+
+  /** A 32-bit hash of the page's name, for ghosts and samples. */
+  hashOf(slot: number): number {
+    const owner = this.#ownerOf(slot);
+    let hash = Math.imul(this.#rows[slot * ROW]! ^ owner.salt, 0x9e3779b1);
+    hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca77);
+    return (hash ^ (hash >>> 13)) >>> 0;
+  }
+
+  /** Every slot of the object, as of now. */
+  slotsOf(pool: number, object: number): number[] {
+    const owner = this.#pools[pool]?.get(object);
+    const slots: number[] = [];
+    if (owner === undefined) return slots;
+    for (const head of owner.heads) {
+      for (let slot = head; slot !== NO_SLOT; slot = this.#rows[slot * ROW + 2]!) slots.push(slot);
+    }
+    return slots;
+  }
+
+  /** The ids of the pool's objects, as of now. */
+  objectsOf(pool: number): number[] {
+    return [...(this.#pools[pool]?.keys() ?? [])];
+  }
+
+  /** Forgets an empty pool. */
+  forgetPool(pool: number): void {
+    delete this.#pools[pool];
+  }
+
+  hasPool(pool: number): boolean {
+    return this.#pools[pool] !== undefined;
+  }
+
+  #ownerOf(slot: number): TmemObject {
+    const owner = this.#objects[this.#rows[slot * ROW + 1]!];
+    if (owner === undefined) throw new Error(`page index: slot ${slot} is not in use`);
+    return owner;
+  }
+
+  /** Low bits keep runs of pages together; the seeded high bits spread every other pattern. */
+  #bucket(owner: TmemObject, index: number): number {
+    return (index + Math.imul(index >>> owner.bits, this.#seed)) & ((1 << owner.bits) - 1);
+  }
+
+  #takeSlot(): number {
+    const slot = this.#freeSlot;
+    if (slot !== NO_SLOT) {
+      this.#freeSlot = this.#rows[slot * ROW + 2]!;
+      return slot;
+    }
+    return this.#slotsTouched < this.slotCountMax ? this.#slotsTouched++ : NO_SLOT;
+  }
+
+  #createObject(objects: Map<number, TmemObject>, pool: number, id: number): TmemObject {
+    const number = this.#freeObjects.pop() ?? this.#objects.length;
+    const owner = new TmemObject(pool, id, number, Math.imul(id, this.#seed) ^ Math.imul(pool, 0x27d4eb2f));
+    this.#objects[number] = owner;
+    objects.set(id, owner);
+    this.#tableBytes += OBJECT_BYTES + owner.heads.byteLength;
+    return owner;
+  }
+
+  #forgetObject(owner: TmemObject): void {
+    this.#pools[owner.pool]?.delete(owner.id);
+    this.#objects[owner.number] = undefined;
+    this.#freeObjects.push(owner.number);
+    this.#tableBytes -= OBJECT_BYTES + owner.heads.byteLength;
+  }
+
+  /** Doubles the object's buckets: at most two pages meet in one on average. */
+  #grow(owner: TmemObject): void {
+    const rows = this.#rows;
+    const old = owner.heads;
+    owner.bits++;
+    owner.heads = new Int32Array(old.length * 2).fill(NO_SLOT);
+    this.#tableBytes += old.byteLength;
+    for (const head of old) {
+      let slot = head;
+      while (slot !== NO_SLOT) {
+        const next = rows[slot * ROW + 2]!;
+        const bucket = this.#bucket(owner, rows[slot * ROW]!);
+        rows[slot * ROW + 2] = owner.heads[bucket]!;
+        owner.heads[bucket] = slot;
+        slot = next;
+      }
+    }
+  }
+}

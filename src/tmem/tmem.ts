@@ -1,0 +1,287 @@
+/**
+ * Transcendent memory: pools of pages over a stack of layers. This is the library's face: everything
+ * a client names is validated here, at one place, and nowhere below.
+ *
+ * Source: the tmem operations of Xen (public/tmem.h) and Linux: new pool, put, get, flush page,
+ * flush object, destroy pool; shared ephemeral pools by UUID and explicit authorisation.
+ */
+
+import { TmemError } from '../lib/errors.ts';
+import {
+  type GetOutcome,
+  type Layer,
+  MISS,
+  PAGE_BYTES_MAX,
+  PAGE_BYTES_MIN,
+  type PoolDescription,
+  type PutOutcome,
+  RAW,
+} from './layer.ts';
+
+/** Pools that one stack may hold at a time. */
+export const POOL_COUNT_MAX = 4096;
+const INDEX_MAX = 0xffffffff;
+const NAME_LENGTH_MAX = 256;
+
+/** What a pool is asked to be. */
+export interface PoolOptions {
+  /** May its pages vanish (`ephemeral`), or do they stay until flushed (`persistent`)? */
+  readonly kind: 'ephemeral' | 'persistent';
+  /** Bytes of every page of the pool: a power of two, 4096 to 65536. Default 4096. */
+  readonly pageBytes?: number;
+  /** A get that hits takes the page out. Default false. */
+  readonly isExclusive?: boolean;
+  /**
+   * Names a shared pool; every client that is authorised for the name and asks for it gets the
+   * same pages. Only for ephemeral pools. Without it the pool is private.
+   */
+  readonly sharedName?: string;
+  /** Who asks. Default the empty name. */
+  readonly client?: string;
+}
+
+/** The pages that sharers have in common. */
+interface SharedPool {
+  readonly description: PoolDescription;
+  readonly sharers: Set<Pool>;
+  /** By object: the sharer that touched it last. Its pages go when that sharer leaves. */
+  readonly lastToucher: Map<number, Pool>;
+}
+
+/** The layers of a stack and the pools on it. */
+export class Tmem {
+  /** From the top down. */
+  readonly layers: readonly Layer[];
+  readonly #top: Layer;
+  readonly #pools = new Set<Pool>();
+  readonly #shared = new Map<string, SharedPool>();
+  readonly #grants = new Set<string>();
+  #nextPoolId = 1;
+
+  /** A stack over `layers`, the top one first; each must have the following one as its next. */
+  constructor(layers: readonly Layer[]) {
+    const top = layers[0];
+    if (top === undefined) throw new TmemError('usage', 'A stack needs at least one layer.');
+    this.layers = layers;
+    this.#top = top;
+  }
+
+  /** Pools there are. */
+  get pools(): ReadonlySet<Pool> {
+    return this.#pools;
+  }
+
+  /** Lets `client` share the pool of that name; nothing is shared without this. */
+  authorise(client: string, sharedName: string): void {
+    this.#grants.add(JSON.stringify([client, sharedName]));
+  }
+
+  /**
+   * Makes a pool. A shared pool for which the client is not authorised is made private instead, as
+   * Xen does; `isShared` of the pool tells. Throws `usage` for options that go against the rules,
+   * `no-space` when there are POOL_COUNT_MAX pools.
+   */
+  createPool(options: PoolOptions): Pool {
+    const pageBytes = options.pageBytes ?? PAGE_BYTES_MIN;
+    checkPageBytes(pageBytes);
+    if (this.#pools.size >= POOL_COUNT_MAX) {
+      throw new TmemError('no-space', `No more than ${POOL_COUNT_MAX} pools; destroy one first.`);
+    }
+    const shared = this.#sharedFor(options, pageBytes);
+    const description = shared?.description ?? this.#describe(options, pageBytes);
+    const pool = new Pool(this.#top, description, options.isExclusive ?? false, shared, () => {
+      this.#pools.delete(pool);
+      if (shared?.sharers.size === 0) this.#forgetShared(shared);
+    });
+    this.#pools.add(pool);
+    return pool;
+  }
+
+  /** Refuses puts of new pages in every layer; gets and flushes go on. */
+  freeze(): void {
+    for (const layer of this.layers) layer.isFrozen = true;
+  }
+
+  thaw(): void {
+    for (const layer of this.layers) layer.isFrozen = false;
+  }
+
+  /** Gives at least `bytes` of memory back if ephemeral pages allow it; answers how much it was. */
+  shrink(bytes: number): number {
+    if (!(bytes >= 0)) throw new TmemError('usage', `Cannot shrink by ${bytes} bytes.`);
+    return this.#top.shrink(bytes);
+  }
+
+  #describe(options: PoolOptions, pageBytes: number): PoolDescription {
+    const id = this.#nextPoolId++;
+    const description = { id, isPersistent: options.kind === 'persistent', pageBytes };
+    this.#top.createPool(description);
+    return description;
+  }
+
+  #sharedFor(options: PoolOptions, pageBytes: number): SharedPool | undefined {
+    const { sharedName: name, client = '' } = options;
+    if (name === undefined) return undefined;
+    if (options.kind === 'persistent') {
+      throw new TmemError('usage', 'A pool is shared or persistent, not both.');
+    }
+    if (name.length === 0 || name.length > NAME_LENGTH_MAX) {
+      throw new TmemError('usage', `A shared pool's name has 1 to ${NAME_LENGTH_MAX} characters.`);
+    }
+    if (!this.#grants.has(JSON.stringify([client, name]))) return undefined;
+    let shared = this.#shared.get(name);
+    if (shared === undefined) {
+      const description = this.#describe(options, pageBytes);
+      shared = { description, sharers: new Set(), lastToucher: new Map() };
+      this.#shared.set(name, shared);
+    }
+    if (shared.description.pageBytes !== pageBytes) {
+      throw new TmemError(
+        'usage',
+        `Shared pool ${JSON.stringify(name)} has pages of ${shared.description.pageBytes} bytes, ` +
+          `not ${pageBytes}.`,
+      );
+    }
+    return shared;
+  }
+
+  #forgetShared(shared: SharedPool): void {
+    for (const [name, each] of this.#shared) if (each === shared) this.#shared.delete(name);
+  }
+}
+
+/** One client's view of a pool. Every call is synchronous and in force when it returns. */
+export class Pool {
+  readonly pageBytes: number;
+  readonly isPersistent: boolean;
+  readonly isExclusive: boolean;
+  readonly #top: Layer;
+  readonly #id: number;
+  readonly #shared: SharedPool | undefined;
+  readonly #left: () => void;
+  #isDestroyed = false;
+
+  /** Made by `Tmem.createPool` only. */
+  constructor(
+    top: Layer,
+    description: PoolDescription,
+    isExclusive: boolean,
+    shared: SharedPool | undefined,
+    left: () => void,
+  ) {
+    this.#top = top;
+    this.#id = description.id;
+    this.pageBytes = description.pageBytes;
+    this.isPersistent = description.isPersistent;
+    this.isExclusive = isExclusive;
+    this.#shared = shared;
+    this.#left = left;
+    shared?.sharers.add(this);
+  }
+
+  /** The number that names this pool in every layer. */
+  get id(): number {
+    return this.#id;
+  }
+
+  get isShared(): boolean {
+    return this.#shared !== undefined;
+  }
+
+  /**
+   * Stores the page at `src[srcOffset]`, or refuses it; see the outcomes in `layer.ts`. When it is
+   * refused, no older version of the page is held any more.
+   */
+  put(object: number, index: number, src: Buffer, srcOffset = 0): PutOutcome {
+    this.#check(object, index, src, srcOffset);
+    this.#shared?.lastToucher.set(object, this);
+    return this.#top.put(this.#id, object, index, RAW, src, srcOffset, this.pageBytes);
+  }
+
+  /** Copies the page to `dst[dstOffset]` at a hit; at a miss `dst` is untouched. */
+  get(object: number, index: number, dst: Buffer, dstOffset = 0): GetOutcome {
+    this.#check(object, index, dst, dstOffset);
+    const outcome = this.#top.get(this.#id, object, index, dst, dstOffset);
+    if (outcome === MISS) return MISS;
+    if (this.isExclusive) this.#top.flushPage(this.#id, object, index);
+    this.#shared?.lastToucher.set(object, this);
+    return outcome;
+  }
+
+  /** Whether a get would hit now. */
+  has(object: number, index: number): boolean {
+    this.#checkName(object, index);
+    return this.#top.has(this.#id, object, index);
+  }
+
+  /** Drops the page; answers whether it was there. */
+  flushPage(object: number, index: number): boolean {
+    this.#checkName(object, index);
+    return this.#top.flushPage(this.#id, object, index);
+  }
+
+  /** Drops the object's pages; answers how many there were. */
+  flushObject(object: number): number {
+    this.#checkName(object, 0);
+    this.#shared?.lastToucher.delete(object);
+    return this.#top.flushObject(this.#id, object);
+  }
+
+  /**
+   * Ends this view of the pool; answers how many pages went. A private pool's pages all go; a
+   * shared pool's only where this sharer touched the object last, and all with the last sharer.
+   */
+  destroy(): number {
+    if (this.#isDestroyed) return 0;
+    this.#isDestroyed = true;
+    const flushed = this.#shared === undefined ? this.#destroyAll() : this.#leave(this.#shared);
+    this.#left();
+    return flushed;
+  }
+
+  #destroyAll(): number {
+    return this.#top.destroyPool(this.#id);
+  }
+
+  #leave(shared: SharedPool): number {
+    shared.sharers.delete(this);
+    if (shared.sharers.size === 0) return this.#destroyAll();
+    let flushed = 0;
+    for (const [object, toucher] of shared.lastToucher) {
+      if (toucher !== this) continue;
+      shared.lastToucher.delete(object);
+      flushed += this.#top.flushObject(this.#id, object);
+    }
+    return flushed;
+  }
+
+  #check(object: number, index: number, buffer: Buffer, offset: number): void {
+    this.#checkName(object, index);
+    if (!(Number.isSafeInteger(offset) && offset >= 0 && offset + this.pageBytes <= buffer.length)) {
+      throw new TmemError(
+        'usage',
+        `A page of ${this.pageBytes} bytes at offset ${offset} does not lie inside a buffer of ` +
+          `${buffer.length} bytes.`,
+      );
+    }
+  }
+
+  #checkName(object: number, index: number): void {
+    if (this.#isDestroyed) throw new TmemError('usage', 'The pool has been destroyed.');
+    if (!(Number.isSafeInteger(object) && object >= 0)) {
+      throw new TmemError('usage', `Object ${object} is not an integer from 0 to 2^53 - 1.`);
+    }
+    if (!(Number.isInteger(index) && index >= 0 && index <= INDEX_MAX)) {
+      throw new TmemError('usage', `Index ${index} is not an integer from 0 to 2^32 - 1.`);
+    }
+  }
+}
+
+function checkPageBytes(bytes: number): void {
+  const isPowerOfTwo = Number.isInteger(bytes) && bytes > 0 && (bytes & (bytes - 1)) === 0;
+  if (isPowerOfTwo && bytes >= PAGE_BYTES_MIN && bytes <= PAGE_BYTES_MAX) return;
+  throw new TmemError(
+    'usage',
+    `A page has ${PAGE_BYTES_MIN} to ${PAGE_BYTES_MAX} bytes, a power of two; not ${bytes}.`,
+  );
+}
