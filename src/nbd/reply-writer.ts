@@ -28,12 +28,13 @@ export interface ReplySink {
 
 /** What one write borrowed, to be given back when it is done. */
 interface Shipment {
-  batch: Buffer | undefined;
-  readonly lender: Lender | undefined;
-  readonly loans: number[];
-  readonly pieces: PooledBuffer[];
-  lentBytes: number;
+  readonly batch: Buffer | undefined;
+  readonly loans: readonly number[];
+  readonly pieces: readonly PooledBuffer[];
+  readonly lentBytes: number;
 }
+
+const NOTHING: readonly never[] = [];
 
 export class ReplyWriter {
   /** The batch that fills, and where its next byte goes. Valid after `reserve`. */
@@ -151,19 +152,16 @@ export class ReplyWriter {
     this.#closeSegment();
     const segments = this.#segments;
     const usesBatch = this.position > 0;
+    this.#piecesInFlight += this.#pieces.length;
     this.#shipped.push({
       batch: usesBatch ? this.batch : undefined,
-      lender: this.#lender,
-      loans: this.#loans,
-      pieces: this.#pieces,
+      loans: this.#takeLoans(),
+      pieces: this.#takePieces(),
       lentBytes: this.#lentBytes,
     });
     this.#lentInFlight += this.#lentBytes;
-    this.#piecesInFlight += this.#pieces.length;
     if (usesBatch) this.#nextBatch();
     this.#segments = [];
-    if (this.#loans.length > 0) this.#loans = [];
-    if (this.#pieces.length > 0) this.#pieces = [];
     this.#lentBytes = 0;
     this.#sink.write(segments, this.#written);
   }
@@ -178,12 +176,24 @@ export class ReplyWriter {
   /** Nothing can be sent any more: gives everything back. Writes under way still end. */
   close(): void {
     this.#isClosed = true;
-    this.#giveBack(this.#loans, this.#pieces);
+    this.#giveBack(this.#takeLoans(), this.#takePieces());
     this.#segments = [];
-    this.#loans = [];
-    this.#pieces = [];
     this.#segmentStart = this.position = 0;
     this.#letPiecesGoOn();
+  }
+
+  #takeLoans(): readonly number[] {
+    const loans = this.#loans;
+    if (loans.length === 0) return NOTHING;
+    this.#loans = [];
+    return loans;
+  }
+
+  #takePieces(): readonly PooledBuffer[] {
+    const pieces = this.#pieces;
+    if (pieces.length === 0) return NOTHING;
+    this.#pieces = [];
+    return pieces;
   }
 
   readonly #flushNow = (): void => {
