@@ -1,0 +1,87 @@
+/** Puts one load on one server with fio's nbd engine and reads what it measured. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { BenchCase } from './cases.ts';
+import type { Processes } from './processes.ts';
+
+/** What fio saw; latency is from submission to completion, of all connections together. */
+export interface Measurement {
+  readonly operations: number;
+  readonly iops: number;
+  readonly bytesPerSecond: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+}
+
+/** One run of fio. */
+export interface FioRun {
+  readonly uri: string;
+  readonly load: BenchCase;
+  readonly seconds: number;
+  /** The same in a round for every server, so that all are asked for the same pages. */
+  readonly seed: number;
+  readonly workFolder: string;
+}
+
+/** Runs fio over the whole export for the given time. */
+export async function runFio(processes: Processes, run: FioRun): Promise<Measurement> {
+  // The nbd engine greets on standard output, so the JSON needs a file of its own.
+  const output = join(run.workFolder, `fio-${process.pid}.json`);
+  await processes.run('fio', [...fioArguments(run), `--output=${output}`]);
+  return readFioOutput(readFileSync(output, 'utf8'));
+}
+
+/** The arguments of a run, without the one that says where the output goes. */
+export function fioArguments({ uri, load, seconds, seed }: FioRun): string[] {
+  return [
+    `--name=${load.id}`,
+    '--ioengine=nbd',
+    `--uri=${uri}`,
+    `--rw=${load.pattern}`,
+    `--bs=${load.blockBytes}`,
+    `--iodepth=${load.depth}`,
+    `--numjobs=${load.connections}`,
+    // A map of what was read would cost memory accesses that are not the server's.
+    '--norandommap',
+    `--randseed=${seed}`,
+    '--time_based',
+    // A plain number would be cut to whole seconds.
+    `--runtime=${Math.round(seconds * 1000)}ms`,
+    '--group_reporting',
+    '--clat_percentiles=0',
+    '--lat_percentiles=1',
+    '--percentile_list=50:99',
+    '--output-format=json',
+  ];
+}
+
+/** The figures of fio's JSON; an error that fio reports is thrown. */
+export function readFioOutput(text: string): Measurement {
+  const { jobs }: FioOutput = JSON.parse(text);
+  const [job] = jobs;
+  if (job === undefined || job.error !== 0 || job.read.total_ios === 0) {
+    throw new Error(`fio measured nothing: error ${job?.error ?? 'unknown'}`);
+  }
+  const { read } = job;
+  const percentileUs = (name: string) => (read.lat_ns.percentile[name] ?? Number.NaN) / 1000;
+  return {
+    operations: read.total_ios,
+    iops: read.iops,
+    bytesPerSecond: read.bw_bytes,
+    p50Us: percentileUs('50.000000'),
+    p99Us: percentileUs('99.000000'),
+  };
+}
+
+/** The part of fio's JSON that is used here. */
+interface FioOutput {
+  readonly jobs: readonly {
+    readonly error: number;
+    readonly read: {
+      readonly total_ios: number;
+      readonly iops: number;
+      readonly bw_bytes: number;
+      readonly lat_ns: { readonly percentile: Readonly<Record<string, number>> };
+    };
+  }[];
+}

@@ -1,0 +1,92 @@
+/** The command line of the benchmark. */
+import { parseArgs } from 'node:util';
+import { CASES } from './cases.ts';
+import { PEERS } from './peers.ts';
+import { TMEM } from './tmem.ts';
+
+/** What to run, and for how long. */
+export interface BenchOptions {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly cases: readonly string[];
+  readonly servers: readonly string[];
+  readonly imageBytes: number;
+  readonly isSmoke: boolean;
+}
+
+/** A mistake on the command line; the message says what to do. */
+export class UsageError extends Error {}
+
+/** The text that `--help` prints. */
+export const HELP = `npm run bench -- [options]
+
+  --rounds N          rounds, each with another server first (3)
+  --seconds S         seconds per case and server in a round (4)
+  --cases A,B         ${CASES.map(({ id }) => id).join(', ')}
+  --servers A,B       ${[...PEERS, ...TMEM].map(({ id }) => id).join(', ')}
+  --only-peers        leave this server out
+  --image-size MIB    size of the image (512)
+  --smoke             a tiny image and one short round: shows that everything runs, measures nothing
+`;
+
+/** Reads the command line; undefined when it asks for help. */
+export function readOptions(args: readonly string[]): BenchOptions | undefined {
+  const values = parse(args);
+  if (values.help === true) return undefined;
+  const isSmoke = values.smoke === true;
+  const peers = PEERS.map(({ id }) => id);
+  const all = values['only-peers'] === true ? peers : [...peers, ...TMEM.map(({ id }) => id)];
+  const imageMib = number('--image-size', values['image-size'], isSmoke ? 32 : 512);
+  if (!Number.isInteger(imageMib) || imageMib < 16) {
+    throw new UsageError('--image-size is a whole number of MiB, 16 or more');
+  }
+  return {
+    rounds: Math.ceil(number('--rounds', values.rounds, isSmoke ? 1 : 3)),
+    seconds: number('--seconds', values.seconds, isSmoke ? 0.3 : 4),
+    cases: list(
+      '--cases',
+      values.cases,
+      CASES.map(({ id }) => id),
+    ),
+    servers: list('--servers', values.servers, all),
+    imageBytes: imageMib * 1024 ** 2,
+    isSmoke,
+  };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        rounds: { type: 'string' },
+        seconds: { type: 'string' },
+        cases: { type: 'string' },
+        servers: { type: 'string' },
+        'only-peers': { type: 'boolean' },
+        'image-size': { type: 'string' },
+        smoke: { type: 'boolean' },
+        help: { type: 'boolean' },
+      },
+    });
+    return values;
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function number(option: string, text: string | undefined, standard: number): number {
+  const value = text === undefined ? standard : Number(text);
+  if (!(value > 0 && value < 1e6)) throw new UsageError(`${option} takes a number above 0`);
+  return value;
+}
+
+function list(option: string, text: string | undefined, known: readonly string[]): string[] {
+  if (text === undefined) return [...known];
+  const wanted = text.split(',');
+  const unknown = wanted.find((id) => !known.includes(id));
+  if (unknown !== undefined) {
+    throw new UsageError(`${option} knows no "${unknown}", only ${known.join(', ')}`);
+  }
+  return known.filter((id) => wanted.includes(id));
+}
