@@ -90,19 +90,27 @@ export function renderReport(cases: readonly CaseSummary[]): string {
 }
 
 function renderCase({ load, servers, verdicts, faults }: CaseSummary): string[] {
-  const best = bestPeer(servers, 'throughput');
+  const yardsticks = [
+    bestPeer(servers, 'throughput'),
+    servers.find(({ server }) => server === 'nbdkit-zstd'),
+  ];
   const heading = columns(load.title, [
-    ...[load.unit, '× best peer', 'p50 µs', 'p99 µs', 'CPU µs/req', 'RSS MiB', 'max/min'],
+    ...[load.unit, '× best peer', '× zstd', 'p50 µs', 'p99 µs', 'CPU µs/req', 'RSS MiB', 'max/min'],
   ]);
-  const rows = servers.map((server) => renderServer(server, best));
+  const rows = servers.map((server) => renderServer(server, yardsticks));
   const goals = verdicts.map((verdict) => `    ${renderVerdict(verdict)}`);
   return [heading, ...rows, ...goals, ...faults.map((fault) => `    NOT VALID: ${fault}`)];
 }
 
-function renderServer(server: ServerMedians, best: ServerMedians | undefined): string {
-  const ratio = best === undefined ? '' : (server.throughput / best.throughput).toFixed(2);
+function renderServer(
+  server: ServerMedians,
+  yardsticks: readonly (ServerMedians | undefined)[],
+): string {
+  const ratios = yardsticks.map((peer) =>
+    peer === undefined ? '' : (server.throughput / peer.throughput).toFixed(2),
+  );
   return columns(`  ${server.server}`, [
-    ...[grouped(server.throughput), ratio, grouped(server.p50Us), grouped(server.p99Us)],
+    ...[grouped(server.throughput), ...ratios, grouped(server.p50Us), grouped(server.p99Us)],
     server.cpuUsPerOperation.toFixed(1),
     grouped(server.residentBytes / 1024 ** 2),
     server.spread.toFixed(2),
