@@ -18,7 +18,7 @@ import {
 } from './page-statistics.ts';
 
 /** What the image should compress like: within the band any file is taken. */
-export const RATIO = { target: 1.8, low: 1.76, high: 1.84 } as const;
+const RATIO = { target: 1.8, low: 1.76, high: 1.84 } as const;
 /** The share of the content that is programs and libraries, as long as there are enough. */
 const PROGRAM_SHARE = 0.6;
 /** Files fuller of zeros than this would make the image flatter its servers. */
