@@ -7,7 +7,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { ContentReader, type ContentSource, machineSources } from './demo-content.ts';
 
-export const DEMO_IMAGE_BYTES = 256 * 1024 * 1024;
+const DEMO_IMAGE_BYTES = 256 * 1024 * 1024;
 
 /** The image is this many extents, each a 256th of it. */
 const EXTENT_COUNT = 256;
@@ -35,6 +35,19 @@ export function demoImagePath(env: Readonly<Record<string, string | undefined>>)
   const cache = env.XDG_CACHE_HOME;
   const base = cache !== undefined && isAbsolute(cache) ? cache : join(homedir(), '.cache');
   return join(base, 'tmem', 'demo.raw');
+}
+
+/**
+ * Makes the directory and those above it. Not by the `recursive` of mkdir, which never returns where
+ * the system answers ENOENT for a directory whose parent exists (/proc; Node 20).
+ */
+async function makeDirectory(path: string): Promise<void> {
+  const code = await mkdir(path, { mode: 0o700 }).then(() => undefined, systemErrorCode);
+  if (code === 'ENOENT' && dirname(path) !== path) {
+    await makeDirectory(dirname(path));
+    await mkdir(path, { mode: 0o700 }).catch(() => {});
+  }
+  // Whatever else went wrong, the first file in it fails for the same reason and says so.
 }
 
 /** A full disk first shows as a short write; the next one then says why. */
@@ -84,7 +97,7 @@ export async function ensureDemoImage(options: DemoImageOptions): Promise<boolea
   if (isThere) return false;
   const unfinished = `${path}.${randomBytes(6).toString('hex')}.part`;
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeDirectory(dirname(path));
     await writeContent(unfinished, options);
     await rename(unfinished, path);
   } catch (cause) {

@@ -6,7 +6,7 @@ export const EXIT_DONE = 0;
 /** Something failed that the user's request is not to blame for. */
 export const EXIT_FAILED = 1;
 /** The request cannot be carried out as it stands: the user has to change something. */
-export const EXIT_USAGE = 2;
+const EXIT_USAGE = 2;
 
 /** The exit code for an error of each kind that ends a command. */
 export const EXIT_CODE_BY_KIND: Readonly<Record<ErrorKind, number>> = {

@@ -8,7 +8,7 @@ import type { AvailableMemory } from './available-memory.ts';
 import { NO_ADMIN, type RequestedConfig, type RequestedExport } from './schema.ts';
 import { type CODEC_NAMES, checkExportName, type MODES, type POLICY_NAMES } from './values.ts';
 
-export interface EffectiveExport {
+interface EffectiveExport {
   readonly name: string;
   readonly path: string;
   readonly mode: (typeof MODES)[number];
@@ -41,7 +41,7 @@ export interface Surroundings {
 }
 
 const MIB = 1024 * 1024;
-export const MEMORY_BYTES_MIN = 32 * MIB;
+const MEMORY_BYTES_MIN = 32 * MIB;
 const PAGE_BYTES_MIN = 4096;
 const PAGE_BYTES_MAX = 65536;
 const DEFAULT_LISTEN: TcpAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 };

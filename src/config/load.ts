@@ -10,7 +10,7 @@ import { withAbsolutePaths } from './paths.ts';
 import { fileSchema, keysAt, type RequestedConfig } from './schema.ts';
 
 /** A configuration is a page or two; what is larger is some other file. */
-export const FILE_BYTES_MAX = 1024 * 1024;
+const FILE_BYTES_MAX = 1024 * 1024;
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',

@@ -11,7 +11,7 @@ export const CODEC_NAMES = ['auto', 'lz4', 'lz4-napi'] as const;
 export const SPIN_MICROSECONDS_MAX = 10_000;
 export const CONNECTIONS_MAX = 65_536;
 /** NBD's limit for an export's name (doc/proto.md, "Values"). */
-export const EXPORT_NAME_BYTES_MAX = 4096;
+const EXPORT_NAME_BYTES_MAX = 4096;
 
 function refuse(message: string): never {
   throw new TmemError('usage', message);

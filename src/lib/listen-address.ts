@@ -24,7 +24,7 @@ export interface InheritedAddress {
 export type ListenAddress = UnixAddress | TcpAddress | InheritedAddress;
 
 /** `sun_path` of unix(7) has 108 bytes, the last of them the terminator. */
-export const UNIX_PATH_BYTES_MAX = 107;
+const UNIX_PATH_BYTES_MAX = 107;
 
 const PORT_MAX = 65535;
 const TCP_SHAPE = /^(?:tcp:)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:[\]/\s]+)):(\d{1,5})$/;

@@ -1,0 +1,21 @@
+import { execFileSync } from 'node:child_process';
+import { expect, test } from 'vitest';
+import { nextSteps, shellWord } from '../../src/cli/startup-report.ts';
+import { ScriptedService } from './scripted-context.ts';
+
+test('nextSteps names the first export in every command for it', () => {
+  const text = nextSteps(new ScriptedService());
+  for (const tool of ['nbdinfo', 'nbdcopy', 'fio']) {
+    expect(text).toMatch(new RegExp(`${tool}.*nbd://h:1/a%20b`));
+  }
+  expect(text).toContain('curl -s http://h:2/metrics');
+  expect(text).toContain('file=nbd://h:1/disk.raw,format=raw');
+});
+
+test.each(['nbd://h:1/', 'nbd+unix:///a?socket=/s&x', "it's", '', '$HOME `a` "b" \\'])(
+  'shellWord makes one word of %j for a shell',
+  (word) => {
+    const args = ['-c', `printf '%s|' ${shellWord(word)}`];
+    expect(execFileSync('/bin/sh', args, { encoding: 'utf8' })).toBe(`${word}|`);
+  },
+);

@@ -1,0 +1,123 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { resolveConfig, type Surroundings } from '../../src/config/effective.ts';
+import { parseConfig } from '../../src/config/load.ts';
+import { formatConfig } from '../../src/config/print.ts';
+import type { RequestedConfig } from '../../src/config/schema.ts';
+
+const GIB = 1024 ** 3;
+const MIB = 1024 ** 2;
+const AROUND: Surroundings = {
+  memory: { bytes: 10 * GIB + 12_345, owner: 'this cgroup' },
+  isActivated: false,
+};
+
+const resolve = (file: RequestedConfig, options: RequestedConfig = {}) =>
+  resolveConfig(file, options, AROUND);
+
+test('resolveConfig without wishes gives the documented defaults', () => {
+  expect(resolve({})).toEqual({
+    exports: [],
+    mode: 'writethrough',
+    memoryBytes: 2.5 * GIB,
+    hotFraction: 0.25,
+    policy: 's3fifo-cw',
+    listen: [{ kind: 'tcp', host: '127.0.0.1', port: 10809 }],
+    admin: { kind: 'tcp', host: '127.0.0.1', port: 9842 },
+    spinMicroseconds: 50,
+    isBuffered: false,
+    codec: 'auto',
+    pageBytes: 4096,
+    maxConnections: 100,
+    handshakeTimeoutMs: 10_000,
+  });
+});
+
+test('resolveConfig lets an option override the file, and replaces lists as a whole', () => {
+  const file: RequestedConfig = {
+    memory: GIB,
+    spin: 7,
+    exports: [{ path: '/a' }, { path: '/b', mode: 'read-only' }],
+  };
+  const config = resolve(file, { memory: 64 * MIB, exports: [{ path: '/c' }] });
+  expect(config.memoryBytes).toBe(64 * MIB);
+  expect(config.spinMicroseconds).toBe(7);
+  expect(config.exports).toEqual([{ name: 'c', path: '/c', mode: 'writethrough' }]);
+});
+
+test('resolveConfig takes the mode of the options, then of the export, then of the file', () => {
+  const file: RequestedConfig = {
+    mode: 'read-only',
+    exports: [{ path: '/a' }, { path: '/b', mode: 'writethrough' }],
+  };
+  const modes = (options: RequestedConfig) => resolve(file, options).exports.map((e) => e.mode);
+  expect(modes({})).toEqual(['read-only', 'writethrough']);
+  expect(modes({ mode: 'read-only' })).toEqual(['read-only', 'read-only']);
+});
+
+test('resolveConfig has an admin port under socket activation only when asked for', () => {
+  const around = { ...AROUND, isActivated: true };
+  const admin = { kind: 'tcp', host: 'h', port: 1 } as const;
+  expect(resolveConfig({}, {}, around).admin).toBeUndefined();
+  expect(resolveConfig({ admin }, {}, around).admin).toEqual(admin);
+  expect(resolveConfig({ admin }, { admin: 'none' }, AROUND).admin).toBeUndefined();
+});
+
+test('resolveConfig never defaults to less than the least memory that it accepts', () => {
+  const around = { ...AROUND, memory: { bytes: 40 * MIB, owner: 'this cgroup' } };
+  expect(resolveConfig({}, {}, around).memoryBytes).toBe(32 * MIB);
+});
+
+describe('resolveConfig refuses', () => {
+  test.each<[string, RequestedConfig, RegExp]>([
+    ['too little memory', { memory: 31 * MIB }, /memory is 31MiB; it must be at least 32MiB/],
+    ['more memory than there is', { memory: 11 * GIB }, /this cgroup has 10GiB; choose less/],
+    ['odd page sizes', { pageSize: 5000 }, /pageSize is 5000; it must be a power of two/],
+    ['large page sizes', { pageSize: 131_072 }, /pageSize is 128KiB/],
+    [
+      'two exports of one name',
+      { exports: [{ path: '/a/x.raw' }, { path: '/b/x.raw' }] },
+      /both \/a\/x.raw and \/b\/x.raw would be the export "x.raw"; .* NAME=IMAGE/,
+    ],
+    ['an image without a name', { exports: [{ path: '/' }] }, /needs a name/],
+  ])('%s', (_, file, message) => {
+    expect(() => resolve(file)).toThrow(message);
+  });
+});
+
+test('formatConfig prints what loads back to the same configuration, even under odd names', () => {
+  const address = fc.oneof(
+    fc.record({ kind: fc.constant('unix' as const), path: fc.constantFrom('/s k', '/a#: b') }),
+    fc.record({
+      kind: fc.constant('tcp' as const),
+      host: fc.constantFrom('::1', 'localhost', '0.0.0.0'),
+      port: fc.integer({ min: 0, max: 65_535 }),
+    }),
+  );
+  const mode = fc.constantFrom('read-only' as const, 'writethrough' as const);
+  const name = fc.string({ minLength: 1, unit: 'binary' }).filter((text) => !text.includes('\0'));
+  const exports = fc.uniqueArray(
+    fc.record({ name, path: fc.constantFrom('/i m: #"\n.raw', '/- x'), mode }),
+    { maxLength: 3, selector: (each) => each.name },
+  );
+  const request = fc.record(
+    {
+      exports,
+      mode,
+      memory: fc.integer({ min: 32 * MIB, max: 10 * GIB }),
+      hot: fc.integer({ min: 0, max: 1e6 }).map((millionths) => millionths / 1e6),
+      listen: fc.array(address, { minLength: 1, maxLength: 3 }),
+      admin: fc.oneof(fc.constant('none' as const), address),
+      policy: fc.constantFrom('lru' as const, 's3fifo-cw' as const),
+      spin: fc.integer({ min: 0, max: 10_000 }),
+      buffered: fc.boolean(),
+    },
+    { requiredKeys: [] },
+  );
+  fc.assert(
+    fc.property(request, (file) => {
+      const config = resolve(file);
+      expect(resolve(parseConfig(formatConfig(config), '/elsewhere/tmem.yaml'))).toEqual(config);
+    }),
+  );
+});
