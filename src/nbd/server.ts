@@ -5,10 +5,10 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Export } from '../export/export.ts';
 import type { BufferPool } from '../lib/buffer-pool.ts';
-import { systemErrorCode, kindOfSystemError, TmemError } from '../lib/errors.ts';
-import { formatListenAddress, type ListenAddress } from '../lib/listen-address.ts';
+import type { ListenAddress } from '../lib/listen-address.ts';
 import { Connection } from './connection.ts';
 import type { HandshakeExport, OptionDirectory } from './handshake.ts';
+import { listenAt } from './listen.ts';
 import { PAYLOAD_BYTES_DEFAULT, TransmissionFlag } from './protocol.ts';
 import { Spinner } from './spinner.ts';
 import { ServerStatistics } from './statistics.ts';
@@ -46,18 +46,9 @@ export class NbdServer {
   /** Listens at `address`; answers the address in force, with the port that was given for port 0. */
   async listen(address: ListenAddress): Promise<ListenAddress> {
     const listener = createServer({ allowHalfOpen: true }, (socket) => this.#admit(socket));
-    await new Promise<void>((resolve, reject) => {
-      listener.once('error', (cause) => reject(listenError(address, cause)));
-      if (address.kind === 'unix') listener.listen({ path: address.path }, resolve);
-      else if (address.kind === 'tcp') listener.listen({ host: address.host, port: address.port }, resolve);
-      else listener.listen({ fd: address.fd }, resolve);
-    });
+    const bound = await listenAt(listener, address, '--listen');
     this.#listeners.push(listener);
-    const bound = listener.address();
-    if (address.kind === 'tcp' && bound !== null && typeof bound === 'object') {
-      return { ...address, port: bound.port };
-    }
-    return address;
+    return bound;
   }
 
   /** Stops listening, finishes what is under way, hangs up. Resolves when every client is gone. */
@@ -144,13 +135,4 @@ function describe(target: Export): HandshakeExport {
     preferredBlockBytes: target.pageBytes,
     maximumBlockBytes: PAYLOAD_BYTES_DEFAULT,
   };
-}
-
-function listenError(address: ListenAddress, cause: Error): TmemError {
-  const where = formatListenAddress(address);
-  const advice =
-    systemErrorCode(cause) === 'EADDRINUSE'
-      ? 'it is in use; stop what listens there or choose another with --listen'
-      : cause.message;
-  return new TmemError(kindOfSystemError(cause), `Cannot listen at ${where}: ${advice}.`, { cause });
 }

@@ -166,6 +166,7 @@ class Service implements RunningService {
         bufferBytes: () =>
           this.#buffers.totalBytes + server.statistics.connections * WRITER_BYTES,
       },
+      codecName: this.codecDescription,
       isStopping: () => this.#stopping !== undefined,
     });
     this.metricsUrl = await this.#admin.listen(address);

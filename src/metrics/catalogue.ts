@@ -1,0 +1,14 @@
+/** Every metric there is, in the order in which a scrape shows them. */
+
+import type { MetricDefinition } from './definition.ts';
+import { EXPORT_METRICS } from './export-metrics.ts';
+import { LAYER_METRICS } from './layer-metrics.ts';
+import { NBD_METRICS } from './nbd-metrics.ts';
+import { PROCESS_METRICS } from './process-metrics.ts';
+
+export const CATALOGUE: readonly MetricDefinition[] = [
+  ...LAYER_METRICS,
+  ...EXPORT_METRICS,
+  ...NBD_METRICS,
+  ...PROCESS_METRICS,
+];

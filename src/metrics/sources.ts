@@ -1,0 +1,73 @@
+/**
+ * What metrics are read from: the plain-field counters of the parts of a service, as they are, and
+ * the words for what the parts only number. The parts themselves know nothing of metrics.
+ */
+
+import type { ExportStatistics } from '../export/export.ts';
+import type { OperationCounters } from '../image/image.ts';
+import type { ServerStatistics } from '../nbd/statistics.ts';
+import type { LayerStatistics, LayerUsage } from '../tmem/layer.ts';
+
+/** One layer of the stack. */
+export interface LayerSource {
+  readonly name: string;
+  readonly statistics: LayerStatistics;
+  usage(): LayerUsage;
+}
+
+/** One export, its cache and its image. */
+export interface ExportSource {
+  /** Unique among the exports. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly isReadOnly: boolean;
+  readonly statistics: ExportStatistics;
+  readonly readAhead: { readonly usedPages: number; readonly wastedPages: number };
+  readonly image: { readonly counters: Readonly<Record<string, OperationCounters>> };
+  /** Exports of one read-only image have one cache, and so one pool, in common. */
+  readonly cache: {
+    readonly hits: number;
+    readonly misses: number;
+    readonly pool: { readonly id: number };
+  };
+}
+
+/** What the operating system and the runtime say of this process. */
+export interface ProcessReading {
+  readonly residentBytes: number;
+  readonly heapUsedBytes: number;
+  /** Memory outside the heap that objects on it own: slabs, tables and buffers among it. */
+  readonly externalBytes: number;
+  /** Of all threads, user and system, since the start. */
+  readonly cpuSeconds: number;
+  /** Since the epoch. */
+  readonly startTimeSeconds: number;
+  /** Time the event loop was busy, and time it slept, since the start. */
+  readonly loopActiveSeconds: number;
+  readonly loopIdleSeconds: number;
+  /** How long one whole turn of the event loop took just now. */
+  readonly loopLagSeconds: number;
+}
+
+/** Words for what the sources number. */
+export interface Vocabulary {
+  /** By put outcome; all but `stored` and `replaced` are reasons of a refusal. */
+  readonly putOutcomes: readonly string[];
+  /** By NBD command, as in `ServerStatistics.latencies`. */
+  readonly commands: readonly string[];
+  /** NBD's error numbers by name. */
+  readonly errnos: Readonly<Record<string, number>>;
+  /** Upper bounds of the latency buckets; one more bucket has none. */
+  readonly latencyBoundsSeconds: readonly number[];
+}
+
+/** Everything that a service's metrics are read from, at the time of a scrape. */
+export interface MetricsSources {
+  readonly build: { readonly version: string; readonly node: string; readonly codec: string };
+  readonly layers: readonly LayerSource[];
+  readonly exports: readonly ExportSource[];
+  readonly server: ServerStatistics;
+  readonly memory: { readonly limitBytes: number; readonly bufferBytes: () => number };
+  readonly process: () => ProcessReading;
+  readonly vocabulary: Vocabulary;
+}

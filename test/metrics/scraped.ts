@@ -1,0 +1,93 @@
+/** A scrape as a test reads it, and sources for one: a real stack, the rest at hand-set numbers. */
+
+import { loadCodec } from '../../src/layers/codec.ts';
+import { Metrics } from '../../src/metrics/metrics.ts';
+import type { ExportSource, MetricsSources } from '../../src/metrics/sources.ts';
+import { NbdErrno } from '../../src/nbd/protocol.ts';
+import {
+  COMMAND_NAMES,
+  LATENCY_BOUNDS_SECONDS,
+  ServerStatistics,
+} from '../../src/nbd/statistics.ts';
+import { createStack } from '../../src/service/stack.ts';
+import { PUT_OUTCOME_NAMES } from '../../src/tmem/layer.ts';
+
+const MIB = 1024 * 1024;
+
+/** hot over zcache in `memoryBytes`. */
+export function smallStack(memoryBytes = 8 * MIB) {
+  return createStack({
+    memoryBytes,
+    hotFraction: 0.25,
+    pageBytesMax: 8192,
+    policyName: 's3fifo-cw',
+    codec: loadCodec(),
+  }).tmem;
+}
+
+/** An export of that name that did nothing yet. */
+export function quietExport(name: string, poolId = 1): ExportSource {
+  const counters = () => ({ requests: 0, bytes: 0, failures: 0 });
+  return {
+    name,
+    sizeBytes: MIB,
+    isReadOnly: false,
+    statistics: { readHits: 0, readMisses: 0, joinedPages: 0, aheadPages: 0 },
+    readAhead: { usedPages: 0, wastedPages: 0 },
+    image: { counters: { read: counters(), write: counters(), sync: counters() } },
+    cache: { hits: 0, misses: 0, pool: { id: poolId } },
+  };
+}
+
+/** Sources of a service at rest, but for what a test gives. */
+export function sourcesOf(given: Partial<MetricsSources> = {}): MetricsSources {
+  return {
+    build: { version: '1.2.3', node: '20.0.0', codec: 'lz4 (native)' },
+    layers: smallStack().layers,
+    exports: [quietExport('disk')],
+    server: new ServerStatistics(),
+    memory: { limitBytes: 64 * MIB, bufferBytes: () => 3 * MIB },
+    process: () => ({
+      residentBytes: 1,
+      heapUsedBytes: 2,
+      externalBytes: 3,
+      cpuSeconds: 4,
+      startTimeSeconds: 5,
+      loopActiveSeconds: 6,
+      loopIdleSeconds: 7,
+      loopLagSeconds: 8,
+    }),
+    vocabulary: {
+      putOutcomes: PUT_OUTCOME_NAMES,
+      commands: COMMAND_NAMES,
+      errnos: NbdErrno,
+      latencyBoundsSeconds: LATENCY_BOUNDS_SECONDS,
+    },
+    ...given,
+  };
+}
+
+/** The samples of a scrape, by what precedes the number: `name{label="value",…}`. */
+export function samplesOf(text: string): Map<string, number> {
+  const samples = new Map<string, number>();
+  for (const line of text.split('\n')) {
+    if (line === '' || line.startsWith('#')) continue;
+    const at = line.lastIndexOf(' ');
+    const series = line.slice(0, at);
+    if (samples.has(series)) throw new Error(`twice in one scrape: ${series}`);
+    samples.set(series, Number(line.slice(at + 1)));
+  }
+  return samples;
+}
+
+/** The samples of one scrape of these sources. */
+export async function scrape(sources: MetricsSources): Promise<Map<string, number>> {
+  return samplesOf(await new Metrics(sources).scrape());
+}
+
+/** The sum of the samples whose series begins so. */
+export function sumOf(samples: ReadonlyMap<string, number>, start: string): number {
+  let sum = 0;
+  for (const [series, value] of samples) if (series.startsWith(start)) sum += value;
+  return sum;
+}
