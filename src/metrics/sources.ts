@@ -50,7 +50,7 @@ export interface ProcessReading {
 }
 
 /** Words for what the sources number. */
-export interface Vocabulary {
+interface Vocabulary {
   /** By put outcome; all but `stored` and `replaced` are reasons of a refusal. */
   readonly putOutcomes: readonly string[];
   /** By NBD command, as in `ServerStatistics.latencies`. */
