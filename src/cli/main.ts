@@ -2,13 +2,13 @@
 
 import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
+import { packageVersion } from '../lib/package-version.ts';
 import { COMMON_OPTIONS, parseArguments } from './arguments.ts';
 import type { Command } from './command.ts';
 import { type CliContext, processContext } from './context.ts';
 import { EXIT_CODE_BY_KIND, EXIT_DONE, EXIT_FAILED } from './exit-codes.ts';
 import { formatEntry, formatOptions } from './help.ts';
 import { serveCommand } from './serve.ts';
-import { packageVersion } from './version.ts';
 
 const COMMANDS: readonly Command[] = [serveCommand];
 

@@ -6,6 +6,7 @@ import { loadConfig } from '../config/load.ts';
 import { formatConfig } from '../config/print.ts';
 import { TmemError } from '../lib/errors.ts';
 import type { InheritedAddress } from '../lib/listen-address.ts';
+import { packageVersion } from '../lib/package-version.ts';
 import type {
   ExportSettings,
   RunningService,
@@ -22,7 +23,6 @@ import { requestOf, SERVE_HELP, SERVE_OPTIONS, type ServeOption } from './serve-
 import { takeInheritedSockets } from './socket-activation.ts';
 import { jsonReport, nextSteps, textReport } from './startup-report.ts';
 import { aborted } from './stop-signals.ts';
-import { packageVersion } from './version.ts';
 
 const DEMO_EXPORT_NAME = 'demo';
 

@@ -37,6 +37,8 @@ export class TmemError extends Error {
 const KIND_BY_ERRNO: Readonly<Record<string, ErrorKind>> = {
   ENOENT: 'not-found',
   ENOTDIR: 'not-found',
+  ELOOP: 'not-found',
+  ENAMETOOLONG: 'usage',
   EACCES: 'permission',
   EPERM: 'permission',
   EBUSY: 'busy',

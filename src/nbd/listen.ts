@@ -96,7 +96,7 @@ function listenError(address: ListenAddress, option: string, cause: unknown): Tm
 }
 
 function describeFailure(address: ListenAddress, advice: string): string {
-  return `Cannot listen at ${formatListenAddress(address)}: ${advice}.`;
+  return `cannot listen at ${formatListenAddress(address)}: ${advice}`;
 }
 
 /** A host that is unknown, or a descriptor that is no socket, is for the user to change. */

@@ -156,5 +156,5 @@ function metricsUrl(address: ListenAddress): string {
     const host = WILDCARD_HOSTS.has(address.host) ? 'localhost' : address.host;
     return `http://${formatHostAndPort(host, address.port)}/metrics`;
   }
-  throw new TmemError('usage', 'Metrics need an address of their own; give one with --admin.');
+  throw new TmemError('usage', 'metrics need an address of their own; give one with --admin');
 }

@@ -141,7 +141,7 @@ class Service implements RunningService {
       throw new TmemError(
         'usage',
         `${path} is exported twice and could be changed behind a cache's back: ` +
-          'offer it once, or every time with --mode read-only.',
+          'offer it once, or every time with --mode read-only',
       );
     }
     let cache = this.#caches.get(image.identity);
@@ -189,7 +189,7 @@ class Service implements RunningService {
     const [first] = failures;
     throw first instanceof TmemError
       ? first
-      : new TmemError('io', 'Closing the images failed.', { cause: first });
+      : new TmemError('io', 'closing the images failed', { cause: first });
   }
 }
 

@@ -59,7 +59,7 @@ test('a socket at which somebody listens is busy, and stays theirs', async () =>
   await listen(address);
   await expect(listen(address)).rejects.toMatchObject({
     kind: 'busy',
-    message: `Cannot listen at unix:${address.path}: it is in use; stop what listens there or choose another with --listen.`,
+    message: `cannot listen at unix:${address.path}: it is in use; stop what listens there or choose another with --listen`,
   });
   const client = connect(address.path);
   await once(client, 'connect');
@@ -85,7 +85,7 @@ test('a busy port is busy', async () => {
   const bound = await listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
   await expect(listen(bound)).rejects.toMatchObject({
     kind: 'busy',
-    message: expect.stringMatching(/^Cannot listen at tcp:127.0.0.1:\d+: it is in use; stop what/),
+    message: expect.stringMatching(/^cannot listen at tcp:127.0.0.1:\d+: it is in use; stop what/),
   });
 });
 

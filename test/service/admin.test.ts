@@ -99,7 +99,7 @@ test('a busy port is an error that names --admin', async () => {
   const second = newAdmin();
   await expect(second.listen({ ...LOOPBACK, port: Number(port) })).rejects.toMatchObject({
     kind: 'busy',
-    message: `Cannot listen at tcp:127.0.0.1:${port}: it is in use; stop what listens there or choose another with --admin.`,
+    message: `cannot listen at tcp:127.0.0.1:${port}: it is in use; stop what listens there or choose another with --admin`,
   });
   second.close();
 });
