@@ -7,11 +7,13 @@
  */
 
 import { PIECE_BYTES, type PooledBuffer } from '../lib/buffer-pool.ts';
+import { TmemError } from '../lib/errors.ts';
 import { NO_LOAN } from '../tmem/lender.ts';
-import { Chunk, ChunkFlag, Command, CommandFlag, NbdErrno, nbdErrnoOf, WireBytes } from './protocol.ts';
+import { Chunk, ChunkFlag, Command, WireBytes } from './protocol.ts';
 import {
   type Cookie,
   DATA_CHUNK_HEADER_BYTES,
+  SHORT_REPLY_BYTES_MAX,
   writeChunkHeader,
   writeDataChunkHeader,
   writeErrorChunk,
@@ -35,7 +37,9 @@ interface LongRead {
   offset: number;
   bytesLeft: number;
   fetching: number;
-  errno: number;
+  /** Why the first part that failed did. */
+  failure: unknown;
+  /** Ends it, well or with the failure. */
   settle: () => void;
 }
 
@@ -43,6 +47,7 @@ export class Reads {
   readonly #transmission: Transmission;
   #long: LongRead | undefined;
   readonly #loans: number[] = [];
+  #isRetry = false; // the piece at hand was looked up and counted before, and there was no room
 
   constructor(transmission: Transmission) {
     this.#transmission = transmission;
@@ -57,17 +62,33 @@ export class Reads {
   begin(request: Request): boolean {
     const { promises } = this.#transmission.options;
     if (request.length > PIECE_BYTES) return this.#beginLong(request);
+    if (request.length === 0 && promises.isStructured) return this.#answerNothing(request);
     const flags = promises.isStructured ? ChunkFlag.DONE : 0;
     const { offset, length } = request;
+    if (length === 0 && promises.isStructured) return this.#answerNothing(request);
     return this.#answerPiece(request, offset, length, flags, (missing) => {
       this.#fetchWhole(request.cookie(), offset, length, missing);
     });
+  }
+
+  /** A read of nothing succeeds, but no content chunk may be empty. */
+  #answerNothing(cookie: Cookie): boolean {
+    const { writer } = this.#transmission.options;
+    if (!writer.reserve(WireBytes.CHUNK_HEADER)) return false;
+    const { batch, position } = writer;
+    writer.position = writeChunkHeader(batch, position, cookie, ChunkFlag.DONE, Chunk.NONE, 0);
+    this.#transmission.countHit();
+    return true;
   }
 
   /** Goes on with a long read; yes when all its chunks are produced or being fetched. */
   goOn(): boolean {
     const long = this.#long;
     while (long !== undefined && long.bytesLeft > 0) {
+      if (long.failure !== undefined) {
+        long.bytesLeft = 0; // the client will not use what it gets
+        break;
+      }
       if (long.fetching >= CHUNKS_FETCHING_MAX) return false;
       const { pageBytes } = this.#transmission.options.export;
       const { offset } = long;
@@ -96,13 +117,20 @@ export class Reads {
     if (length >= LEND_BYTES_MIN && target.cache.lender !== undefined) {
       if (!writer.reserveLoan(header, length)) return false;
       if (this.#lend(cookie, offset, length, flags)) {
+        this.#isRetry = false;
         if (isWhole) this.#transmission.countHit();
         return true;
       }
     }
     if (!writer.reserve(header + length)) return false;
     const { batch, position } = writer;
-    if (target.readCached(offset, length, batch, position + header) > 0) {
+    const missingCount = this.#isRetry
+      ? target.copyCached(offset, length, batch, position + header)
+      : target.readCached(offset, length, batch, position + header);
+    this.#isRetry = false;
+    if (missingCount > 0) {
+      this.#isRetry = !writer.share.hasRoomFor(this.#roomFor(offset, length));
+      if (this.#isRetry) return false;
       fetch(target.missing.slice());
       return true;
     }
@@ -113,6 +141,16 @@ export class Reads {
       writer.position = position + header + length;
     }
     if (isWhole) this.#transmission.countHit();
+    return true;
+  }
+
+  /** Content chunks are never empty, so a read of nothing has none. */
+  #answerNothing(cookie: Cookie): boolean {
+    const { writer } = this.#transmission.options;
+    if (!writer.reserve(SHORT_REPLY_BYTES_MAX)) return false;
+    const { batch, position } = writer;
+    writer.position = writeChunkHeader(batch, position, cookie, ChunkFlag.DONE, Chunk.NONE, 0);
+    this.#transmission.countHit();
     return true;
   }
 
@@ -145,7 +183,7 @@ export class Reads {
       }
       loans.push(loan);
     }
-    target.statistics.readHits++;
+    target.countHit(offset, length);
     writer.position = this.#writeHeader(writer.batch, writer.position, cookie, flags, offset, length);
     writer.adoptLoans(loans);
     for (let i = 0; i < loans.length; ) {
@@ -167,25 +205,19 @@ export class Reads {
     const transmission = this.#transmission;
     const { isStructured } = transmission.options.promises;
     let piece: PooledBuffer | undefined;
-    const held = this.#holdPiece(offset, length);
-    const work = async (): Promise<void> => {
-      piece = held ?? (await this.#waitForPiece(offset, length, missing));
-      await transmission.options.export.fetch(offset, missing, piece);
+    const work = async (held: PooledBuffer | undefined): Promise<void> => {
+      piece = await this.#fetchPiece(held, offset, length, missing);
     };
-    transmission.wait(Command.READ, work(), (errno) => {
-      if (errno === 0 && piece !== undefined) {
-        this.#sendPiece(cookie, offset, length, isStructured ? ChunkFlag.DONE : 0, piece);
-        return;
-      }
-      if (piece !== undefined) transmission.options.buffers.release(piece);
-      transmission.appendShort(cookie, Command.READ, errno);
+    transmission.wait(Command.READ, work(this.#holdPiece(offset, length)), (errno) => {
+      if (piece === undefined) transmission.appendShort(cookie, Command.READ, errno);
+      else this.#sendPiece(cookie, offset, length, isStructured ? ChunkFlag.DONE : 0, piece);
     });
   }
 
   /** A buffer with what the cache held copied in, or undefined when none is free. */
   #holdPiece(offset: number, length: number): PooledBuffer | undefined {
-    const { buffers, writer, export: target, promises } = this.#transmission.options;
-    const piece = buffers.take(this.#roomFor(offset, length));
+    const { writer, export: target, promises } = this.#transmission.options;
+    const piece = writer.share.take(this.#roomFor(offset, length));
     if (piece === undefined) return undefined;
     const header = promises.isStructured ? DATA_CHUNK_HEADER_BYTES : WireBytes.SIMPLE_REPLY;
     const from = writer.position + header;
@@ -194,13 +226,43 @@ export class Reads {
     return piece;
   }
 
-  /** Waits for a buffer, then looks again what the cache holds by now. */
-  async #waitForPiece(offset: number, length: number, missing: number[]): Promise<PooledBuffer> {
-    const { buffers, export: target } = this.#transmission.options;
-    const piece = await buffers.wait(this.#roomFor(offset, length));
-    target.readCached(offset, length, piece.buffer, piece.dataOffset + (offset % target.pageBytes));
-    missing.splice(0, missing.length, ...target.missing);
+  /** The range in a buffer: `held` but for `missing`, or one to be waited for. */
+  async #fetchPiece(
+    held: PooledBuffer | undefined,
+    offset: number,
+    length: number,
+    missing: readonly number[],
+  ): Promise<PooledBuffer> {
+    const { export: target } = this.#transmission.options;
+    if (held !== undefined) return this.#fill(held, offset, missing);
+    const piece = await this.#waitForPiece(offset, length);
+    // By now the cache may hold more, or less.
+    const at = piece.dataOffset + (offset % target.pageBytes);
+    target.copyCached(offset, length, piece.buffer, at);
+    return this.#fill(piece, offset, target.missing.slice());
+  }
+
+  async #fill(
+    piece: PooledBuffer,
+    offset: number,
+    missing: readonly number[],
+  ): Promise<PooledBuffer> {
+    const { export: target, writer } = this.#transmission.options;
+    try {
+      await target.fetch(offset, missing, piece);
+    } catch (cause) {
+      writer.share.release(piece);
+      throw cause;
+    }
     return piece;
+  }
+
+  async #waitForPiece(offset: number, length: number): Promise<PooledBuffer> {
+    const { share } = this.#transmission.options.writer;
+    const piece = await share.wait(this.#roomFor(offset, length));
+    if (!this.#transmission.isClosed) return piece;
+    share.release(piece);
+    throw new TmemError('shutdown', 'The client hung up before its read was begun.');
   }
 
   #roomFor(offset: number, length: number): number {
@@ -216,14 +278,14 @@ export class Reads {
     flags: number,
     piece: PooledBuffer,
   ): void {
-    const { writer, export: target, promises, buffers } = this.#transmission.options;
+    const { writer, export: target, promises } = this.#transmission.options;
     const header = promises.isStructured ? DATA_CHUNK_HEADER_BYTES : WireBytes.SIMPLE_REPLY;
     const start = piece.dataOffset + (offset % target.pageBytes);
     if (length <= COPY_BYTES_MAX && writer.reserve(header + length)) {
       this.#writeHeader(writer.batch, writer.position, cookie, flags, offset, length);
       piece.buffer.copy(writer.batch, writer.position + header, start, start + length);
       writer.position += header + length;
-      buffers.release(piece);
+      writer.share.release(piece);
       return;
     }
     this.#writeHeader(piece.buffer, start - header, cookie, flags, offset, length);
@@ -235,14 +297,9 @@ export class Reads {
     const cookie = request.cookie();
     const { offset, length } = request;
     if (!transmission.options.promises.isStructured) {
+      // Replies that were fetched before and are held back must not have the buffers it needs.
+      if (!transmission.options.writer.share.isUnused) return false;
       this.#answerLongSimple(cookie, offset, length);
-      return true;
-    }
-    if ((request.flags & CommandFlag.DF) !== 0) {
-      const failure = Promise.resolve();
-      transmission.wait(Command.READ, failure, () => {
-        transmission.appendShort(cookie, Command.READ, NbdErrno.EOVERFLOW);
-      });
       return true;
     }
     const long: LongRead = {
@@ -250,22 +307,21 @@ export class Reads {
       offset,
       bytesLeft: length,
       fetching: 0,
-      errno: 0,
+      failure: undefined,
       settle: () => undefined,
     };
-    const ended = new Promise<void>((resolve) => {
-      long.settle = resolve;
+    const ended = new Promise<void>((resolve, reject) => {
+      long.settle = () => (long.failure === undefined ? resolve() : reject(long.failure));
     });
-    transmission.wait(Command.READ, ended, () => this.#endLong(long));
+    transmission.wait(Command.READ, ended, (errno) => this.#endLong(cookie, errno));
     this.#long = long;
     return true;
   }
 
   /** The last chunk of a long read: an error if any part failed, else one without content. */
-  #endLong(long: LongRead): void {
+  #endLong(cookie: Cookie, errno: number): void {
     const { writer } = this.#transmission.options;
-    const { cookie, errno } = long;
-    const last = Buffer.alloc(WireBytes.CHUNK_HEADER + 6);
+    const last = Buffer.alloc(SHORT_REPLY_BYTES_MAX);
     const end =
       errno === 0
         ? writeChunkHeader(last, 0, cookie, ChunkFlag.DONE, Chunk.NONE, 0)
@@ -276,29 +332,19 @@ export class Reads {
   /** Fetches what one chunk of a long read misses, and sends it. */
   #fetchChunk(long: LongRead, offset: number, length: number, missing: number[]): void {
     const transmission = this.#transmission;
-    const { export: target, buffers } = transmission.options;
-    const held = this.#holdPiece(offset, length);
-    let piece: PooledBuffer | undefined = held;
-    const work = async (): Promise<void> => {
-      piece = held ?? (await this.#waitForPiece(offset, length, missing));
-      await target.fetch(offset, missing, piece);
-    };
     const ended = (): void => {
       long.fetching--;
       if (long.bytesLeft > 0) transmission.options.host.wake();
       else if (long.fetching === 0) long.settle();
     };
     long.fetching++;
-    work().then(
-      () => {
-        transmission.send(() => {
-          if (piece !== undefined) this.#sendPiece(long.cookie, offset, length, 0, piece);
-        });
+    this.#fetchPiece(this.#holdPiece(offset, length), offset, length, missing).then(
+      (piece) => {
+        transmission.send(() => this.#sendPiece(long.cookie, offset, length, 0, piece));
         ended();
       },
       (cause: unknown) => {
-        long.errno ||= nbdErrnoOf(cause);
-        if (piece !== undefined) buffers.release(piece);
+        long.failure ??= cause;
         ended();
       },
     );
@@ -310,19 +356,14 @@ export class Reads {
    */
   #answerLongSimple(cookie: Cookie, offset: number, length: number): void {
     const transmission = this.#transmission;
-    const { host, writer, buffers, export: target } = transmission.options;
+    const { writer, export: target } = transmission.options;
     transmission.isExclusive = true;
     let hasHeader = false;
     const sendNext = async (at: number, bytes: number): Promise<void> => {
-      const missing: number[] = [];
-      const piece = await this.#waitForPiece(at, bytes, missing);
-      try {
-        await target.fetch(at, missing, piece);
-      } catch (cause) {
-        buffers.release(piece);
-        throw cause;
-      }
+      const piece = await this.#waitForPiece(at, bytes);
       const start = piece.dataOffset + (at % target.pageBytes);
+      target.readCached(at, bytes, piece.buffer, start);
+      await this.#fill(piece, at, target.missing.slice());
       if (!hasHeader) writeSimpleReply(piece.buffer, start - WireBytes.SIMPLE_REPLY, cookie, 0);
       writer.appendPiece(piece, hasHeader ? start : start - WireBytes.SIMPLE_REPLY, start + bytes);
       hasHeader = true;
@@ -330,14 +371,13 @@ export class Reads {
     };
     const work = async (): Promise<void> => {
       try {
-        for (let at = offset; at < offset + length && !transmission.isClosed; ) {
+        for (let at = offset; at < offset + length; ) {
           const bytes = Math.min(offset + length - at, PIECE_BYTES - (at % target.pageBytes));
           await sendNext(at, bytes);
-          await writer.roomForPieces();
           at += bytes;
         }
       } catch (cause) {
-        if (hasHeader) host.fail('a read failed behind its header');
+        if (hasHeader) transmission.fail('a read failed behind its header');
         throw cause;
       } finally {
         transmission.endExclusive();

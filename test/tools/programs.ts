@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { beforeEach, expect } from 'vitest';
+import { beforeEach } from 'vitest';
 
 /** What the note of a test begins with that was skipped; the names of the programs follow. */
 export const LEFT_OUT = 'left out for want of ';
@@ -90,7 +90,7 @@ export async function runWell(
   options: RunOptions = {},
 ): Promise<string> {
   const ended = await runProgram(program, args, options);
-  const { code, signal, stdout, stderr } = ended;
-  expect({ program, args, code, signal, stderr, stdout }).toMatchObject({ code: 0 });
-  return stdout;
+  if (ended.code === 0) return ended.stdout;
+  const how = ended.signal ?? `code ${ended.code}`;
+  throw new Error(`${program} ${args.join(' ')} ended with ${how}\n${ended.stderr}${ended.stdout}`);
 }
