@@ -20,6 +20,8 @@ export interface PooledBuffer {
   readonly dataOffset: number;
   /** Bytes from `dataOffset` on. */
   readonly dataBytes: number;
+  /** Whether it is out; only the pool changes it. */
+  isLent: boolean;
 }
 
 /** Buffers of one size. */
@@ -35,8 +37,14 @@ class Shelf {
     const stride = dataBytes + MEMORY_ALIGNMENT_BYTES;
     for (let i = 0; i < count; i++) {
       const buffer = memory.subarray(i * stride, (i + 1) * stride);
-      this.free.push({ buffer, dataOffset: MEMORY_ALIGNMENT_BYTES, dataBytes });
+      this.free.push({ buffer, dataOffset: MEMORY_ALIGNMENT_BYTES, dataBytes, isLent: false });
     }
+  }
+
+  take(): PooledBuffer | undefined {
+    const buffer = this.free.pop();
+    if (buffer !== undefined) buffer.isLent = true;
+    return buffer;
   }
 }
 
@@ -66,21 +74,40 @@ export class BufferPool {
 
   /** A buffer for `bytes` of data (whole pages, at most PIECE_BYTES and two pages), or undefined. */
   take(bytes: number): PooledBuffer | undefined {
-    return this.#shelfFor(bytes).free.pop();
+    return this.#shelfFor(bytes).take();
   }
 
   /** The same, waiting for one if need be; those who wait are served in order. */
   async wait(bytes: number): Promise<PooledBuffer> {
     const shelf = this.#shelfFor(bytes);
-    return shelf.free.pop() ?? (await new Promise((resolve) => shelf.waiting.push(resolve)));
+    return shelf.take() ?? (await new Promise((resolve) => shelf.waiting.push(resolve)));
   }
 
-  /** Returns a lent buffer; its bytes may be overwritten at once. */
+  /** Returns a lent buffer; its bytes may be overwritten at once. Throws for one that is not lent. */
   release(buffer: PooledBuffer): void {
+    if (!buffer.isLent) throw new Error('buffer pool: a buffer was returned that is not lent');
     const shelf = buffer.dataBytes === this.#small.dataBytes ? this.#small : this.#large;
     const next = shelf.waiting.shift();
-    if (next !== undefined) next(buffer);
-    else shelf.free.push(buffer);
+    if (next !== undefined) {
+      next(buffer);
+      return;
+    }
+    buffer.isLent = false;
+    shelf.free.push(buffer);
+  }
+
+  /** Whether `bytes` of data go into one of the small buffers. */
+  isSmall(bytes: number): boolean {
+    return this.#shelfFor(bytes) === this.#small;
+  }
+
+  /** Buffers of either size, lent or not. */
+  get smallCount(): number {
+    return this.#small.count;
+  }
+
+  get largeCount(): number {
+    return this.#large.count;
   }
 
   /** Whether more than half of the large buffers are free: then speculative work may take one. */

@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net';
 import type { Export } from '../export/export.ts';
 import type { BufferPool } from '../lib/buffer-pool.ts';
+import { BufferShare } from '../lib/buffer-share.ts';
 import { Handshake, type HandshakeResult, type OptionDirectory } from './handshake.ts';
 import { ReplyWriter } from './reply-writer.ts';
 import type { Spinner } from './spinner.ts';
@@ -97,7 +98,7 @@ export class Connection {
     const { buffers, statistics, now } = this.#options;
     const target = this.#options.exportOf(result.exportName);
     const sink = { write: (segments: readonly Buffer[], done: () => void) => this.#send(segments, done) };
-    const writer = new ReplyWriter(sink, buffers, target.cache.lender);
+    const writer = new ReplyWriter(sink, new BufferShare(buffers), target.cache.lender);
     writer.onRoom = () => this.#wake();
     this.#writer = writer;
     this.#transmission = new Transmission({

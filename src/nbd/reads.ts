@@ -144,16 +144,6 @@ export class Reads {
     return true;
   }
 
-  /** Content chunks are never empty, so a read of nothing has none. */
-  #answerNothing(cookie: Cookie): boolean {
-    const { writer } = this.#transmission.options;
-    if (!writer.reserve(SHORT_REPLY_BYTES_MAX)) return false;
-    const { batch, position } = writer;
-    writer.position = writeChunkHeader(batch, position, cookie, ChunkFlag.DONE, Chunk.NONE, 0);
-    this.#transmission.countHit();
-    return true;
-  }
-
   #writeHeader(
     to: Buffer,
     at: number,
@@ -162,8 +152,9 @@ export class Reads {
     offset: number,
     length: number,
   ): number {
-    if (!this.#transmission.options.promises.isStructured) return writeSimpleReply(to, at, cookie, 0);
-    return writeDataChunkHeader(to, at, cookie, flags, offset, length);
+    return this.#transmission.options.promises.isStructured
+      ? writeDataChunkHeader(to, at, cookie, flags, offset, length)
+      : writeSimpleReply(to, at, cookie, 0);
   }
 
   /** Sends whole pages from where they lie, if every one of them can be lent. */
@@ -184,7 +175,14 @@ export class Reads {
       loans.push(loan);
     }
     target.countHit(offset, length);
-    writer.position = this.#writeHeader(writer.batch, writer.position, cookie, flags, offset, length);
+    writer.position = this.#writeHeader(
+      writer.batch,
+      writer.position,
+      cookie,
+      flags,
+      offset,
+      length,
+    );
     writer.adoptLoans(loans);
     for (let i = 0; i < loans.length; ) {
       const buffer = lender.loanBuffer(loans[i]!);

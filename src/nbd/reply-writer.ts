@@ -6,8 +6,9 @@
  * requests until there is. That bounds the bytes in flight and needs no memory at run time.
  */
 
-import type { BufferPool, PooledBuffer } from '../lib/buffer-pool.ts';
+import type { PooledBuffer } from '../lib/buffer-pool.ts';
 import { PIECE_BYTES } from '../lib/buffer-pool.ts';
+import type { BufferShare } from '../lib/buffer-share.ts';
 import type { Lender } from '../tmem/lender.ts';
 
 /** Room of a batch: one piece of data and its header, or many small replies. */
@@ -17,9 +18,8 @@ const BATCH_COUNT = 2;
 export const WRITER_BYTES = BATCH_BYTES * BATCH_COUNT;
 /** Lent bytes under way to one client; beyond them there is no room. */
 const LENT_BYTES_MAX = 1024 * 1024;
-
-/** Pooled buffers under way to one client; a slow one cannot hold all of them. */
-const PIECES_IN_FLIGHT_MAX = 8;
+/** Bytes of replies outside of batches and pool, beyond which no request is taken. */
+const OWNED_BYTES_MAX = 64 * 1024;
 
 /** Where replies go: calls `written` when the system has taken all of the buffers. */
 export interface ReplySink {
@@ -32,6 +32,7 @@ interface Shipment {
   readonly loans: readonly number[];
   readonly pieces: readonly PooledBuffer[];
   readonly lentBytes: number;
+  readonly ownedBytes: number;
 }
 
 const NOTHING: readonly never[] = [];
@@ -40,11 +41,12 @@ export class ReplyWriter {
   /** The batch that fills, and where its next byte goes. Valid after `reserve`. */
   batch: Buffer;
   position = 0;
-  /** Called when room appears after `reserve` had answered no. */
+  /** The pooled buffers of this client's replies come from here, and go back there. */
+  readonly share: BufferShare;
+  /** Called when room appears after one of the questions for it had been answered no. */
   onRoom: () => void = () => undefined;
 
   readonly #sink: ReplySink;
-  readonly #pool: BufferPool;
   readonly #lender: Lender | undefined;
   readonly #freeBatches: Buffer[] = [];
   readonly #shipped: Shipment[] = []; // in order of writing; writes end in that order
@@ -55,16 +57,17 @@ export class ReplyWriter {
   #pieces: PooledBuffer[] = [];
   #lentBytes = 0;
   #lentInFlight = 0;
-  #piecesInFlight = 0;
-  #pieceWaiters: (() => void)[] = [];
+  #ownedBytes = 0;
+  #ownedInFlight = 0;
   #isWaiting = false;
   #isClosed = false;
   #isFlushScheduled = false;
 
-  constructor(sink: ReplySink, pool: BufferPool, lender: Lender | undefined) {
+  constructor(sink: ReplySink, share: BufferShare, lender: Lender | undefined) {
     this.#sink = sink;
-    this.#pool = pool;
     this.#lender = lender;
+    this.share = share;
+    share.onRoom = () => this.onRoom();
     this.batch = Buffer.from(new ArrayBuffer(BATCH_BYTES));
     for (let i = 1; i < BATCH_COUNT; i++) {
       this.#freeBatches.push(Buffer.from(new ArrayBuffer(BATCH_BYTES)));
@@ -81,15 +84,18 @@ export class ReplyWriter {
     if (this.#isClosed) this.position = 0; // what is appended now goes nowhere
     if (this.#hasBatch && this.position + bytes <= BATCH_BYTES) return true;
     this.flush();
-    if (this.#hasBatch) return true;
-    const batch = this.#freeBatches.pop();
-    if (batch === undefined) {
-      this.#isWaiting = true;
-      return false;
-    }
-    this.batch = batch;
-    this.#hasBatch = true;
-    return true;
+    if (!this.#hasBatch) this.#isWaiting = true;
+    return this.#hasBatch;
+  }
+
+  /**
+   * Whether a request may be taken, whose reply will be short. Beyond this what is appended goes
+   * out from memory of its own, so what a client has not read must stop it from asking for more.
+   */
+  get hasRoom(): boolean {
+    if (this.#hasBatch && this.#ownedBytes + this.#ownedInFlight <= OWNED_BYTES_MAX) return true;
+    this.#isWaiting = true;
+    return false;
   }
 
   /** The same for data that will be lent, beside `headerBytes` in the batch. */
@@ -119,7 +125,7 @@ export class ReplyWriter {
   /** Appends bytes of a pooled buffer, which is released when the write is done. */
   appendPiece(piece: PooledBuffer, start: number, end: number): void {
     if (this.#isClosed) {
-      this.#pool.release(piece);
+      this.share.release(piece);
       return;
     }
     this.#closeSegment();
@@ -127,23 +133,12 @@ export class ReplyWriter {
     this.#pieces.push(piece);
   }
 
-  /** Whether few enough pooled buffers are on their way; if not, `onRoom` will be called. */
-  get hasRoomForPieces(): boolean {
-    if (this.#piecesInFlight < PIECES_IN_FLIGHT_MAX) return true;
-    this.#isWaiting = true;
-    return false;
-  }
-
-  /** Resolves when the client has taken enough that one more pooled buffer may go out. */
-  async roomForPieces(): Promise<void> {
-    if (this.#isClosed || this.#piecesInFlight < PIECES_IN_FLIGHT_MAX) return;
-    await new Promise<void>((resolve) => this.#pieceWaiters.push(resolve));
-  }
-
   /** Appends a buffer that nobody reuses. */
   appendOwned(bytes: Buffer): void {
+    if (this.#isClosed) return;
     this.#closeSegment();
     this.#segments.push(bytes);
+    this.#ownedBytes += bytes.length;
   }
 
   /** Sends all that was appended, in one write. */
@@ -152,17 +147,18 @@ export class ReplyWriter {
     this.#closeSegment();
     const segments = this.#segments;
     const usesBatch = this.position > 0;
-    this.#piecesInFlight += this.#pieces.length;
     this.#shipped.push({
       batch: usesBatch ? this.batch : undefined,
       loans: this.#takeLoans(),
       pieces: this.#takePieces(),
       lentBytes: this.#lentBytes,
+      ownedBytes: this.#ownedBytes,
     });
     this.#lentInFlight += this.#lentBytes;
+    this.#ownedInFlight += this.#ownedBytes;
     if (usesBatch) this.#nextBatch();
     this.#segments = [];
-    this.#lentBytes = 0;
+    this.#lentBytes = this.#ownedBytes = 0;
     this.#sink.write(segments, this.#written);
   }
 
@@ -179,7 +175,7 @@ export class ReplyWriter {
     this.#giveBack(this.#takeLoans(), this.#takePieces());
     this.#segments = [];
     this.#segmentStart = this.position = 0;
-    this.#letPiecesGoOn();
+    this.share.close();
   }
 
   #takeLoans(): readonly number[] {
@@ -223,26 +219,21 @@ export class ReplyWriter {
     const shipment = this.#shipped.shift();
     if (shipment === undefined) throw new Error('reply writer: a write ended that never began');
     this.#lentInFlight -= shipment.lentBytes;
-    this.#piecesInFlight -= shipment.pieces.length;
+    this.#ownedInFlight -= shipment.ownedBytes;
     this.#giveBack(shipment.loans, shipment.pieces);
     if (shipment.batch !== undefined) {
       if (this.#hasBatch) this.#freeBatches.push(shipment.batch);
       else this.batch = shipment.batch;
       this.#hasBatch = true;
     }
-    if (this.#piecesInFlight < PIECES_IN_FLIGHT_MAX) this.#letPiecesGoOn();
     if (this.#isWaiting && !this.#isClosed) {
       this.#isWaiting = false;
       this.onRoom();
     }
   };
 
-  #letPiecesGoOn(): void {
-    for (const resolve of this.#pieceWaiters.splice(0)) resolve();
-  }
-
   #giveBack(loans: readonly number[], pieces: readonly PooledBuffer[]): void {
     for (const loan of loans) this.#lender?.returnLoan(loan);
-    for (const piece of pieces) this.#pool.release(piece);
+    for (const piece of pieces) this.share.release(piece);
   }
 }

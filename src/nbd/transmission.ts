@@ -129,6 +129,14 @@ export class Transmission {
     this.resume();
   }
 
+  /** Drops the client for `reason`; nothing that it sent is looked at any more. */
+  fail(reason: string): void {
+    if (this.#isClosed) return;
+    this.options.writer.flush(); // what was answered before is answered
+    this.options.host.fail(reason);
+    this.close();
+  }
+
   /** The connection is gone: whatever ends later ends silently. */
   close(): void {
     this.#isClosed = true;
@@ -224,7 +232,7 @@ export class Transmission {
     if (this.#drainBytes > 0) return this.#drain();
     if (this.#write !== undefined) return this.#takePayload(this.#write);
     if (!this.#hasRequest && !this.#takeHeader()) return false;
-    if (this.#waitingCount >= WAITING_COUNT_MAX || !this.options.writer.hasRoomForPieces) return false;
+    if (this.#waitingCount >= WAITING_COUNT_MAX || !this.options.writer.hasRoom) return false;
     if (!this.#carryOut(this.#request)) return false;
     this.#hasRequest = false;
     return true;
@@ -249,7 +257,7 @@ export class Transmission {
       isRequest = this.#request.parse(this.#header, 0);
     }
     if (!isRequest) {
-      this.options.host.fail('a request without the magic number');
+      this.fail('a request without the magic number');
       return false;
     }
     this.#hasRequest = true;
@@ -320,7 +328,7 @@ export class Transmission {
     const { command, length } = request;
     const cookie = request.cookie();
     if (command === Command.WRITE && length > PAYLOAD_DRAIN_BYTES_MAX) {
-      this.options.host.fail(`a write of ${length} bytes`);
+      this.fail(`a write of ${length} bytes`);
       return true;
     }
     const answer = (): void => {
