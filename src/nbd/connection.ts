@@ -35,20 +35,15 @@ export class Connection {
   readonly #options: ConnectionOptions;
   readonly #handshake: Handshake;
   #transmission: Transmission | undefined;
-  #writer: ReplyWriter | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isWakeScheduled = false;
   #isEnded = false;
-  #isShuttingDown = false;
 
   constructor(socket: Socket, options: ConnectionOptions) {
     this.#socket = socket;
     this.#options = options;
     this.#handshake = new Handshake(options.directory, (reply) => socket.write(reply));
-    this.#timer = setTimeout(() => {
-      options.statistics.failedHandshakes++;
-      socket.destroy();
-    }, options.handshakeTimeoutMs);
+    this.#timer = setTimeout(() => socket.destroy(), options.handshakeTimeoutMs);
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('end', () => this.#leave());
@@ -59,13 +54,8 @@ export class Connection {
 
   /** Lets requests under way finish, refuses new ones, then hangs up. */
   shutDown(): void {
-    this.#isShuttingDown = true;
-    if (this.#transmission === undefined) {
-      this.#socket.destroy();
-      return;
-    }
-    this.#transmission.shutDown();
-    this.#hangUpWhenIdle();
+    if (this.#transmission === undefined) this.#socket.destroy();
+    else this.#transmission.shutDown();
   }
 
   /** Hangs up now. */
@@ -77,7 +67,7 @@ export class Connection {
     if (this.#isEnded) return;
     if (this.#transmission !== undefined) {
       if (!this.#transmission.receive(chunk)) this.#socket.pause();
-      this.#afterRequests();
+      this.#options.spinner.note();
       return;
     }
     const handshake = this.#handshake;
@@ -97,10 +87,11 @@ export class Connection {
   #begin(result: HandshakeResult, leftover: Buffer): void {
     const { buffers, statistics, now } = this.#options;
     const target = this.#options.exportOf(result.exportName);
-    const sink = { write: (segments: readonly Buffer[], done: () => void) => this.#send(segments, done) };
+    const sink = {
+      write: (segments: readonly Buffer[], done: () => void) => this.#send(segments, done),
+    };
     const writer = new ReplyWriter(sink, new BufferShare(buffers), target.cache.lender);
     writer.onRoom = () => this.#wake();
-    this.#writer = writer;
     this.#transmission = new Transmission({
       export: target,
       promises: {
@@ -143,19 +134,8 @@ export class Connection {
     this.#isWakeScheduled = false;
     if (this.#isEnded || this.#transmission === undefined) return;
     if (this.#transmission.resume() && this.#socket.isPaused()) this.#socket.resume();
-    this.#afterRequests();
-  };
-
-  #afterRequests(): void {
     this.#options.spinner.note();
-    if (this.#isShuttingDown) this.#hangUpWhenIdle();
-  }
-
-  #hangUpWhenIdle(): void {
-    const { waitingCount } = this.#transmission ?? { waitingCount: 0 };
-    if (waitingCount === 0 && (this.#writer?.isIdle ?? true)) this.#socket.end();
-    else setImmediate(() => this.#isEnded || this.#hangUpWhenIdle());
-  }
+  };
 
   /** The client will send no more: what it asked for is still answered. */
   #leave(): void {

@@ -71,8 +71,10 @@ export class Transmission {
   #drainBytes = 0; // of a payload that nobody wants
   #afterDrain: (() => void) | undefined;
   #waitingCount = 0;
-  #isLeaving = false;
+  #hasEnded = false; // no more bytes will come; those that came are still requests
+  #isLeaving = false; // the rest of the input is not for us
   #isShuttingDown = false;
+  #isFinished = false; // the host was told
   #isClosed = false;
   #hitCount = 0;
   readonly #reads: Reads;
@@ -97,6 +99,7 @@ export class Transmission {
    * until `resume` answers yes. The chunk must stay as it is until then.
    */
   receive(chunk: Buffer): boolean {
+    if (this.#isClosed || this.#isFinished) return true;
     this.#input = chunk;
     this.#at = 0;
     return this.resume();
@@ -104,7 +107,7 @@ export class Transmission {
 
   /** Goes on with what was not taken; answers as `receive`. */
   resume(): boolean {
-    if (this.#isClosed) return true;
+    if (this.#isClosed || this.#isFinished) return true;
     const started = this.options.now();
     this.#hitCount = 0;
     this.#takeAll();
@@ -116,16 +119,18 @@ export class Transmission {
     return this.#input === undefined;
   }
 
-  /** Every request from now on is answered ESHUTDOWN; those under way are finished. */
+  /**
+   * Requests from now on are answered ESHUTDOWN; those under way are finished, then the host is
+   * told.
+   */
   shutDown(): void {
     this.#isShuttingDown = true;
+    this.resume();
   }
 
   /** The client sends no more: what it asked for is answered, then the host is told. */
   leave(): void {
-    this.#isLeaving = true;
-    this.#write?.abandon();
-    this.#write = undefined;
+    this.#hasEnded = true;
     this.resume();
   }
 
@@ -211,14 +216,22 @@ export class Transmission {
     while (!this.#isClosed && this.#takeOne()) {
       // each turn takes a header, a request, or a part of a payload
     }
-    if (this.#isClosed) return;
-    if (this.#input !== undefined && this.#at === this.#input.length && !this.#hasRequest) {
-      if (!this.isExclusive && !this.#reads.isBusy) this.#input = undefined;
+    if (this.#isClosed || this.#hasRequest || this.isExclusive || this.#reads.isBusy) return;
+    if (this.#input !== undefined && this.#at < this.#input.length) return;
+    this.#input = undefined;
+    if (this.#hasEnded && !this.#isLeaving) {
+      this.#isLeaving = true;
+      this.#write?.abandon();
+      this.#write = undefined;
     }
-    if (this.#isLeaving && this.#waitingCount === 0 && !this.#reads.isBusy) {
-      this.options.writer.flush();
-      this.options.host.finish();
-    }
+    const isOver = this.#isLeaving || (this.#isShuttingDown && this.#drainBytes === 0);
+    if (isOver && this.#waitingCount === 0) this.#finish();
+  }
+
+  #finish(): void {
+    this.#isFinished = true;
+    this.options.writer.flush();
+    this.options.host.finish();
   }
 
   /** One step; no when there is nothing to take, or no room to go on. */
@@ -291,35 +304,34 @@ export class Transmission {
     const target = this.options.export;
     const cookie = request.cookie();
     const hasFua = (flags & CommandFlag.FUA) !== 0;
-    const answer = (errno: number): void => this.appendShort(cookie, command, errno);
-    const whenStable = async (work: Promise<void>): Promise<void> => {
-      await work;
-      if (hasFua) await target.sync();
-    };
+    const finish = (work: Promise<void>): void =>
+      this.wait(command, work, (errno) => this.appendShort(cookie, command, errno));
+    const finishWhenStable = (work: Promise<void>): void =>
+      finish(hasFua ? work.then(() => target.sync()) : work);
     switch (command) {
       case Command.FLUSH:
-        return this.wait(command, target.sync(), answer);
+        finish(target.sync());
+        break;
       case Command.TRIM:
-        return this.wait(command, whenStable(target.trim(offset, length)), answer);
+        finishWhenStable(target.trim(offset, length));
+        break;
       case Command.CACHE:
-        return this.wait(
-          command,
-          target.prefetch(offset, length, () => !this.#isClosed && !this.#isShuttingDown),
-          answer,
-        );
+        finish(target.prefetch(offset, length, () => !this.#isClosed && !this.#isShuttingDown));
+        break;
       case Command.BLOCK_STATUS:
-        return answerBlockStatus(this, cookie, request);
-      case Command.WRITE_ZEROES: {
+        answerBlockStatus(this, cookie, request);
+        break;
+      case Command.WRITE_ZEROES:
         if ((flags & CommandFlag.FAST_ZERO) !== 0 && !target.image.supports.fastZeroes) {
           this.#count(command, NbdErrno.ENOTSUP);
-          return this.appendShort(cookie, command, NbdErrno.ENOTSUP);
+          this.appendShort(cookie, command, NbdErrno.ENOTSUP);
+        } else {
+          const mayDiscard = (flags & CommandFlag.NO_HOLE) === 0;
+          finishWhenStable(target.writeZeroes(offset, length, mayDiscard));
         }
-        const mayDiscard = (flags & CommandFlag.NO_HOLE) === 0;
-        const work = target.writeZeroes(offset, length, mayDiscard);
-        return this.wait(command, whenStable(work), answer);
-      }
+        break;
       default: // a WRITE of nothing
-        return this.wait(command, whenStable(Promise.resolve()), answer);
+        finishWhenStable(Promise.resolve());
     }
   }
 
@@ -358,7 +370,7 @@ export class Transmission {
 
   #takePayload(write: IncomingWrite): boolean {
     const input = this.#input;
-    if (input === undefined) return false;
+    if (input === undefined || this.#at === input.length) return false;
     const taken = write.take(input, this.#at);
     this.#at += taken;
     if (!write.isComplete) return taken > 0 && this.#at < input.length;
@@ -367,7 +379,8 @@ export class Transmission {
   }
 
   #wakeIfWaiting(): void {
-    if (this.#input !== undefined || this.#isLeaving) this.options.host.wake();
+    const isGoing = this.#isLeaving || this.#isShuttingDown || this.#hasEnded;
+    if (this.#input !== undefined || isGoing) this.options.host.wake();
   }
 
   #count(command: number, errno: number): void {

@@ -6,6 +6,7 @@
 
 import type { PooledBuffer } from '../lib/buffer-pool.ts';
 import { PIECE_BYTES } from '../lib/buffer-pool.ts';
+import { TmemError } from '../lib/errors.ts';
 import { Command, CommandFlag } from './protocol.ts';
 import type { Request } from './request.ts';
 import type { Transmission } from './transmission.ts';
@@ -59,9 +60,10 @@ export class IncomingWrite {
     return taken;
   }
 
-  /** The connection is gone: what came of the payload is written, the rest never will. */
+  /** The rest of the payload will never come: the write fails when what is under way has ended. */
   abandon(): void {
     this.#isAbandoned = true;
+    this.#failure ??= new TmemError('invalid', 'The payload of a write was cut off.');
     if (this.#piece !== undefined) this.#transmission.options.buffers.release(this.#piece);
     this.#piece = undefined;
     this.#bytesLeft = 0;
