@@ -4,6 +4,7 @@
  * Source: NBD specification (doc/proto.md), "Request message" and "Error values".
  */
 
+import { PIECE_BYTES } from '../lib/buffer-pool.ts';
 import {
   Command,
   CommandFlag,
@@ -68,10 +69,11 @@ export function refusalOf(request: Request, promises: Promises): number {
     const grows = command === Command.WRITE || command === Command.WRITE_ZEROES;
     return grows ? NbdErrno.ENOSPC : NbdErrno.EINVAL;
   }
+  // A reply that must not be fragmented is one that one buffer can hold.
+  const isWhole = command === Command.READ && (flags & CommandFlag.DF) !== 0;
+  if (isWhole && length > PIECE_BYTES) return NbdErrno.EOVERFLOW;
   const hasPayload = command === Command.READ || command === Command.WRITE;
-  if (hasPayload && length > PAYLOAD_BYTES_DEFAULT) {
-    return (flags & CommandFlag.DF) !== 0 ? NbdErrno.EOVERFLOW : NbdErrno.EINVAL;
-  }
+  if (hasPayload && length > PAYLOAD_BYTES_DEFAULT) return NbdErrno.EINVAL;
   return command === Command.BLOCK_STATUS && length === 0 ? NbdErrno.EINVAL : 0;
 }
 
