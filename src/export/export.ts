@@ -15,11 +15,15 @@ import type { Cleancache } from '../tmem/cleancache.ts';
 import { HIT_ZERO, MISS } from '../tmem/layer.ts';
 import { Fetch, InFlight } from './in-flight.ts';
 import { ReadAhead } from './read-ahead.ts';
+import { Turns } from './turns.ts';
 
 /** Missing pages this close to each other are read together with what lies between them. */
 const GAP_PAGES_MAX = 4;
 /** Zeroed pages that are put in the cache at once; longer ranges are only dropped from it. */
 const ZERO_PAGES_CACHED_MAX = 1024;
+
+/** Pieces that CACHE requests bring in at a time: they may ask for much, and are in no hurry. */
+const PREFETCH_COUNT_MAX = 4;
 
 /** Counters of one export, plain fields. */
 export interface ExportStatistics {
@@ -61,14 +65,15 @@ export class Export {
     aheadPages: 0,
   };
   readonly readAhead: ReadAhead;
-  /** The pages that the last `readCached` did not find; valid until the next. */
+  /** The pages that the last `copyCached` did not find; valid until the next. */
   readonly missing: number[] = [];
-  /** Whether all that the last `readCached` found was zeros. */
+  /** Whether all that the last `copyCached` found was zeros. */
   isZero = false;
 
   readonly #buffers: BufferPool;
   readonly #inFlight: InFlight;
   readonly #scratch: Buffer;
+  readonly #prefetchTurns = new Turns(PREFETCH_COUNT_MAX);
   #sync: Promise<void> | undefined;
   #nextSync: Promise<void> | undefined;
 
@@ -85,17 +90,31 @@ export class Export {
     this.readAhead = new ReadAhead(Math.ceil(this.sizeBytes / this.pageBytes), this.pageBytes);
   }
 
+  /** `copyCached` for a read that begins: it is counted, and may have pages read ahead. */
+  readCached(offset: number, length: number, dst: Buffer, dstOffset: number): number {
+    const missingCount = this.copyCached(offset, length, dst, dstOffset);
+    if (missingCount === 0) this.statistics.readHits++;
+    else this.statistics.readMisses++;
+    this.#noteRead(offset, length, missingCount > 0);
+    return missingCount;
+  }
+
+  /** Hears of a read that was answered from the cache without `readCached`. */
+  countHit(offset: number, length: number): void {
+    this.statistics.readHits++;
+    this.#noteRead(offset, length, false);
+  }
+
   /**
    * Copies what the cache holds of `[offset, offset + length)` to `dst[dstOffset]`. Answers how many
    * pages it does not hold: they are listed in `missing`, and their bytes in `dst` are untouched.
    */
-  readCached(offset: number, length: number, dst: Buffer, dstOffset: number): number {
+  copyCached(offset: number, length: number, dst: Buffer, dstOffset: number): number {
     const { pageBytes } = this;
     this.missing.length = 0;
     let isZero = true;
     const end = offset + length;
-    const firstPage = Math.floor(offset / pageBytes);
-    let page = firstPage;
+    let page = Math.floor(offset / pageBytes);
     for (let at = offset; at < end; page++) {
       const pageStart = page * pageBytes;
       const stop = Math.min(end, pageStart + pageBytes);
@@ -109,12 +128,7 @@ export class Export {
       at = stop;
     }
     this.isZero = isZero;
-    const missingCount = this.missing.length;
-    if (missingCount === 0) this.statistics.readHits++;
-    else this.statistics.readMisses++;
-    const ahead = this.readAhead.note(firstPage, page, missingCount > 0);
-    if (ahead.count > 0) this.#readAhead(ahead.first, ahead.count);
-    return missingCount;
+    return this.missing.length;
   }
 
   /**
@@ -208,7 +222,15 @@ export class Export {
     const end = Math.ceil((offset + length) / this.pageBytes);
     const step = PIECE_BYTES / this.pageBytes;
     for (let page = Math.floor(offset / this.pageBytes); page < end && mayGoOn(); page += step) {
-      await this.#prefetchPiece(page, Math.min(step, end - page));
+      await this.#prefetchTurns.begin();
+      try {
+        const count = Math.min(step, end - page);
+        const missing = this.#absent(page, count);
+        if (missing.length > 0) await this.#prefetchPiece(page, count, missing);
+        else await new Promise((resolve) => setImmediate(resolve)); // others come between
+      } finally {
+        this.#prefetchTurns.end();
+      }
     }
   }
 
@@ -277,9 +299,9 @@ export class Export {
       buffer.fill(0, at + bytes, at + count * pageBytes); // behind the end of the image
       isRead = true;
     } finally {
-      if (isRead && !fetch.isStale) this.#cachePages(fetch);
       this.#inFlight.endFetch(fetch, isRead);
     }
+    if (!fetch.isStale) this.#cachePages(fetch);
   }
 
   #cachePages(fetch: Fetch): void {
@@ -298,22 +320,40 @@ export class Export {
     if (!isCopied) await this.#readPages(page, 1, piece, base);
   }
 
+  #noteRead(offset: number, length: number, isMiss: boolean): void {
+    const { pageBytes, readAhead } = this;
+    const end = Math.ceil((offset + length) / pageBytes);
+    const ahead = readAhead.note(Math.floor(offset / pageBytes), end, isMiss);
+    if (ahead.count > 0) this.#readAhead(ahead.first, ahead.count);
+  }
+
   /** Starts reading ahead, if buffers are plentiful; its failures are the later reader's to meet. */
   #readAhead(first: number, count: number): void {
     const step = PIECE_BYTES / this.pageBytes;
-    for (let page = first; page < first + count; page += step) {
-      if (!this.#buffers.isSpare) return;
-      this.#prefetchPiece(page, Math.min(step, first + count - page)).catch(() => undefined);
+    const end = first + count;
+    let page = first;
+    let missingCount = 0;
+    for (; page < end && this.#buffers.isSpare; page += step) {
+      const length = Math.min(step, end - page);
+      const missing = this.#absent(page, length);
+      if (missing.length === 0) continue;
+      missingCount += missing.length;
+      this.#prefetchPiece(page, length, missing).catch(() => undefined);
     }
+    this.readAhead.begun(Math.min(page, end), missingCount);
   }
 
-  async #prefetchPiece(first: number, count: number): Promise<void> {
-    const missing: number[] = [];
+  /** The pages of a range that are neither cached nor being read. */
+  #absent(first: number, count: number): number[] {
+    const absent: number[] = [];
     for (let page = first; page < first + count; page++) {
       const isComing = this.#inFlight.fetchOf(page) !== undefined;
-      if (!isComing && !this.cache.has(page)) missing.push(page);
+      if (!isComing && !this.cache.has(page)) absent.push(page);
     }
-    if (missing.length === 0) return;
+    return absent;
+  }
+
+  async #prefetchPiece(first: number, count: number, missing: readonly number[]): Promise<void> {
     const piece = await this.#buffers.wait(count * this.pageBytes);
     try {
       this.statistics.aheadPages += missing.length;

@@ -1,7 +1,8 @@
 /**
  * Bounded read-ahead for sequential readers. A stream is a reader that continues where it stopped;
  * it earns a window when it misses, and the window doubles while the reader uses it up. Pages that
- * were read ahead and that no stream ever reached are counted as wasted.
+ * had to be read for a window count as used when the stream comes to them, and as wasted when it is
+ * forgotten before it does.
  *
  * Source: the design of Linux mm/readahead.c (window doubling, next window at half of the last).
  */
@@ -16,6 +17,8 @@ interface Stream {
   next: number;
   /** The end of what was read ahead for it. */
   aheadEnd: number;
+  /** Pages between `next` and `aheadEnd` that were not cached before. */
+  pendingPages: number;
   windowPages: number;
   lastUse: number;
 }
@@ -27,7 +30,7 @@ export interface AheadRange {
 }
 
 export class ReadAhead {
-  /** Pages that streams reached after they had been read ahead, and pages they never reached. */
+  /** Pages read ahead that a stream came to, and those that none did. */
   usedPages = 0;
   wastedPages = 0;
   readonly #pageCount: number;
@@ -35,6 +38,7 @@ export class ReadAhead {
   readonly #windowPagesMax: number;
   readonly #streams: Stream[] = [];
   readonly #range: AheadRange = { first: 0, count: 0 };
+  #earner: Stream | undefined; // for whom the last answer was
   #clock = 0;
 
   /** For an export of `pageCount` pages. */
@@ -58,19 +62,29 @@ export class ReadAhead {
       return range;
     }
     stream.lastUse = ++this.#clock;
-    this.usedPages += Math.max(0, Math.min(end, stream.aheadEnd) - stream.next);
+    const hadAhead = stream.aheadEnd > stream.next;
     stream.next = end;
     if (stream.aheadEnd < end) stream.aheadEnd = end;
     const ahead = stream.aheadEnd - end;
-    const isRunningOut = ahead > 0 ? ahead * 2 <= stream.windowPages : isMiss;
+    const used = Math.max(0, stream.pendingPages - ahead);
+    stream.pendingPages -= used;
+    this.usedPages += used;
+    const isRunningOut = ahead > 0 ? ahead * 2 <= stream.windowPages : isMiss || hadAhead;
     if (!isRunningOut) return range;
     const doubled = stream.windowPages * 2;
     const window = Math.min(this.#windowPagesMax, Math.max(this.#windowPagesMin, doubled));
     stream.windowPages = window;
     range.first = stream.aheadEnd;
     range.count = Math.max(0, Math.min(this.#pageCount, end + window) - range.first);
-    stream.aheadEnd = range.first + range.count;
+    this.#earner = stream;
     return range;
+  }
+
+  /** Hears that the last answer is carried out up to `end`, with `pages` that were not cached. */
+  begun(end: number, pages: number): void {
+    if (this.#earner === undefined) return;
+    this.#earner.aheadEnd = end;
+    this.#earner.pendingPages += pages;
   }
 
   #find(first: number): Stream | undefined {
@@ -82,7 +96,13 @@ export class ReadAhead {
   }
 
   #start(next: number): void {
-    const stream = { next, aheadEnd: next, windowPages: 0, lastUse: ++this.#clock };
+    const stream = {
+      next,
+      aheadEnd: next,
+      pendingPages: 0,
+      windowPages: 0,
+      lastUse: ++this.#clock,
+    };
     if (this.#streams.length < STREAM_COUNT_MAX) {
       this.#streams.push(stream);
       return;
@@ -92,7 +112,7 @@ export class ReadAhead {
       if (this.#streams[i]!.lastUse < this.#streams[oldest]!.lastUse) oldest = i;
     }
     const gone = this.#streams[oldest]!;
-    this.wastedPages += Math.max(0, gone.aheadEnd - gone.next);
+    this.wastedPages += gone.pendingPages;
     this.#streams[oldest] = stream;
   }
 }
