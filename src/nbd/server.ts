@@ -13,7 +13,6 @@ import { PAYLOAD_BYTES_DEFAULT, TransmissionFlag } from './protocol.ts';
 import { Spinner } from './spinner.ts';
 import { ServerStatistics } from './statistics.ts';
 
-/** Time that requests under way have to finish when the server stops, milliseconds. */
 const DRAIN_MS_MAX = 10_000;
 const SECONDS_PER_MS = 1e-3;
 
@@ -25,6 +24,8 @@ export interface NbdServerOptions {
   readonly handshakeTimeoutMs: number;
   /** How long to stay awake after the last request, microseconds; 0 for not at all. */
   readonly spinMicroseconds: number;
+  /** Time that requests under way have to finish when the server stops, milliseconds; 10 000. */
+  readonly drainTimeoutMs?: number;
   readonly log: (message: string) => void;
 }
 
@@ -35,7 +36,8 @@ export class NbdServer {
   readonly #byName = new Map<string, Export>();
   readonly #listeners: Server[] = [];
   readonly #connections = new Set<Connection>();
-  #drained: (() => void) | undefined;
+  #stopping: Promise<void> | undefined;
+  #drained: () => void = () => undefined;
 
   constructor(options: NbdServerOptions) {
     this.#options = options;
@@ -47,21 +49,15 @@ export class NbdServer {
   async listen(address: ListenAddress): Promise<ListenAddress> {
     const listener = createServer({ allowHalfOpen: true }, (socket) => this.#admit(socket));
     const bound = await listenAt(listener, address, '--listen');
-    this.#listeners.push(listener);
+    if (this.#stopping === undefined) this.#listeners.push(listener);
+    else listener.close();
     return bound;
   }
 
   /** Stops listening, finishes what is under way, hangs up. Resolves when every client is gone. */
-  async stop(): Promise<void> {
-    for (const listener of this.#listeners.splice(0)) listener.close();
-    this.spinner.stop();
-    if (this.#connections.size === 0) return;
-    const timer = setTimeout(() => this.abort(), DRAIN_MS_MAX);
-    await new Promise<void>((resolve) => {
-      this.#drained = resolve;
-      for (const connection of [...this.#connections]) connection.shutDown();
-    });
-    clearTimeout(timer);
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
   }
 
   /** Drops every client and listener at once. */
@@ -70,9 +66,21 @@ export class NbdServer {
     for (const connection of [...this.#connections]) connection.destroy();
   }
 
+  async #stop(): Promise<void> {
+    for (const listener of this.#listeners.splice(0)) listener.close();
+    this.spinner.stop();
+    if (this.#connections.size === 0) return;
+    const timer = setTimeout(() => this.abort(), this.#options.drainTimeoutMs ?? DRAIN_MS_MAX);
+    await new Promise<void>((resolve) => {
+      this.#drained = resolve;
+      for (const connection of [...this.#connections]) connection.shutDown();
+    });
+    clearTimeout(timer);
+  }
+
   #admit(socket: Socket): void {
     const { statistics } = this;
-    if (this.#connections.size >= this.#options.maxConnections || this.#drained !== undefined) {
+    if (this.#connections.size >= this.#options.maxConnections || this.#stopping !== undefined) {
       statistics.refused++;
       socket.on('error', () => undefined);
       socket.destroy();
@@ -94,7 +102,7 @@ export class NbdServer {
     connection.onEnd = () => {
       this.#connections.delete(connection);
       statistics.connections--;
-      if (this.#connections.size === 0) this.#drained?.();
+      if (this.#connections.size === 0) this.#drained();
     };
   }
 
