@@ -62,6 +62,7 @@ export class ReadAhead {
       return range;
     }
     stream.lastUse = ++this.#clock;
+    if (end <= stream.next) return range; // the same page again, which is no progress
     const hadAhead = stream.aheadEnd > stream.next;
     stream.next = end;
     if (stream.aheadEnd < end) stream.aheadEnd = end;

@@ -1,0 +1,81 @@
+import { describe, expect, test } from 'vitest';
+import { KIB, MIB, makeExport, noise, read, write } from './fixture.ts';
+
+const PAGE = 4 * KIB;
+
+test('a write leaves its whole pages in the cache, and not those it covers in part', async () => {
+  const parts = makeExport();
+  await read(parts, 0, 8 * PAGE);
+  const data = noise(3 * PAGE, 5);
+  await write(parts, PAGE + 512, data);
+  expect([1, 2, 3, 4].map((page) => parts.cache.has(page))).toEqual([false, true, true, false]);
+  const reads = parts.storage.requests.read;
+  expect(
+    (await read(parts, 2 * PAGE, 2 * PAGE)).equals(data.subarray(PAGE - 512, 3 * PAGE - 512)),
+  ).toBe(true);
+  expect(parts.storage.requests.read).toBe(reads);
+});
+
+test('a failed write leaves nothing stale: the next read shows what the disk has', async () => {
+  const parts = makeExport();
+  await read(parts, 0, 4 * PAGE);
+  parts.storage.shortNext('write');
+  await expect(write(parts, 0, noise(4 * PAGE, 5))).rejects.toMatchObject({ kind: 'io' });
+  for (let page = 0; page < 4; page++) expect(parts.cache.has(page)).toBe(false);
+  expect((await read(parts, 0, 4 * PAGE)).equals(parts.disk.subarray(0, 4 * PAGE))).toBe(true);
+  expect(parts.disk.subarray(0, 2 * PAGE).equals(noise(4 * PAGE, 5).subarray(0, 2 * PAGE))).toBe(
+    true,
+  );
+});
+
+test('a full disk is told as such', async () => {
+  const parts = makeExport();
+  parts.storage.failNext('write', 'ENOSPC');
+  await expect(write(parts, 0, noise(PAGE))).rejects.toMatchObject({ kind: 'no-space' });
+});
+
+describe('zeroes', () => {
+  test('of a few pages are cached, and read without the disk', async () => {
+    const parts = makeExport({ hotFraction: 0 });
+    await parts.target.writeZeroes(100, 4 * PAGE, false);
+    expect(await read(parts, PAGE, 2 * PAGE)).toEqual(Buffer.alloc(2 * PAGE));
+    expect(parts.storage.requests.read).toBe(0);
+    expect(parts.target.isZero).toBe(true);
+    expect((await read(parts, 0, 4 * PAGE)).equals(parts.disk.subarray(0, 4 * PAGE))).toBe(true);
+  });
+
+  test('of many pages only leave the cache', async () => {
+    const parts = makeExport({ sizeBytes: 8 * MIB });
+    parts.cache.put(2000, parts.disk, 0);
+    await parts.target.writeZeroes(0, 8 * MIB, true);
+    expect(parts.cache.has(2000)).toBe(false);
+    expect(parts.cache.has(0)).toBe(false);
+    expect(await read(parts, 2000 * PAGE, PAGE)).toEqual(Buffer.alloc(PAGE));
+  });
+
+  test('that failed leave nothing cached', async () => {
+    const parts = makeExport();
+    parts.storage.failNext('writeZeroes');
+    await expect(parts.target.writeZeroes(0, PAGE, true)).rejects.toMatchObject({ kind: 'io' });
+    expect(parts.cache.has(0)).toBe(false);
+  });
+});
+
+test('a trimmed range has left the cache before the disk hears of it', async () => {
+  const parts = makeExport();
+  await read(parts, 0, 4 * PAGE);
+  const hold = parts.storage.holdNext('discard');
+  const trimmed = parts.target.trim(PAGE + 1, PAGE);
+  expect([0, 1, 2, 3].map((page) => parts.cache.has(page))).toEqual([true, false, false, true]);
+  hold.release();
+  await trimmed;
+});
+
+test('a change of nothing does nothing', async () => {
+  const parts = makeExport();
+  await read(parts, 0, PAGE);
+  await parts.target.trim(5, 0);
+  await parts.target.writeZeroes(5, 0, true);
+  expect(parts.cache.has(0)).toBe(true);
+  expect(parts.storage.requests).toMatchObject({ discard: 0, writeZeroes: 0 });
+});

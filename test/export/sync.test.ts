@@ -1,0 +1,73 @@
+import { expect, test } from 'vitest';
+import { KIB, makeExport, noise, quiet, write } from './fixture.ts';
+
+/** Whether a promise has been fulfilled by now. */
+function watch(promise: Promise<void>): { state: string } {
+  const watched = { state: 'pending' };
+  promise.then(
+    () => {
+      watched.state = 'done';
+    },
+    () => {
+      watched.state = 'failed';
+    },
+  );
+  return watched;
+}
+
+test('a sync that began before a write ended does not count for it', async () => {
+  const parts = makeExport();
+  const { storage, target } = parts;
+  const first = storage.holdNext('sync');
+  const second = storage.holdNext('sync');
+  const before = watch(target.sync());
+  await write(parts, 0, noise(4 * KIB));
+  const mine = watch(target.sync());
+  first.release();
+  await quiet();
+  expect([before.state, mine.state]).toEqual(['done', 'pending']);
+  expect(storage.requests.sync).toBe(2);
+  second.release();
+  await quiet();
+  expect(mine.state).toBe('done');
+});
+
+test('all who come while a sync runs share the next', async () => {
+  const { storage, target } = makeExport();
+  const hold = storage.holdNext('sync');
+  const all = [target.sync(), target.sync(), target.sync(), target.sync()];
+  hold.release();
+  await Promise.all(all);
+  expect(storage.requests.sync).toBe(2);
+  await target.sync();
+  expect(storage.requests.sync).toBe(3);
+});
+
+test('a sync that failed is told to those who asked for it, and not to the next', async () => {
+  const { storage, target } = makeExport();
+  const hold = storage.holdNext('sync');
+  const first = watch(target.sync());
+  const second = watch(target.sync());
+  hold.release(new Error('lost'));
+  await quiet();
+  expect([first.state, second.state]).toEqual(['failed', 'done']);
+});
+
+test('a shared sync that failed is told to all who share it', async () => {
+  const { storage, target } = makeExport();
+  const hold = storage.holdNext('sync');
+  storage.failNext('sync');
+  const first = watch(target.sync());
+  const sharers = [watch(target.sync()), watch(target.sync())];
+  hold.release();
+  await quiet();
+  expect(first.state).toBe('done');
+  expect(sharers.map(({ state }) => state)).toEqual(['failed', 'failed']);
+  await target.sync();
+});
+
+test('a read-only export has nothing to sync', async () => {
+  const { storage, target } = makeExport({ isReadOnly: true });
+  await target.sync();
+  expect(storage.requests.sync).toBe(0);
+});
