@@ -8,7 +8,7 @@ import { TmemError } from './lib/errors.ts';
 import { DEFAULT_POLICY, type PolicyName } from './policy/policies.ts';
 import { createStack } from './service/stack.ts';
 import { PAGE_BYTES_MAX } from './tmem/layer.ts';
-import type { Tmem } from './tmem/tmem.ts';
+import { checkPageBytes, type Tmem } from './tmem/tmem.ts';
 
 export { type ErrorKind, TmemError } from './lib/errors.ts';
 export {
@@ -45,17 +45,21 @@ const MEMORY_BYTES_MIN = 4 * 1024 * 1024;
 
 /** Makes a stack with no pools. Throws a TmemError of kind `usage` for bad options. */
 export function createTmem(options: TmemOptions): Tmem {
-  const { memoryBytes, hotFraction = 0.25 } = options;
+  const { memoryBytes, hotFraction = 0.25, pageBytesMax = PAGE_BYTES_MAX } = options;
+  checkPageBytes(pageBytesMax);
   if (!(Number.isSafeInteger(memoryBytes) && memoryBytes >= MEMORY_BYTES_MIN)) {
-    throw new TmemError('usage', `A stack needs at least ${MEMORY_BYTES_MIN} bytes of memory.`);
+    throw new TmemError(
+      'usage',
+      `a stack needs at least ${MEMORY_BYTES_MIN} bytes of memory, not ${memoryBytes}`,
+    );
   }
   if (!(hotFraction >= 0 && hotFraction <= 1)) {
-    throw new TmemError('usage', `The hot share is a fraction from 0 to 1, not ${hotFraction}.`);
+    throw new TmemError('usage', `the hot share is a fraction from 0 to 1, not ${hotFraction}`);
   }
   return createStack({
     memoryBytes,
     hotFraction,
-    pageBytesMax: options.pageBytesMax ?? PAGE_BYTES_MAX,
+    pageBytesMax,
     policyName: options.policy ?? DEFAULT_POLICY,
     codec: loadCodec(options.codec),
   }).tmem;

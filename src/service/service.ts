@@ -57,7 +57,10 @@ export interface MemoryPlan {
 export function planMemory(memoryBytes: number, maxConnections: number): MemoryPlan {
   const wanted = memoryBytes * BUFFER_SHARE;
   const bufferBytes = Math.min(BUFFER_BYTES_MAX, Math.max(BUFFER_BYTES_MIN, wanted));
-  const connectionCount = Math.max(1, Math.min(maxConnections, Math.floor(bufferBytes / 2 / WRITER_BYTES)));
+  const connectionCount = Math.max(
+    1,
+    Math.min(maxConnections, Math.floor(bufferBytes / 2 / WRITER_BYTES)),
+  );
   const poolBytes = bufferBytes - connectionCount * WRITER_BYTES;
   return { stackBytes: memoryBytes - bufferBytes, poolBytes, connectionCount };
 }
@@ -101,10 +104,14 @@ class Service implements RunningService {
     const settings = this.#settings;
     const exports: Export[] = [];
     for (const each of settings.exports) exports.push(await this.#openExport(each));
+    const { connectionCount } = this.#plan;
+    if (connectionCount < settings.maxConnections) {
+      this.#log.info(`the memory has buffers for ${connectionCount} clients at a time`);
+    }
     const server = new NbdServer({
       exports,
       buffers: this.#buffers,
-      maxConnections: this.#plan.connectionCount,
+      maxConnections: connectionCount,
       handshakeTimeoutMs: settings.handshakeTimeoutMs,
       spinMicroseconds: settings.spinMicroseconds,
       log: (message) => this.#log.info(message),
@@ -163,8 +170,7 @@ class Service implements RunningService {
       server: server.statistics,
       memory: {
         limitBytes: this.memoryLimitBytes,
-        bufferBytes: () =>
-          this.#buffers.totalBytes + server.statistics.connections * WRITER_BYTES,
+        bufferBytes: () => this.#buffers.totalBytes + server.statistics.connections * WRITER_BYTES,
       },
       codecName: this.codecDescription,
       isStopping: () => this.#stopping !== undefined,

@@ -3,6 +3,7 @@
 import type { PageCodec } from '../layers/codec.ts';
 import { Hot } from '../layers/hot.ts';
 import { Zcache } from '../layers/zcache.ts';
+import { TmemError } from '../lib/errors.ts';
 import { type PolicyName, policyFactoryFor } from '../policy/policies.ts';
 import type { Lender } from '../tmem/lender.ts';
 import { Tmem } from '../tmem/tmem.ts';
@@ -25,12 +26,19 @@ export interface Stack {
 
 /** Below this a hot layer holds too few pages to be worth it, bytes. */
 const HOT_BYTES_MIN = 1024 * 1024;
+/** The share that zcache keeps whatever is asked for hot: same-filled pages cost next to nothing. */
+const ZCACHE_SHARE_MIN = 1 / 64;
+/** What one stack can name: locations have 20 bits for a slab of 256 KiB. */
+const MEMORY_BYTES_MAX = 128 * 1024 ** 3;
 
-/** Builds the layers and divides the memory between them. */
+/** Builds the layers and divides the memory between them. Throws `usage` for too much memory. */
 export function createStack(options: StackOptions): Stack {
   const { memoryBytes, hotFraction, pageBytesMax, codec } = options;
   const policy = policyFactoryFor(options.policyName);
-  const wanted = Math.floor(memoryBytes * hotFraction);
+  if (memoryBytes > MEMORY_BYTES_MAX) {
+    throw new TmemError('usage', 'one stack takes at most 128 GiB; give it less memory');
+  }
+  const wanted = Math.floor(memoryBytes * Math.min(hotFraction, 1 - ZCACHE_SHARE_MIN));
   const hotBytes = wanted < HOT_BYTES_MIN ? 0 : wanted;
   const zcache = new Zcache({ limitBytes: memoryBytes - hotBytes, pageBytesMax, codec, policy });
   if (hotBytes === 0) return { tmem: new Tmem([zcache]), lender: undefined };

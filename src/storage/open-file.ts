@@ -141,9 +141,11 @@ async function deviceSizeBytes(
   }
 }
 
-/** A device's content has no time of change, so each opening of one is a new identity. */
+/** A device's content has no time of change: its identity is good for this process only. */
+const processNonce = randomUUID();
+
 function identityOf(stats: fs.BigIntStats): string {
-  if (stats.isBlockDevice()) return `device:${stats.rdev}:${randomUUID()}`;
+  if (stats.isBlockDevice()) return `device:${stats.rdev}:${processNonce}`;
   return `file:${stats.dev}:${stats.ino}:${stats.mtimeNs}:${stats.size}`;
 }
 
