@@ -1,0 +1,125 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { isAlignedMemory } from '../../src/lib/aligned-buffer.ts';
+import { BufferPool, PIECE_BYTES, type PooledBuffer } from '../../src/lib/buffer-pool.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+function takeAll(pool: BufferPool, bytes: number): PooledBuffer[] {
+  const taken: PooledBuffer[] = [];
+  for (let each = pool.take(bytes); each !== undefined; each = pool.take(bytes)) taken.push(each);
+  return taken;
+}
+
+describe.each([4 * KIB, 64 * KIB])('a pool for pages of %d bytes', (pageBytes) => {
+  test('lends buffers that are aligned, apart and large enough', () => {
+    const pool = new BufferPool(4 * MIB, pageBytes);
+    const all = [...takeAll(pool, 1), ...takeAll(pool, PIECE_BYTES + 2 * pageBytes)];
+    expect(all.length).toBe(pool.smallCount + pool.largeCount);
+    for (const [i, { buffer, dataOffset, dataBytes }] of all.entries()) {
+      expect(isAlignedMemory(buffer, dataOffset)).toBe(true);
+      expect(dataOffset + dataBytes).toBe(buffer.length);
+      expect(dataOffset).toBeGreaterThan(64);
+      buffer.fill(i);
+    }
+    for (const [i, { buffer }] of all.entries())
+      expect(buffer.every((byte) => byte === i % 256)).toBe(true);
+    expect(pool.lentBytes).toBe(pool.totalBytes);
+    for (const each of all) pool.release(each);
+    expect(pool.lentBytes).toBe(0);
+  });
+
+  test('has at least four of each size, however small its budget', () => {
+    const pool = new BufferPool(1, pageBytes);
+    expect([pool.smallCount, pool.largeCount]).toEqual([4, 4]);
+  });
+
+  test('keeps to its budget where that is no less', () => {
+    const pool = new BufferPool(16 * MIB, pageBytes);
+    expect(pool.totalBytes).toBeLessThanOrEqual(16 * MIB);
+    expect(pool.totalBytes).toBeGreaterThan(12 * MIB);
+  });
+});
+
+test('those who wait are served in order, and before those who come later', async () => {
+  const pool = new BufferPool(1, 4096);
+  const [first, second] = takeAll(pool, PIECE_BYTES);
+  const served: string[] = [];
+  const waits = ['a', 'b'].map((name) =>
+    pool.wait(PIECE_BYTES).then((piece) => {
+      served.push(name);
+      return piece;
+    }),
+  );
+  expect(pool.take(PIECE_BYTES)).toBeUndefined();
+  if (first !== undefined) pool.release(first);
+  expect(pool.take(PIECE_BYTES)).toBeUndefined();
+  expect(await waits[0]).toBe(first);
+  if (second !== undefined) pool.release(second);
+  expect(await waits[1]).toBe(second);
+  expect(served).toEqual(['a', 'b']);
+});
+
+test('small buffers are no use to those who need a large one, nor the other way', async () => {
+  const pool = new BufferPool(1, 4096);
+  const small = takeAll(pool, 4096);
+  expect(small.length).toBe(4);
+  const large = await pool.wait(PIECE_BYTES);
+  expect(large.dataBytes).toBeGreaterThanOrEqual(PIECE_BYTES);
+  expect(pool.isSmall(4096)).toBe(true);
+  expect(pool.isSmall(PIECE_BYTES)).toBe(false);
+});
+
+test('a buffer that is not lent cannot be returned', () => {
+  const pool = new BufferPool(1, 4096);
+  const piece = pool.take(4096);
+  if (piece === undefined) throw new Error('there are four');
+  pool.release(piece);
+  expect(() => pool.release(piece)).toThrow('not lent');
+  expect(pool.lentBytes).toBe(0);
+});
+
+test('what fits no buffer is a mistake', () => {
+  const pool = new BufferPool(MIB, 4096);
+  expect(() => pool.take(PIECE_BYTES + 3 * 4096)).toThrow('do not fit');
+});
+
+test('buffers are spare while more than half of the large ones are free', () => {
+  const pool = new BufferPool(1, 4096);
+  expect(pool.isSpare).toBe(true);
+  const one = pool.take(PIECE_BYTES);
+  expect(pool.isSpare).toBe(true);
+  pool.take(PIECE_BYTES);
+  expect(pool.isSpare).toBe(false);
+  if (one !== undefined) pool.release(one);
+  expect(pool.isSpare).toBe(true);
+});
+
+test('lent and free buffers are all there are, whoever takes, waits and returns', async () => {
+  const pool = new BufferPool(1, 4096);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.record({ takes: fc.boolean(), isSmall: fc.boolean(), pick: fc.nat() })),
+      async (actions) => {
+        const held: PooledBuffer[] = [];
+        const waits: Promise<number>[] = [];
+        for (const { takes, isSmall, pick } of actions) {
+          const bytes = isSmall ? 4096 : PIECE_BYTES;
+          if (takes) waits.push(pool.wait(bytes).then((piece) => held.push(piece)));
+          else if (held.length > 0) {
+            for (const piece of held.splice(pick % held.length, 1)) pool.release(piece);
+          }
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        while (held.length > 0) {
+          for (const piece of held.splice(0)) pool.release(piece);
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        await Promise.all(waits);
+        expect(held).toEqual([]);
+        expect(pool.lentBytes).toBe(0);
+      },
+    ),
+  );
+});
