@@ -1,15 +1,16 @@
 /**
- * The way of replies to a client. Short replies and copied data gather in a batch, one buffer that
- * goes out in one write; data that lies elsewhere, a lent page or a buffer of the pool, joins the
- * same write from where it lies. A connection owns two batches, so that one fills while the socket
- * takes the other; when both are under way there is no room, and the connection stops reading
- * requests until there is. That bounds the bytes in flight and needs no memory at run time.
+ * The way of replies to a client. Short replies and copied data gather in a batch, and what has
+ * gathered goes out in one write; data that lies elsewhere, a lent page or a buffer of the pool,
+ * joins the same write from where it lies. A connection owns two batches: one fills while the
+ * socket takes what is in the other. When both are full there is no room, and the connection stops
+ * taking requests until there is. That bounds the bytes in flight and needs no memory at run time.
  */
 
 import type { PooledBuffer } from '../lib/buffer-pool.ts';
 import { PIECE_BYTES } from '../lib/buffer-pool.ts';
 import type { BufferShare } from '../lib/buffer-share.ts';
 import type { Lender } from '../tmem/lender.ts';
+import { SHORT_REPLY_BYTES_MAX } from './replies.ts';
 
 /** Room of a batch: one piece of data and its header, or many small replies. */
 export const BATCH_BYTES = PIECE_BYTES + 4096;
@@ -26,9 +27,16 @@ export interface ReplySink {
   write(buffers: readonly Buffer[], written: () => void): void;
 }
 
+/** A buffer that fills from its begin; it begins anew when all that went out of it has arrived. */
+interface Batch {
+  readonly buffer: Buffer;
+  /** Writes under way that use it. */
+  inFlight: number;
+}
+
 /** What one write borrowed, to be given back when it is done. */
 interface Shipment {
-  readonly batch: Buffer | undefined;
+  readonly batch: Batch | undefined;
   readonly loans: readonly number[];
   readonly pieces: readonly PooledBuffer[];
   readonly lentBytes: number;
@@ -38,8 +46,7 @@ interface Shipment {
 const NOTHING: readonly never[] = [];
 
 export class ReplyWriter {
-  /** The batch that fills, and where its next byte goes. Valid after `reserve`. */
-  batch: Buffer;
+  /** Where the next byte goes in the batch that fills. Valid after `reserve`. */
   position = 0;
   /** The pooled buffers of this client's replies come from here, and go back there. */
   readonly share: BufferShare;
@@ -48,11 +55,12 @@ export class ReplyWriter {
 
   readonly #sink: ReplySink;
   readonly #lender: Lender | undefined;
-  readonly #freeBatches: Buffer[] = [];
+  readonly #freeBatches: Batch[] = [];
+  #batch: Batch;
   readonly #shipped: Shipment[] = []; // in order of writing; writes end in that order
   #segments: Buffer[] = [];
   #segmentStart = 0;
-  #hasBatch = true;
+  #usesBatch = false; // one of the segments lies in the batch
   #loans: number[] = [];
   #pieces: PooledBuffer[] = [];
   #lentBytes = 0;
@@ -68,10 +76,13 @@ export class ReplyWriter {
     this.#lender = lender;
     this.share = share;
     share.onRoom = () => this.onRoom();
-    this.batch = Buffer.from(new ArrayBuffer(BATCH_BYTES));
-    for (let i = 1; i < BATCH_COUNT; i++) {
-      this.#freeBatches.push(Buffer.from(new ArrayBuffer(BATCH_BYTES)));
-    }
+    this.#batch = createBatch();
+    for (let i = 1; i < BATCH_COUNT; i++) this.#freeBatches.push(createBatch());
+  }
+
+  /** The batch that fills. Valid after `reserve`. */
+  get batch(): Buffer {
+    return this.#batch.buffer;
   }
 
   /** Whether every reply has been taken by the system. */
@@ -81,11 +92,15 @@ export class ReplyWriter {
 
   /** Makes room for `bytes` (at most BATCH_BYTES) at `position`, or answers no: try at `onRoom`. */
   reserve(bytes: number): boolean {
-    if (this.#isClosed) this.position = 0; // what is appended now goes nowhere
-    if (this.#hasBatch && this.position + bytes <= BATCH_BYTES) return true;
-    this.flush();
-    if (!this.#hasBatch) this.#isWaiting = true;
-    return this.#hasBatch;
+    if (this.position + bytes <= BATCH_BYTES) return true;
+    if (this.#isClosed)
+      this.position = this.#segmentStart = 0; // what is appended goes nowhere
+    else this.flush();
+    if (this.position > 0 && !this.#turnOver()) {
+      this.#isWaiting = true;
+      return false;
+    }
+    return true;
   }
 
   /**
@@ -93,7 +108,8 @@ export class ReplyWriter {
    * out from memory of its own, so what a client has not read must stop it from asking for more.
    */
   get hasRoom(): boolean {
-    if (this.#hasBatch && this.#ownedBytes + this.#ownedInFlight <= OWNED_BYTES_MAX) return true;
+    const isBounded = this.#ownedBytes + this.#ownedInFlight <= OWNED_BYTES_MAX;
+    if (isBounded && this.reserve(SHORT_REPLY_BYTES_MAX)) return true;
     this.#isWaiting = true;
     return false;
   }
@@ -146,9 +162,8 @@ export class ReplyWriter {
     if (!this.#hasSomething || this.#isClosed) return;
     this.#closeSegment();
     const segments = this.#segments;
-    const usesBatch = this.position > 0;
     this.#shipped.push({
-      batch: usesBatch ? this.batch : undefined,
+      batch: this.#usesBatch ? this.#batch : undefined,
       loans: this.#takeLoans(),
       pieces: this.#takePieces(),
       lentBytes: this.#lentBytes,
@@ -156,7 +171,8 @@ export class ReplyWriter {
     });
     this.#lentInFlight += this.#lentBytes;
     this.#ownedInFlight += this.#ownedBytes;
-    if (usesBatch) this.#nextBatch();
+    if (this.#usesBatch) this.#batch.inFlight++;
+    this.#usesBatch = false;
     this.#segments = [];
     this.#lentBytes = this.#ownedBytes = 0;
     this.#sink.write(segments, this.#written);
@@ -203,16 +219,20 @@ export class ReplyWriter {
 
   #closeSegment(): void {
     if (this.position === this.#segmentStart) return;
-    this.#segments.push(this.batch.subarray(this.#segmentStart, this.position));
+    this.#segments.push(this.#batch.buffer.subarray(this.#segmentStart, this.position));
     this.#segmentStart = this.position;
+    this.#usesBatch = true;
   }
 
-  #nextBatch(): void {
-    const batch = this.#freeBatches.pop();
-    this.#hasBatch = batch !== undefined;
-    if (batch !== undefined) this.batch = batch;
-    this.position = 0;
-    this.#segmentStart = 0;
+  /** Begins a batch at its start: the other one, or this one if nothing of it is under way. */
+  #turnOver(): boolean {
+    if (this.#batch.inFlight > 0) {
+      const batch = this.#freeBatches.pop();
+      if (batch === undefined) return false;
+      this.#batch = batch;
+    }
+    this.position = this.#segmentStart = 0;
+    return true;
   }
 
   readonly #written = (): void => {
@@ -221,19 +241,26 @@ export class ReplyWriter {
     this.#lentInFlight -= shipment.lentBytes;
     this.#ownedInFlight -= shipment.ownedBytes;
     this.#giveBack(shipment.loans, shipment.pieces);
-    if (shipment.batch !== undefined) {
-      if (this.#hasBatch) this.#freeBatches.push(shipment.batch);
-      else this.batch = shipment.batch;
-      this.#hasBatch = true;
-    }
+    if (shipment.batch !== undefined) this.#returnBatch(shipment.batch);
     if (this.#isWaiting && !this.#isClosed) {
       this.#isWaiting = false;
       this.onRoom();
     }
   };
 
+  #returnBatch(batch: Batch): void {
+    batch.inFlight--;
+    if (batch.inFlight > 0) return;
+    if (batch !== this.#batch) this.#freeBatches.push(batch);
+    else if (!this.#hasSomething && !this.#usesBatch) this.position = this.#segmentStart = 0;
+  }
+
   #giveBack(loans: readonly number[], pieces: readonly PooledBuffer[]): void {
     for (const loan of loans) this.#lender?.returnLoan(loan);
     for (const piece of pieces) this.share.release(piece);
   }
+}
+
+function createBatch(): Batch {
+  return { buffer: Buffer.from(new ArrayBuffer(BATCH_BYTES)), inFlight: 0 };
 }
