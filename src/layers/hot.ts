@@ -14,6 +14,7 @@
  */
 
 import type { EvictionPolicy, PolicyFactory } from '../policy/policy.ts';
+import { Budget } from '../tmem/budget.ts';
 import {
   createLayerStatistics,
   type Encoding,
@@ -33,9 +34,10 @@ import {
   REPLACED,
   STORED,
 } from '../tmem/layer.ts';
-import { NO_LOAN, type Lender } from '../tmem/lender.ts';
+import { type Lender, NO_LOAN } from '../tmem/lender.ts';
 import { NO_SLOT, PageIndex } from '../tmem/page-index.ts';
 import { NO_LOCATION, Slabs } from '../tmem/slabs.ts';
+import { Loans } from './loans.ts';
 
 export interface HotOptions {
   /** Bytes that pages and metadata together may take; hard. */
@@ -51,11 +53,10 @@ export interface HotOptions {
 }
 
 const PAGE_METADATA_BYTES = 40;
-/** A put makes at most this many tries to evict for room (Xen: 10). */
-const EVICTIONS_PER_PUT_MAX = 10;
-/** A page lent more often at once is copied instead. */
-const LOANS_PER_PAGE_MAX = 1000;
-const DROPPED = 0x10000;
+/** A put makes at most this many tries for room (Xen: 10). */
+const TRIES_PER_PUT_MAX = 10;
+/** What a slot that was never used before costs in the row and the policy, at most. */
+const FRESH_SLOT_BYTES = 4 + 16;
 
 export class Hot implements Layer, Lender {
   readonly name = 'hot';
@@ -69,16 +70,14 @@ export class Hot implements Layer, Lender {
   readonly #policy: EvictionPolicy;
   readonly #locations: Int32Array;
   readonly #pools: (PoolDescription | undefined)[] = [];
-  /** By location: how often it is lent now, plus DROPPED when its page is gone. */
-  readonly #loans = new Map<number, number>();
+  readonly #loans: Loans;
+  readonly #budget: Budget;
   readonly #promoteOneIn: number;
   #dice = 0x2545f491;
-  #limitBytes: number;
 
   constructor(options: HotOptions) {
     this.#options = options;
     this.#next = options.next;
-    this.#limitBytes = options.limitBytes;
     this.#promoteOneIn = options.promoteOneIn ?? 16;
     const slotCount = Math.ceil(options.limitBytes / 4096) + 64;
     this.#index = new PageIndex(slotCount);
@@ -86,12 +85,20 @@ export class Hot implements Layer, Lender {
     this.#slabs = new Slabs({
       slabBytes: slabBytesFor(options.limitBytes, options.pageBytesMax),
       objectBytesMax: options.pageBytesMax,
-      mayGrow: (bytes) => this.#mayGrow(bytes),
+      mayGrow: (bytes) => options.mayAllocate?.() !== false && this.#budget.allows(bytes),
     });
     this.#policy = options.policy({
       slotCount,
       capacityBytes: options.limitBytes,
       hashOf: (slot) => this.#index.hashOf(slot),
+    });
+    this.#loans = new Loans(this.#slabs);
+    this.#budget = new Budget({
+      limitBytes: options.limitBytes,
+      usedBytes: () => this.#slabs.heldBytes + this.#metadataBytes,
+      makeRoom: () => this.#makeRoom(),
+      triesMax: TRIES_PER_PUT_MAX,
+      freshSlotBytes: FRESH_SLOT_BYTES,
     });
   }
 
@@ -131,59 +138,63 @@ export class Hot implements Layer, Lender {
     srcOffset: number,
     length: number,
   ): PutOutcome {
-    const outcome = this.#store(pool, object, index, encoding, src, srcOffset);
+    const hadOlder = this.#dropOlder(pool, object, index);
+    const stored = this.#store(hadOlder, pool, object, index, encoding, src, srcOffset);
+    const outcome = stored === STORED && hadOlder ? REPLACED : stored;
     this.statistics.puts[outcome]!++;
     if (isRefused(outcome)) {
       const below = this.#next.put(pool, object, index, encoding, src, srcOffset, length);
-      return isRefused(below) ? outcome : below;
+      this.#budget.fit();
+      if (isRefused(below)) return outcome;
+      return hadOlder ? REPLACED : below;
     }
-    this.#next.flushPage(pool, object, index);
-    return outcome;
+    const wasBelow = this.#next.flushPage(pool, object, index);
+    this.#budget.fit(); // not earlier: it may push down the very page, which the flush would drop
+    return wasBelow ? REPLACED : outcome;
   }
 
   flushPage(pool: number, object: number, index: number): boolean {
-    const slot = this.#index.find(pool, object, index);
-    if (slot !== NO_SLOT) {
-      this.#drop(slot);
-      this.statistics.flushed++;
-    }
+    const wasHere = this.#dropOlder(pool, object, index);
+    if (wasHere) this.statistics.flushed++;
     const wasBelow = this.#next.flushPage(pool, object, index);
-    return slot !== NO_SLOT || wasBelow;
+    return wasHere || wasBelow;
   }
 
   flushObject(pool: number, object: number): number {
-    const slots = this.#index.slotsOf(pool, object);
-    for (const slot of slots) this.#drop(slot);
-    this.statistics.flushed += slots.length;
-    return slots.length + this.#next.flushObject(pool, object);
+    const count = this.#dropAll(this.#index.slotsOf(pool, object));
+    return count + this.#next.flushObject(pool, object);
   }
 
   destroyPool(pool: number): number {
-    let count = 0;
-    for (const object of this.#index.objectsOf(pool)) {
-      for (const slot of this.#index.slotsOf(pool, object)) {
-        this.#drop(slot);
-        count++;
-      }
-    }
-    this.statistics.flushed += count;
+    const count = this.#dropAll(this.#index.slotsOfPool(pool));
     this.#index.forgetPool(pool);
     this.#pools[pool] = undefined;
     return count + this.#next.destroyPool(pool);
   }
 
-  /** What leaves here is encoded into the layer below, so room is made there first. */
+  /**
+   * The layer below gives first. What then has to leave here is dropped: encoding it into the layer
+   * below would take memory again.
+   */
   shrink(bytes: number): number {
     const freedBelow = this.#next.shrink(bytes);
-    const before = this.#slabs.heldBytes;
-    let freed = 0;
-    while (freedBelow + freed < bytes && this.#evictOne()) {
-      this.statistics.evictedForShrink++;
-      if (this.#loans.size === 0) this.#slabs.compact(this.#moved);
-      freed = before - this.#slabs.heldBytes;
+    const before = this.#budget.usedBytes + freedBelow;
+    const kept: number[] = [];
+    while (before - this.#budget.usedBytes < bytes) {
+      if (this.#slabs.compact(this.#moved) > 0) continue;
+      const slot = this.#policy.evict();
+      if (slot < 0) break;
+      if (this.#mayDrop(slot)) {
+        this.#release(slot);
+        this.statistics.evictedForShrink++;
+      } else {
+        kept.push(slot);
+      }
     }
-    if (this.#loans.size === 0) this.#slabs.releaseArenas();
-    return freedBelow + freed;
+    for (const slot of kept) this.#enqueue(slot);
+    this.#budget.fit();
+    this.#slabs.releaseArenas();
+    return before - this.#budget.usedBytes;
   }
 
   usage(): LayerUsage {
@@ -194,7 +205,7 @@ export class Hot implements Layer, Lender {
       dataBytes: this.#slabs.heldBytes,
       storedBytes: this.#slabs.usedBytes,
       metadataBytes: this.#metadataBytes,
-      limitBytes: this.#limitBytes,
+      limitBytes: this.#options.limitBytes,
     };
   }
 
@@ -203,9 +214,7 @@ export class Hot implements Layer, Lender {
     const slot = this.#index.find(pool, object, index);
     if (slot === NO_SLOT) return NO_LOAN;
     const location = this.#locations[slot]! >>> 0;
-    const loans = this.#loans.get(location) ?? 0;
-    if (loans >= LOANS_PER_PAGE_MAX) return NO_LOAN;
-    this.#loans.set(location, loans + 1);
+    if (!this.#loans.lend(location)) return NO_LOAN;
     this.#policy.touch(slot);
     this.statistics.hits++;
     return location;
@@ -220,32 +229,24 @@ export class Hot implements Layer, Lender {
   }
 
   returnLoan(loan: number): void {
-    const loans = this.#loans.get(loan);
-    if (loans === undefined) throw new Error('hot: returned a page that is not lent');
-    if ((loans & (DROPPED - 1)) > 1) {
-      this.#loans.set(loan, loans - 1);
-      return;
-    }
-    this.#loans.delete(loan);
-    if (loans >= DROPPED) this.#slabs.free(loan);
+    this.#loans.giveBack(loan);
   }
 
   get #metadataBytes(): number {
-    return (
-      this.#index.metadataBytes +
-      this.#index.slotsTouched * 4 +
-      this.#policy.metadataBytes +
-      this.#slabs.metadataBytes
-    );
+    const ownBytes = this.#index.slotsTouched * 4 + this.#index.metadataBytes;
+    return ownBytes + this.#policy.metadataBytes + this.#slabs.metadataBytes;
   }
 
-  #mayGrow(bytes: number): boolean {
-    if (this.#options.mayAllocate?.() === false) return false;
-    return this.#slabs.heldBytes + bytes + this.#metadataBytes <= this.#limitBytes;
+  /** Drops the version held here: whatever fails from here on, it can not be read again (rule 1). */
+  #dropOlder(pool: number, object: number, index: number): boolean {
+    const slot = this.#index.find(pool, object, index);
+    if (slot !== NO_SLOT) this.#drop(slot);
+    return slot !== NO_SLOT;
   }
 
-  /** Stores the page here, or drops the older version of it here and says why. */
+  /** Stores a page that is not here, or says why not. */
   #store(
+    isKnown: boolean,
     pool: number,
     object: number,
     index: number,
@@ -255,13 +256,10 @@ export class Hot implements Layer, Lender {
   ): PutOutcome {
     const description = this.#pools[pool];
     if (description === undefined) return REFUSED_POOL;
-    const old = this.#index.find(pool, object, index);
-    if (old !== NO_SLOT) this.#drop(old);
-    if (this.isFrozen && old === NO_SLOT) return REFUSED_FROZEN;
     // Only whole pages live here; what comes encoded belongs below.
     if (encoding !== RAW || description.pageBytes > this.#options.pageBytesMax) return REFUSED_POOL;
-    const outcome = this.#insert(description, object, index, src, srcOffset);
-    return outcome === STORED && old !== NO_SLOT ? REPLACED : outcome;
+    if (this.isFrozen && !isKnown) return REFUSED_FROZEN;
+    return this.#insert(description, object, index, src, srcOffset);
   }
 
   #insert(
@@ -272,69 +270,80 @@ export class Hot implements Layer, Lender {
     srcOffset: number,
   ): PutOutcome {
     if (this.#options.mayAllocate?.() === false) return REFUSED_ALLOCATION;
-    const slot = this.#insertSlot(pool.id, object, index);
+    const slot = this.#budget.insert(this.#index, pool.id, object, index);
     if (slot === NO_SLOT) return REFUSED_METADATA;
-    const location = this.#allocate(pool.pageBytes, slot);
+    const location = this.#budget.allocate(this.#slabs, pool.pageBytes, slot);
     if (location === NO_LOCATION) {
       this.#index.remove(slot);
       return REFUSED_LIMIT;
     }
     this.#slabs.copyIn(location, src, srcOffset, pool.pageBytes);
     this.#locations[slot] = location;
-    this.#policy.insert(slot, pool.pageBytes + PAGE_METADATA_BYTES, this.#index.hashOf(slot));
+    this.#enqueue(slot);
     return STORED;
   }
 
-  #insertSlot(pool: number, object: number, index: number): number {
-    const slot = this.#index.insert(pool, object, index);
-    if (slot !== NO_SLOT || !this.#evictForCapacity()) return slot;
-    return this.#index.insert(pool, object, index);
-  }
-
-  #allocate(bytes: number, slot: number): number {
-    let location = this.#slabs.allocate(bytes, slot);
-    for (let tries = 0; location === NO_LOCATION && tries < EVICTIONS_PER_PUT_MAX; tries++) {
-      const gained = this.#loans.size === 0 ? this.#slabs.compact(this.#moved) : 0;
-      if (gained === 0 && !this.#evictForCapacity()) break;
-      location = this.#slabs.allocate(bytes, slot);
-    }
-    return location;
+  /** One step towards room: a slab by compaction, else the memory of a page; false if it is over. */
+  #makeRoom(): boolean {
+    if (this.#slabs.compact(this.#moved) > 0) return true;
+    if (!this.#evictOne()) return false;
+    this.statistics.evictedForCapacity++;
+    return true;
   }
 
   readonly #moved = (slot: number, location: number): void => {
     this.#locations[slot] = location;
   };
 
-  #evictForCapacity(): boolean {
-    if (!this.#evictOne()) return false;
-    this.statistics.evictedForCapacity++;
+  /**
+   * Lets the first of the policy's next victims go that can: it is pushed down unless its copy is
+   * below already. A persistent page that the layer below refuses has nowhere to go and stays.
+   */
+  #evictOne(): boolean {
+    for (let tries = 0; tries < TRIES_PER_PUT_MAX; tries++) {
+      const slot = this.#policy.evict();
+      if (slot < 0) return false;
+      if (this.#pushDown(slot) || this.#mayDrop(slot)) {
+        this.#release(slot);
+        return true;
+      }
+      this.#enqueue(slot);
+    }
+    return false;
+  }
+
+  /** Whether the layer below has the page now: it took it, or its copy was there. */
+  #pushDown(slot: number): boolean {
+    if (this.#isBelow(slot)) return true;
+    const pool = this.#index.poolOf(slot);
+    const location = this.#locations[slot]! >>> 0;
+    const outcome = this.#next.put(
+      pool,
+      this.#index.objectOf(slot),
+      this.#index.indexOf(slot),
+      RAW,
+      this.#slabs.bufferAt(location),
+      this.#slabs.offsetAt(location),
+      this.#pools[pool]!.pageBytes,
+    );
+    if (isRefused(outcome)) return false;
+    this.statistics.pushedDown++;
     return true;
   }
 
-  /**
-   * Lets the policy's victim go. It is pushed down unless its copy is below already. A persistent
-   * page that the layer below refuses has nowhere to go: it stays, and nothing was evicted.
-   */
-  #evictOne(): boolean {
-    const slot = this.#policy.evict();
-    if (slot < 0) return false;
-    const pool = this.#index.poolOf(slot);
-    const object = this.#index.objectOf(slot);
-    const index = this.#index.indexOf(slot);
-    if (!this.#next.has(pool, object, index)) {
-      const { pageBytes, isPersistent } = this.#pools[pool]!;
-      const location = this.#locations[slot]! >>> 0;
-      const src = this.#slabs.bufferAt(location);
-      const offset = this.#slabs.offsetAt(location);
-      if (!isRefused(this.#next.put(pool, object, index, RAW, src, offset, pageBytes))) {
-        this.statistics.pushedDown++;
-      } else if (isPersistent) {
-        this.#policy.insert(slot, pageBytes + PAGE_METADATA_BYTES, this.#index.hashOf(slot));
-        return false;
-      }
-    }
-    this.#release(slot);
-    return true;
+  /** Whether the page may vanish: it is ephemeral, or its copy is below. */
+  #mayDrop(slot: number): boolean {
+    return !this.#pools[this.#index.poolOf(slot)]!.isPersistent || this.#isBelow(slot);
+  }
+
+  #isBelow(slot: number): boolean {
+    const index = this.#index;
+    return this.#next.has(index.poolOf(slot), index.objectOf(slot), index.indexOf(slot));
+  }
+
+  #enqueue(slot: number): void {
+    const { pageBytes } = this.#pools[this.#index.poolOf(slot)]!;
+    this.#policy.insert(slot, pageBytes + PAGE_METADATA_BYTES, this.#index.hashOf(slot));
   }
 
   /** xorshift32: one hit in `promoteOneIn` below, whichever page it is, so the wanted come first. */
@@ -356,6 +365,18 @@ export class Hot implements Layer, Lender {
     if (this.#insert(description, object, index, page, offset) === STORED) {
       this.statistics.promoted++;
     }
+    this.#budget.fit();
+  }
+
+  /** Drops pages of the pool; answers how many of them have no copy below, where all are counted. */
+  #dropAll(slots: readonly number[]): number {
+    let count = 0;
+    for (const slot of slots) {
+      if (!this.#isBelow(slot)) count++;
+      this.#drop(slot);
+    }
+    this.statistics.flushed += slots.length;
+    return count;
   }
 
   #drop(slot: number): void {
@@ -364,10 +385,7 @@ export class Hot implements Layer, Lender {
   }
 
   #release(slot: number): void {
-    const location = this.#locations[slot]! >>> 0;
-    const loans = this.#loans.size === 0 ? undefined : this.#loans.get(location);
-    if (loans === undefined) this.#slabs.free(location);
-    else this.#loans.set(location, loans | DROPPED);
+    this.#loans.free(this.#locations[slot]! >>> 0);
     this.#index.remove(slot);
   }
 }

@@ -10,6 +10,7 @@
  */
 
 import type { EvictionPolicy, PolicyFactory } from '../policy/policy.ts';
+import { Budget } from '../tmem/budget.ts';
 import {
   createLayerStatistics,
   type Encoding,
@@ -20,9 +21,7 @@ import {
   isRefused,
   type Layer,
   type LayerUsage,
-  LZ4,
   MISS,
-  PAGE_BYTES_MIN,
   type PoolDescription,
   type PutOutcome,
   RAW,
@@ -35,9 +34,11 @@ import {
   STORED,
 } from '../tmem/layer.ts';
 import { NO_SLOT, PageIndex } from '../tmem/page-index.ts';
-import { isSameFilled } from '../tmem/same-filled.ts';
 import { NO_LOCATION, Slabs } from '../tmem/slabs.ts';
 import type { PageCodec } from './codec.ts';
+import { FilledQueue } from './filled-queue.ts';
+import { PageEncoder } from './page-encoder.ts';
+import { PageTable, ROW_BYTES } from './page-table.ts';
 
 export interface ZcacheOptions {
   /** Bytes that data and metadata together may take; hard. */
@@ -55,25 +56,11 @@ export interface ZcacheOptions {
 const FILLED_SHARE = 0.05;
 /** Metadata charged for each page, bytes: what a slot costs in all tables. */
 export const PAGE_METADATA_BYTES = 44;
-/** A put evicts at most this many pages for room; then it is refused (Xen: 10; here pages vary). */
-const EVICTIONS_PER_PUT_MAX = 32;
+/** A put makes at most this many tries for room; then it is refused (Xen: 10; here pages vary). */
+const TRIES_PER_PUT_MAX = 128;
 
-// A row holds the location (or the fill word), and the length with the encoding above it.
-const ROW = 2;
-const LENGTH_MASK = 0xfffff;
-const ENCODING_SHIFT = 20;
-const PERSISTENT = 1 << 24;
-
-/** Scratch for one page size, made once. */
-class Scratch {
-  readonly page: Buffer;
-  readonly words: Int32Array;
-
-  constructor(pageBytes: number) {
-    this.page = Buffer.from(new ArrayBuffer(pageBytes));
-    this.words = new Int32Array(this.page.buffer);
-  }
-}
+/** What a slot that was never used before costs in the row, the policy and the queue, at most. */
+const FRESH_SLOT_BYTES = ROW_BYTES + 16 + 4;
 
 export class Zcache implements Layer {
   readonly name = 'zcache';
@@ -82,47 +69,44 @@ export class Zcache implements Layer {
 
   readonly #options: ZcacheOptions;
   readonly #next: Layer | undefined;
-  readonly #codec: PageCodec;
+  readonly #encoder: PageEncoder;
   readonly #index: PageIndex;
-  readonly #rows: Int32Array;
+  readonly #pages: PageTable;
   readonly #slabs: Slabs;
   readonly #policy: EvictionPolicy;
+  readonly #budget: Budget;
   readonly #pools: (PoolDescription | undefined)[] = [];
-  readonly #scratch: Scratch[] = [];
-  readonly #block: Buffer;
-  /** Slots of ephemeral same-filled pages in order of arrival; entries may be out of date. */
-  readonly #filledQueue: Int32Array;
-  readonly #filledMax: number;
-  #filledHead = 0;
-  #filledQueued = 0;
+  readonly #filledQueue: FilledQueue;
   #filledCount = 0;
   #rawCount = 0;
   #storedBytes = 0;
-  #limitBytes: number;
 
   constructor(options: ZcacheOptions) {
+    const { limitBytes, pageBytesMax } = options;
     this.#options = options;
     this.#next = options.next;
-    this.#codec = options.codec;
-    this.#limitBytes = options.limitBytes;
-    this.#filledMax = Math.max(16, Math.floor((this.#limitBytes * FILLED_SHARE) / PAGE_METADATA_BYTES));
-    const slotCount = Math.ceil(this.#limitBytes / 512) + this.#filledMax + 64;
-    this.#filledQueue = new Int32Array(this.#filledMax);
+    this.#encoder = new PageEncoder(options.codec, pageBytesMax);
+    const filledMax = Math.max(16, Math.floor((limitBytes * FILLED_SHARE) / PAGE_METADATA_BYTES));
+    const slotCount = Math.ceil(limitBytes / 512) + filledMax + 64;
     this.#index = new PageIndex(slotCount);
-    this.#rows = new Int32Array(slotCount * ROW);
-    this.#block = Buffer.from(new ArrayBuffer(options.pageBytesMax));
-    for (let bytes = PAGE_BYTES_MIN; bytes <= options.pageBytesMax; bytes *= 2) {
-      this.#scratch[Math.log2(bytes)] = new Scratch(bytes);
-    }
+    this.#pages = new PageTable(slotCount);
+    this.#filledQueue = new FilledQueue(filledMax, this.#pages);
     this.#slabs = new Slabs({
-      slabBytes: slabBytesFor(this.#limitBytes, options.pageBytesMax),
-      objectBytesMax: options.pageBytesMax,
-      mayGrow: (bytes) => this.#mayGrow(bytes),
+      slabBytes: slabBytesFor(limitBytes, pageBytesMax),
+      objectBytesMax: pageBytesMax,
+      mayGrow: (bytes) => options.mayAllocate?.() !== false && this.#budget.allows(bytes),
     });
     this.#policy = options.policy({
       slotCount,
-      capacityBytes: this.#limitBytes,
+      capacityBytes: limitBytes,
       hashOf: (slot) => this.#index.hashOf(slot),
+    });
+    this.#budget = new Budget({
+      limitBytes,
+      usedBytes: () => this.#slabs.heldBytes + this.#metadataBytes,
+      makeRoom: () => this.#makeRoom(),
+      triesMax: TRIES_PER_PUT_MAX,
+      freshSlotBytes: FRESH_SLOT_BYTES,
     });
   }
 
@@ -138,31 +122,28 @@ export class Zcache implements Layer {
       this.statistics.misses++;
       return this.#next === undefined ? MISS : this.#next.get(pool, object, index, dst, dstOffset);
     }
-    const location = this.#rows[slot * ROW]!;
-    const state = this.#rows[slot * ROW + 1]!;
-    const pageBytes = this.#pools[pool]!.pageBytes;
-    const encoding = (state >>> ENCODING_SHIFT) & 3;
-    if (encoding === LZ4) {
-      const offset = this.#slabs.offsetAt(location);
-      const scratch = this.#scratch[31 - Math.clz32(pageBytes)]!;
-      const end = offset + (state & LENGTH_MASK);
-      if (!this.#codec.decode(this.#slabs.bufferAt(location), offset, end, scratch.page)) {
+    const location = this.#pages.locationOf(slot);
+    const encoding = this.#pages.encodingOf(slot);
+    const { pageBytes } = this.#pools[pool]!;
+    if (encoding === FILLED) {
+      this.#encoder.fill(location, pageBytes, dst, dstOffset);
+      this.statistics.hits++;
+      return location === 0 ? HIT_ZERO : HIT;
+    }
+    if (encoding === RAW) {
+      this.#slabs.copyOut(location, pageBytes, dst, dstOffset);
+    } else {
+      const start = this.#slabs.offsetAt(location);
+      const end = start + this.#pages.lengthOf(slot);
+      const block = this.#slabs.bufferAt(location);
+      if (!this.#encoder.decode(block, start, end, pageBytes, dst, dstOffset)) {
         this.statistics.corrupt++;
         this.statistics.misses++;
         this.#drop(slot);
         return MISS;
       }
-      dst.set(scratch.page, dstOffset);
-    } else if (encoding === RAW) {
-      this.#slabs.copyOut(location, pageBytes, dst, dstOffset);
-    } else {
-      const scratch = this.#scratch[31 - Math.clz32(pageBytes)]!;
-      scratch.words.fill(location);
-      dst.set(scratch.page, dstOffset);
-      this.statistics.hits++;
-      return location === 0 ? HIT_ZERO : HIT;
     }
-    if ((state & PERSISTENT) === 0) this.#policy.touch(slot);
+    if (!this.#pages.isPersistent(slot)) this.#policy.touch(slot);
     this.statistics.hits++;
     return HIT;
   }
@@ -181,25 +162,26 @@ export class Zcache implements Layer {
     srcOffset: number,
     length: number,
   ): PutOutcome {
-    const outcome = this.#store(pool, object, index, encoding, src, srcOffset, length);
+    const hadOlder = this.#dropOlder(pool, object, index);
+    const stored = this.#store(hadOlder, pool, object, index, encoding, src, srcOffset, length);
+    const outcome = stored === STORED && hadOlder ? REPLACED : stored;
     this.statistics.puts[outcome]!++;
-    if (this.#next === undefined) return outcome;
     if (isRefused(outcome)) {
-      const below = this.#next.put(pool, object, index, encoding, src, srcOffset, length);
-      return isRefused(below) ? outcome : below;
+      const below = this.#next?.put(pool, object, index, encoding, src, srcOffset, length);
+      this.#budget.fit();
+      if (below === undefined || isRefused(below)) return outcome;
+      return hadOlder ? REPLACED : below;
     }
-    this.#next.flushPage(pool, object, index);
-    return outcome;
+    const wasBelow = this.#next?.flushPage(pool, object, index) ?? false;
+    this.#budget.fit(); // not earlier: it may push down the very page, which the flush would drop
+    return wasBelow ? REPLACED : outcome;
   }
 
   flushPage(pool: number, object: number, index: number): boolean {
-    const slot = this.#index.find(pool, object, index);
-    if (slot !== NO_SLOT) {
-      this.#drop(slot);
-      this.statistics.flushed++;
-    }
+    const wasHere = this.#dropOlder(pool, object, index);
+    if (wasHere) this.statistics.flushed++;
     const wasBelow = this.#next?.flushPage(pool, object, index) ?? false;
-    return slot !== NO_SLOT || wasBelow;
+    return wasHere || wasBelow;
   }
 
   flushObject(pool: number, object: number): number {
@@ -210,32 +192,30 @@ export class Zcache implements Layer {
   }
 
   destroyPool(pool: number): number {
-    let count = 0;
-    for (const object of this.#index.objectsOf(pool)) {
-      for (const slot of this.#index.slotsOf(pool, object)) {
-        this.#drop(slot);
-        count++;
-      }
-    }
-    this.statistics.flushed += count;
+    const slots = this.#index.slotsOfPool(pool);
+    for (const slot of slots) this.#drop(slot);
+    this.statistics.flushed += slots.length;
     this.#index.forgetPool(pool);
     this.#pools[pool] = undefined;
-    return count + (this.#next?.destroyPool(pool) ?? 0);
+    return slots.length + (this.#next?.destroyPool(pool) ?? 0);
   }
 
+  /**
+   * The layer below gives first. What then has to leave here is dropped: pushing it down would take
+   * memory again.
+   */
   shrink(bytes: number): number {
-    const before = this.#slabs.heldBytes;
-    let freed = 0;
-    while (freed < bytes) {
-      if (this.#slabs.compact(this.#moved) === 0) {
-        if (!this.#evictOne()) break;
-        this.statistics.evictedForShrink++;
-      }
-      freed = before - this.#slabs.heldBytes;
+    const freedBelow = this.#next?.shrink(bytes) ?? 0;
+    const before = this.#budget.usedBytes + freedBelow;
+    while (before - this.#budget.usedBytes < bytes) {
+      if (this.#slabs.compact(this.#moved) > 0) continue;
+      const slot = this.#policy.evict();
+      if (slot < 0) break;
+      this.#release(slot);
+      this.statistics.evictedForShrink++;
     }
     this.#slabs.releaseArenas();
-    const rest = bytes - freed;
-    return rest > 0 && this.#next !== undefined ? freed + this.#next.shrink(rest) : freed;
+    return before - this.#budget.usedBytes;
   }
 
   usage(): LayerUsage {
@@ -246,7 +226,7 @@ export class Zcache implements Layer {
       dataBytes: this.#slabs.heldBytes,
       storedBytes: this.#storedBytes,
       metadataBytes: this.#metadataBytes,
-      limitBytes: this.#limitBytes,
+      limitBytes: this.#options.limitBytes,
     };
   }
 
@@ -254,20 +234,23 @@ export class Zcache implements Layer {
   get #metadataBytes(): number {
     return (
       this.#index.metadataBytes +
-      this.#index.slotsTouched * ROW * 4 +
+      this.#index.slotsTouched * ROW_BYTES +
       this.#policy.metadataBytes +
       this.#slabs.metadataBytes +
-      Math.min(this.#filledQueued, this.#filledMax) * 4
+      this.#filledQueue.metadataBytes
     );
   }
 
-  #mayGrow(bytes: number): boolean {
-    if (this.#options.mayAllocate?.() === false) return false;
-    return this.#slabs.heldBytes + bytes + this.#metadataBytes <= this.#limitBytes;
+  /** Drops the version held here: whatever fails from here on, it can not be read again (rule 1). */
+  #dropOlder(pool: number, object: number, index: number): boolean {
+    const slot = this.#index.find(pool, object, index);
+    if (slot !== NO_SLOT) this.#drop(slot);
+    return slot !== NO_SLOT;
   }
 
-  /** Stores the page here, or drops every older version of it here and says why. */
+  /** Stores a page that is not here, or says why not. */
   #store(
+    isKnown: boolean,
     pool: number,
     object: number,
     index: number,
@@ -278,41 +261,23 @@ export class Zcache implements Layer {
   ): PutOutcome {
     const description = this.#pools[pool];
     if (description === undefined) return REFUSED_POOL;
-    // The old version goes first: whatever fails from here on, it can not be read again (rule 1).
-    const old = this.#index.find(pool, object, index);
-    if (old !== NO_SLOT) this.#drop(old);
-    if (this.isFrozen && old === NO_SLOT) return REFUSED_FROZEN;
     if (description.pageBytes > this.#options.pageBytesMax) return REFUSED_POOL;
-    const outcome =
-      encoding === RAW
-        ? this.#storePage(description, object, index, src, srcOffset)
-        : this.#insert(description, object, index, encoding, src, srcOffset, length);
-    return outcome === STORED && old !== NO_SLOT ? REPLACED : outcome;
+    if (this.isFrozen && !isKnown) return REFUSED_FROZEN;
+    if (encoding !== RAW) {
+      return this.#insert(description, object, index, encoding, src, srcOffset, length);
+    }
+    const shortest = this.#encode(src, srcOffset, description.pageBytes);
+    const { encoded, length: encodedBytes } = this.#encoder;
+    return this.#insert(description, object, index, shortest, encoded, 0, encodedBytes);
   }
 
-  /** Finds the shortest encoding of a page, then stores that. */
-  #storePage(
-    pool: PoolDescription,
-    object: number,
-    index: number,
-    src: Buffer,
-    srcOffset: number,
-  ): PutOutcome {
-    const { pageBytes } = pool;
-    const scratch = this.#scratch[31 - Math.clz32(pageBytes)]!;
-    const { page } = scratch;
-    page.set(src.subarray(srcOffset, srcOffset + pageBytes));
-    if (isSameFilled(scratch.words)) {
-      return this.#insert(pool, object, index, FILLED, page, 0, 4);
+  #encode(src: Buffer, srcOffset: number, pageBytes: number): Encoding {
+    const encoding = this.#encoder.encode(src, srcOffset, pageBytes);
+    if (encoding !== FILLED) {
+      this.statistics.originalBytes += pageBytes;
+      this.statistics.compressedBytes += this.#encoder.length;
     }
-    // A block is worth its decoding only if it fits a smaller class than the page itself.
-    const limit = pageBytes - pageBytes / 16;
-    const length = this.#codec.encode(page, this.#block, limit);
-    this.statistics.originalBytes += pageBytes;
-    this.statistics.compressedBytes += length === 0 ? pageBytes : length;
-    return length === 0
-      ? this.#insert(pool, object, index, RAW, page, 0, pageBytes)
-      : this.#insert(pool, object, index, LZ4, this.#block, 0, length);
+    return encoding;
   }
 
   #insert(
@@ -324,63 +289,44 @@ export class Zcache implements Layer {
     srcOffset: number,
     length: number,
   ): PutOutcome {
-    if (!this.#makeMetadataRoom()) return REFUSED_METADATA;
+    const { isPersistent } = pool;
     if (this.#options.mayAllocate?.() === false) return REFUSED_ALLOCATION;
-    const isPersistent = pool.isPersistent;
-    const slot = this.#index.insert(pool.id, object, index);
+    const slot = this.#budget.insert(this.#index, pool.id, object, index);
     if (slot === NO_SLOT) return REFUSED_METADATA;
-    const row = slot * ROW;
-    this.#rows[row + 1] = (encoding << ENCODING_SHIFT) | length | (isPersistent ? PERSISTENT : 0);
+    this.#pages.enter(slot, encoding, length, isPersistent);
     if (encoding === FILLED) {
-      this.#rows[row] = src.readInt32LE(srcOffset);
+      this.#pages.setLocation(slot, src.readInt32LE(srcOffset));
       this.#filledCount++;
       if (!isPersistent) this.#queueFilled(slot);
       return STORED;
     }
     // The new slot is in no queue yet, so making room cannot evict it.
-    const location = this.#allocate(length, slot);
+    const location = this.#budget.allocate(this.#slabs, length, slot);
     if (location === NO_LOCATION) {
+      this.#pages.leave(slot);
       this.#index.remove(slot);
       return REFUSED_LIMIT;
     }
     this.#slabs.copyIn(location, src, srcOffset, length);
-    this.#rows[row] = location;
+    this.#pages.setLocation(slot, location);
     this.#storedBytes += length;
     if (encoding === RAW) this.#rawCount++;
-    const charge = this.#slabs.sizeFor(length) + PAGE_METADATA_BYTES;
+    const charge = this.#slabs.sizeAt(location) + PAGE_METADATA_BYTES;
     if (!isPersistent) this.#policy.insert(slot, charge, this.#index.hashOf(slot));
     return STORED;
   }
 
-  /** A place for `bytes`, evicting and compacting for it; bounded. */
-  #allocate(bytes: number, slot: number): number {
-    let location = this.#slabs.allocate(bytes, slot);
-    for (let tries = 0; location === NO_LOCATION && tries < EVICTIONS_PER_PUT_MAX; tries++) {
-      if (this.#slabs.compact(this.#moved) === 0 && !this.#evictForCapacity()) break;
-      location = this.#slabs.allocate(bytes, slot);
-    }
-    return location;
-  }
-
-  /** Room for one more slot: always, while a free one exists or the limit allows a new one. */
-  #makeMetadataRoom(): boolean {
-    const index = this.#index;
-    if (index.count < index.slotsTouched) return true;
-    const held = this.#slabs.heldBytes + this.#metadataBytes;
-    const isRoom = held + PAGE_METADATA_BYTES * 2 <= this.#limitBytes;
-    if (isRoom && index.slotsTouched < index.slotCountMax) return true;
-    return this.#evictForCapacity();
-  }
-
-  readonly #moved = (slot: number, location: number): void => {
-    this.#rows[slot * ROW] = location;
-  };
-
-  #evictForCapacity(): boolean {
+  /** One step towards room: a slab by compaction, else the memory of a page; false if it is over. */
+  #makeRoom(): boolean {
+    if (this.#slabs.compact(this.#moved) > 0) return true;
     if (!this.#evictOne()) return false;
     this.statistics.evictedForCapacity++;
     return true;
   }
+
+  readonly #moved = (slot: number, location: number): void => {
+    this.#pages.setLocation(slot, location);
+  };
 
   /** Evicts the policy's victim, offering it to the next layer as it is encoded. */
   #evictOne(): boolean {
@@ -392,68 +338,55 @@ export class Zcache implements Layer {
   }
 
   #pushDown(slot: number, next: Layer): void {
-    const location = this.#rows[slot * ROW]!;
-    const state = this.#rows[slot * ROW + 1]!;
+    const location = this.#pages.locationOf(slot);
     const outcome = next.put(
       this.#index.poolOf(slot),
       this.#index.objectOf(slot),
       this.#index.indexOf(slot),
-      ((state >>> ENCODING_SHIFT) & 3) as Encoding,
+      this.#pages.encodingOf(slot),
       this.#slabs.bufferAt(location),
       this.#slabs.offsetAt(location),
-      state & LENGTH_MASK,
+      this.#pages.lengthOf(slot),
     );
     if (!isRefused(outcome)) this.statistics.pushedDown++;
   }
 
   /** Queues a same-filled page; when its kind is at its cap the oldest goes. */
   #queueFilled(slot: number): void {
-    if (this.#filledQueued === this.#filledMax) {
-      const oldest = this.#filledQueue[this.#filledHead]!;
-      if (oldest !== slot && this.#isEphemeralFilled(oldest)) {
-        this.#drop(oldest);
-        this.statistics.evictedForFilledCap++;
-      }
-      this.#filledQueue[this.#filledHead] = slot;
-      this.#filledHead = (this.#filledHead + 1) % this.#filledMax;
-      return;
-    }
-    this.#filledQueue[(this.#filledHead + this.#filledQueued) % this.#filledMax] = slot;
-    this.#filledQueued++;
-  }
-
-  /** An entry of the queue is out of date when its slot was freed or holds another kind now. */
-  #isEphemeralFilled(slot: number): boolean {
-    const state = this.#rows[slot * ROW + 1]!;
-    return ((state >>> ENCODING_SHIFT) & 3) === FILLED && (state & PERSISTENT) === 0;
+    const victim = this.#filledQueue.push(slot);
+    if (victim === NO_SLOT) return;
+    this.#drop(victim);
+    this.statistics.evictedForFilledCap++;
   }
 
   #drop(slot: number): void {
-    const state = this.#rows[slot * ROW + 1]!;
-    const isQueued = ((state >>> ENCODING_SHIFT) & 3) !== FILLED && (state & PERSISTENT) === 0;
-    if (isQueued) this.#policy.remove(slot);
+    const isFilled = this.#pages.encodingOf(slot) === FILLED;
+    if (!isFilled && !this.#pages.isPersistent(slot)) this.#policy.remove(slot);
     this.#release(slot);
   }
 
   /** Frees the page's memory and its slot; the policy must not know the slot any more. */
   #release(slot: number): void {
-    const row = slot * ROW;
-    const state = this.#rows[row + 1]!;
-    const encoding = (state >>> ENCODING_SHIFT) & 3;
+    const encoding = this.#pages.encodingOf(slot);
     if (encoding === FILLED) {
       this.#filledCount--;
+      if (!this.#pages.isPersistent(slot)) this.#filledQueue.left();
     } else {
-      this.#slabs.free(this.#rows[row]!);
-      this.#storedBytes -= state & LENGTH_MASK;
+      this.#slabs.free(this.#pages.locationOf(slot));
+      this.#storedBytes -= this.#pages.lengthOf(slot);
       if (encoding === RAW) this.#rawCount--;
     }
-    this.#rows[row + 1] = 0;
+    this.#pages.leave(slot);
     this.#index.remove(slot);
   }
 }
 
-/** Larger slabs waste less behind their last object, smaller ones less in half-empty classes. */
+/**
+ * Larger slabs waste less behind their last object, smaller ones less in half-empty classes. Four
+ * of the largest pages should fit one, unless the limit is so small that few such slabs would.
+ */
 function slabBytesFor(limitBytes: number, pageBytesMax: number): number {
-  const wanted = 2 ** Math.floor(Math.log2(Math.max(1, limitBytes / 4096)));
+  const least = Math.min(pageBytesMax * 4, limitBytes / 1024);
+  const wanted = 2 ** Math.floor(Math.log2(Math.max(1, limitBytes / 4096, least)));
   return Math.max(pageBytesMax, Math.min(256 * 1024, Math.max(64 * 1024, wanted)));
 }

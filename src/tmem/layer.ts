@@ -191,7 +191,8 @@ export interface Layer {
 
   /**
    * Gives at least `bytes` of memory back if ephemeral pages allow it, and answers how much it
-   * was. Allocates nothing.
+   * was: less than nothing when there was nothing to give and a policy remembers what left.
+   * Allocates no memory for pages.
    */
   shrink(bytes: number): number;
 

@@ -16,7 +16,7 @@ export const NO_SLOT = -1;
 const ROW = 3; // page index, number of the object, next slot in the chain (or in the free list)
 const FIRST_BUCKET_BITS = 3;
 const BUCKET_BITS_MAX = 24;
-const OBJECT_BYTES = 256; // what a TmemObject and its map entry take on the heap, about
+const OBJECT_BYTES = 416; // what a TmemObject and its map entry take on the heap, about
 
 /** An object of a pool: the owner of its pages' table. */
 class TmemObject {
@@ -74,6 +74,16 @@ export class PageIndex {
     return this.#slotsTouched;
   }
 
+  /** Whether no further page can go in. */
+  get isFull(): boolean {
+    return this.#freeSlot === NO_SLOT && this.#slotsTouched === this.slotCountMax;
+  }
+
+  /** Whether the next page goes to a slot that was never used. */
+  get isNextSlotFresh(): boolean {
+    return this.#freeSlot === NO_SLOT;
+  }
+
   createPool(pool: number): void {
     this.#pools[pool] = new Map();
   }
@@ -96,7 +106,7 @@ export class PageIndex {
     const slot = this.#takeSlot();
     if (slot === NO_SLOT) return NO_SLOT;
     const owner = objects.get(object) ?? this.#createObject(objects, pool, object);
-    if (owner.count >= owner.heads.length * 2 && owner.bits < BUCKET_BITS_MAX) this.#grow(owner);
+    if (isCrowded(owner)) this.#rehash(owner, owner.bits + 1);
     const bucket = this.#bucket(owner, index);
     const row = slot * ROW;
     this.#rows[row] = index;
@@ -126,6 +136,7 @@ export class PageIndex {
     this.#freeSlot = slot;
     this.count--;
     if (--owner.count === 0) this.#forgetObject(owner);
+    else if (isSparse(owner)) this.#rehash(owner, owner.bits - 1);
   }
 
   poolOf(slot: number): number {
@@ -148,20 +159,27 @@ export class PageIndex {
     return (hash ^ (hash >>> 13)) >>> 0;
   }
 
+  /** Bytes by which `metadataBytes` would grow if that page, which is not in the index, went in. */
+  growthFor(pool: number, object: number): number {
+    const rowBytes = this.#freeSlot === NO_SLOT ? ROW * 4 : 0;
+    const owner = this.#pools[pool]?.get(object);
+    if (owner === undefined) return rowBytes + OBJECT_BYTES + (4 << FIRST_BUCKET_BITS);
+    return rowBytes + (isCrowded(owner) ? owner.heads.byteLength : 0);
+  }
+
   /** Every slot of the object, as of now. */
   slotsOf(pool: number, object: number): number[] {
     const owner = this.#pools[pool]?.get(object);
     const slots: number[] = [];
-    if (owner === undefined) return slots;
-    for (const head of owner.heads) {
-      for (let slot = head; slot !== NO_SLOT; slot = this.#rows[slot * ROW + 2]!) slots.push(slot);
-    }
+    if (owner !== undefined) this.#collect(owner, slots);
     return slots;
   }
 
-  /** The ids of the pool's objects, as of now. */
-  objectsOf(pool: number): number[] {
-    return [...(this.#pools[pool]?.keys() ?? [])];
+  /** Every slot of the pool, as of now. */
+  slotsOfPool(pool: number): number[] {
+    const slots: number[] = [];
+    for (const owner of this.#pools[pool]?.values() ?? []) this.#collect(owner, slots);
+    return slots;
   }
 
   /** Forgets an empty pool. */
@@ -173,15 +191,26 @@ export class PageIndex {
     return this.#pools[pool] !== undefined;
   }
 
+  #collect(owner: TmemObject, slots: number[]): void {
+    for (const head of owner.heads) {
+      for (let slot = head; slot !== NO_SLOT; slot = this.#rows[slot * ROW + 2]!) slots.push(slot);
+    }
+  }
+
   #ownerOf(slot: number): TmemObject {
     const owner = this.#objects[this.#rows[slot * ROW + 1]!];
     if (owner === undefined) throw new Error(`page index: slot ${slot} is not in use`);
     return owner;
   }
 
-  /** Low bits keep runs of pages together; the seeded high bits spread every other pattern. */
+  /**
+   * Low bits keep runs of pages together; the high bits are spread by a seeded multiplication, of
+   * which only the upper end depends on every bit of both factors.
+   */
   #bucket(owner: TmemObject, index: number): number {
-    return (index + Math.imul(index >>> owner.bits, this.#seed)) & ((1 << owner.bits) - 1);
+    const { bits } = owner;
+    const spread = Math.imul(index >>> bits, this.#seed) >>> (32 - bits);
+    return (index + spread) & ((1 << bits) - 1);
   }
 
   #takeSlot(): number {
@@ -195,7 +224,12 @@ export class PageIndex {
 
   #createObject(objects: Map<number, TmemObject>, pool: number, id: number): TmemObject {
     const number = this.#freeObjects.pop() ?? this.#objects.length;
-    const owner = new TmemObject(pool, id, number, Math.imul(id, this.#seed) ^ Math.imul(pool, 0x27d4eb2f));
+    const owner = new TmemObject(
+      pool,
+      id,
+      number,
+      Math.imul(id, this.#seed) ^ Math.imul(pool, 0x27d4eb2f),
+    );
     this.#objects[number] = owner;
     objects.set(id, owner);
     this.#tableBytes += OBJECT_BYTES + owner.heads.byteLength;
@@ -209,22 +243,43 @@ export class PageIndex {
     this.#tableBytes -= OBJECT_BYTES + owner.heads.byteLength;
   }
 
-  /** Doubles the object's buckets: at most two pages meet in one on average. */
-  #grow(owner: TmemObject): void {
+  /** Gives the object another number of buckets, or leaves it as it is if memory is short. */
+  #rehash(owner: TmemObject, bits: number): void {
     const rows = this.#rows;
     const old = owner.heads;
-    owner.bits++;
-    owner.heads = new Int32Array(old.length * 2).fill(NO_SLOT);
-    this.#tableBytes += old.byteLength;
+    const heads = allocateHeads(bits);
+    if (heads === undefined) return;
+    owner.bits = bits;
+    owner.heads = heads;
+    this.#tableBytes += heads.byteLength - old.byteLength;
     for (const head of old) {
       let slot = head;
       while (slot !== NO_SLOT) {
         const next = rows[slot * ROW + 2]!;
         const bucket = this.#bucket(owner, rows[slot * ROW]!);
-        rows[slot * ROW + 2] = owner.heads[bucket]!;
-        owner.heads[bucket] = slot;
+        rows[slot * ROW + 2] = heads[bucket]!;
+        heads[bucket] = slot;
         slot = next;
       }
     }
+  }
+}
+
+/** Whether one more page calls for twice the buckets: at most two meet in one on average. */
+function isCrowded(owner: TmemObject): boolean {
+  return owner.count >= owner.heads.length * 2 && owner.bits < BUCKET_BITS_MAX;
+}
+
+/** Whether half the buckets would do, with room before they are crowded again. */
+function isSparse(owner: TmemObject): boolean {
+  return owner.count * 2 < owner.heads.length && owner.bits > FIRST_BUCKET_BITS;
+}
+
+function allocateHeads(bits: number): Int32Array | undefined {
+  try {
+    return new Int32Array(1 << bits).fill(NO_SLOT);
+  } catch (cause) {
+    if (cause instanceof RangeError) return undefined;
+    throw cause;
   }
 }

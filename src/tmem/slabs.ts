@@ -10,53 +10,32 @@
  * objects that span two pages: in user space nothing forces 4 KiB frames.
  */
 
+import { Arena } from './arena.ts';
+import { OBJECTS_PER_SLAB_MAX, OWNER_BYTES, type SizeClass, SizeClasses } from './size-classes.ts';
+
 /** No object: the allocation was refused. */
 export const NO_LOCATION = -1;
 
-const OBJECT_BITS = 12; // objects per slab, at most 4096
+const OBJECT_BITS = 12;
 const OBJECT_MASK = (1 << OBJECT_BITS) - 1;
-const CLASS_STEP_BYTES = 16;
 const FREE = 0x80000000; // in `owners`: free, and the low bits name the next free object
-const END = OBJECT_MASK;
+const END = OBJECTS_PER_SLAB_MAX; // no next free object
 const PARTIAL_SCAN_MAX = 8;
-const SLAB_TABLE_BYTES = 200;
-const CLASS_COUNT_MAX = 255;
+/** What a slab takes on the heap, about. */
+const SLAB_TABLE_BYTES = 144;
 
 export interface SlabOptions {
-  /** Bytes of a slab; a power of two, at least twice `objectBytesMax` or equal to it. */
+  /** Bytes of a slab; a power of two, at least `objectBytesMax`. */
   readonly slabBytes: number;
   /** The largest object, bytes. */
   readonly objectBytesMax: number;
-  /** Asked before memory grows by that many bytes. */
+  /** Asked before memory grows by that many bytes, data and metadata together. */
   readonly mayGrow: (bytes: number) => boolean;
   /** Bytes of an arena; a multiple of the slab size. Default 32 MiB. */
   readonly arenaBytes?: number;
 }
 
-/** One buffer that slabs are cut from. Its tail is a page to copy through; see `copyOut`. */
-class Arena {
-  readonly buffer: Buffer;
-  readonly tailOffset: number;
-  readonly freeFrames: number[] = [];
-  readonly frameCount: number;
-  readonly #tails: Buffer[] = [];
-
-  constructor(bytes: number, slabBytes: number, tailBytes: number) {
-    this.frameCount = bytes / slabBytes;
-    // A fresh allocation of this size comes from the system and is mapped as it is touched.
-    this.buffer = Buffer.from(new ArrayBuffer(bytes + tailBytes));
-    this.tailOffset = bytes;
-    for (let frame = this.frameCount - 1; frame >= 0; frame--) this.freeFrames.push(frame);
-    for (let length = 4096; length <= tailBytes; length *= 2) {
-      this.#tails[Math.log2(length)] = this.buffer.subarray(bytes, bytes + length);
-    }
-  }
-
-  /** The tail as a view of exactly that power of two; made once, so that a copy allocates nothing. */
-  tail(length: number): Buffer | undefined {
-    return this.#tails[31 - Math.clz32(length)];
-  }
-}
+const NO_OWNERS = new Uint32Array(0);
 
 /** One slab: where it lies, what it holds. */
 class Slab {
@@ -66,18 +45,13 @@ class Slab {
   baseOffset = 0;
   liveCount = 0;
   freeHead = END;
-  /** By object: its owner, or FREE and the next free object. */
-  owners: Uint32Array = new Uint32Array(0);
+  /** From `ownersBase`, by object: its owner, or FREE and the next free object. */
+  owners: Uint32Array = NO_OWNERS;
+  ownersBase = 0;
   /** Place in its class's list of slabs with room, or -1. */
   partialPlace = -1;
-}
-
-interface SizeClass {
-  readonly objectBytes: number;
-  readonly objectsPerSlab: number;
-  /** Numbers of the slabs that have room and hold something. */
-  readonly partial: number[];
-  freeCount: number;
+  /** Objects that must stay where they are. */
+  pinCount = 0;
 }
 
 export class Slabs {
@@ -89,8 +63,8 @@ export class Slabs {
 
   readonly #options: SlabOptions;
   readonly #arenaBytes: number;
-  readonly #classes: SizeClass[] = [];
-  readonly #classOfStep: Uint8Array;
+  readonly #sizes: SizeClasses;
+  readonly #classes: readonly SizeClass[];
   readonly #slabs: Slab[] = [];
   readonly #freeSlabs: number[] = [];
   readonly #arenas: Arena[] = [];
@@ -100,18 +74,14 @@ export class Slabs {
     this.#options = options;
     this.slabBytes = options.slabBytes;
     this.#arenaBytes = options.arenaBytes ?? 32 * 1024 * 1024;
-    this.#classOfStep = this.#makeClasses(options.objectBytesMax);
+    this.#sizes = new SizeClasses(options.slabBytes, options.objectBytesMax);
+    this.#classes = this.#sizes.all;
   }
 
-  /** Bytes beside the slabs: owners of objects, tables on the heap (about), arenas' tails. */
+  /** Bytes beside the slabs: tables on the heap (about), owners that are apart, arenas' tails. */
   get metadataBytes(): number {
     const tails = this.#arenas.length * this.#tailBytes();
     return this.#slabs.length * SLAB_TABLE_BYTES + this.#ownerBytes + tails;
-  }
-
-  /** Bytes an object of that many bytes takes. */
-  sizeFor(bytes: number): number {
-    return this.#classFor(bytes).objectBytes;
   }
 
   /** The size of the object at `location`, rounded up to its class. */
@@ -121,14 +91,10 @@ export class Slabs {
 
   /** A place for an object of `bytes`, owned by `owner` (31 bits), or NO_LOCATION. */
   allocate(bytes: number, owner: number): number {
-    const classNumber = this.#classOfStep[Math.ceil(bytes / CLASS_STEP_BYTES)]!;
-    const sizeClass = this.#classes[classNumber]!;
-    let slabNumber = this.#fullestPartial(sizeClass);
-    if (slabNumber < 0) {
-      slabNumber = this.#takeSlab(classNumber);
-      if (slabNumber < 0) return NO_LOCATION;
-    }
-    return this.#place(slabNumber, owner);
+    const classNumber = this.#sizes.numberFor(bytes);
+    let slabNumber = this.#fullestPartial(this.#classes[classNumber]!);
+    if (slabNumber < 0) slabNumber = this.#takeSlab(classNumber);
+    return slabNumber < 0 ? NO_LOCATION : this.#place(slabNumber, owner);
   }
 
   /** Gives the object at `location` back. */
@@ -137,14 +103,24 @@ export class Slabs {
     const object = location & OBJECT_MASK;
     const slab = this.#slabAt(location);
     const sizeClass = this.#classes[slab.sizeClass]!;
-    if (slab.owners[object]! >= FREE) throw new Error('slabs: double free');
-    slab.owners[object] = (FREE | slab.freeHead) >>> 0;
+    const at = slab.ownersBase + object;
+    if (slab.arena === undefined || slab.owners[at]! >= FREE) throw new Error('slabs: double free');
+    slab.owners[at] = (FREE | slab.freeHead) >>> 0;
     slab.freeHead = object;
     slab.liveCount--;
     sizeClass.freeCount++;
     this.usedBytes -= sizeClass.objectBytes;
     if (slab.liveCount === 0) this.#releaseSlab(slabNumber);
     else if (slab.partialPlace < 0) this.#listPartial(sizeClass, slabNumber);
+  }
+
+  /** Keeps the object where it is, with its slab, until it is unpinned as often as it was pinned. */
+  pin(location: number): void {
+    this.#slabAt(location).pinCount++;
+  }
+
+  unpin(location: number): void {
+    this.#slabAt(location).pinCount--;
   }
 
   /** The buffer that the object lies in, for a decoder that takes offsets. */
@@ -164,7 +140,6 @@ export class Slabs {
     const arena = this.#slabAt(location).arena!;
     const offset = this.offsetAt(location);
     const tail = arena.tail(length);
-    if (tail === undefined) throw new Error(`slabs: ${length} is not a page size`);
     arena.buffer.copyWithin(arena.tailOffset, offset, offset + length);
     dst.set(tail, dstOffset);
   }
@@ -178,8 +153,7 @@ export class Slabs {
   /**
    * Empties one slab into the holes of others of its class, if a class has a slab's worth of holes,
    * and gives it back. `moved(owner, location)` hears of every object's new place. Answers the
-   * bytes given back: a slab's, or 0 when nothing is to be gained. One call moves at most the
-   * objects of half a slab.
+   * bytes given back: a slab's, or 0 when nothing is to be gained. One call moves less than a slab.
    */
   compact(moved: (owner: number, location: number) => void): number {
     for (const sizeClass of this.#classes) {
@@ -201,7 +175,9 @@ export class Slabs {
       const used = sparse.frameCount - sparse.freeFrames.length;
       spare -= sparse.freeFrames.length;
       if (used > spare) return;
-      for (const slab of this.#slabs) if (slab.arena === sparse) this.#moveSlab(slab, sparse);
+      for (const slab of this.#slabs) {
+        if (slab.arena === sparse && slab.pinCount === 0) this.#moveSlab(slab, sparse);
+      }
       spare -= used;
     }
   }
@@ -216,44 +192,26 @@ export class Slabs {
     slab.arena = to;
     slab.frame = frame;
     slab.baseOffset = frame * this.slabBytes;
+    if (slab.owners === from.words) this.#ownersInside(slab, to);
+  }
+
+  #ownersInside(slab: Slab, arena: Arena): void {
+    const { objectsPerSlab } = this.#classes[slab.sizeClass]!;
+    slab.owners = arena.words;
+    slab.ownersBase = (slab.baseOffset + this.slabBytes) / OWNER_BYTES - objectsPerSlab;
   }
 
   #slabAt(location: number): Slab {
     return this.#slabs[location >>> OBJECT_BITS]!;
   }
 
-  #classFor(bytes: number): SizeClass {
-    return this.#classes[this.#classOfStep[Math.ceil(bytes / CLASS_STEP_BYTES)]!]!;
-  }
-
-  /** Classes from the largest down: as many objects per slab as fit, steps of at least 16 bytes. */
-  #makeClasses(objectBytesMax: number): Uint8Array {
-    const perSlabMax = Math.min(END, this.slabBytes / 64);
-    const steps = new Uint8Array(objectBytesMax / CLASS_STEP_BYTES + 1);
-    let above = Number.POSITIVE_INFINITY;
-    for (let n = Math.floor(this.slabBytes / objectBytesMax); n <= perSlabMax; n++) {
-      const fit = Math.floor(this.slabBytes / n / CLASS_STEP_BYTES) * CLASS_STEP_BYTES;
-      const objectBytes = Math.min(fit, objectBytesMax);
-      if (above - objectBytes < Math.max(CLASS_STEP_BYTES, objectBytes / 64)) continue;
-      above = objectBytes;
-      const objectsPerSlab = Math.floor(this.slabBytes / objectBytes);
-      this.#classes.push({ objectBytes, objectsPerSlab, partial: [], freeCount: 0 });
-    }
-    if (this.#classes.length > CLASS_COUNT_MAX) throw new Error('slabs: too many size classes');
-    let at = this.#classes.length - 1;
-    for (let step = 0; step < steps.length; step++) {
-      while (this.#classes[at]!.objectBytes < step * CLASS_STEP_BYTES) at--;
-      steps[step] = at;
-    }
-    return steps;
-  }
-
   #place(slabNumber: number, owner: number): number {
     const slab = this.#slabs[slabNumber]!;
     const sizeClass = this.#classes[slab.sizeClass]!;
     const object = slab.freeHead;
-    slab.freeHead = slab.owners[object]! & OBJECT_MASK;
-    slab.owners[object] = owner;
+    const at = slab.ownersBase + object;
+    slab.freeHead = slab.owners[at]! & OBJECT_MASK;
+    slab.owners[at] = owner;
     slab.liveCount++;
     sizeClass.freeCount--;
     this.usedBytes += sizeClass.objectBytes;
@@ -281,9 +239,9 @@ export class Slabs {
     let best = -1;
     let least = Number.POSITIVE_INFINITY;
     for (const number of sizeClass.partial) {
-      const live = this.#slabs[number]!.liveCount;
-      if (live < least) {
-        least = live;
+      const { liveCount, pinCount } = this.#slabs[number]!;
+      if (liveCount < least && pinCount === 0) {
+        least = liveCount;
         best = number;
       }
     }
@@ -298,7 +256,7 @@ export class Slabs {
     const slab = this.#slabs[source]!;
     this.#unlistPartial(sizeClass, source);
     for (let object = 0; object < sizeClass.objectsPerSlab; object++) {
-      const owner = slab.owners[object]!;
+      const owner = slab.owners[slab.ownersBase + object]!;
       if (owner >= FREE) continue;
       const target = this.#fullestPartial(sizeClass);
       if (target < 0) throw new Error('slabs: compaction found no hole');
@@ -315,35 +273,51 @@ export class Slabs {
     this.#releaseSlab(source);
   }
 
-  /** A free slab for the class, or -1 when memory may not grow. */
+  /** A free slab for the class, or -1 when memory may not or can not grow. */
   #takeSlab(classNumber: number): number {
-    if (!this.#options.mayGrow(this.slabBytes)) return -1;
-    const arena = this.#arenas.find((each) => each.freeFrames.length > 0) ?? this.#addArena();
-    const number = this.#freeSlabs.pop() ?? this.#slabs.push(new Slab()) - 1;
-    const slab = this.#slabs[number]!;
     const sizeClass = this.#classes[classNumber]!;
+    const roomy = this.#arenas.find((each) => each.freeFrames.length > 0);
+    const tailBytes = roomy === undefined ? this.#tailBytes() : 0;
+    const metadataBytes = SLAB_TABLE_BYTES + sizeClass.ownersApartBytes + tailBytes;
+    if (!this.#options.mayGrow(this.slabBytes + metadataBytes)) return -1;
+    const arena = roomy ?? this.#addArena();
+    if (arena === undefined) return -1;
+    const number = this.#freeSlabs.pop() ?? this.#slabs.push(new Slab()) - 1;
+    this.#openSlab(this.#slabs[number]!, classNumber, arena);
+    sizeClass.freeCount += sizeClass.objectsPerSlab;
+    this.#ownerBytes += sizeClass.ownersApartBytes;
+    this.heldBytes += this.slabBytes;
+    this.#listPartial(sizeClass, number);
+    return number;
+  }
+
+  #openSlab(slab: Slab, classNumber: number, arena: Arena): void {
+    const { objectsPerSlab, isOwnersInside } = this.#classes[classNumber]!;
     slab.sizeClass = classNumber;
     slab.arena = arena;
     slab.frame = arena.freeFrames.pop()!;
     slab.baseOffset = slab.frame * this.slabBytes;
     slab.liveCount = 0;
     slab.freeHead = 0;
-    slab.owners = new Uint32Array(sizeClass.objectsPerSlab);
-    for (let object = 0; object < sizeClass.objectsPerSlab; object++) {
-      const next = object + 1 < sizeClass.objectsPerSlab ? object + 1 : END;
-      slab.owners[object] = (FREE | next) >>> 0;
+    slab.ownersBase = 0;
+    if (isOwnersInside) this.#ownersInside(slab, arena);
+    else slab.owners = new Uint32Array(objectsPerSlab);
+    for (let object = 0; object < objectsPerSlab; object++) {
+      const next = object + 1 < objectsPerSlab ? object + 1 : END;
+      slab.owners[slab.ownersBase + object] = (FREE | next) >>> 0;
     }
-    sizeClass.freeCount += sizeClass.objectsPerSlab;
-    this.#ownerBytes += slab.owners.byteLength;
-    this.heldBytes += this.slabBytes;
-    this.#listPartial(sizeClass, number);
-    return number;
   }
 
-  #addArena(): Arena {
-    const arena = new Arena(this.#arenaBytes, this.slabBytes, this.#tailBytes());
-    this.#arenas.push(arena);
-    return arena;
+  /** One more arena, or undefined when the system has no memory for it. */
+  #addArena(): Arena | undefined {
+    try {
+      const arena = new Arena(this.#arenaBytes, this.slabBytes, this.#tailBytes());
+      this.#arenas.push(arena);
+      return arena;
+    } catch (cause) {
+      if (cause instanceof RangeError) return undefined;
+      throw cause;
+    }
   }
 
   #tailBytes(): number {
@@ -358,8 +332,8 @@ export class Slabs {
     this.heldBytes -= this.slabBytes;
     this.#freeFrame(slab.arena!, slab.frame);
     slab.arena = undefined;
-    this.#ownerBytes -= slab.owners.byteLength;
-    slab.owners = new Uint32Array(0);
+    this.#ownerBytes -= sizeClass.ownersApartBytes;
+    slab.owners = NO_OWNERS;
     this.#freeSlabs.push(number);
   }
 

@@ -22,6 +22,8 @@ import {
 export const POOL_COUNT_MAX = 4096;
 const INDEX_MAX = 0xffffffff;
 const NAME_LENGTH_MAX = 256;
+/** Objects of a shared pool whose last toucher is remembered; the oldest goes with its pages. */
+const TOUCHED_OBJECT_COUNT_MAX = 65_536;
 
 /** What a pool is asked to be. */
 export interface PoolOptions {
@@ -61,7 +63,7 @@ export class Tmem {
   /** A stack over `layers`, the top one first; each must have the following one as its next. */
   constructor(layers: readonly Layer[]) {
     const top = layers[0];
-    if (top === undefined) throw new TmemError('usage', 'A stack needs at least one layer.');
+    if (top === undefined) throw new TmemError('usage', 'a stack needs at least one layer');
     this.layers = layers;
     this.#top = top;
   }
@@ -82,10 +84,14 @@ export class Tmem {
    * `no-space` when there are POOL_COUNT_MAX pools.
    */
   createPool(options: PoolOptions): Pool {
+    checkKind(options.kind);
     const pageBytes = options.pageBytes ?? PAGE_BYTES_MIN;
     checkPageBytes(pageBytes);
     if (this.#pools.size >= POOL_COUNT_MAX) {
-      throw new TmemError('no-space', `No more than ${POOL_COUNT_MAX} pools; destroy one first.`);
+      throw new TmemError(
+        'no-space',
+        `there are ${POOL_COUNT_MAX} pools, and no more can be; destroy one first`,
+      );
     }
     const shared = this.#sharedFor(options, pageBytes);
     const description = shared?.description ?? this.#describe(options, pageBytes);
@@ -108,8 +114,8 @@ export class Tmem {
 
   /** Gives at least `bytes` of memory back if ephemeral pages allow it; answers how much it was. */
   shrink(bytes: number): number {
-    if (!(bytes >= 0)) throw new TmemError('usage', `Cannot shrink by ${bytes} bytes.`);
-    return this.#top.shrink(bytes);
+    if (!(bytes >= 0)) throw new TmemError('usage', `cannot shrink by ${bytes} bytes`);
+    return Math.max(0, this.#top.shrink(bytes));
   }
 
   #describe(options: PoolOptions, pageBytes: number): PoolDescription {
@@ -123,10 +129,10 @@ export class Tmem {
     const { sharedName: name, client = '' } = options;
     if (name === undefined) return undefined;
     if (options.kind === 'persistent') {
-      throw new TmemError('usage', 'A pool is shared or persistent, not both.');
+      throw new TmemError('usage', 'a pool is shared or persistent, not both');
     }
     if (name.length === 0 || name.length > NAME_LENGTH_MAX) {
-      throw new TmemError('usage', `A shared pool's name has 1 to ${NAME_LENGTH_MAX} characters.`);
+      throw new TmemError('usage', `a shared pool's name has 1 to ${NAME_LENGTH_MAX} characters`);
     }
     if (!this.#grants.has(JSON.stringify([client, name]))) return undefined;
     let shared = this.#shared.get(name);
@@ -138,8 +144,8 @@ export class Tmem {
     if (shared.description.pageBytes !== pageBytes) {
       throw new TmemError(
         'usage',
-        `Shared pool ${JSON.stringify(name)} has pages of ${shared.description.pageBytes} bytes, ` +
-          `not ${pageBytes}.`,
+        `shared pool ${JSON.stringify(name)} has pages of ${shared.description.pageBytes} bytes, ` +
+          `not ${pageBytes}`,
       );
     }
     return shared;
@@ -194,7 +200,7 @@ export class Pool {
    */
   put(object: number, index: number, src: Buffer, srcOffset = 0): PutOutcome {
     this.#check(object, index, src, srcOffset);
-    this.#shared?.lastToucher.set(object, this);
+    if (this.#shared !== undefined) this.#touch(this.#shared, object);
     return this.#top.put(this.#id, object, index, RAW, src, srcOffset, this.pageBytes);
   }
 
@@ -204,7 +210,7 @@ export class Pool {
     const outcome = this.#top.get(this.#id, object, index, dst, dstOffset);
     if (outcome === MISS) return MISS;
     if (this.isExclusive) this.#top.flushPage(this.#id, object, index);
-    this.#shared?.lastToucher.set(object, this);
+    if (this.#shared !== undefined) this.#touch(this.#shared, object);
     return outcome;
   }
 
@@ -255,33 +261,52 @@ export class Pool {
     return flushed;
   }
 
+  #touch(shared: SharedPool, object: number): void {
+    const { lastToucher } = shared;
+    lastToucher.set(object, this);
+    if (lastToucher.size <= TOUCHED_OBJECT_COUNT_MAX) return;
+    for (const oldest of lastToucher.keys()) {
+      lastToucher.delete(oldest);
+      this.#top.flushObject(this.#id, oldest);
+      return;
+    }
+  }
+
   #check(object: number, index: number, buffer: Buffer, offset: number): void {
     this.#checkName(object, index);
-    if (!(Number.isSafeInteger(offset) && offset >= 0 && offset + this.pageBytes <= buffer.length)) {
+    if (
+      !(Number.isSafeInteger(offset) && offset >= 0 && offset + this.pageBytes <= buffer.length)
+    ) {
       throw new TmemError(
         'usage',
-        `A page of ${this.pageBytes} bytes at offset ${offset} does not lie inside a buffer of ` +
-          `${buffer.length} bytes.`,
+        `a page of ${this.pageBytes} bytes at offset ${offset} does not lie inside a buffer of ` +
+          `${buffer.length} bytes`,
       );
     }
   }
 
   #checkName(object: number, index: number): void {
-    if (this.#isDestroyed) throw new TmemError('usage', 'The pool has been destroyed.');
+    if (this.#isDestroyed) throw new TmemError('usage', 'the pool has been destroyed');
     if (!(Number.isSafeInteger(object) && object >= 0)) {
-      throw new TmemError('usage', `Object ${object} is not an integer from 0 to 2^53 - 1.`);
+      throw new TmemError('usage', `object ${object} is not an integer from 0 to 2^53 - 1`);
     }
     if (!(Number.isInteger(index) && index >= 0 && index <= INDEX_MAX)) {
-      throw new TmemError('usage', `Index ${index} is not an integer from 0 to 2^32 - 1.`);
+      throw new TmemError('usage', `index ${index} is not an integer from 0 to 2^32 - 1`);
     }
   }
 }
 
-function checkPageBytes(bytes: number): void {
+function checkKind(kind: string): void {
+  if (kind === 'ephemeral' || kind === 'persistent') return;
+  throw new TmemError('usage', `a pool is ephemeral or persistent, not ${JSON.stringify(kind)}`);
+}
+
+/** Throws `usage` unless pages may have that many bytes. */
+export function checkPageBytes(bytes: number): void {
   const isPowerOfTwo = Number.isInteger(bytes) && bytes > 0 && (bytes & (bytes - 1)) === 0;
   if (isPowerOfTwo && bytes >= PAGE_BYTES_MIN && bytes <= PAGE_BYTES_MAX) return;
   throw new TmemError(
     'usage',
-    `A page has ${PAGE_BYTES_MIN} to ${PAGE_BYTES_MAX} bytes, a power of two; not ${bytes}.`,
+    `a page has ${PAGE_BYTES_MIN} to ${PAGE_BYTES_MAX} bytes, a power of two; not ${bytes}`,
   );
 }

@@ -1,0 +1,65 @@
+/**
+ * The memory limit of a layer: data and metadata together, hard. Room is made by giving up pages, a
+ * bounded number of them for each put.
+ */
+
+import { NO_SLOT, type PageIndex } from './page-index.ts';
+import { NO_LOCATION, type Slabs } from './slabs.ts';
+
+export interface BudgetOptions {
+  readonly limitBytes: number;
+  /** What the layer holds at this moment, data and metadata. */
+  readonly usedBytes: () => number;
+  /** One step towards room, by a page or a slab; false when there is nothing left to give up. */
+  readonly makeRoom: () => boolean;
+  /** Steps that one put may take for its metadata, and again for its bytes. */
+  readonly triesMax: number;
+  /** What a slot that was never used before costs beside the index, at most. */
+  readonly freshSlotBytes: number;
+}
+
+export class Budget {
+  readonly #options: BudgetOptions;
+
+  constructor(options: BudgetOptions) {
+    this.#options = options;
+  }
+
+  /** What the layer holds at this moment. */
+  get usedBytes(): number {
+    return this.#options.usedBytes();
+  }
+
+  /** Whether so many bytes more are within the limit. */
+  allows(bytes: number): boolean {
+    return this.#options.usedBytes() + bytes <= this.#options.limitBytes;
+  }
+
+  /** A slot for one more page of the object, or NO_SLOT when no room could be made for it. */
+  insert(index: PageIndex, pool: number, object: number, page: number): number {
+    const { triesMax, makeRoom, freshSlotBytes } = this.#options;
+    for (let tries = 0; tries < triesMax; tries++) {
+      const freshBytes = index.isNextSlotFresh ? freshSlotBytes : 0;
+      const isRoom = this.allows(index.growthFor(pool, object) + freshBytes);
+      if (isRoom && !index.isFull) return index.insert(pool, object, page);
+      if (!makeRoom()) return NO_SLOT;
+    }
+    return NO_SLOT;
+  }
+
+  /** A place for `bytes`, or NO_LOCATION when no room could be made for them. */
+  allocate(slabs: Slabs, bytes: number, slot: number): number {
+    const { triesMax, makeRoom } = this.#options;
+    let location = slabs.allocate(bytes, slot);
+    for (let tries = 0; location === NO_LOCATION && tries < triesMax; tries++) {
+      if (!makeRoom()) break;
+      location = slabs.allocate(bytes, slot);
+    }
+    return location;
+  }
+
+  /** Gets back under the limit: a policy remembers pages that left, and that is metadata too. */
+  fit(): void {
+    while (!this.allows(0) && this.#options.makeRoom()) {}
+  }
+}

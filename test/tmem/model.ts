@@ -1,0 +1,234 @@
+/** A stack of layers beside a model of what it may answer: the two are driven together. */
+
+import { expect } from 'vitest';
+import { isRefused, MISS, REPLACED, STORED } from '../../src/tmem/layer.ts';
+import { NO_LOAN } from '../../src/tmem/lender.ts';
+import { type Pool, type PoolOptions, Tmem } from '../../src/tmem/tmem.ts';
+import type { Composition } from '../layers/compositions.ts';
+import { pagesIn } from './layer-contract.ts';
+import { type PageKind, pageOf, writePage } from './page-content.ts';
+
+/** What was put last under a name. */
+interface Content {
+  readonly kind: PageKind;
+  readonly version: number;
+}
+
+interface ModelPool {
+  readonly pool: Pool;
+  /** By object, then by index: the newest version, if no flush came after it. Sharers share it. */
+  readonly objects: Map<number, Map<number, Content>>;
+  /** Of a shared pool, by object: who touched it last. */
+  readonly touchers: Map<number, Pool>;
+}
+
+interface ModelLoan {
+  readonly loan: number;
+  readonly page: Buffer;
+}
+
+export const SHARED_NAME = 'shared';
+export const SHARING_CLIENTS = ['a', 'b', 'c'] as const;
+
+export class Model {
+  mayAllocate = true;
+  readonly #composition: Composition;
+  readonly #tmem: Tmem;
+  readonly #pools: ModelPool[] = [];
+  readonly #loans: ModelLoan[] = [];
+  readonly #counts = { puts: 0, gets: 0, hits: 0, loans: 0 };
+  readonly #src = Buffer.alloc(65536);
+  readonly #dst = Buffer.alloc(65536 + 8);
+  #version = 0;
+
+  constructor(make: (mayAllocate: () => boolean) => Composition) {
+    this.#composition = make(() => this.mayAllocate);
+    this.#tmem = new Tmem(this.#composition.layers);
+    for (const client of SHARING_CLIENTS) this.#tmem.authorise(client, SHARED_NAME);
+  }
+
+  createPool(options: PoolOptions): void {
+    const pool = this.#tmem.createPool(options);
+    const twin = this.#pools.find((each) => each.pool.id === pool.id);
+    expect(pool.isShared || twin === undefined).toBe(true);
+    const objects = twin?.objects ?? new Map();
+    this.#pools.push({ pool, objects, touchers: twin?.touchers ?? new Map() });
+  }
+
+  destroyPool(at: number): void {
+    const each = this.#pools[at % this.#pools.length];
+    if (each === undefined) return;
+    this.#pools.splice(this.#pools.indexOf(each), 1);
+    const isLast = !this.#pools.some(({ pool }) => pool.id === each.pool.id);
+    let most = 0;
+    for (const [object, pages] of each.objects) {
+      const isMine = isLast || each.touchers.get(object) === each.pool;
+      if (!isMine) continue;
+      most += pages.size;
+      each.objects.delete(object);
+    }
+    expect(each.pool.destroy()).toBeLessThanOrEqual(most);
+  }
+
+  put(at: number, object: number, index: number, kind: PageKind): void {
+    const each = this.#pools[at % this.#pools.length];
+    if (each === undefined) return;
+    const content = { kind, version: ++this.#version };
+    const page = writePage(this.#src.subarray(0, each.pool.pageBytes), kind, content.version);
+    const wasHeld = each.pool.has(object, index);
+    const outcome = each.pool.put(object, index, page);
+    page.fill(0xdd);
+    this.#counts.puts++;
+    each.touchers.set(object, each.pool);
+    if (isRefused(outcome)) {
+      expect(each.pool.has(object, index)).toBe(false);
+      each.objects.get(object)?.delete(index);
+    } else {
+      expect(outcome).toBe(wasHeld ? REPLACED : STORED);
+      const pages = each.objects.get(object) ?? new Map<number, Content>();
+      each.objects.set(object, pages.set(index, content));
+    }
+  }
+
+  get(at: number, object: number, index: number): void {
+    const each = this.#pools[at % this.#pools.length];
+    if (each === undefined) return;
+    const { pool } = each;
+    const content = each.objects.get(object)?.get(index);
+    const isHeld = pool.has(object, index);
+    if (pool.isPersistent) expect(isHeld).toBe(content !== undefined);
+    const dst = this.#dst.fill(0xa5, 0, pool.pageBytes + 8);
+    const outcome = pool.get(object, index, dst, 8);
+    this.#counts.gets++;
+    expect(outcome !== MISS).toBe(isHeld);
+    const answer = dst.subarray(8, 8 + pool.pageBytes);
+    if (!isHeld) {
+      expect(isAll(answer, 0xa5)).toBe(true);
+      each.objects.get(object)?.delete(index); // get-get: only a put may bring it back
+      return;
+    }
+    this.#counts.hits++;
+    expect(content).toBeDefined();
+    if (content !== undefined) this.#expectContent(answer, content);
+    each.touchers.set(object, pool);
+    if (!pool.isExclusive) return;
+    expect(pool.has(object, index)).toBe(false);
+    each.objects.get(object)?.delete(index);
+  }
+
+  flushPage(at: number, object: number, index: number): void {
+    const each = this.#pools[at % this.#pools.length];
+    if (each === undefined) return;
+    const wasHeld = each.pool.has(object, index);
+    expect(each.pool.flushPage(object, index)).toBe(wasHeld);
+    expect(each.pool.has(object, index)).toBe(false);
+    each.objects.get(object)?.delete(index);
+  }
+
+  flushObject(at: number, object: number): void {
+    const each = this.#pools[at % this.#pools.length];
+    if (each === undefined) return;
+    const indexes = [...(each.objects.get(object)?.keys() ?? [])];
+    const heldCount = indexes.filter((index) => each.pool.has(object, index)).length;
+    expect(each.pool.flushObject(object)).toBe(heldCount);
+    for (const index of indexes) expect(each.pool.has(object, index)).toBe(false);
+    each.objects.delete(object);
+    each.touchers.delete(object);
+  }
+
+  shrink(bytes: number): void {
+    const before = this.#heldBytes();
+    const freed = this.#tmem.shrink(bytes);
+    // A policy that remembers what left may take more than it gave; then nothing was given.
+    expect(Math.max(0, before - this.#heldBytes())).toBe(freed);
+  }
+
+  setFrozen(isFrozen: boolean): void {
+    if (isFrozen) this.#tmem.freeze();
+    else this.#tmem.thaw();
+  }
+
+  lend(at: number, object: number, index: number): void {
+    const { lender } = this.#composition;
+    const each = this.#pools[at % this.#pools.length];
+    if (lender === undefined || each === undefined) return;
+    const loan = lender.lend(each.pool.id, object, index);
+    if (loan === NO_LOAN) return;
+    this.#counts.loans++;
+    const content = each.objects.get(object)?.get(index);
+    expect(content).toBeDefined();
+    if (content === undefined) return;
+    const page = pageOf(each.pool.pageBytes, content.kind, content.version);
+    this.#loans.push({ loan, page });
+    this.#expectLent(loan, page);
+  }
+
+  returnLoan(at: number): void {
+    const each = this.#loans[at % this.#loans.length];
+    if (each === undefined) return;
+    this.#loans.splice(this.#loans.indexOf(each), 1);
+    this.#expectLent(each.loan, each.page);
+    this.#composition.lender?.returnLoan(each.loan);
+  }
+
+  /** What must be so after every step. */
+  check(): void {
+    const { layers } = this.#composition;
+    for (const layer of layers) {
+      const { dataBytes, metadataBytes, storedBytes, limitBytes } = layer.usage();
+      if (dataBytes + metadataBytes > limitBytes) {
+        expect.fail(`${layer.name} takes ${dataBytes + metadataBytes} of ${limitBytes} bytes`);
+      }
+      if (storedBytes > dataBytes) expect.fail(`${layer.name} holds more than its slabs`);
+    }
+  }
+
+  /** Reads everything, counts everything, gives everything back: nothing may be left. */
+  finish(): void {
+    const { layers } = this.#composition;
+    for (const { loan, page } of this.#loans) this.#expectLent(loan, page);
+    for (const [at, { objects }] of this.#pools.entries()) {
+      for (const [object, pages] of [...objects]) {
+        for (const index of [...pages.keys()]) this.get(at, object, index);
+      }
+    }
+    this.check();
+    const { puts, gets, hits, loans } = this.#counts;
+    const { statistics } = layers[0] as Composition['layers'][0];
+    expect(statistics.puts.reduce((total, each) => total + each, 0)).toBe(puts);
+    expect(statistics.hits + statistics.misses).toBe(gets + loans);
+    const layerHits = layers.reduce((total, layer) => total + layer.statistics.hits, 0);
+    expect(layerHits).toBe(hits + loans);
+    expect(layers.every((layer) => layer.statistics.corrupt === 0)).toBe(true);
+
+    while (this.#pools.length > 0) this.destroyPool(0);
+    while (this.#loans.length > 0) this.returnLoan(0);
+    for (const layer of layers) {
+      expect(pagesIn(layer)).toBe(0);
+      expect(layer.usage().dataBytes).toBe(0);
+      expect(layer.usage().storedBytes).toBe(0);
+    }
+  }
+
+  #heldBytes(): number {
+    const held = this.#composition.layers.map((layer) => layer.usage());
+    return held.reduce((total, usage) => total + usage.dataBytes + usage.metadataBytes, 0);
+  }
+
+  #expectContent(answer: Buffer, { kind, version }: Content): void {
+    const expected = writePage(this.#src.subarray(0, answer.length), kind, version);
+    if (!answer.equals(expected)) expect.fail(`not version ${version}, a ${kind} page`);
+  }
+
+  #expectLent(loan: number, page: Buffer): void {
+    const { lender } = this.#composition;
+    const offset = lender?.loanOffset(loan) ?? 0;
+    const lent = lender?.loanBuffer(loan).subarray(offset, offset + page.length);
+    if (!lent?.equals(page)) expect.fail('a lent page changed');
+  }
+}
+
+function isAll(bytes: Buffer, byte: number): boolean {
+  for (const each of bytes) if (each !== byte) return false;
+  return true;
+}

@@ -1,0 +1,42 @@
+/** Pages of every kind that a layer tells apart, each different from every other version. */
+
+/** All zeros; one repeated word; a block of some bytes; about half its size; incompressible. */
+export const PAGE_KINDS = ['zero', 'filled', 'tiny', 'half', 'random'] as const;
+export type PageKind = (typeof PAGE_KINDS)[number];
+
+const NOISE_BYTES = 1 << 18;
+const noise = makeNoise();
+
+/** Writes a page of that kind and version to `page`, all of it. Zero pages have no version. */
+export function writePage(page: Buffer, kind: PageKind, version: number): Buffer {
+  if (kind === 'zero') return page.fill(0);
+  if (kind === 'filled') {
+    // The last word is the first one, and neither is zero.
+    for (let at = 0; at < page.length; at += 4) page.writeUInt32LE(version + 1, at);
+    return page;
+  }
+  page.fill(`page of version ${version}. `);
+  if (kind === 'tiny') return page;
+  const noisy = kind === 'half' ? page.length / 2 : page.length;
+  const from = (version * 4099) % (NOISE_BYTES - page.length);
+  noise.copy(page, 0, from, from + noisy);
+  page.writeDoubleLE(version, 0);
+  return page;
+}
+
+/** A new page of that kind and version. */
+export function pageOf(pageBytes: number, kind: PageKind, version: number): Buffer {
+  return writePage(Buffer.allocUnsafe(pageBytes), kind, version);
+}
+
+function makeNoise(): Buffer {
+  const words = new Int32Array(NOISE_BYTES / 4);
+  let x = 0x9e3779b9;
+  for (let i = 0; i < words.length; i++) {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    words[i] = x;
+  }
+  return Buffer.from(words.buffer);
+}
