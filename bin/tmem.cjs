@@ -5,6 +5,10 @@
 // and loading an ES module uses it. Four threads, the default, keep too few reads in flight.
 process.env.UV_THREADPOOL_SIZE ??= '16';
 
+// V8 would let its nursery grow to 48 MiB of requests long answered before it looks them over. At
+// the 3 MiB that it starts with it looks oftener, each time at what the processor still has at hand.
+require('node:v8').setFlagsFromString('--semi-space-growth-factor=1');
+
 const { existsSync } = require('node:fs');
 const { join } = require('node:path');
 const { pathToFileURL } = require('node:url');

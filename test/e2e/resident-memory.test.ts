@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest';
+import { runFio } from '../tools/fio.ts';
+import { needsPrograms } from '../tools/programs.ts';
+import { startServer } from '../tools/server.ts';
+import { MIB, makeImage, workspace } from '../tools/workspace.ts';
+
+needsPrograms('fio');
+
+/** What the program may take beside the memory it is given. */
+const BESIDES_BYTES = 96 * MIB;
+const SIZE = 384 * MIB;
+
+test.each([
+  ['0', 64],
+  ['25%', 64],
+  ['90%', 64],
+])('with --hot %s under load no more than %i MiB and 96 are ever resident', async (hot, memory) => {
+  const directory = workspace();
+  const image = makeImage(directory, SIZE);
+  const options = ['--memory', `${memory}MiB`, '--hot', hot];
+  const server = await startServer(directory, [image, ...options]);
+  const uri = server.uri();
+  const [shared, whole] = [{ iodepth: 32, randseed: 1 }, { size: SIZE }];
+  const results = await runFio(directory, shared, [
+    { name: 'small', uri, options: { ...whole, rw: 'randrw', bs: '4k', io_size: 48 * MIB } },
+    {
+      name: 'odd',
+      uri,
+      options: { ...whole, rw: 'randrw', bsrange: '1k-192k', io_size: 128 * MIB },
+    },
+    { name: 'large', uri, options: { ...whole, rw: 'randread', bs: '1m', io_size: 384 * MIB } },
+    { name: 'scan', uri, options: { ...whole, rw: 'rw', bs: '256k', io_size: 128 * MIB } },
+  ]);
+  expect(results.reduce((sum, job) => sum + job.readBytes + job.writtenBytes, 0)).toBeGreaterThan(
+    640 * MIB,
+  );
+  expect(server.residentBytesMax()).toBeLessThan(memory * MIB + BESIDES_BYTES);
+});
