@@ -71,6 +71,8 @@ export class Transmission {
   #drainBytes = 0; // of a payload that nobody wants
   #afterDrain: (() => void) | undefined;
   #waitingCount = 0;
+  /** A BLOCK_STATUS is under way: thousands of system calls, so one at a time for each client. */
+  #isMapping = false;
   #hasEnded = false; // no more bytes will come; those that came are still requests
   #isLeaving = false; // the rest of the input is not for us
   #isShuttingDown = false;
@@ -161,12 +163,14 @@ export class Transmission {
   wait(command: number, work: Promise<void>, answer: (errno: number) => void): void {
     const started = this.options.now();
     this.#waitingCount++;
+    if (command === Command.BLOCK_STATUS) this.#isMapping = true;
     const end = (errno: number): void => {
       const seconds = this.options.now() - started;
       this.options.statistics.latencies[command]!.record(seconds, 1);
       this.#count(command, errno);
       this.send(() => answer(errno));
       this.#waitingCount--;
+      if (command === Command.BLOCK_STATUS) this.#isMapping = false;
       this.#wakeIfWaiting();
     };
     work.then(
@@ -246,6 +250,7 @@ export class Transmission {
     if (this.#write !== undefined) return this.#takePayload(this.#write);
     if (!this.#hasRequest && !this.#takeHeader()) return false;
     if (this.#waitingCount >= WAITING_COUNT_MAX || !this.options.writer.hasRoom) return false;
+    if (this.#isMapping && this.#request.command === Command.BLOCK_STATUS) return false;
     if (!this.#carryOut(this.#request)) return false;
     this.#hasRequest = false;
     return true;
