@@ -1,12 +1,12 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { openRawImage } from '../../src/image/raw.ts';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import { pattern } from '../storage/contract.ts';
 import { temporaryFile } from '../storage/temporary-files.ts';
+import { needsPrograms } from '../tools/programs.ts';
 
 const MIB = 1 << 20;
-const hasQemu = spawnSync('qemu-io', ['--version']).status === 0;
 
 /** Runs qemu-io commands on a raw image; a pattern that does not match is a failure. */
 function qemuIo(path: string, ...commands: string[]): void {
@@ -15,39 +15,38 @@ function qemuIo(path: string, ...commands: string[]): void {
   expect(output).not.toContain('failed');
 }
 
-describe.skipIf(!hasQemu).each([true, false])(
-  'a raw image and QEMU (needs qemu-utils), around the page cache: %s',
-  (wantsDirect) => {
-    it('agree on what one writes and the other reads', async () => {
-      const path = temporaryFile(4 * MIB);
-      qemuIo(path, 'write -P 0x11 0 1M', 'write -P 0x22 1000k 100k', 'write -z 64k 64k');
-      const image = await openRawImage(path, { isReadOnly: false, wantsDirect });
-      const memory = alignedBuffer(4 * MIB);
-      const model = Buffer.alloc(4 * MIB);
-      model.fill(0x11, 0, MIB).fill(0x22, 1_024_000, 1_126_400).fill(0, 65536, 131_072);
-      await image.read(memory, 0, 4 * MIB, 0);
-      expect(memory.equals(model)).toBe(true);
+describe.each([true, false])('a raw image and QEMU, around the page cache: %s', (wantsDirect) => {
+  needsPrograms('qemu-io');
 
-      memory.fill(0x33, 0, MIB);
-      await image.write(memory, 0, MIB, 2 * MIB);
-      await image.write(memory, 5, 1000, 3 * MIB + 300);
-      await image.writeZeroes(2 * MIB + 100, 10_000, false);
-      await image.writeZeroes(0, 512 * 1024, true);
-      await image.sync();
-      await image.close();
-      qemuIo(
-        path,
-        'read -P 0x00 0 512k',
-        'read -P 0x33 2M 100',
-        'read -P 0x00 2097252 10000',
-        'read -P 0x33 2107252 1038476',
-        'read -P 0x00 3M 300',
-        'read -P 0x33 3146028 1000',
-        'read -P 0x00 3147028 1000000',
-      );
-    });
-  },
-);
+  it('agree on what one writes and the other reads', async () => {
+    const path = temporaryFile(4 * MIB);
+    qemuIo(path, 'write -P 0x11 0 1M', 'write -P 0x22 1000k 100k', 'write -z 64k 64k');
+    const image = await openRawImage(path, { isReadOnly: false, wantsDirect });
+    const memory = alignedBuffer(4 * MIB);
+    const model = Buffer.alloc(4 * MIB);
+    model.fill(0x11, 0, MIB).fill(0x22, 1_024_000, 1_126_400).fill(0, 65536, 131_072);
+    await image.read(memory, 0, 4 * MIB, 0);
+    expect(memory.equals(model)).toBe(true);
+
+    memory.fill(0x33, 0, MIB);
+    await image.write(memory, 0, MIB, 2 * MIB);
+    await image.write(memory, 5, 1000, 3 * MIB + 300);
+    await image.writeZeroes(2 * MIB + 100, 10_000, false);
+    await image.writeZeroes(0, 512 * 1024, true);
+    await image.sync();
+    await image.close();
+    qemuIo(
+      path,
+      'read -P 0x00 0 512k',
+      'read -P 0x33 2M 100',
+      'read -P 0x00 2097252 10000',
+      'read -P 0x33 2107252 1038476',
+      'read -P 0x00 3M 300',
+      'read -P 0x33 3146028 1000',
+      'read -P 0x00 3147028 1000000',
+    );
+  });
+});
 
 describe('a raw image', () => {
   it('is its file: name, size, identity and capabilities', async () => {

@@ -4,9 +4,11 @@ import { expect, test } from 'vitest';
 import { CATALOGUE } from '../../src/metrics/catalogue.ts';
 import { Metrics } from '../../src/metrics/metrics.ts';
 import { ServerStatistics } from '../../src/nbd/statistics.ts';
+import { leaveOutWithout } from '../tools/programs.ts';
 import { quietExport, sourcesOf } from './scraped.ts';
 
 test('promtool has nothing to say about a scrape', async ({ skip }) => {
+  leaveOutWithout(skip, 'promtool');
   const server = new ServerStatistics();
   server.requestsOf('disk').count(0, 5);
   const exports = [quietExport('disk'), quietExport('a "b"\\\n', 2)];
@@ -15,9 +17,6 @@ test('promtool has nothing to say about a scrape', async ({ skip }) => {
     input,
     encoding: 'utf8',
   });
-  if (error !== undefined && 'code' in error && error.code === 'ENOENT' && !process.env.CI) {
-    skip('promtool is missing: install the package prometheus');
-  }
   expect({ error, status, stdout, stderr }).toMatchObject({ status: 0, stdout: '', stderr: '' });
 });
 

@@ -1,13 +1,13 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { openFileStorage } from '../../src/storage/file.ts';
 import { FALLOCATE, type Libc, loadLibc } from '../../src/storage/libc.ts';
+import { leaveOutWithout } from '../tools/programs.ts';
 import { pattern } from './contract.ts';
 import { temporaryFile } from './temporary-files.ts';
 
 const MIB = 1 << 20;
-const hasQemu = spawnSync('qemu-img', ['--version']).status === 0;
 const hasLibc = (await loadLibc()) !== undefined;
 
 /** Whether the file system below the temporary directory keeps holes, as the kernel tells. */
@@ -39,7 +39,8 @@ function fakeLibc(answer: (mode: number) => string | undefined) {
 }
 
 describe.skipIf(!hasHoles)('a sparse file (needs koffi, and a file system with holes)', () => {
-  it.skipIf(!hasQemu)('shows its holes as qemu-img (of qemu-utils) sees them', async () => {
+  it('shows its holes as qemu-img sees them', async ({ skip }) => {
+    leaveOutWithout(skip, 'qemu-img');
     const path = temporaryFile(8 * MIB);
     const fd = fs.openSync(path, 'r+');
     fs.writeSync(fd, pattern(MIB), 0, MIB, MIB);

@@ -44,17 +44,20 @@ function isInstalled(program: string): boolean {
 }
 
 /**
- * Says that the tests of this file need `programs`. Where one is missing they are skipped, to be
- * listed at the end; on a machine that tests every change they fail instead.
+ * Leaves the running test out where one of `programs` is missing, to be listed at the end. On a
+ * machine that tests every change it fails instead. `skip` is of the test's context.
  */
-export function needsPrograms(...programs: readonly string[]): void {
-  beforeEach(({ skip }) => {
-    const missing = programs.filter((program) => !isInstalled(program));
-    if (missing.length === 0) return;
-    const note = LEFT_OUT + missing.join(', ');
-    if (process.env.CI === 'true') throw new Error(`${note}; ${INSTALL_ADVICE}`);
-    skip(note);
-  });
+export function leaveOutWithout(skip: (note: string) => void, ...programs: string[]): void {
+  const missing = programs.filter((program) => !isInstalled(program));
+  if (missing.length === 0) return;
+  const note = LEFT_OUT + missing.join(', ');
+  if (process.env.CI === 'true') throw new Error(`${note}; ${INSTALL_ADVICE}`);
+  skip(note);
+}
+
+/** The same for every test of the file or of the block that this is called in. */
+export function needsPrograms(...programs: string[]): void {
+  beforeEach(({ skip }) => leaveOutWithout(skip, ...programs));
 }
 
 /** Runs a program to its end, whatever that is; one that does not end is killed. */
