@@ -179,23 +179,11 @@ export const META_QUERY_COUNT_MAX = 64;
 /** Bytes of LIST replies that one client gets in all, so that asking is no way to fill our memory. */
 export const LIST_REPLY_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Time from the connection to the transmission phase, in milliseconds. */
-export const HANDSHAKE_MS_MAX = 10_000;
-
 /** The payload size every server should take, and the one assumed where none was advertised. */
 export const PAYLOAD_BYTES_DEFAULT = 32 * 1024 * 1024;
 
 /** A WRITE payload over the advertised maximum is drained up to this; beyond it is an attack. */
 export const PAYLOAD_DRAIN_BYTES_MAX = 128 * 1024 * 1024;
-
-/** A READ with DF up to this length must be answered in one chunk. */
-export const DF_BYTES_MIN = 64 * 1024;
-
-/** Extents in one BLOCK_STATUS chunk. */
-export const EXTENT_COUNT_MAX = 2 ** 20;
-
-/** The largest minimum block size that may be advertised. */
-export const MINIMUM_BLOCK_BYTES_MAX = 64 * 1024;
 
 const ERRNO_BY_KIND: Readonly<Record<ErrorKind, number>> = {
   usage: NbdErrno.EINVAL,

@@ -56,7 +56,11 @@ export function writeDataChunkHeader(
   length: number,
 ): number {
   const payload = WireBytes.CHUNK_OFFSET + length;
-  return writeOffset(to, writeChunkHeader(to, at, cookie, flags, Chunk.OFFSET_DATA, payload), offset);
+  return writeOffset(
+    to,
+    writeChunkHeader(to, at, cookie, flags, Chunk.OFFSET_DATA, payload),
+    offset,
+  );
 }
 
 /** A whole OFFSET_HOLE chunk: `length` zeros that are not sent. */
