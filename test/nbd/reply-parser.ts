@@ -92,7 +92,8 @@ export class ReplyParser {
     const asked = this.#requestOf(cookie);
     const { isStructured } = this.#options;
     must(!isStructured || asked.command !== Command.READ, 'a simple reply to READ');
-    must(asked.command !== Command.BLOCK_STATUS, 'a simple reply to BLOCK_STATUS');
+    const isStatus = asked.command === Command.BLOCK_STATUS;
+    must(!isStatus || (!isStructured && errno !== 0), 'a simple reply to BLOCK_STATUS');
     must(!this.#partial.has(cookie), 'a simple reply behind chunks');
     must(errno === 0 || ERRNOS.has(errno), `error number ${errno}`);
     const hasData = asked.command === Command.READ && errno === 0;

@@ -88,6 +88,9 @@ export class TestClient {
       host: {
         fail: (reason) => {
           this.failure = reason;
+          // What a socket has not taken when it is destroyed never goes out.
+          if (!this.isSlow) this.readSome(this.#writes.length);
+          this.#isGone = true;
         },
         finish: () => {
           this.finishCount++;

@@ -1,0 +1,85 @@
+import { once } from 'node:events';
+import { expect, test } from 'vitest';
+import { Command, NbdErrno } from '../../src/nbd/protocol.ts';
+import { MIB, noise } from '../export/fixture.ts';
+import { deserted, startServer } from './server-fixture.ts';
+import { SocketClient } from './socket-client.ts';
+
+const { READ, WRITE, FLUSH } = Command;
+
+test('a server that stops answers what is under way, refuses the rest, and hangs up', async () => {
+  const { address, server, storage, disk } = await startServer();
+  const client = await SocketClient.ready(address);
+  const idle = await SocketClient.ready(address);
+  const hold = storage.holdNext('read');
+  client.socket.write(client.request({ command: READ, length: 100 }));
+  await hold.arrived;
+  const stopped = server.stop();
+  await idle.hasEnded;
+  client.socket.write(client.request({ command: READ, offset: MIB, length: 100 }));
+  await client.answered(1);
+  hold.release();
+  await client.answered(2);
+  await Promise.all([client.isClosed, stopped]);
+  expect(client.answers.map(({ errno }) => errno)).toEqual([NbdErrno.ESHUTDOWN, 0]);
+  expect(client.answers[1]?.data?.equals(disk.subarray(0, 100))).toBe(true);
+  await expect(SocketClient.ready(address)).rejects.toThrow('hung up');
+});
+
+test('a long reply under way is finished before the server has stopped', async () => {
+  const { address, server, storage, disk } = await startServer();
+  const client = await SocketClient.ready(address);
+  client.socket.pause();
+  client.socket.write(client.request({ command: READ, length: 8 * MIB }));
+  while (storage.requests.read === 0) await new Promise((resolve) => setImmediate(resolve));
+  const stopped = server.stop();
+  client.socket.resume();
+  await stopped;
+  expect(client.answers[0]?.data?.equals(disk)).toBe(true);
+});
+
+test('stopping twice is stopping once, and both wait for the end', async () => {
+  const { address, server, storage } = await startServer();
+  const client = await SocketClient.ready(address);
+  const hold = storage.holdNext('sync');
+  client.socket.write(client.request({ command: FLUSH }));
+  await hold.arrived;
+  const stops = [server.stop(), server.stop()];
+  hold.release();
+  await Promise.all([...stops, client.isClosed]);
+  expect(client.answers.length).toBe(1);
+  await server.stop();
+  expect(server.statistics.connections).toBe(0);
+});
+
+test('a client that never ends its write does not keep a server from stopping', async () => {
+  const { address, server, buffers } = await startServer({ drainTimeoutMs: 1 });
+  const client = await SocketClient.ready(address);
+  await client.ask({ command: FLUSH });
+  client.socket.write(client.request({ command: WRITE, payload: noise(MIB, 2) }).subarray(0, 5000));
+  while (buffers.lentBytes === 0) await new Promise((resolve) => setImmediate(resolve));
+  await server.stop();
+  await client.isClosed;
+  expect(buffers.lentBytes).toBe(0);
+});
+
+test('abort drops everybody at once', async () => {
+  const { address, server, storage, buffers } = await startServer();
+  const client = await SocketClient.ready(address);
+  const hold = storage.holdNext('read');
+  client.socket.write(client.request({ command: READ, length: 100 }));
+  await hold.arrived;
+  server.abort();
+  await client.isClosed;
+  hold.release();
+  await deserted(server);
+  while (buffers.lentBytes > 0) await new Promise((resolve) => setImmediate(resolve));
+  await server.stop();
+});
+
+test('a client in its handshake does not keep a server from stopping', async () => {
+  const { address, server } = await startServer();
+  const client = new SocketClient(address);
+  await once(client.socket, 'data');
+  await Promise.all([server.stop(), client.isClosed]);
+});
