@@ -98,7 +98,7 @@ export class Hot implements Layer, Lender {
       usedBytes: () => this.#slabs.heldBytes + this.#metadataBytes,
       makeRoom: () => this.#makeRoom(),
       triesMax: TRIES_PER_PUT_MAX,
-      freshSlotBytes: FRESH_SLOT_BYTES,
+      pageBytes: (isSlotFresh) => (isSlotFresh ? FRESH_SLOT_BYTES : 0),
     });
   }
 

@@ -55,12 +55,12 @@ export interface ZcacheOptions {
 /** The share of the limit that same-filled pages' metadata may take. */
 const FILLED_SHARE = 0.05;
 /** Metadata charged for each page, bytes: what a slot costs in all tables. */
-export const PAGE_METADATA_BYTES = 44;
+const PAGE_METADATA_BYTES = 44;
 /** A put makes at most this many tries for room; then it is refused (Xen: 10; here pages vary). */
 const TRIES_PER_PUT_MAX = 128;
 
-/** What a slot that was never used before costs in the row, the policy and the queue, at most. */
-const FRESH_SLOT_BYTES = ROW_BYTES + 16 + 4;
+/** What a slot that was never used before costs in the row and the policy, at most. */
+const FRESH_SLOT_BYTES = ROW_BYTES + 16;
 
 export class Zcache implements Layer {
   readonly name = 'zcache';
@@ -106,7 +106,8 @@ export class Zcache implements Layer {
       usedBytes: () => this.#slabs.heldBytes + this.#metadataBytes,
       makeRoom: () => this.#makeRoom(),
       triesMax: TRIES_PER_PUT_MAX,
-      freshSlotBytes: FRESH_SLOT_BYTES,
+      pageBytes: (isSlotFresh) =>
+        this.#filledQueue.growthBytes + (isSlotFresh ? FRESH_SLOT_BYTES : 0),
     });
   }
 

@@ -14,8 +14,8 @@ export interface BudgetOptions {
   readonly makeRoom: () => boolean;
   /** Steps that one put may take for its metadata, and again for its bytes. */
   readonly triesMax: number;
-  /** What a slot that was never used before costs beside the index, at most. */
-  readonly freshSlotBytes: number;
+  /** Bytes that one more page takes beside the index and the slabs, at most. */
+  readonly pageBytes: (isSlotFresh: boolean) => number;
 }
 
 export class Budget {
@@ -37,11 +37,10 @@ export class Budget {
 
   /** A slot for one more page of the object, or NO_SLOT when no room could be made for it. */
   insert(index: PageIndex, pool: number, object: number, page: number): number {
-    const { triesMax, makeRoom, freshSlotBytes } = this.#options;
+    const { triesMax, makeRoom, pageBytes } = this.#options;
     for (let tries = 0; tries < triesMax; tries++) {
-      const freshBytes = index.isNextSlotFresh ? freshSlotBytes : 0;
-      const isRoom = this.allows(index.growthFor(pool, object) + freshBytes);
-      if (isRoom && !index.isFull) return index.insert(pool, object, page);
+      const bytes = index.growthFor(pool, object) + pageBytes(index.isNextSlotFresh);
+      if (this.allows(bytes) && !index.isFull) return index.insert(pool, object, page);
       if (!makeRoom()) return NO_SLOT;
     }
     return NO_SLOT;

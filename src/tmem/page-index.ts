@@ -187,10 +187,6 @@ export class PageIndex {
     delete this.#pools[pool];
   }
 
-  hasPool(pool: number): boolean {
-    return this.#pools[pool] !== undefined;
-  }
-
   #collect(owner: TmemObject, slots: number[]): void {
     for (const head of owner.heads) {
       for (let slot = head; slot !== NO_SLOT; slot = this.#rows[slot * ROW + 2]!) slots.push(slot);

@@ -22,7 +22,7 @@ const FREE = 0x80000000; // in `owners`: free, and the low bits name the next fr
 const END = OBJECTS_PER_SLAB_MAX; // no next free object
 const PARTIAL_SCAN_MAX = 8;
 /** What a slab takes on the heap, about. */
-const SLAB_TABLE_BYTES = 144;
+const SLAB_TABLE_BYTES = 128;
 
 export interface SlabOptions {
   /** Bytes of a slab; a power of two, at least `objectBytesMax`. */
@@ -41,7 +41,6 @@ const NO_OWNERS = new Uint32Array(0);
 class Slab {
   sizeClass = 0;
   arena: Arena | undefined;
-  frame = 0;
   baseOffset = 0;
   liveCount = 0;
   freeHead = END;
@@ -188,9 +187,8 @@ export class Slabs {
     const frame = to.freeFrames.pop()!;
     const bytes = from.buffer.subarray(slab.baseOffset, slab.baseOffset + this.slabBytes);
     to.buffer.set(bytes, frame * this.slabBytes);
-    this.#freeFrame(from, slab.frame);
+    this.#freeFrame(from, slab.baseOffset);
     slab.arena = to;
-    slab.frame = frame;
     slab.baseOffset = frame * this.slabBytes;
     if (slab.owners === from.words) this.#ownersInside(slab, to);
   }
@@ -295,8 +293,7 @@ export class Slabs {
     const { objectsPerSlab, isOwnersInside } = this.#classes[classNumber]!;
     slab.sizeClass = classNumber;
     slab.arena = arena;
-    slab.frame = arena.freeFrames.pop()!;
-    slab.baseOffset = slab.frame * this.slabBytes;
+    slab.baseOffset = arena.freeFrames.pop()! * this.slabBytes;
     slab.liveCount = 0;
     slab.freeHead = 0;
     slab.ownersBase = 0;
@@ -330,15 +327,15 @@ export class Slabs {
     this.#unlistPartial(sizeClass, number);
     sizeClass.freeCount -= sizeClass.objectsPerSlab;
     this.heldBytes -= this.slabBytes;
-    this.#freeFrame(slab.arena!, slab.frame);
+    this.#freeFrame(slab.arena!, slab.baseOffset);
     slab.arena = undefined;
     this.#ownerBytes -= sizeClass.ownersApartBytes;
     slab.owners = NO_OWNERS;
     this.#freeSlabs.push(number);
   }
 
-  #freeFrame(arena: Arena, frame: number): void {
-    arena.freeFrames.push(frame);
+  #freeFrame(arena: Arena, offset: number): void {
+    arena.freeFrames.push(offset / this.slabBytes);
     if (arena.freeFrames.length === arena.frameCount) {
       this.#arenas.splice(this.#arenas.indexOf(arena), 1);
     }

@@ -1,0 +1,172 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+/** Who may import whom: the folders of `src`, and `index.ts`, the library's face. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  lib: [],
+  storage: ['lib'],
+  image: ['storage', 'lib'],
+  policy: ['lib'],
+  tmem: ['policy', 'lib'],
+  layers: ['tmem', 'policy', 'lib'],
+  export: ['tmem', 'image', 'lib'],
+  nbd: ['export', 'tmem', 'lib'],
+  metrics: ['lib'],
+  service: [
+    ...['metrics', 'nbd', 'export', 'layers', 'tmem', 'policy', 'image', 'storage'],
+    ...['config', 'lib'],
+  ],
+  config: ['lib'],
+  cli: ['service', 'config', 'image', 'lib'],
+  'index.ts': ['service', 'layers', 'policy', 'tmem', 'lib'],
+};
+
+/** Of these a folder may import types besides: what they count, or are told. */
+const MAY_IMPORT_TYPES: Readonly<Record<string, readonly string[]>> = {
+  metrics: ['export', 'image', 'layers', 'nbd', 'storage', 'tmem'],
+  config: ['policy', 'service', 'layers'],
+};
+
+/** Which folders may import what is not ours; anything else is for everyone. */
+const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
+  'node:fs': ['storage', 'config', 'cli'],
+  // A Unix socket that a server left behind is a file, and listening includes removing it.
+  'node:fs/promises': ['storage', 'config', 'cli', 'nbd/listen.ts'],
+  'node:net': ['nbd'],
+  'node:http': ['service'],
+  'node:child_process': [],
+  'node:worker_threads': [],
+  'node:process': ['cli', 'service'],
+  'prom-client': ['metrics'],
+  yaml: ['config'],
+  zod: ['config'],
+  koffi: ['storage'],
+  lz4: ['layers'],
+  'lz4-napi': ['layers'],
+};
+
+const LINES_MAX = 400;
+
+interface Import {
+  /** What is imported: a file of ours, relative to `src`, or a module's name. */
+  readonly target: string;
+  readonly isOurs: boolean;
+  readonly isTypeOnly: boolean;
+}
+
+interface SourceFile {
+  /** Relative to `src`. */
+  readonly path: string;
+  readonly folder: string;
+  readonly text: string;
+  readonly imports: readonly Import[];
+}
+
+const src = join(dirname(fileURLToPath(import.meta.url)), '..', 'src');
+const files = readdirSync(src, { recursive: true, encoding: 'utf8' })
+  .filter((path) => path.endsWith('.ts'))
+  .map(readSource);
+
+function readSource(path: string): SourceFile {
+  const text = readFileSync(join(src, path), 'utf8');
+  const statement = /^(?:import|export)\s+(type\s)?([^;']*?from\s+)?'([^']+)';/gm;
+  const imports = [...text.matchAll(statement)].map(([, type, , target = '']): Import => {
+    const isOurs = target.startsWith('.');
+    const file = isOurs ? normalize(join(dirname(path), target)) : target;
+    return { target: file, isOurs, isTypeOnly: type !== undefined };
+  });
+  return { path, folder: path.split('/')[0] ?? path, text, imports };
+}
+
+/** The code without its comments and strings. */
+function codeOf({ text }: SourceFile): string {
+  return text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$|'[^'\n]*'|`[^`]*`/gm, '');
+}
+
+describe('the source', () => {
+  it('is read: every import statement is understood', () => {
+    expect(files.length).toBeGreaterThan(50);
+    for (const { path, text, imports } of files) {
+      const counted = text.match(/ from '[^']+';$/gm)?.length ?? 0;
+      const bare = text.match(/^import '/gm)?.length ?? 0;
+      expect(imports.length, path).toBe(counted + bare);
+    }
+  });
+
+  it('has only folders that the table knows, and each imports only what it may', () => {
+    const wrong: string[] = [];
+    for (const { path, folder, imports } of files) {
+      const allowed = MAY_IMPORT[folder];
+      if (allowed === undefined) wrong.push(`${path} is in no known folder`);
+      for (const { target, isTypeOnly } of imports.filter((each) => each.isOurs)) {
+        const other = target.split('/')[0] ?? target;
+        const types = isTypeOnly ? (MAY_IMPORT_TYPES[folder] ?? []) : [];
+        const isAllowed = other === folder || allowed?.includes(other) || types.includes(other);
+        if (!isAllowed) wrong.push(`${path} imports ${target}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('has layers that know no other layer', () => {
+    const layers = files.filter(({ text }) => /class \w+ implements .*\bLayer\b/.test(text));
+    const paths = layers.map(({ path }) => path);
+    expect(paths).toEqual(expect.arrayContaining(['layers/hot.ts', 'layers/zcache.ts']));
+    for (const { path, imports } of files.filter(({ folder }) => folder === 'layers')) {
+      for (const { target } of imports) expect(paths, `imported by ${path}`).not.toContain(target);
+    }
+  });
+
+  it('opens files, sockets and processes only where that belongs', () => {
+    const wrong: string[] = [];
+    for (const file of files) {
+      for (const { target } of file.imports) {
+        const places = MAY_IMPORT_MODULE[target] ?? [file.folder];
+        if (places.includes(file.folder) || places.includes(file.path)) continue;
+        wrong.push(`${file.path} imports ${target}`);
+      }
+      const usesProcess = /\bprocess\s*\./.test(codeOf(file));
+      if (usesProcess && !['cli', 'service'].includes(file.folder)) {
+        wrong.push(`${file.path} uses process`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('has no file that is too long to read', () => {
+    const long = files.filter(({ text }) => text.split('\n').length - 1 > LINES_MAX);
+    expect(long.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('has one barrel, the face of the library', () => {
+    const barrels = files.filter(({ text }) => /^export\s[^;]*\bfrom\s+'/m.test(text));
+    expect(barrels.map(({ path }) => path)).toEqual(['index.ts']);
+  });
+
+  it('has no import cycle at run time', () => {
+    const byPath = new Map(files.map((file) => [file.path, file]));
+    const done = new Set<string>();
+    const cycles: string[] = [];
+    const visit = (path: string, from: readonly string[]): void => {
+      if (from.includes(path)) cycles.push([...from.slice(from.indexOf(path)), path].join(' → '));
+      if (done.has(path) || from.includes(path)) return;
+      for (const { target, isOurs, isTypeOnly } of byPath.get(path)?.imports ?? []) {
+        if (isOurs && !isTypeOnly) visit(target, [...from, path]);
+      }
+      done.add(path);
+    };
+    for (const { path } of files) visit(path, []);
+    expect(cycles).toEqual([]);
+  });
+
+  it('names files that are there, with their extension', () => {
+    const paths = new Set(files.map(({ path }) => path));
+    for (const { path, imports } of files) {
+      for (const { target, isOurs } of imports) {
+        if (isOurs) expect(paths, `${path} imports ${relative('.', target)}`).toContain(target);
+      }
+    }
+  });
+});

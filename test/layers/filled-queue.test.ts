@@ -1,0 +1,80 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { FilledQueue } from '../../src/layers/filled-queue.ts';
+import { NO_SLOT } from '../../src/tmem/page-index.ts';
+
+/** A queue and the pages that are in it, by slot, in order of arrival. */
+class Model {
+  readonly #tags = new Map<number, number>();
+  readonly #countMax: number;
+  readonly queue: FilledQueue;
+
+  constructor(countMax: number) {
+    this.#countMax = countMax;
+    this.queue = new FilledQueue(countMax, {
+      tagOf: (slot) => this.#tags.get(slot) ?? -1,
+      setTag: (slot, tag) => this.#tags.set(slot, tag),
+    });
+  }
+
+  get slots(): number[] {
+    return [...this.#tags.keys()];
+  }
+
+  push(slot: number): void {
+    if (this.#tags.has(slot)) this.leave(slot);
+    const isFull = this.#tags.size === this.#countMax;
+    const before = this.queue.metadataBytes + this.queue.growthBytes;
+    const victim = this.queue.push(slot);
+    expect(this.queue.metadataBytes).toBeLessThanOrEqual(before);
+    expect(victim !== NO_SLOT).toBe(isFull);
+    if (victim !== NO_SLOT) {
+      expect(victim).not.toBe(slot);
+      expect(this.#tags.has(victim)).toBe(true);
+      this.leave(victim);
+    }
+    expect(this.queue.count).toBe(this.#tags.size);
+  }
+
+  leave(slot: number): void {
+    if (this.#tags.delete(slot)) this.queue.left();
+  }
+}
+
+describe('the queue of same-filled pages', () => {
+  it('asks for a page only when it is full, and for one that is there', () => {
+    const step = fc.tuple(fc.boolean(), fc.nat({ max: 150 }));
+    const steps = fc.array(step, { maxLength: 600, size: 'max' });
+    fc.assert(
+      fc.property(steps, fc.constantFrom(1, 5, 100, 1000), (all, countMax) => {
+        const model = new Model(countMax);
+        for (const [isArriving, slot] of all) {
+          if (isArriving) model.push(slot);
+          else model.leave(slot);
+        }
+      }),
+    );
+  });
+
+  it('asks for the oldest page while none left otherwise', () => {
+    const tags = new Map<number, number>();
+    const queue = new FilledQueue(200, {
+      tagOf: (slot) => tags.get(slot) ?? -1,
+      setTag: (slot, tag) => tags.set(slot, tag),
+    });
+    for (let slot = 0; slot < 200; slot++) expect(queue.push(slot)).toBe(NO_SLOT);
+    for (let slot = 200; slot < 5000; slot++) {
+      expect(queue.push(slot)).toBe(slot - 200);
+      queue.left();
+    }
+  });
+
+  it('takes memory for the pages that are in it, not for those that were', () => {
+    const model = new Model(100_000);
+    for (let round = 0; round < 60; round++) {
+      for (let slot = 0; slot < 100; slot++) model.push(slot);
+    }
+    expect(model.slots).toHaveLength(100);
+    expect(model.queue.metadataBytes).toBeLessThanOrEqual(512 * 4);
+  });
+});

@@ -1,0 +1,151 @@
+import { describe, expect, it } from 'vitest';
+import { loadCodec } from '../../src/layers/codec.ts';
+import { Hot } from '../../src/layers/hot.ts';
+import { Zcache } from '../../src/layers/zcache.ts';
+import { policyFactoryFor } from '../../src/policy/policies.ts';
+import { HIT, RAW } from '../../src/tmem/layer.ts';
+import { NO_LOAN } from '../../src/tmem/lender.ts';
+import { pageOf } from '../tmem/page-content.ts';
+
+const PAGE = 4096;
+const EPHEMERAL = 1;
+const PERSISTENT = 2;
+const LARGE = 3;
+const dst = Buffer.alloc(65536);
+
+interface Sizes {
+  readonly hotBytes?: number;
+  readonly zcacheBytes?: number;
+  readonly promoteOneIn?: number;
+}
+
+function make({ hotBytes = 2 ** 20, zcacheBytes = 2 ** 22, promoteOneIn = 1 }: Sizes = {}) {
+  const policy = policyFactoryFor('lru');
+  const pageBytesMax = 65536;
+  const next = new Zcache({ limitBytes: zcacheBytes, pageBytesMax, codec: loadCodec(), policy });
+  const hot = new Hot({ limitBytes: hotBytes, pageBytesMax, policy, next, promoteOneIn });
+  hot.createPool({ id: EPHEMERAL, isPersistent: false, pageBytes: PAGE });
+  hot.createPool({ id: PERSISTENT, isPersistent: true, pageBytes: PAGE });
+  hot.createPool({ id: LARGE, isPersistent: false, pageBytes: 65536 });
+  return { hot, next };
+}
+
+function put(hot: Hot, pool: number, index: number, version = index): number {
+  const page = pageOf(pool === LARGE ? 65536 : PAGE, 'half', version);
+  return hot.put(pool, 0, index, RAW, page, 0, page.length);
+}
+
+function expectPage(hot: Hot, pool: number, index: number, version = index): void {
+  expect(hot.get(pool, 0, index, dst, 0)).toBe(HIT);
+  const bytes = pool === LARGE ? 65536 : PAGE;
+  expect(dst.subarray(0, bytes).equals(pageOf(bytes, 'half', version))).toBe(true);
+}
+
+describe('hot', () => {
+  it('encodes a page when it leaves, and only if it is not below already', () => {
+    const { hot, next } = make();
+    for (let i = 0; i < 200; i++) put(hot, EPHEMERAL, i);
+    expect(next.statistics.originalBytes).toBe(0);
+    for (let i = 200; i < 400; i++) put(hot, EPHEMERAL, i);
+    const encoded = next.statistics.originalBytes / PAGE;
+    expect(encoded).toBe(hot.statistics.evictedForCapacity);
+    expect(encoded).toBe(hot.statistics.pushedDown);
+    // Those that were pushed down come up again, and leave a second time: nothing is encoded.
+    for (let i = 0; i < encoded; i++) expectPage(hot, EPHEMERAL, i);
+    for (let i = 0; i < encoded; i++) expectPage(hot, EPHEMERAL, i);
+    expect(hot.statistics.promoted).toBeGreaterThan(100);
+    for (let i = 0; i < 400; i++) expectPage(hot, EPHEMERAL, i);
+    const onceMore = next.statistics.originalBytes / PAGE - encoded;
+    expect(onceMore).toBeLessThanOrEqual(400 - encoded);
+  });
+
+  it('copies no page up when it is told not to', () => {
+    const { hot } = make({ promoteOneIn: 0 });
+    for (let i = 0; i < 400; i++) put(hot, EPHEMERAL, i);
+    for (let i = 0; i < 400; i++) expectPage(hot, EPHEMERAL, i);
+    expect(hot.statistics.promoted).toBe(0);
+  });
+
+  it('counts a page that is here and below once when it is flushed', () => {
+    const { hot } = make();
+    for (let i = 0; i < 400; i++) put(hot, EPHEMERAL, i);
+    for (let i = 0; i < 400; i++) expectPage(hot, EPHEMERAL, i);
+    expect(hot.statistics.promoted).toBeGreaterThan(0);
+    expect(hot.flushObject(EPHEMERAL, 0)).toBe(400);
+    for (let i = 0; i < 400; i++) put(hot, EPHEMERAL, i);
+    for (let i = 0; i < 400; i++) expectPage(hot, EPHEMERAL, i);
+    expect(hot.destroyPool(EPHEMERAL)).toBe(400);
+  });
+
+  it('gives memory back that persistent pages below and above do not need', () => {
+    const { hot, next } = make({ zcacheBytes: 2 ** 17 });
+    for (let i = 0; i < 240; i++) put(hot, i % 4 === 0 ? EPHEMERAL : PERSISTENT, i);
+    const total = () =>
+      [hot, next].reduce(
+        (sum, layer) => sum + layer.usage().dataBytes + layer.usage().metadataBytes,
+        0,
+      );
+    const held = Array.from({ length: 240 }, (_, i) => i).filter((i) => hot.has(PERSISTENT, 0, i));
+    const before = total();
+    const freed = hot.shrink(100_000);
+    expect(freed).toBeGreaterThanOrEqual(100_000);
+    expect(before - total()).toBe(freed);
+    for (const i of held) expectPage(hot, PERSISTENT, i);
+  });
+
+  it('makes room for ephemeral pages behind persistent ones that can not leave', () => {
+    const { hot } = make({ zcacheBytes: 0 });
+    let count = 0;
+    for (; count < 200; count++) put(hot, count < 5 ? PERSISTENT : EPHEMERAL, count);
+    for (; count < 400; count++) put(hot, EPHEMERAL, count);
+    expect(hot.has(EPHEMERAL, 0, 399)).toBe(true);
+    for (let i = 0; i < 5; i++) expectPage(hot, PERSISTENT, i);
+  });
+
+  it('lends a page that keeps its bytes until every loan of it is returned', () => {
+    const { hot } = make({ zcacheBytes: 0 });
+    put(hot, EPHEMERAL, 0, 1);
+    const loans = [1, 2, 3].map(() => hot.lend(EPHEMERAL, 0, 0));
+    expect(new Set(loans).size).toBe(1);
+    const [loan = NO_LOAN] = loans;
+    put(hot, EPHEMERAL, 0, 2);
+    expectPage(hot, EPHEMERAL, 0, 2);
+    for (let i = 1; i < 600; i++) put(hot, EPHEMERAL, i);
+    hot.destroyPool(EPHEMERAL);
+    hot.shrink(Number.POSITIVE_INFINITY);
+    const offset = hot.loanOffset(loan);
+    const lent = hot.loanBuffer(loan).subarray(offset, offset + PAGE);
+    for (const each of loans) {
+      expect(lent.equals(pageOf(PAGE, 'half', 1))).toBe(true);
+      expect(hot.usage().dataBytes).toBeGreaterThan(0);
+      hot.returnLoan(each);
+    }
+    expect(hot.usage().dataBytes).toBe(0);
+    expect(() => hot.returnLoan(loan)).toThrow('not lent');
+  });
+
+  it('compacts around a lent page, so that pages of another size find room', () => {
+    const { hot } = make({ zcacheBytes: 0 });
+    for (let i = 0; i < 200; i++) put(hot, EPHEMERAL, i);
+    const kept = hot.lend(EPHEMERAL, 0, 100);
+    for (let i = 0; i < 200; i++) if (i % 3 !== 1) hot.flushPage(EPHEMERAL, 0, i);
+    for (let i = 0; i < 8; i++) put(hot, LARGE, i);
+    for (let i = 0; i < 8; i++) expectPage(hot, LARGE, i);
+    expect(hot.statistics.evictedForCapacity).toBe(0);
+    const offset = hot.loanOffset(kept);
+    const lent = hot.loanBuffer(kept).subarray(offset, offset + PAGE);
+    expect(lent.equals(pageOf(PAGE, 'half', 100))).toBe(true);
+    hot.returnLoan(kept);
+  });
+
+  it('lends what is here only, and no page to more readers than it can count', () => {
+    const { hot } = make();
+    expect(hot.lend(EPHEMERAL, 0, 0)).toBe(NO_LOAN);
+    put(hot, EPHEMERAL, 0);
+    const loans = Array.from({ length: 1001 }, () => hot.lend(EPHEMERAL, 0, 0));
+    expect(loans.filter((loan) => loan !== NO_LOAN)).toHaveLength(1000);
+    expect(hot.statistics.hits).toBe(1000);
+    for (const loan of loans) if (loan !== NO_LOAN) hot.returnLoan(loan);
+    expect(hot.lend(EPHEMERAL, 0, 0)).not.toBe(NO_LOAN);
+  });
+});

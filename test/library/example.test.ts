@@ -1,0 +1,74 @@
+import { expect, it } from 'vitest';
+import { createTmem, HIT, isRefused, MISS, TmemError } from '../../src/index.ts';
+
+it('the library holds pages in pools, and gives memory back, as its manual shows', () => {
+  // A stack: 64 MiB for everything, a quarter of it for pages as they are.
+  const tmem = createTmem({ memoryBytes: 64 * 1024 * 1024, hotFraction: 0.25 });
+
+  // A pool, in which a page is named by an object and an index.
+  const pool = tmem.createPool({ kind: 'ephemeral', pageBytes: 4096 });
+  const page = Buffer.alloc(pool.pageBytes, 'what was read from a disk. ');
+  const copy = Buffer.alloc(pool.pageBytes);
+
+  // A put copies the page, or refuses it; then no older version of it is held either.
+  const outcome = pool.put(7, 42, page);
+  if (isRefused(outcome)) throw new Error('nobody else uses this memory');
+
+  // A get copies it out; at a miss the destination is as it was.
+  expect(pool.get(7, 42, copy)).toBe(HIT);
+  expect(copy.equals(page)).toBe(true);
+  expect(pool.get(7, 43, copy)).toBe(MISS);
+
+  // Flushes are in force when they return, and say how much there was.
+  for (let index = 0; index < 1000; index++) pool.put(8, index, page);
+  expect(pool.flushPage(8, 0)).toBe(true);
+  expect(pool.flushObject(8)).toBe(999);
+
+  // Ephemeral pages go when memory is wanted back.
+  for (let index = 0; index < 1000; index++) pool.put(9, index, page);
+  expect(tmem.shrink(1024 * 1024)).toBeGreaterThanOrEqual(1024 * 1024);
+
+  // Every layer counts what it does and says what it holds.
+  for (const { name, statistics, usage } of tmem.layers.map((layer) => ({
+    name: layer.name,
+    statistics: layer.statistics,
+    usage: layer.usage(),
+  }))) {
+    expect(['hot', 'zcache']).toContain(name);
+    expect(statistics.hits + statistics.misses).toBeGreaterThanOrEqual(1);
+    expect(usage.dataBytes + usage.metadataBytes).toBeLessThanOrEqual(usage.limitBytes);
+  }
+
+  // A destroyed pool takes its pages with it.
+  expect(pool.destroy()).toBeGreaterThan(0);
+  expect(() => pool.put(7, 42, page)).toThrow(TmemError);
+});
+
+it('the library refuses options that make no stack', () => {
+  const memoryBytes = 8 * 1024 * 1024;
+  for (const options of [
+    { memoryBytes: 4 * 1024 * 1024 - 1 },
+    { memoryBytes: Number.NaN },
+    { memoryBytes, hotFraction: 1.1 },
+    { memoryBytes, hotFraction: Number.NaN },
+    { memoryBytes, pageBytesMax: 5000 },
+    { memoryBytes, pageBytesMax: 131_072 },
+    { memoryBytes, policy: 'mru' as 'lru' },
+  ]) {
+    expect(() => createTmem(options)).toThrow(expect.objectContaining({ kind: 'usage' }));
+  }
+});
+
+it('the library makes a stack of every shape', () => {
+  for (const hotFraction of [0, 0.01, 0.5, 1]) {
+    for (const policy of ['s3fifo-cw', 'lru'] as const) {
+      const tmem = createTmem({ memoryBytes: 4 * 1024 * 1024, hotFraction, policy });
+      const pool = tmem.createPool({ kind: 'ephemeral', pageBytes: 65_536 });
+      const page = Buffer.alloc(65_536, 'any');
+      for (let index = 0; index < 100; index++) pool.put(0, index, page);
+      expect(pool.get(0, 99, Buffer.alloc(65_536))).toBe(HIT);
+      const limits = tmem.layers.map((layer) => layer.usage().limitBytes);
+      expect(limits.reduce((sum, each) => sum + each, 0)).toBe(4 * 1024 * 1024);
+    }
+  }
+});

@@ -1,0 +1,94 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Cleancache, PAGES_PER_OBJECT } from '../../src/tmem/cleancache.ts';
+import { HIT, HIT_ZERO, MISS, STORED } from '../../src/tmem/layer.ts';
+import { NO_LOAN } from '../../src/tmem/lender.ts';
+import { Tmem } from '../../src/tmem/tmem.ts';
+import { COMPOSITIONS } from '../layers/compositions.ts';
+import { pageOf } from './page-content.ts';
+
+const PAGE = 4096;
+const dst = Buffer.alloc(PAGE);
+
+function makeCache(name: string): Cleancache {
+  const make = COMPOSITIONS[name];
+  if (make === undefined) throw new Error(`no composition ${name}`);
+  const { layers, lender } = make({ limitBytes: 2 ** 21, pageBytesMax: PAGE });
+  return new Cleancache(new Tmem(layers), PAGE, lender);
+}
+
+describe('cleancache', () => {
+  it('names pages by their number, also far beyond 32 bits', () => {
+    const cache = makeCache('hot over zcache');
+    const numbers = [0, 1, PAGES_PER_OBJECT - 1, PAGES_PER_OBJECT, 2 ** 32, 2 ** 40 + 5];
+    for (const [i, page] of numbers.entries()) {
+      expect(cache.put(page, pageOf(PAGE, 'half', i), 0)).toBe(STORED);
+    }
+    for (const [i, page] of numbers.entries()) {
+      expect(cache.get(page, dst, 0)).toBe(HIT);
+      expect(dst.equals(pageOf(PAGE, 'half', i))).toBe(true);
+    }
+    expect(cache.get(2, dst, 0)).toBe(MISS);
+    expect([cache.hits, cache.misses]).toEqual([numbers.length, 1]);
+  });
+
+  it('is one of many private ephemeral pools', () => {
+    const { pool } = makeCache('hot over zcache');
+    expect([pool.isPersistent, pool.isShared, pool.isExclusive]).toEqual([false, false, false]);
+  });
+
+  it('tells a page of zeros', () => {
+    const cache = makeCache('zcache by s3fifo-cw and native lz4');
+    cache.put(3, Buffer.alloc(PAGE), 0);
+    expect(cache.get(3, dst.fill(1), 0)).toBe(HIT_ZERO);
+    expect(dst.equals(Buffer.alloc(PAGE))).toBe(true);
+  });
+
+  it('drops exactly the pages of a range, over any number of objects', () => {
+    const place = fc.oneof(
+      fc.nat({ max: 40 }),
+      fc.integer({ min: PAGES_PER_OBJECT - 3, max: PAGES_PER_OBJECT + 3 }),
+      fc.integer({ min: 2 * PAGES_PER_OBJECT - 3, max: 3 * PAGES_PER_OBJECT + 3 }),
+    );
+    const cache = makeCache('zcache by lru and lz4-napi');
+    const zero = Buffer.alloc(PAGE);
+    fc.assert(
+      fc.property(fc.array(place, { maxLength: 30 }), place, place, (pages, one, other) => {
+        const [first, end] = [Math.min(one, other), Math.max(one, other)];
+        for (const page of pages) cache.put(page, zero, 0);
+        cache.flush(first, end - first);
+        for (const page of pages) expect(cache.has(page)).toBe(page < first || page >= end);
+        cache.flush(0, 4 * PAGES_PER_OBJECT);
+        expect(pages.some((page) => cache.has(page))).toBe(false);
+      }),
+    );
+  });
+
+  it('lends what lies in the hot layer, and counts it as a hit', () => {
+    const cache = makeCache('hot over zcache');
+    const page = pageOf(PAGE, 'random', 1);
+    cache.put(PAGES_PER_OBJECT + 7, page, 0);
+    expect(cache.lend(7)).toBe(NO_LOAN);
+    const loan = cache.lend(PAGES_PER_OBJECT + 7);
+    const { lender } = cache;
+    if (lender === undefined || loan === NO_LOAN) expect.fail('not lent');
+    cache.flush(0, 2 * PAGES_PER_OBJECT);
+    const offset = lender.loanOffset(loan);
+    expect(
+      lender
+        .loanBuffer(loan)
+        .subarray(offset, offset + PAGE)
+        .equals(page),
+    ).toBe(true);
+    lender.returnLoan(loan);
+    expect(() => lender.returnLoan(loan)).toThrow('not lent');
+    expect([cache.hits, cache.misses]).toEqual([1, 0]);
+  });
+
+  it('lends nothing over layers that can not', () => {
+    const cache = makeCache('zcache by s3fifo-cw and native lz4');
+    cache.put(0, pageOf(PAGE, 'random', 1), 0);
+    expect(cache.lend(0)).toBe(NO_LOAN);
+    expect(cache.hits).toBe(0);
+  });
+});

@@ -1,0 +1,146 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { NO_SLOT, PageIndex } from '../../src/tmem/page-index.ts';
+
+const POOLS = [0, 1, 7];
+
+const key = (pool: number, object: number, index: number): string => `${pool}/${object}/${index}`;
+
+const pool = fc.constantFrom(...POOLS);
+const object = fc.constantFrom(0, 1, 2 ** 32, 2 ** 32 + 1, Number.MAX_SAFE_INTEGER);
+const index = fc.oneof(fc.nat({ max: 40 }), fc.constantFrom(2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1));
+const step = fc.tuple(
+  fc.constantFrom('insert', 'insert', 'insert', 'run', 'remove', 'flushObject', 'flushPool'),
+  pool,
+  object,
+  index,
+);
+
+/** An index beside a map from names to slots. */
+class Model {
+  readonly index = new PageIndex(200);
+  readonly #slots = new Map<string, { slot: number; name: [number, number, number] }>();
+
+  constructor() {
+    for (const each of POOLS) this.index.createPool(each);
+  }
+
+  insert(...name: [number, number, number]): void {
+    if (this.#slots.has(key(...name))) return;
+    const [inPool, ofObject] = name;
+    const before = this.index.metadataBytes;
+    const growth = this.index.growthFor(inPool, ofObject);
+    const isFull = this.index.isFull;
+    const slot = this.index.insert(...name);
+    expect(slot === NO_SLOT).toBe(isFull);
+    expect(isFull).toBe(this.#slots.size === this.index.slotCountMax);
+    if (slot === NO_SLOT) return;
+    expect(this.index.metadataBytes - before).toBe(growth);
+    this.#slots.set(key(...name), { slot, name });
+  }
+
+  remove(...name: [number, number, number]): void {
+    const each = this.#slots.get(key(...name));
+    if (each === undefined) return;
+    this.index.remove(each.slot);
+    this.#slots.delete(key(...name));
+  }
+
+  removeAll(slots: readonly number[], isMine: (name: [number, number, number]) => boolean): void {
+    const mine = [...this.#slots.values()].filter(({ name }) => isMine(name));
+    expect([...slots].sort()).toEqual(mine.map(({ slot }) => slot).sort());
+    for (const { name } of mine) this.remove(...name);
+  }
+
+  check(): void {
+    expect(this.index.count).toBe(this.#slots.size);
+    expect(new Set([...this.#slots.values()].map(({ slot }) => slot)).size).toBe(this.index.count);
+    for (const { slot, name } of this.#slots.values()) {
+      const { index: it } = this;
+      if (it.find(...name) !== slot) expect.fail(`${key(...name)} is not found`);
+      expect([it.poolOf(slot), it.objectOf(slot), it.indexOf(slot)]).toEqual(name);
+    }
+    for (const each of POOLS) {
+      for (const id of [0, 1]) {
+        const slot = this.index.find(each, id, 5);
+        expect(slot !== NO_SLOT).toBe(this.#slots.has(key(each, id, 5)));
+      }
+    }
+  }
+}
+
+describe('the page index', () => {
+  it('finds what is in it and nothing else, beside a map', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
+        const model = new Model();
+        for (const [does, inPool, ofObject, at] of steps) {
+          if (does === 'insert') model.insert(inPool, ofObject, at);
+          else if (does === 'remove') model.remove(inPool, ofObject, at);
+          else if (does === 'run') {
+            for (let i = 0; i < 30; i++) model.insert(inPool, ofObject, (at + i * 8) % 2 ** 32);
+          } else if (does === 'flushObject') {
+            const isMine = ([p, o]: number[]): boolean => p === inPool && o === ofObject;
+            model.removeAll(model.index.slotsOf(inPool, ofObject), isMine);
+          } else {
+            model.removeAll(model.index.slotsOfPool(inPool), ([p]) => p === inPool);
+          }
+          model.check();
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('spreads indexes of any stride over its buckets', () => {
+    const count = 2048;
+    for (let shift = 0; shift <= 21; shift++) {
+      const table = new PageIndex(count);
+      table.createPool(1);
+      for (let i = 0; i < count; i++) table.insert(1, 0, i * 2 ** shift);
+      // Slots come out bucket by bucket. Long chains come out as few long runs, down or up.
+      const slots = table.slotsOf(1, 0);
+      const turns = slots.filter((slot, i) => {
+        const [before, after] = [slots[i - 1] ?? slot, slots[i + 1] ?? slot];
+        return slot > before === slot > after;
+      });
+      const isInOrder = slots.every((slot, i) => i === 0 || slot > (slots[i - 1] ?? slot));
+      expect(isInOrder || turns.length > count / 8, `stride 2^${shift}`).toBe(true);
+    }
+  });
+
+  it('takes memory for what it holds, and gives that of objects back', () => {
+    const table = new PageIndex(50_000);
+    table.createPool(1);
+    const slots = Array.from({ length: 40_000 }, (_, i) => table.insert(1, 0, i));
+    const full = table.metadataBytes;
+    expect(full).toBeLessThan(40_000 * 16 + 1000);
+    for (const slot of slots.slice(100)) table.remove(slot);
+    // Rows stay with the slots; the object's table shrinks to what a hundred pages need.
+    expect(table.metadataBytes).toBeLessThan(40_000 * 12 + 2000);
+    for (const slot of slots.slice(0, 100)) table.remove(slot);
+    expect(table.metadataBytes).toBe(40_000 * 12);
+    expect(table.slotsTouched).toBe(40_000);
+  });
+
+  it('knows pools from the call that makes them to the one that forgets them', () => {
+    const table = new PageIndex(4);
+    expect(table.insert(3, 0, 0)).toBe(NO_SLOT);
+    expect([table.find(3, 0, 0), table.slotsOfPool(3)]).toEqual([NO_SLOT, []]);
+    table.createPool(3);
+    const slot = table.insert(3, 0, 0);
+    expect([table.find(3, 0, 0), table.slotsOfPool(3)]).toEqual([slot, [slot]]);
+    table.remove(slot);
+    table.forgetPool(3);
+    expect([table.find(3, 0, 0), table.insert(3, 0, 0)]).toEqual([NO_SLOT, NO_SLOT]);
+  });
+
+  it('throws for a slot that is not in use', () => {
+    const table = new PageIndex(4);
+    table.createPool(1);
+    const slot = table.insert(1, 0, 0);
+    table.remove(slot);
+    expect(() => table.remove(slot)).toThrow('not in use');
+    expect(() => table.poolOf(slot)).toThrow('not in use');
+  });
+});

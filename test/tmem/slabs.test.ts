@@ -1,0 +1,234 @@
+import fc from 'fast-check';
+import { describe, expect, it, vi } from 'vitest';
+import { NO_LOCATION, Slabs } from '../../src/tmem/slabs.ts';
+
+const SLAB = 64 * 1024;
+const ARENA = 4 * SLAB;
+const OBJECT_MAX = 16 * 1024;
+
+function make(mayGrow: (bytes: number) => boolean = () => true): Slabs {
+  return new Slabs({ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, mayGrow, arenaBytes: ARENA });
+}
+
+/** Slabs beside a map of what each owner stored where. */
+class Model {
+  mayGrow = true;
+  readonly slabs = make(() => this.mayGrow);
+  readonly #objects: { owner: number; location: number; content: Buffer; pins: number }[] = [];
+  #nextOwner = 0;
+
+  allocate(bytes: number): void {
+    const owner = this.#nextOwner++;
+    const held = this.slabs.heldBytes;
+    const location = this.slabs.allocate(bytes, owner);
+    if (location === NO_LOCATION) {
+      expect(this.mayGrow).toBe(false);
+      expect(this.slabs.heldBytes).toBe(held);
+      return;
+    }
+    expect(this.slabs.sizeAt(location)).toBeGreaterThanOrEqual(bytes);
+    const content = Buffer.alloc(bytes, `${owner}.`);
+    this.slabs.copyIn(location, content, 0, bytes);
+    this.#objects.push({ owner, location, content, pins: 0 });
+  }
+
+  free(at: number): void {
+    const each = this.#objects[at % this.#objects.length];
+    if (each === undefined || each.pins > 0) return;
+    this.#objects.splice(this.#objects.indexOf(each), 1);
+    this.slabs.free(each.location);
+  }
+
+  /** Frees all objects but each `nth`, so that slabs are left with holes. */
+  thin(nth: number): void {
+    for (let at = this.#objects.length - 1; at >= 0; at--) if (at % nth !== 0) this.free(at);
+  }
+
+  pin(at: number): void {
+    const each = this.#objects[at % this.#objects.length];
+    if (each === undefined) return;
+    each.pins++;
+    this.slabs.pin(each.location);
+  }
+
+  unpin(at: number): void {
+    const each = this.#objects[at % this.#objects.length];
+    if (each === undefined || each.pins === 0) return;
+    each.pins--;
+    this.slabs.unpin(each.location);
+  }
+
+  compact(): number {
+    const before = this.slabs.heldBytes;
+    const freed = this.slabs.compact((owner, location) => {
+      const each = this.#objects.find((object) => object.owner === owner);
+      expect(each?.pins).toBe(0);
+      if (each !== undefined) each.location = location;
+    });
+    expect(before - this.slabs.heldBytes).toBe(freed);
+    return freed;
+  }
+
+  check(): void {
+    let used = 0;
+    const places = new Set<string>();
+    for (const { location, content } of this.#objects) {
+      used += this.slabs.sizeAt(location);
+      const buffer = this.slabs.bufferAt(location);
+      const offset = this.slabs.offsetAt(location);
+      if (buffer.compare(content, 0, content.length, offset, offset + content.length) !== 0) {
+        expect.fail('an object lost its bytes');
+      }
+      places.add(`${buffer.byteLength}:${location}`);
+    }
+    expect(places.size).toBe(this.#objects.length);
+    expect(this.slabs.usedBytes).toBe(used);
+    expect(this.slabs.heldBytes % SLAB).toBe(0);
+    expect(this.slabs.heldBytes).toBeGreaterThanOrEqual(used);
+  }
+
+  finish(): void {
+    for (const each of this.#objects) while (each.pins > 0) this.unpin(this.#objects.indexOf(each));
+    while (this.#objects.length > 0) this.free(0);
+    expect([this.slabs.heldBytes, this.slabs.usedBytes]).toEqual([0, 0]);
+  }
+}
+
+const size = fc.oneof(
+  fc.integer({ min: 1, max: OBJECT_MAX }),
+  fc.constantFrom(1, 16, 64, 65, 2048, 4096, 8192, OBJECT_MAX),
+);
+const step = fc.oneof(
+  fc.tuple(fc.constant('allocate' as const), size),
+  fc.tuple(fc.constant('allocateMany' as const), size),
+  fc.tuple(fc.constantFrom('free' as const, 'pin' as const, 'unpin' as const), fc.nat()),
+  fc.tuple(fc.constant('thin' as const), fc.integer({ min: 2, max: 9 })),
+  fc.tuple(fc.constantFrom('compact' as const, 'releaseArenas' as const), fc.constant(0)),
+  fc.tuple(fc.constant('mayGrow' as const), fc.nat({ max: 1 })),
+);
+
+describe('slabs', () => {
+  it('keep every object, and count exactly, beside a model', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60, size: 'max' }), (steps) => {
+        const model = new Model();
+        for (const [does, value] of steps) {
+          if (does === 'allocateMany') for (let i = 0; i < 40; i++) model.allocate(value);
+          else if (does === 'releaseArenas') model.slabs.releaseArenas();
+          else if (does === 'mayGrow') model.mayGrow = value === 1;
+          else model[does](value);
+          model.check();
+        }
+        model.finish();
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('fill a slab with objects of every class, and none is out of reach', () => {
+    const slabs = new Slabs({
+      slabBytes: 256 * 1024,
+      objectBytesMax: 65536,
+      mayGrow: () => slabs.heldBytes === 0,
+    });
+    for (let bytes = 16; bytes <= 65536; bytes += bytes < 1024 ? 16 : 464) {
+      const locations: number[] = [];
+      for (;;) {
+        const location = slabs.allocate(bytes, 7);
+        if (location === NO_LOCATION) break;
+        locations.push(location);
+      }
+      expect(new Set(locations).size).toBe(locations.length);
+      const wasted = slabs.heldBytes - slabs.usedBytes;
+      expect(wasted).toBeLessThan(slabs.heldBytes / 8); // owners of the smallest: 4 bytes of 64
+      for (const location of locations) slabs.free(location);
+      expect([slabs.heldBytes, slabs.usedBytes]).toEqual([0, 0]);
+    }
+  });
+
+  it('give whole pages exactly their size', () => {
+    const slabs = make();
+    for (const bytes of [4096, 8192, 16384]) {
+      expect(slabs.sizeAt(slabs.allocate(bytes, 0))).toBe(bytes);
+      const [a, b] = [slabs.allocate(bytes, 1), slabs.allocate(bytes, 2)];
+      expect(Math.abs(slabs.offsetAt(a) - slabs.offsetAt(b))).toBe(bytes);
+    }
+  });
+
+  it('give the holes of many slabs back as whole slabs', () => {
+    const model = new Model();
+    for (let i = 0; i < 400; i++) model.allocate(2000);
+    model.thin(4);
+    const held = model.slabs.heldBytes;
+    let freed = 0;
+    for (let gained = model.compact(); gained > 0; gained = model.compact()) freed += gained;
+    model.check();
+    expect(freed).toBeGreaterThanOrEqual(held / 2);
+    expect(model.slabs.heldBytes - model.slabs.usedBytes).toBeLessThan(SLAB * 1.2);
+  });
+
+  it('ask for all the memory that a slab takes before they take it', () => {
+    let allowed = 0;
+    const slabs = make((bytes) => bytes <= allowed);
+    const total = () => slabs.heldBytes + slabs.metadataBytes;
+    for (const bytes of [1, 100, 2000, 4096, OBJECT_MAX]) {
+      const before = total();
+      allowed = SLAB;
+      expect(slabs.allocate(bytes, 0)).toBe(NO_LOCATION);
+      expect(total()).toBe(before);
+      allowed = SLAB * 2;
+      expect(slabs.allocate(bytes, 0)).not.toBe(NO_LOCATION);
+      expect(total() - before).toBeLessThanOrEqual(allowed);
+    }
+  });
+
+  it('refuse an object when the system has no memory for an arena', () => {
+    const slabs = make();
+    const allocate = vi.fn(function allocate() {
+      throw new RangeError('Array buffer allocation failed');
+    });
+    vi.stubGlobal('ArrayBuffer', allocate);
+    try {
+      expect(slabs.allocate(4096, 0)).toBe(NO_LOCATION);
+    } finally {
+      vi.unstubAllGlobals();
+    }
+    expect(allocate).toHaveBeenCalledOnce();
+    expect([slabs.heldBytes, slabs.metadataBytes]).toEqual([0, 0]);
+    expect(slabs.allocate(4096, 0)).not.toBe(NO_LOCATION);
+  });
+
+  it('move slabs together so that arenas go back, and the bytes stay', () => {
+    const model = new Model();
+    for (let i = 0; i < 64; i++) model.allocate(OBJECT_MAX);
+    model.thin(7);
+    const before = model.slabs.metadataBytes;
+    while (model.compact() > 0);
+    model.slabs.releaseArenas();
+    model.check();
+    // Ten objects are left of 64 in 16 slabs of 4 arenas; an arena's tail is metadata.
+    expect(before - model.slabs.metadataBytes).toBeGreaterThanOrEqual(2 * OBJECT_MAX);
+  });
+
+  it('notice a second free, also when the slab is gone', () => {
+    const slabs = make();
+    const [a, b] = [slabs.allocate(100, 1), slabs.allocate(100, 2)];
+    slabs.free(a);
+    expect(() => slabs.free(a)).toThrow('double free');
+    slabs.free(b);
+    expect(() => slabs.free(b)).toThrow('double free');
+  });
+
+  it('copy pages out whole, and refuse to copy what is no page', () => {
+    const slabs = make();
+    const page = Buffer.alloc(8192, 'page');
+    const location = slabs.allocate(8192, 0);
+    slabs.copyIn(location, Buffer.concat([Buffer.alloc(9), page]), 9, 8192);
+    const dst = Buffer.alloc(8192 + 2, 1);
+    slabs.copyOut(location, 8192, dst, 1);
+    expect(dst.subarray(1, -1).equals(page)).toBe(true);
+    expect([dst.at(0), dst.at(-1)]).toEqual([1, 1]);
+    expect(() => slabs.copyOut(location, 5000, dst, 0)).toThrow('page size');
+    expect(() => slabs.allocate(OBJECT_MAX + 1, 0)).toThrow('no class');
+  });
+});

@@ -1,0 +1,214 @@
+import { describe, expect, it } from 'vitest';
+import { TmemError } from '../../src/lib/errors.ts';
+import { HIT, isRefused, MISS, REPLACED, STORED } from '../../src/tmem/layer.ts';
+import { POOL_COUNT_MAX, type Pool, type PoolOptions, Tmem } from '../../src/tmem/tmem.ts';
+import { COMPOSITIONS } from '../layers/compositions.ts';
+import { pageOf } from './page-content.ts';
+
+const PAGE = 4096;
+const page = pageOf(PAGE, 'half', 1);
+const dst = Buffer.alloc(PAGE);
+
+function makeTmem(name = 'hot over zcache', limitBytes = 2 ** 20): Tmem {
+  const make = COMPOSITIONS[name];
+  if (make === undefined) throw new Error(`no composition ${name}`);
+  return new Tmem(make({ limitBytes, pageBytesMax: 65536 }).layers);
+}
+
+function expectUsage(act: () => unknown): void {
+  expect(act).toThrow(TmemError);
+  expect(act).toThrow(expect.objectContaining({ kind: 'usage' }));
+}
+
+describe('a stack', () => {
+  it('has at least one layer', () => {
+    expectUsage(() => new Tmem([]));
+  });
+
+  it('refuses pools that go against the rules', () => {
+    const tmem = makeTmem();
+    for (const pageBytes of [0, 1, 2048, 4095, 5000, 131072, -4096, 4096.5, Number.NaN, 2 ** 44]) {
+      expectUsage(() => tmem.createPool({ kind: 'ephemeral', pageBytes }));
+    }
+    expectUsage(() => tmem.createPool({ kind: 'durable' } as unknown as PoolOptions));
+    expectUsage(() => tmem.createPool({ kind: 'ephemeral', sharedName: '' }));
+    expectUsage(() => tmem.createPool({ kind: 'ephemeral', sharedName: 'x'.repeat(257) }));
+    expect(tmem.pools.size).toBe(0);
+  });
+
+  it('has so many pools at a time and no more, and takes one again for one that went', () => {
+    const tmem = makeTmem();
+    const pools = Array.from({ length: POOL_COUNT_MAX }, () =>
+      tmem.createPool({ kind: 'ephemeral' }),
+    );
+    const more = () => tmem.createPool({ kind: 'ephemeral' });
+    expect(more).toThrow(expect.objectContaining({ kind: 'no-space' }));
+    const [first] = pools;
+    first?.destroy();
+    const next = more();
+    expect(next.id).toBeGreaterThan(Math.max(...pools.map(({ id }) => id)));
+    expect(tmem.pools.size).toBe(POOL_COUNT_MAX);
+  });
+
+  it('shrinks by bytes and by all, and by nothing else', () => {
+    const tmem = makeTmem();
+    const pool = tmem.createPool({ kind: 'ephemeral' });
+    for (let index = 0; index < 100; index++) pool.put(0, index, page);
+    for (const bytes of [-1, Number.NaN]) expectUsage(() => tmem.shrink(bytes));
+    expect(tmem.shrink(1)).toBeGreaterThanOrEqual(1);
+    expect(tmem.shrink(Number.POSITIVE_INFINITY)).toBeGreaterThan(100_000);
+    expect(pool.has(0, 50)).toBe(false);
+    expect(tmem.shrink(Number.POSITIVE_INFINITY)).toBe(0);
+  });
+
+  it('refuses new pages while frozen and takes them when thawed', () => {
+    const tmem = makeTmem();
+    const pool = tmem.createPool({ kind: 'ephemeral' });
+    tmem.freeze();
+    expect(isRefused(pool.put(0, 0, page))).toBe(true);
+    tmem.thaw();
+    expect(pool.put(0, 0, page)).toBe(STORED);
+  });
+});
+
+describe('a pool', () => {
+  it('refuses names and buffers out of range before anything happens', () => {
+    const pool = makeTmem().createPool({ kind: 'ephemeral' });
+    for (const object of [-1, 0.5, 2 ** 53, Number.NaN]) {
+      expectUsage(() => pool.put(object, 0, page));
+      expectUsage(() => pool.flushObject(object));
+      expectUsage(() => pool.has(object, 0));
+    }
+    for (const index of [-1, 0.5, 2 ** 32, Number.NaN]) {
+      expectUsage(() => pool.get(0, index, dst));
+      expectUsage(() => pool.flushPage(0, index));
+    }
+    for (const offset of [-1, 1, 0.5, Number.NaN, PAGE]) {
+      expectUsage(() => pool.put(0, 0, page, offset));
+      expectUsage(() => pool.get(0, 0, dst, offset));
+    }
+    expectUsage(() => pool.put(0, 0, Buffer.alloc(PAGE - 1)));
+    expect(pool.has(0, 0)).toBe(false);
+  });
+
+  it('is of no use once destroyed, and may be destroyed again', () => {
+    const tmem = makeTmem();
+    const pool = tmem.createPool({ kind: 'persistent' });
+    for (let index = 0; index < 3; index++) pool.put(index, 0, page);
+    expect(pool.destroy()).toBe(3);
+    expect(pool.destroy()).toBe(0);
+    for (const act of [
+      () => pool.put(0, 0, page),
+      () => pool.get(0, 0, dst),
+      () => pool.has(0, 0),
+      () => pool.flushPage(0, 0),
+      () => pool.flushObject(0),
+    ]) {
+      expectUsage(act);
+    }
+    expect(tmem.pools.size).toBe(0);
+  });
+
+  it('keeps its pages from other pools, whatever their names', () => {
+    const tmem = makeTmem();
+    const pools = [1, 2, 3].map(() => tmem.createPool({ kind: 'ephemeral' }));
+    for (const [i, pool] of pools.entries()) pool.put(0, 0, pageOf(PAGE, 'half', i));
+    pools[1]?.destroy();
+    for (const i of [0, 2]) {
+      expect(pools[i]?.get(0, 0, dst)).toBe(HIT);
+      expect(dst.equals(pageOf(PAGE, 'half', i))).toBe(true);
+    }
+  });
+
+  it('gives an exclusive get the page once, from every layer', () => {
+    for (const kind of ['ephemeral', 'persistent'] as const) {
+      const pool = makeTmem().createPool({ kind, isExclusive: true });
+      for (let index = 0; index < 300; index++) pool.put(0, index, page);
+      const held = Array.from({ length: 300 }, (_, i) => i).filter((i) => pool.has(0, i));
+      expect(held.length).toBeGreaterThan(200);
+      for (const index of held) expect(pool.get(0, index, dst)).toBe(HIT);
+      for (const index of held) expect(pool.get(0, index, dst)).toBe(MISS);
+      expect(pool.put(0, held[0] ?? 0, page)).toBe(STORED);
+    }
+  });
+});
+
+describe('a shared pool', () => {
+  const shared = (tmem: Tmem, client: string, rest: Partial<PoolOptions> = {}): Pool =>
+    tmem.createPool({ kind: 'ephemeral', sharedName: 'base', client, ...rest });
+
+  function makeShared(...clients: string[]): { tmem: Tmem; pools: Pool[] } {
+    const tmem = makeTmem();
+    for (const client of clients) tmem.authorise(client, 'base');
+    return { tmem, pools: clients.map((client) => shared(tmem, client)) };
+  }
+
+  it('is private, and says so, for a client that was not authorised', () => {
+    const { tmem, pools } = makeShared('a');
+    const [mine] = pools as [Pool];
+    const others = [
+      shared(tmem, 'b'),
+      shared(tmem, ''),
+      tmem.createPool({ kind: 'ephemeral', sharedName: 'other', client: 'a' }),
+    ];
+    mine.put(0, 0, page);
+    expect(mine.isShared).toBe(true);
+    for (const other of others) {
+      expect(other.isShared).toBe(false);
+      expect(other.get(0, 0, dst)).toBe(MISS);
+      other.put(0, 0, pageOf(PAGE, 'half', 2));
+    }
+    mine.get(0, 0, dst);
+    expect(dst.equals(page)).toBe(true);
+  });
+
+  it('tells clients and names apart, however they are put together', () => {
+    const tmem = makeTmem();
+    tmem.authorise('a","b', 'c');
+    const pool = tmem.createPool({ kind: 'ephemeral', client: 'a', sharedName: 'b","c' });
+    expect(pool.isShared).toBe(false);
+  });
+
+  it('has the same pages for all, and the newest', () => {
+    const { pools } = makeShared('a', 'b');
+    const [a, b] = pools as [Pool, Pool];
+    expect(a.put(0, 0, page)).toBe(STORED);
+    expect(b.put(0, 0, pageOf(PAGE, 'half', 2))).toBe(REPLACED);
+    expect(a.get(0, 0, dst)).toBe(HIT);
+    expect(dst.equals(pageOf(PAGE, 'half', 2))).toBe(true);
+    expect(b.flushPage(0, 0)).toBe(true);
+    expect(a.get(0, 0, dst)).toBe(MISS);
+  });
+
+  it('loses only what the one who leaves touched last, and all with the last', () => {
+    const { tmem, pools } = makeShared('a', 'b');
+    const [a, b] = pools as [Pool, Pool];
+    for (let object = 0; object < 4; object++) a.put(object, 0, page);
+    b.put(1, 1, page);
+    b.get(2, 0, dst);
+    expect(a.destroy()).toBe(2);
+    expect([0, 1, 2, 3].map((object) => b.has(object, 0))).toEqual([false, true, true, false]);
+    expect(b.destroy()).toBe(3);
+    const again = shared(tmem, 'a');
+    expect(again.id).toBeGreaterThan(b.id);
+    expect(again.has(1, 0)).toBe(false);
+  });
+
+  it('is never persistent, and has pages of one size', () => {
+    const { tmem } = makeShared('a');
+    expectUsage(() => shared(tmem, 'a', { kind: 'persistent' }));
+    expectUsage(() => shared(tmem, 'not authorised', { kind: 'persistent' }));
+    expectUsage(() => shared(tmem, 'a', { pageBytes: 8192 }));
+    expect(tmem.pools.size).toBe(1);
+  });
+
+  it('forgets its oldest object rather than remember ever more', () => {
+    const tmem = makeTmem('zcache by lru and lz4-napi', 96 * 2 ** 20);
+    tmem.authorise('a', 'base');
+    const pool = shared(tmem, 'a');
+    const zero = Buffer.alloc(PAGE);
+    for (let object = 0; object < 65_536 + 100; object++) pool.put(object, 0, zero);
+    for (const object of [0, 99]) expect(pool.has(object, 0)).toBe(false);
+    for (const object of [100, 65_635]) expect(pool.has(object, 0)).toBe(true);
+  });
+});
