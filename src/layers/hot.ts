@@ -27,6 +27,7 @@ import {
   type PutOutcome,
   RAW,
   REFUSED_ALLOCATION,
+  REFUSED_FILLED,
   REFUSED_FROZEN,
   REFUSED_LIMIT,
   REFUSED_METADATA,
@@ -36,8 +37,10 @@ import {
 } from '../tmem/layer.ts';
 import { type Lender, NO_LOAN } from '../tmem/lender.ts';
 import { NO_SLOT, PageIndex } from '../tmem/page-index.ts';
+import { isSameFilled } from '../tmem/same-filled.ts';
 import { NO_LOCATION, Slabs } from '../tmem/slabs.ts';
 import { Loans } from './loans.ts';
+import { OneIn } from './one-in.ts';
 
 export interface HotOptions {
   /** Bytes that pages and metadata together may take; hard. */
@@ -72,13 +75,12 @@ export class Hot implements Layer, Lender {
   readonly #pools: (PoolDescription | undefined)[] = [];
   readonly #loans: Loans;
   readonly #budget: Budget;
-  readonly #promoteOneIn: number;
-  #dice = 0x2545f491;
+  readonly #promotion: OneIn;
 
   constructor(options: HotOptions) {
     this.#options = options;
     this.#next = options.next;
-    this.#promoteOneIn = options.promoteOneIn ?? 16;
+    this.#promotion = new OneIn(options.promoteOneIn ?? 16);
     const slotCount = Math.ceil(options.limitBytes / 4096) + 64;
     this.#index = new PageIndex(slotCount);
     this.#locations = new Int32Array(slotCount);
@@ -119,8 +121,8 @@ export class Hot implements Layer, Lender {
     }
     this.statistics.misses++;
     const outcome = this.#next.get(pool, object, index, dst, dstOffset);
-    // Same-filled pages stay below, where they cost nothing: they answer HIT_ZERO or are cheap.
-    if (outcome === HIT && this.#isWanted()) this.#promote(pool, object, index, dst, dstOffset);
+    if (outcome === HIT && this.#promotion.next())
+      this.#promote(pool, object, index, dst, dstOffset);
     return outcome;
   }
 
@@ -139,6 +141,13 @@ export class Hot implements Layer, Lender {
     length: number,
   ): PutOutcome {
     const hadOlder = this.#dropOlder(pool, object, index);
+    if (encoding === RAW && isSameFilled(src, srcOffset, length)) {
+      const below = this.#next.put(pool, object, index, encoding, src, srcOffset, length);
+      if (!isRefused(below)) {
+        this.statistics.puts[REFUSED_FILLED]!++;
+        return hadOlder ? REPLACED : below;
+      }
+    }
     const stored = this.#store(hadOlder, pool, object, index, encoding, src, srcOffset);
     const outcome = stored === STORED && hadOlder ? REPLACED : stored;
     this.statistics.puts[outcome]!++;
@@ -209,15 +218,18 @@ export class Hot implements Layer, Lender {
     };
   }
 
-  /** Lends the page if it is here, and counts a hit; NO_LOAN otherwise. See `Lender`. */
+  /** Lends the page if it is here; NO_LOAN otherwise. See `Lender`. */
   lend(pool: number, object: number, index: number): number {
     const slot = this.#index.find(pool, object, index);
     if (slot === NO_SLOT) return NO_LOAN;
     const location = this.#locations[slot]! >>> 0;
     if (!this.#loans.lend(location)) return NO_LOAN;
     this.#policy.touch(slot);
-    this.statistics.hits++;
     return location;
+  }
+
+  countLent(count: number): void {
+    this.statistics.hits += count;
   }
 
   loanBuffer(loan: number): Buffer {
@@ -346,22 +358,12 @@ export class Hot implements Layer, Lender {
     this.#policy.insert(slot, pageBytes + PAGE_METADATA_BYTES, this.#index.hashOf(slot));
   }
 
-  /** xorshift32: one hit in `promoteOneIn` below, whichever page it is, so the wanted come first. */
-  #isWanted(): boolean {
-    if (this.#promoteOneIn === 0) return false;
-    let x = this.#dice;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    this.#dice = x;
-    return (x >>> 0) % this.#promoteOneIn === 0;
-  }
-
   /** Copies a page up. The copy below stays the same page, so a refusal here changes nothing. */
   #promote(pool: number, object: number, index: number, page: Buffer, offset: number): void {
     if (this.isFrozen) return;
     const description = this.#pools[pool];
     if (description === undefined || description.pageBytes > this.#options.pageBytesMax) return;
+    if (isSameFilled(page, offset, description.pageBytes)) return;
     if (this.#insert(description, object, index, page, offset) === STORED) {
       this.statistics.promoted++;
     }

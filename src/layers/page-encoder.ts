@@ -42,10 +42,10 @@ export class PageEncoder {
 
   /** Encodes the page at `src[srcOffset]` into `encoded`. */
   encode(src: Buffer, srcOffset: number, pageBytes: number): Encoding {
-    const { page, words } = this.#scratchFor(pageBytes);
+    const { page } = this.#scratchFor(pageBytes);
     page.set(src.subarray(srcOffset, srcOffset + pageBytes));
     this.encoded = page;
-    if (isSameFilled(words)) {
+    if (isSameFilled(page, 0, pageBytes)) {
       this.length = 4;
       return FILLED;
     }

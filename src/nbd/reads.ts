@@ -175,6 +175,7 @@ export class Reads {
       loans.push(loan);
     }
     target.countHit(offset, length);
+    cache.countLent(loans.length);
     writer.position = this.#writeHeader(
       writer.batch,
       writer.position,

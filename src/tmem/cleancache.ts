@@ -69,9 +69,13 @@ export class Cleancache {
   lend(page: number): number {
     if (this.#lender === undefined) return NO_LOAN;
     const object = Math.floor(page / PAGES_PER_OBJECT);
-    const loan = this.#lender.lend(this.pool.id, object, page % PAGES_PER_OBJECT);
-    if (loan !== NO_LOAN) this.hits++;
-    return loan;
+    return this.#lender.lend(this.pool.id, object, page % PAGES_PER_OBJECT);
+  }
+
+  /** Counts hits of pages that were lent and will be sent; one that is returned unsent is none. */
+  countLent(count: number): void {
+    this.hits += count;
+    this.#lender?.countLent(count);
   }
 
   /** The layer that lends, to read and return loans. */

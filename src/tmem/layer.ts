@@ -41,6 +41,8 @@ export const REFUSED_METADATA = 4;
 export const REFUSED_ALLOCATION = 5;
 /** The page cannot be represented here: unknown pool, or of another page size. */
 export const REFUSED_POOL = 6;
+/** A page that repeats four bytes: the layer below keeps it as those. */
+export const REFUSED_FILLED = 7;
 /** What a put answers; from REFUSED_FROZEN on, the page is not held and no older one is. */
 export type PutOutcome =
   | typeof STORED
@@ -49,7 +51,8 @@ export type PutOutcome =
   | typeof REFUSED_LIMIT
   | typeof REFUSED_METADATA
   | typeof REFUSED_ALLOCATION
-  | typeof REFUSED_POOL;
+  | typeof REFUSED_POOL
+  | typeof REFUSED_FILLED;
 
 /** Names of the put outcomes, by number, as metrics and messages show them. */
 export const PUT_OUTCOME_NAMES = [
@@ -60,6 +63,7 @@ export const PUT_OUTCOME_NAMES = [
   'metadata',
   'allocation',
   'pool',
+  'filled',
 ] as const;
 
 /** Whether a put was refused. */

@@ -12,6 +12,8 @@ export const NO_LOAN = -1;
  */
 export interface Lender {
   lend(pool: number, object: number, index: number): number;
+  /** Counts hits, of pages that were lent and will be sent. */
+  countLent(count: number): void;
   /** The buffer that the lent page lies in, and where in it the page begins. */
   loanBuffer(loan: number): Buffer;
   loanOffset(loan: number): number;

@@ -50,7 +50,7 @@ export class PageIndex {
   readonly #pools: (Map<number, TmemObject> | undefined)[] = [];
   readonly #objects: (TmemObject | undefined)[] = [];
   readonly #freeObjects: number[] = [];
-  readonly #seed = randomInt(0, 2 ** 31) * 2 + 1;
+  readonly #seed: number;
   #freeSlot = NO_SLOT;
   #slotsTouched = 0;
   #tableBytes = 0;
@@ -58,8 +58,10 @@ export class PageIndex {
   /**
    * Room for `slotCountMax` pages. The rows are mapped by the system as they are first touched, so
    * that room which is not used costs no memory.
+   * `seed` spreads the indexes over the buckets; only a test chooses it.
    */
-  constructor(slotCountMax: number) {
+  constructor(slotCountMax: number, seed = randomInt(0, 2 ** 31)) {
+    this.#seed = seed * 2 + 1;
     this.slotCountMax = slotCountMax;
     this.#rows = new Int32Array(slotCountMax * ROW);
   }

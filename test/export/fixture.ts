@@ -38,6 +38,10 @@ export class CountingLender implements Lender {
     return loan;
   }
 
+  countLent(count: number): void {
+    this.#inner.countLent(count);
+  }
+
   loanBuffer(loan: number): Buffer {
     return this.#inner.loanBuffer(loan);
   }

@@ -144,6 +144,8 @@ describe('hot', () => {
     put(hot, EPHEMERAL, 0);
     const loans = Array.from({ length: 1001 }, () => hot.lend(EPHEMERAL, 0, 0));
     expect(loans.filter((loan) => loan !== NO_LOAN)).toHaveLength(1000);
+    expect(hot.statistics.hits).toBe(0);
+    hot.countLent(1000);
     expect(hot.statistics.hits).toBe(1000);
     for (const loan of loans) if (loan !== NO_LOAN) hot.returnLoan(loan);
     expect(hot.lend(EPHEMERAL, 0, 0)).not.toBe(NO_LOAN);

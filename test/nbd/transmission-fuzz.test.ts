@@ -157,8 +157,8 @@ async function converse(pieces: readonly Buffer[], isStructured: boolean): Promi
 
 describe.each([true, false])('a stream of requests, structured: %s', (isStructured) => {
   test.each([
-    ['as it should be', stream, 40],
-    ['with wrong bytes in it', mutated, 80],
+    ['as it should be', stream, 100],
+    ['with wrong bytes in it', mutated, 200],
   ])('%s, has the same outcome in whatever pieces it comes', async (_, bytesOf, numRuns) => {
     await fc.assert(
       fc.asyncProperty(

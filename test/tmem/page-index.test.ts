@@ -95,7 +95,7 @@ describe('the page index', () => {
   it('spreads indexes of any stride over its buckets', () => {
     const count = 2048;
     for (let shift = 0; shift <= 21; shift++) {
-      const table = new PageIndex(count);
+      const table = new PageIndex(count, 0x1234567);
       table.createPool(1);
       for (let i = 0; i < count; i++) table.insert(1, 0, i * 2 ** shift);
       // Slots come out bucket by bucket. Long chains come out as few long runs, down or up.
