@@ -12,7 +12,7 @@ parts.storage.extent = async (offset, length) => ({
 });
 
 /** The most that may be on its way to one client: batches, lent pages, pooled buffers, statuses. */
-const IN_FLIGHT_BYTES_MAX = 5 * MIB;
+const IN_FLIGHT_BYTES_MAX = 3.5 * MIB;
 
 const at = (i: number, length: number): number => (i * length) % (SIZE - 33 * MIB);
 
@@ -85,6 +85,31 @@ describe.each(['nothing', 'all'])('a client that takes no replies, with %s cache
       expect(parts.lender?.lentCount).toBe(0);
     },
   );
+});
+
+test('pages that are lent to a slow client come to 1 MiB at the most', async () => {
+  const warm = makeExport({ sizeBytes: 8 * MIB });
+  const client = new TestClient({ parts: warm, isSlow: true });
+  for (let from = 0; from < 8 * MIB; from += 128 * KIB) {
+    await read(warm, from, 64 * KIB);
+    client.send(client.request({ command: READ, offset: from, length: 64 * KIB }));
+  }
+  await client.settle();
+  expect(warm.lender?.lentCount).toBe(MIB / (4 * KIB));
+  client.isSlow = false;
+  await client.settle();
+  expect([client.answers.length, warm.lender?.lentCount]).toEqual([64, 0]);
+});
+
+test('a read that had to wait for room is counted once', async () => {
+  const cold = makeExport({ sizeBytes: 8 * MIB, bufferBytes: 1 });
+  const client = new TestClient({ parts: cold });
+  for (let i = 0; i < 20; i++) {
+    client.send(client.request({ command: READ, offset: i * 300_000, length: 200 * KIB }));
+  }
+  await client.settle();
+  const { readHits, readMisses } = cold.target.statistics;
+  expect([client.answers.length, readHits + readMisses]).toEqual([20, 20]);
 });
 
 test('two slow clients and a third share the smallest pool that there is', async () => {

@@ -132,6 +132,24 @@ test('a client that reads nothing is not answered without bound, and is answered
   expect(client.answers.every(({ errno }) => errno === 0)).toBe(true);
 });
 
+test('a client that sends much before it reads anything is answered when it does', async () => {
+  const { address, disk } = await startServer();
+  const client = await SocketClient.ready(address);
+  client.socket.pause();
+  for (let i = 0; i < 100; i++) {
+    const offset = (i % 30) * 256 * KIB;
+    client.socket.write(client.request({ command: READ, offset, length: 256 * KIB }));
+    const payload = Buffer.alloc(256 * KIB, i);
+    client.socket.write(client.request({ command: WRITE, offset: offset + 1, payload }));
+  }
+  const other = await SocketClient.ready(address);
+  await other.ask({ command: READ, length: 8 * MIB });
+  client.socket.resume();
+  await client.answered(200);
+  expect(client.answers.every(({ errno }) => errno === 0)).toBe(true);
+  expect(disk[9 * 256 * KIB + 1]).toBe(99);
+});
+
 test('a client that closes its side while it owes nothing gets all its answers', async () => {
   const { address, server } = await startServer();
   const client = await SocketClient.ready(address);

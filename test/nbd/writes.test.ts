@@ -109,6 +109,21 @@ test('a piece that fails fails the write, once, when all of its payload has come
   expect(client.parts.buffers.lentBytes).toBe(0);
 });
 
+test('a payload waits for a slow disk with four pieces under way', async () => {
+  const client = new TestClient({ parts: makeExport({ sizeBytes: 4 * MIB }) });
+  const { storage } = client.parts;
+  const held: (() => void)[] = [];
+  storage.onWrite = () => new Promise((resolve) => held.push(resolve));
+  client.send(client.request({ command: WRITE, payload: noise(3 * MIB, 5) }));
+  await client.settle();
+  expect([held.length, client.isPaused]).toEqual([4, true]);
+  while (held.length > 0) {
+    for (const release of held.splice(0)) release();
+    await client.settle();
+  }
+  expect(client.answers.map(({ errno }) => errno)).toEqual([0]);
+});
+
 test('a payload waits where no buffer is free, and goes on when one is', async () => {
   const parts = makeExport({ bufferBytes: 1 });
   const client = new TestClient({ parts });
