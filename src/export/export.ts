@@ -177,12 +177,17 @@ export class Export {
     );
   }
 
-  /** The range reads as zeros afterwards; it stays allocated unless `mayDiscard`. */
-  async writeZeroes(offset: number, length: number, mayDiscard: boolean): Promise<void> {
+  /** The range reads as zeros afterwards; see `Storage.writeZeroes`. */
+  async writeZeroes(
+    offset: number,
+    length: number,
+    mayDiscard: boolean,
+    mustBeFast = false,
+  ): Promise<void> {
     await this.#change(
       offset,
       length,
-      () => this.image.writeZeroes(offset, length, mayDiscard),
+      () => this.image.writeZeroes(offset, length, mayDiscard, mustBeFast),
       (first, end) => {
         if (end - first > ZERO_PAGES_CACHED_MAX) return;
         this.#scratch.fill(0);

@@ -55,6 +55,8 @@ export interface BlockImageParts {
   readonly name: string;
   /** Names this content for ever: no two contents share one, so cached pages are filed under it. */
   readonly identity: string;
+  /** Names the medium, whatever is on it: two images on one medium change each other. */
+  readonly medium: string;
   readonly format: ImageFormat;
   /** All storages the format maps to, the image's own from then on; at least one. */
   readonly storages: readonly Storage[];
@@ -70,6 +72,7 @@ type Operation = 'read' | 'write' | 'sync' | 'discard' | 'zeroes';
 export class BlockImage {
   readonly name: string;
   readonly identity: string;
+  readonly medium: string;
   readonly formatName: string;
   readonly virtualSizeBytes: number;
   readonly isReadOnly: boolean;
@@ -90,6 +93,7 @@ export class BlockImage {
     const { format, storages } = parts;
     this.name = parts.name;
     this.identity = parts.identity;
+    this.medium = parts.medium;
     this.formatName = format.formatName;
     this.virtualSizeBytes = format.virtualSizeBytes;
     this.isReadOnly = storages.some((storage) => storage.isReadOnly);
@@ -143,11 +147,16 @@ export class BlockImage {
     });
   }
 
-  /** The bytes read as zeros afterwards; they stay allocated unless `mayDiscard`. */
-  writeZeroes(offset: number, length: number, mayDiscard: boolean): Promise<void> {
+  /** As `Storage.writeZeroes`. */
+  writeZeroes(
+    offset: number,
+    length: number,
+    mayDiscard: boolean,
+    mustBeFast = false,
+  ): Promise<void> {
     return this.#forEachRun('zeroes', offset, length, (run, doneBytes, runBytes) => {
       if (run.kind === 'data') {
-        return run.storage.writeZeroes(run.storageOffset, runBytes, mayDiscard);
+        return run.storage.writeZeroes(run.storageOffset, runBytes, mayDiscard, mustBeFast);
       }
       if (run.kind === 'hole' && !mayDiscard) throw this.#unallocated(offset + doneBytes);
     });

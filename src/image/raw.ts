@@ -8,13 +8,13 @@ import { BlockImage, type ImageFormat, type Mapping } from './image.ts';
 /** Opens the file or block device at `path` as a raw image; see `openFileStorage`. */
 export async function openRawImage(path: string, options: FileStorageOptions): Promise<BlockImage> {
   const storage = await openFileStorage(path, options);
-  return rawImage(storage, storage.identity);
+  return rawImage(storage, storage.identity, storage.medium);
 }
 
-/** A raw image on any storage; `identity` names its content, as in `BlockImageParts`. */
-export function rawImage(storage: Storage, identity: string): BlockImage {
+/** A raw image on any storage; `identity` and `medium` are as in `BlockImageParts`. */
+export function rawImage(storage: Storage, identity: string, medium = identity): BlockImage {
   const format = new RawFormat(storage);
-  return new BlockImage({ name: storage.name, identity, format, storages: [storage] });
+  return new BlockImage({ name: storage.name, identity, medium, format, storages: [storage] });
 }
 
 class RawFormat implements ImageFormat {

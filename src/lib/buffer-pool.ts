@@ -110,6 +110,11 @@ export class BufferPool {
     return this.#large.count;
   }
 
+  /** Whether somebody waits for a buffer. */
+  get isWaitedFor(): boolean {
+    return this.#small.waiting.length + this.#large.waiting.length > 0;
+  }
+
   /** Whether more than half of the large buffers are free: then speculative work may take one. */
   get isSpare(): boolean {
     return this.#large.free.length * 2 > this.#large.count;

@@ -13,6 +13,9 @@ import type { Spinner } from './spinner.ts';
 import type { ServerStatistics } from './statistics.ts';
 import { Transmission } from './transmission.ts';
 
+/** How long a client that was told goodbye may keep its side open, milliseconds. */
+const LINGER_MS_MAX = 5_000;
+
 /** What all connections of a server share. */
 export interface ConnectionOptions {
   readonly directory: OptionDirectory;
@@ -36,6 +39,8 @@ export class Connection {
   readonly #handshake: Handshake;
   #transmission: Transmission | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #writer: ReplyWriter | undefined;
+  #shippedCount = -1; // at the last look whether the client takes its replies
   #isWakeScheduled = false;
   #isEnded = false;
 
@@ -61,6 +66,19 @@ export class Connection {
   /** Hangs up now. */
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  /**
+   * Looks whether a write has ended since the last look. If none has, the client takes no replies;
+   * it is dropped when others wait for the buffers that it may be holding.
+   */
+  lookForStall(isSomebodyWaiting: boolean): void {
+    const writer = this.#writer;
+    if (writer === undefined) return;
+    const isStalled = writer.isShipping && writer.shippedCount === this.#shippedCount;
+    this.#shippedCount = writer.shippedCount;
+    if (isStalled && isSomebodyWaiting)
+      this.#violate('it took no replies while others waited for buffers');
   }
 
   #receive(chunk: Buffer): void {
@@ -92,6 +110,7 @@ export class Connection {
     };
     const writer = new ReplyWriter(sink, new BufferShare(buffers), target.cache.lender);
     writer.onRoom = () => this.#wake();
+    this.#writer = writer;
     this.#transmission = new Transmission({
       export: target,
       promises: {
@@ -106,7 +125,7 @@ export class Connection {
       statistics,
       host: {
         fail: (reason) => this.#violate(reason),
-        finish: () => this.#socket.end(),
+        finish: () => this.#finish(),
         wake: () => this.#wake(),
       },
       now,
@@ -143,6 +162,13 @@ export class Connection {
     else this.#transmission.leave();
   }
 
+  /** Everything was answered: says so, and gives the client a while to hang up as well. */
+  #finish(): void {
+    if (this.#timer !== undefined) return;
+    this.#socket.end();
+    this.#timer = setTimeout(() => this.#socket.destroy(), LINGER_MS_MAX);
+  }
+
   #violate(reason: string): void {
     this.#options.statistics.violations++;
     this.#options.log(`a client was disconnected: ${reason}`);
@@ -152,10 +178,8 @@ export class Connection {
   #end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    if (this.#timer !== undefined) {
-      clearTimeout(this.#timer);
-      this.#options.statistics.failedHandshakes++;
-    }
+    clearTimeout(this.#timer);
+    if (this.#transmission === undefined) this.#options.statistics.failedHandshakes++;
     this.#transmission?.close();
     this.onEnd();
   }

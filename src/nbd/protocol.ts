@@ -202,3 +202,8 @@ const ERRNO_BY_KIND: Readonly<Record<ErrorKind, number>> = {
 export function nbdErrnoOf(cause: unknown): number {
   return ERRNO_BY_KIND[kindOfSystemError(cause)];
 }
+
+/** The same for WRITE_ZEROES with FAST_ZERO: an image may learn only now that it has no fast way. */
+export function fastZeroErrnoOf(cause: unknown): number {
+  return kindOfSystemError(cause) === 'unsupported' ? NbdErrno.ENOTSUP : nbdErrnoOf(cause);
+}

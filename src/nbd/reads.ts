@@ -62,7 +62,6 @@ export class Reads {
   begin(request: Request): boolean {
     const { promises } = this.#transmission.options;
     if (request.length > PIECE_BYTES) return this.#beginLong(request);
-    if (request.length === 0 && promises.isStructured) return this.#answerNothing(request);
     const flags = promises.isStructured ? ChunkFlag.DONE : 0;
     const { offset, length } = request;
     if (length === 0 && promises.isStructured) return this.#answerNothing(request);

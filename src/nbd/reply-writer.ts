@@ -85,6 +85,12 @@ export class ReplyWriter {
     return this.#batch.buffer;
   }
 
+  /** How many writes have ended, and whether one is under way: so it is seen that none ends. */
+  shippedCount = 0;
+  get isShipping(): boolean {
+    return this.#shipped.length > 0;
+  }
+
   /** Whether every reply has been taken by the system. */
   get isIdle(): boolean {
     return this.#shipped.length === 0 && !this.#hasSomething;
@@ -237,6 +243,7 @@ export class ReplyWriter {
 
   readonly #written = (): void => {
     const shipment = this.#shipped.shift();
+    this.shippedCount++;
     if (shipment === undefined) throw new Error('reply writer: a write ended that never began');
     this.#lentInFlight -= shipment.lentBytes;
     this.#ownedInFlight -= shipment.ownedBytes;

@@ -14,6 +14,8 @@ import { Spinner } from './spinner.ts';
 import { ServerStatistics } from './statistics.ts';
 
 const DRAIN_MS_MAX = 10_000;
+/** A client may keep others waiting for this long, and at most twice as long, milliseconds. */
+const STALL_MS_MAX = 15_000;
 const SECONDS_PER_MS = 1e-3;
 
 export interface NbdServerOptions {
@@ -37,12 +39,14 @@ export class NbdServer {
   readonly #listeners: Server[] = [];
   readonly #connections = new Set<Connection>();
   #stopping: Promise<void> | undefined;
+  readonly #stallTimer: NodeJS.Timeout;
   #drained: () => void = () => undefined;
 
   constructor(options: NbdServerOptions) {
     this.#options = options;
     for (const each of options.exports) this.#byName.set(each.name, each);
     this.spinner = new Spinner(options.spinMicroseconds, now);
+    this.#stallTimer = setInterval(() => this.lookForStalls(), STALL_MS_MAX).unref();
   }
 
   /** Listens at `address`; answers the address in force, with the port that was given for port 0. */
@@ -62,11 +66,19 @@ export class NbdServer {
 
   /** Drops every client and listener at once. */
   abort(): void {
+    clearInterval(this.#stallTimer);
     for (const listener of this.#listeners.splice(0)) listener.close();
     for (const connection of [...this.#connections]) connection.destroy();
   }
 
+  /** Drops clients that take no replies, while others wait for buffers. Called at intervals. */
+  lookForStalls(): void {
+    const { isWaitedFor } = this.#options.buffers;
+    for (const connection of [...this.#connections]) connection.lookForStall(isWaitedFor);
+  }
+
   async #stop(): Promise<void> {
+    clearInterval(this.#stallTimer);
     for (const listener of this.#listeners.splice(0)) listener.close();
     this.spinner.stop();
     if (this.#connections.size === 0) return;

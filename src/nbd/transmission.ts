@@ -12,6 +12,7 @@ import { answerBlockStatus } from './block-status.ts';
 import {
   Command,
   CommandFlag,
+  fastZeroErrnoOf,
   NbdErrno,
   nbdErrnoOf,
   PAYLOAD_DRAIN_BYTES_MAX,
@@ -160,7 +161,12 @@ export class Transmission {
   }
 
   /** Runs `work` beside the taking of requests; `answer` sends the reply when it has ended. */
-  wait(command: number, work: Promise<void>, answer: (errno: number) => void): void {
+  wait(
+    command: number,
+    work: Promise<void>,
+    answer: (errno: number) => void,
+    errnoOf: (cause: unknown) => number = nbdErrnoOf,
+  ): void {
     const started = this.options.now();
     this.#waitingCount++;
     if (command === Command.BLOCK_STATUS) this.#isMapping = true;
@@ -175,7 +181,7 @@ export class Transmission {
     };
     work.then(
       () => end(0),
-      (cause: unknown) => end(nbdErrnoOf(cause)),
+      (cause: unknown) => end(errnoOf(cause)),
     );
   }
 
@@ -294,11 +300,9 @@ export class Transmission {
       : refusalOf(request, this.options.promises);
     if (errno !== 0) return this.#refuse(request, errno);
     if (command === Command.READ) return this.#reads.begin(request);
-    if (command === Command.WRITE) {
-      if (request.length > 0) {
-        this.#write = new IncomingWrite(this, request);
-        return true;
-      }
+    if (command === Command.WRITE && request.length > 0) {
+      this.#write = new IncomingWrite(this, request);
+      return true;
     }
     this.#carryOutOther(request);
     return true;
@@ -309,8 +313,10 @@ export class Transmission {
     const target = this.options.export;
     const cookie = request.cookie();
     const hasFua = (flags & CommandFlag.FUA) !== 0;
+    const mustBeFast = (flags & CommandFlag.FAST_ZERO) !== 0;
+    const answer = (errno: number): void => this.appendShort(cookie, command, errno);
     const finish = (work: Promise<void>): void =>
-      this.wait(command, work, (errno) => this.appendShort(cookie, command, errno));
+      this.wait(command, work, answer, mustBeFast ? fastZeroErrnoOf : nbdErrnoOf);
     const finishWhenStable = (work: Promise<void>): void =>
       finish(hasFua ? work.then(() => target.sync()) : work);
     switch (command) {
@@ -327,12 +333,12 @@ export class Transmission {
         answerBlockStatus(this, cookie, request);
         break;
       case Command.WRITE_ZEROES:
-        if ((flags & CommandFlag.FAST_ZERO) !== 0 && !target.image.supports.fastZeroes) {
+        if (mustBeFast && !target.image.supports.fastZeroes) {
           this.#count(command, NbdErrno.ENOTSUP);
           this.appendShort(cookie, command, NbdErrno.ENOTSUP);
         } else {
           const mayDiscard = (flags & CommandFlag.NO_HOLE) === 0;
-          finishWhenStable(target.writeZeroes(offset, length, mayDiscard));
+          finishWhenStable(target.writeZeroes(offset, length, mayDiscard, mustBeFast));
         }
         break;
       default: // a WRITE of nothing

@@ -142,7 +142,7 @@ class Service implements RunningService {
     const { wantsDirect, pageBytes } = this.#settings;
     const isReadOnly = mode === 'read-only';
     const image = await openRawImage(path, { isReadOnly, wantsDirect });
-    const twin = this.#images.find(({ identity }) => identity === image.identity);
+    const twin = this.#images.find(({ medium }) => medium === image.medium);
     this.#images.push(image);
     if (twin !== undefined && !(twin.isReadOnly && isReadOnly)) {
       throw new TmemError(

@@ -1,7 +1,7 @@
 /**
  * A regular file or a block device as a storage. Aligned requests go around the page cache, since
- * this service is the cache and every page would be held twice; all others go through it. Linux
- * keeps the two coherent on one file.
+ * this service is the cache and every page would be held twice; all others go through it. On one
+ * file Linux keeps the two coherent, but for writes that overlap each other in time.
  */
 
 import fs from 'node:fs';
@@ -36,13 +36,14 @@ export class FileStorage implements Storage {
   readonly supports: StorageCapabilities;
   /** Names this content: the file, and when it was last written before it was opened. */
   readonly identity: string;
+  /** Names the file or device, whatever is in it. */
+  readonly medium: string;
 
   readonly #file: OpenFile;
   readonly #allocation: FileAllocation;
   #inFlightCount = 0;
   #closing: Promise<void> | undefined;
   #onDrained: (() => void) | undefined;
-  #hasBufferedWrites = false;
   #failedSync: TmemError | undefined;
 
   constructor(file: OpenFile) {
@@ -50,6 +51,7 @@ export class FileStorage implements Storage {
     this.sizeBytes = file.sizeBytes;
     this.isReadOnly = file.isReadOnly;
     this.identity = file.identity;
+    this.medium = file.medium;
     this.alignmentBytes = file.directFd === undefined ? 1 : MEMORY_ALIGNMENT_BYTES;
     this.#file = file;
     this.#allocation = new FileAllocation(file.libc, file.allocationFd, file.isReadOnly);
@@ -68,8 +70,8 @@ export class FileStorage implements Storage {
   }
 
   /**
-   * Linux reports lost page cache content to one fdatasync and forgets it, so after a failure
-   * nothing that was written through the page cache can ever be said to be stable.
+   * Linux reports lost writes to one fdatasync and forgets them, so after a failure nothing that was
+   * written can be said to be stable any more: every later sync fails as well.
    */
   async sync(): Promise<void> {
     if (this.isReadOnly) return;
@@ -80,9 +82,8 @@ export class FileStorage implements Storage {
         fs.fdatasync(this.#file.bufferedFd, (error) => (error ? reject(error) : resolve()));
       });
     } catch (cause) {
-      const failure = this.#failure('sync', 0, this.sizeBytes, cause);
-      if (this.#hasBufferedWrites) this.#failedSync = failure;
-      throw failure;
+      this.#failedSync = this.#failure('sync', 0, this.sizeBytes, cause);
+      throw this.#failedSync;
     } finally {
       this.#end();
     }
@@ -101,13 +102,19 @@ export class FileStorage implements Storage {
     }
   }
 
-  async writeZeroes(offset: number, length: number, mayDiscard: boolean): Promise<void> {
+  async writeZeroes(
+    offset: number,
+    length: number,
+    mayDiscard: boolean,
+    mustBeFast = false,
+  ): Promise<void> {
     if (this.isReadOnly) throw this.#readOnly();
     if (length === 0) return;
     this.#begin();
     try {
       if (mayDiscard && (await this.#allocation.punch(offset, length))) return;
       if (await this.#allocation.zero(offset, length)) return;
+      if (mustBeFast) throw this.#notFast();
       await this.#writeZeroPieces(offset, offset + length);
     } catch (cause) {
       throw this.#failure('zero', offset, length, cause);
@@ -167,9 +174,8 @@ export class FileStorage implements Storage {
         isAlignedMemory(buffer, bufferOffset);
       const fd = directFd !== undefined && isDirect ? directFd : bufferedFd;
       this.#inFlightCount++;
-      transferFully(call, fd, bufferedFd, buffer, bufferOffset, length, offset, (failure, last) => {
+      transferFully(call, fd, bufferedFd, buffer, bufferOffset, length, offset, (failure) => {
         this.#end();
-        if (verb === 'write' && last === bufferedFd) this.#hasBufferedWrites = true;
         if (failure === null) resolve();
         else reject(this.#failure(verb, offset, length, failure));
       });
@@ -180,6 +186,7 @@ export class FileStorage implements Storage {
   async #writeZeroPieces(start: number, end: number): Promise<void> {
     let offset = start;
     while (offset < end) {
+      if (this.#closing !== undefined) throw this.#closed();
       const length = Math.min(end - offset, ZEROES_BYTES - (offset % ZEROES_BYTES));
       await this.#transfer('write', fs.write, zeroes, 0, length, offset);
       offset += length;
@@ -198,6 +205,11 @@ export class FileStorage implements Storage {
 
   #closed(): TmemError {
     return new TmemError('shutdown', `"${this.name}" is closed; open it again to use it`);
+  }
+
+  #notFast(): TmemError {
+    const advice = 'write zeros instead';
+    return new TmemError('unsupported', `"${this.name}" has no fast zeroes here; ${advice}`);
   }
 
   #readOnly(): TmemError {

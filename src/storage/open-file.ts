@@ -33,6 +33,8 @@ export interface OpenFile {
   readonly sizeBytes: number;
   readonly isReadOnly: boolean;
   readonly identity: string;
+  /** Names the file or device, whatever is in it. */
+  readonly medium: string;
   readonly libc: Libc | undefined;
   readonly bufferedFd: number;
   /** Open with O_DIRECT; undefined where that is not wanted or does not work. */
@@ -68,8 +70,10 @@ export async function openDescriptors(
     checkSize(path, sizeBytes);
     const directFd = options.wantsDirect === false ? undefined : await openDirect(open);
     for (const fd of opened) await checkIsSameFile(path, stats, fd);
-    const identity = identityOf(stats);
-    return { path, sizeBytes, isReadOnly, identity, libc, bufferedFd, allocationFd, directFd };
+    const medium = mediumOf(stats);
+    const identity = identityOf(stats, medium);
+    const descriptors = { bufferedFd, allocationFd, directFd };
+    return { path, sizeBytes, isReadOnly, identity, medium, libc, ...descriptors };
   } catch (cause) {
     for (const fd of opened) await closeDescriptor(fd);
     throw cause instanceof TmemError ? cause : openFailure(path, isReadOnly, cause);
@@ -144,9 +148,13 @@ async function deviceSizeBytes(
 /** A device's content has no time of change: its identity is good for this process only. */
 const processNonce = randomUUID();
 
-function identityOf(stats: fs.BigIntStats): string {
-  if (stats.isBlockDevice()) return `device:${stats.rdev}:${processNonce}`;
-  return `file:${stats.dev}:${stats.ino}:${stats.mtimeNs}:${stats.size}`;
+function identityOf(stats: fs.BigIntStats, medium: string): string {
+  if (stats.isBlockDevice()) return `${medium}:${processNonce}`;
+  return `${medium}:${stats.mtimeNs}:${stats.size}`;
+}
+
+function mediumOf(stats: fs.BigIntStats): string {
+  return stats.isBlockDevice() ? `device:${stats.rdev}` : `file:${stats.dev}:${stats.ino}`;
 }
 
 function openFailure(path: string, isReadOnly: boolean, cause: unknown): TmemError {

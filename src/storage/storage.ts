@@ -48,8 +48,16 @@ export interface Storage {
   sync(): Promise<void>;
   /** A hint: the bytes are no longer needed. Their content is undefined afterwards. */
   discard(offset: number, length: number): Promise<void>;
-  /** The bytes read as zeros afterwards; they stay allocated unless `mayDiscard`. */
-  writeZeroes(offset: number, length: number, mayDiscard: boolean): Promise<void>;
+  /**
+   * The bytes read as zeros afterwards; they stay allocated unless `mayDiscard`. With `mustBeFast`
+   * it fails as `unsupported` instead of writing that many bytes. Default false.
+   */
+  writeZeroes(
+    offset: number,
+    length: number,
+    mayDiscard: boolean,
+    mustBeFast?: boolean,
+  ): Promise<void>;
   /** The allocation state at `offset`, for at most `length` bytes. */
   extent(offset: number, length: number): Promise<StorageExtent>;
   close(): Promise<void>;

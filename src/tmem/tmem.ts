@@ -263,6 +263,7 @@ export class Pool {
 
   #touch(shared: SharedPool, object: number): void {
     const { lastToucher } = shared;
+    lastToucher.delete(object); // what is set anew goes to the end
     lastToucher.set(object, this);
     if (lastToucher.size <= TOUCHED_OBJECT_COUNT_MAX) return;
     for (const oldest of lastToucher.keys()) {

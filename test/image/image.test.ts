@@ -29,7 +29,7 @@ function patchwork(isAsync: boolean) {
     virtualSizeBytes: runs.length * RUN_BYTES,
     map: isAsync ? async (offset) => map(offset) : map,
   };
-  const parts = { name: 'test', identity: 'test:1', format, storages: [storage] };
+  const parts = { name: 'test', identity: 'test:1', medium: 'test', format, storages: [storage] };
   const content = Buffer.alloc(runs.length * RUN_BYTES);
   content.fill(2, 0, RUN_BYTES).fill(1, 2 * RUN_BYTES, 3 * RUN_BYTES);
   return { image: new BlockImage(parts), storage, content };

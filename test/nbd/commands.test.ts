@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { TmemError } from '../../src/lib/errors.ts';
 import { Command, CommandFlag, NbdErrno } from '../../src/nbd/protocol.ts';
 import { KIB, MIB, makeExport, noise } from '../export/fixture.ts';
 import { READ_ONLY_FLAGS, TestClient } from './transmission-fixture.ts';
@@ -95,6 +96,17 @@ describe('a command', () => {
     const [answer] = await client.ask({ command: WRITE_ZEROES, flags: FAST_ZERO, length: MIB });
     expect(answer?.errno).toBe(NbdErrno.ENOTSUP);
     expect(parts.disk.equals(before)).toBe(true);
+  });
+
+  test('FAST_ZERO is refused where the image finds out only then that it is slow', async () => {
+    const parts = makeExport();
+    parts.storage.writeZeroes = async (_offset, _length, _mayDiscard, mustBeFast) => {
+      expect(mustBeFast).toBe(true);
+      throw new TmemError('unsupported', 'no fast zeroes here');
+    };
+    const client = new TestClient({ parts });
+    const [answer] = await client.ask({ command: WRITE_ZEROES, flags: FAST_ZERO, length: MIB });
+    expect(answer?.errno).toBe(NbdErrno.ENOTSUP);
   });
 
   test.each([

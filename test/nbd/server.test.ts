@@ -174,3 +174,40 @@ test('an idle server does not spin', async () => {
   for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
   expect(spinner.paid + spinner.inVain).toBe(spins);
 });
+
+test('a client that takes no replies is dropped when others wait for buffers, and only then', async () => {
+  const { address, server, buffers, log } = await startServer();
+  const good = await SocketClient.ready(address);
+  const stalled = await SocketClient.ready(address);
+  stalled.socket.pause();
+  const read = { command: READ, offset: 0, length: 8 * MIB };
+  for (let i = 0; i < 4; i++) stalled.socket.write(stalled.request(read));
+  while (buffers.lentBytes === 0) await new Promise((resolve) => setImmediate(resolve));
+  for (let i = 0; i < 100; i++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    server.lookForStalls();
+  }
+  expect(log).toEqual([]);
+  while (buffers.take(256 * KIB) !== undefined); // none is left
+  void buffers.wait(256 * KIB).then((buffer) => buffers.release(buffer));
+  while (server.statistics.connections > 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+    server.lookForStalls();
+  }
+  expect(log).toEqual([expect.stringMatching(/took no replies/)]);
+  expect((await good.ask({ command: FLUSH }))[0]?.errno).toBe(0);
+});
+
+test('a client that says goodbye and stays is hung up on', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const { address, server } = await startServer();
+  const socket = connect({ ...address, allowHalfOpen: true });
+  socket.on('error', () => undefined);
+  socket.write(Buffer.concat([HANDSHAKE, DISCONNECT]));
+  socket.resume();
+  await once(socket, 'end');
+  vi.advanceTimersByTime(4_999);
+  expect(server.statistics.connections).toBe(1);
+  vi.advanceTimersByTime(1);
+  await deserted(server);
+});

@@ -100,6 +100,8 @@ describe('a file system without fallocate', () => {
     const expected = { discard: false, fastZeroes: false, extents: false };
     expect(storage.supports).toMatchObject(expected);
     expect(new Set(modes).size).toBe(modes.length);
+    const mustBeFast = storage.writeZeroes(0, 1000, true, true);
+    await expect(mustBeFast).rejects.toMatchObject({ kind: 'unsupported' });
     await storage.sync();
     expect(fs.readFileSync(path).equals(pattern(MIB).fill(0, 1000, 601_000))).toBe(true);
     await storage.close();

@@ -115,9 +115,14 @@ export class FaultyStorage implements Storage {
     await this.inner.discard(offset, length);
   }
 
-  async writeZeroes(offset: number, length: number, mayDiscard: boolean): Promise<void> {
+  async writeZeroes(
+    offset: number,
+    length: number,
+    mayDiscard: boolean,
+    mustBeFast = false,
+  ): Promise<void> {
     await this.#pass('writeZeroes', offset, length);
-    await this.inner.writeZeroes(offset, length, mayDiscard);
+    await this.inner.writeZeroes(offset, length, mayDiscard, mustBeFast);
   }
 
   async extent(offset: number, length: number): Promise<StorageExtent> {

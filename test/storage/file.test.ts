@@ -100,21 +100,11 @@ describe('a file', () => {
     await storage.close();
   });
 
-  it('is never stable again after a sync failed on what the page cache held', async () => {
+  it('is never stable again after a sync has failed', async () => {
     const storage = await openFileStorage(temporaryFile(pattern(8192)), { isReadOnly: false });
-    await storage.write(Buffer.alloc(10), 0, 10, 20);
     failNext('fdatasync', 'EIO');
     await expect(storage.sync()).rejects.toMatchObject({ kind: 'io' });
     await expect(storage.sync()).rejects.toMatchObject({ kind: 'io' });
-    await storage.close();
-  });
-
-  it('that bypasses the page cache may be stable after a sync that failed once', async () => {
-    const storage = await openFileStorage(temporaryFile(pattern(8192)), { isReadOnly: false });
-    await storage.write(alignedBuffer(4096), 0, 4096, 0);
-    failNext('fdatasync', 'EIO');
-    await expect(storage.sync()).rejects.toMatchObject({ kind: 'io' });
-    if (storage.alignmentBytes > 1) await storage.sync();
     await storage.close();
   });
 

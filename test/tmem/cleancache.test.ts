@@ -64,7 +64,7 @@ describe('cleancache', () => {
     );
   });
 
-  it('lends what lies in the hot layer, and counts it as a hit', () => {
+  it('lends what lies in the hot layer, and counts it as a hit once it will be sent', () => {
     const cache = makeCache('hot over zcache');
     const page = pageOf(PAGE, 'random', 1);
     cache.put(PAGES_PER_OBJECT + 7, page, 0);
@@ -82,6 +82,8 @@ describe('cleancache', () => {
     ).toBe(true);
     lender.returnLoan(loan);
     expect(() => lender.returnLoan(loan)).toThrow('not lent');
+    expect([cache.hits, cache.misses]).toEqual([0, 0]);
+    cache.countLent(1);
     expect([cache.hits, cache.misses]).toEqual([1, 0]);
   });
 

@@ -155,6 +155,7 @@ export class Model {
     if (lender === undefined || each === undefined) return;
     const loan = lender.lend(each.pool.id, object, index);
     if (loan === NO_LOAN) return;
+    lender.countLent(1);
     this.#counts.loans++;
     const content = each.objects.get(object)?.get(index);
     expect(content).toBeDefined();
