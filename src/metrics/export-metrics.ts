@@ -77,8 +77,7 @@ export const EXPORT_METRICS: readonly MetricDefinition[] = [
   ),
   counter(
     'tmem_readahead_pages_total',
-    'Pages of read-ahead windows, cached before or not: those their reader came to (used) or never ' +
-      'came to (wasted).',
+    'Pages that were read ahead: those their reader came to (used) or never came to (wasted).',
     ['export', 'outcome'],
     ({ exports }, set) => {
       for (const { name, readAhead } of exports) {

@@ -111,7 +111,7 @@ export interface LayerStatistics {
   flushed: number;
   /** Stored pages whose bytes did not decode; each was dropped and answered as a miss. */
   corrupt: number;
-  /** Bytes of the pages that were encoded, before and after; same-filled pages count as 0 after. */
+  /** Bytes of the pages that were encoded, before and after; same-filled pages are not counted. */
   originalBytes: number;
   compressedBytes: number;
 }
