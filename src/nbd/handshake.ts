@@ -104,7 +104,6 @@ export class Handshake {
   #isFixed = false;
   #isPadded = true;
   #isStructured = false;
-  #isShuttingDown = false;
   #metaContexts: readonly MetaContext[] = [];
   /** The name as the client wrote it; its contexts hold for no other. */
   #metaExportName: string | undefined;
@@ -140,11 +139,6 @@ export class Handshake {
   /** What the server says first. */
   greeting(): Buffer {
     return encodeGreeting();
-  }
-
-  /** From now on every option but ABORT is refused, because the server is going away. */
-  shutDown(): void {
-    this.#isShuttingDown = true;
   }
 
   /**
@@ -183,8 +177,6 @@ export class Handshake {
     } else if (option === Option.ABORT) {
       this.#reply([encodeReply(option, OptionReply.ACK)]);
       this.#end({ reason: 'the client aborted the handshake', isViolation: false });
-    } else if (this.#isShuttingDown) {
-      this.#fail(OptionReply.ERR_SHUTDOWN, 'the server is shutting down');
     } else if (takesData(option)) this.#answerWithData(option, data);
     else this.#answerWithoutData(option, length);
   }
@@ -225,10 +217,9 @@ export class Handshake {
       this.#violate('EXPORT_NAME with a name that is not UTF-8 text');
       return;
     }
-    const found = this.#isShuttingDown ? undefined : this.#directory.find(name);
+    const found = this.#directory.find(name);
     if (found === undefined) {
-      const why = this.#isShuttingDown ? 'refused while shutting down' : 'not served here';
-      this.#end({ reason: `export ${printable(name)} is ${why}`, isViolation: false });
+      this.#end({ reason: `export ${printable(name)} is not served here`, isViolation: false });
       return;
     }
     const flags = this.#flagsOf(found);

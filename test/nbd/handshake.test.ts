@@ -13,8 +13,7 @@ import {
   u32,
 } from './scripted-client.ts';
 
-const { ACK, SERVER, INFO, ERR_INVALID, ERR_UNSUP, ERR_UNKNOWN, ERR_TOO_BIG, ERR_SHUTDOWN } =
-  OptionReply;
+const { ACK, SERVER, INFO, ERR_INVALID, ERR_UNSUP, ERR_UNKNOWN, ERR_TOO_BIG } = OptionReply;
 
 /** What the first information reply says of the export: size as two words, and flags. */
 function infoExport(data: Buffer | undefined): [number, number, number, number] | undefined {
@@ -224,21 +223,4 @@ describe('options without data', () => {
       expect(client.typesOf(Option.GO, info('disk'))).toEqual([INFO, ACK]);
     },
   );
-});
-
-describe('a server that is going away', () => {
-  test('answers SHUTDOWN to every option but ABORT', () => {
-    const client = new ScriptedClient();
-    client.handshake.shutDown();
-    expect(client.typesOf(Option.LIST)).toEqual([ERR_SHUTDOWN]);
-    expect(client.typesOf(Option.GO, info('disk'))).toEqual([ERR_SHUTDOWN]);
-    expect(client.typesOf(Option.ABORT)).toEqual([ACK]);
-  });
-
-  test('disconnects at EXPORT_NAME', () => {
-    const client = new ScriptedClient();
-    client.handshake.shutDown();
-    expect(client.send(option(Option.EXPORT_NAME, 'disk'))).toHaveLength(0);
-    expect(client.handshake.state).toBe('closed');
-  });
 });
