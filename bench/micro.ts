@@ -154,7 +154,7 @@ async function scale(many: number): Promise<void> {
   const costs: number[] = [];
   for (const count of [10_000, many]) {
     const tmem = createTmem({
-      memoryBytes: count * 160 + 64 * MIB,
+      memoryBytes: count * 512 + 64 * MIB,
       hotFraction: 0,
       pageBytesMax: PAGE,
     });
