@@ -7,7 +7,7 @@ import type { RunningService, ServiceSettings, StartService } from '../../src/se
 
 export class ScriptedContext implements CliContext {
   readonly env: Record<string, string | undefined> = {};
-  readonly directory = '/work';
+  readonly directory = '/srv';
   readonly pid = 4711;
   readonly isTerminal = false;
   readonly signals = new EventEmitter();

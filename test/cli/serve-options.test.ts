@@ -8,7 +8,7 @@ import {
 } from '../../src/cli/serve-options.ts';
 
 const request = (...args: string[]) =>
-  requestOf(parseArguments(args, SERVE_OPTIONS, 'tmem serve'), '/work');
+  requestOf(parseArguments(args, SERVE_OPTIONS, 'tmem serve'), '/srv');
 
 describe('parseImageArgument', () => {
   test.each([
@@ -37,15 +37,15 @@ test('requestOf reads every option, and paths from the directory', () => {
   const args = '--memory 1GiB --hot 0 --policy lru --listen unix:s --listen tcp:[::1]:1';
   const more = '--admin unix:a --mode read-only --spin 0 --buffered x=i.raw /j.raw';
   expect(request(...`${args} ${more}`.split(' '))).toEqual({
-    exports: [{ name: 'x', path: '/work/i.raw' }, { path: '/j.raw' }],
+    exports: [{ name: 'x', path: '/srv/i.raw' }, { path: '/j.raw' }],
     memory: 1024 ** 3,
     hot: 0,
     policy: 'lru',
     listen: [
-      { kind: 'unix', path: '/work/s' },
+      { kind: 'unix', path: '/srv/s' },
       { kind: 'tcp', host: '::1', port: 1 },
     ],
-    admin: { kind: 'unix', path: '/work/a' },
+    admin: { kind: 'unix', path: '/srv/a' },
     mode: 'read-only',
     spin: 0,
     buffered: true,

@@ -32,7 +32,7 @@ test('serve passes settings on, prints what is served, and exits 0 after a drain
     hotFraction: 0,
     policyName: 's3fifo-cw',
     pageBytes: 4096,
-    exports: [{ name: 'x', path: '/work/disk.raw', mode: 'writethrough' }],
+    exports: [{ name: 'x', path: '/srv/disk.raw', mode: 'writethrough' }],
     listen: [{ kind: 'tcp', host: '127.0.0.1', port: 10809 }],
     admin: undefined,
     codec: 'auto',
