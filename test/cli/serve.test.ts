@@ -111,6 +111,6 @@ test('serve passes on why it could not start, and gives the signals back', async
 
 test('serve --print-config starts nothing', async () => {
   expect(await run('x=disk.raw', '--print-config')).toBe(0);
-  expect(context.out).toMatch(/^exports:\n {2}- name: x\n {4}path: \/work\/disk.raw\n/);
+  expect(context.out).toMatch(/^exports:\n {2}- name: x\n {4}path: \/srv\/disk.raw\n/);
   expect(service.log).toEqual([]);
 });
