@@ -50,11 +50,6 @@ export class InFlight {
     this.#pageBytes = pageBytes;
   }
 
-  /** Whether nothing is under way. */
-  get isIdle(): boolean {
-    return this.#running.size === 0 && this.#changes.size === 0;
-  }
-
   /** The read under way that will bring `page`, if a reader may share it. */
   fetchOf(page: number): Fetch | undefined {
     return this.#fetches.get(page);

@@ -45,12 +45,16 @@ interface LongRead {
 
 export class Reads {
   readonly #transmission: Transmission;
+  /** What precedes the data of a reply, in the style that was agreed on. */
+  readonly #headerBytes: number;
   #long: LongRead | undefined;
   readonly #loans: number[] = [];
   #isRetry = false; // the piece at hand was looked up and counted before, and there was no room
 
   constructor(transmission: Transmission) {
     this.#transmission = transmission;
+    const { isStructured } = transmission.options.promises;
+    this.#headerBytes = isStructured ? DATA_CHUNK_HEADER_BYTES : WireBytes.SIMPLE_REPLY;
   }
 
   /** Whether a long read still has chunks to produce; no request is taken before it has not. */
@@ -65,9 +69,12 @@ export class Reads {
     const flags = promises.isStructured ? ChunkFlag.DONE : 0;
     const { offset, length } = request;
     if (length === 0 && promises.isStructured) return this.#answerNothing(request);
-    return this.#answerPiece(request, offset, length, flags, (missing) => {
-      this.#fetchWhole(request.cookie(), offset, length, missing);
-    });
+    const outcome = this.#answerPiece(request, offset, length, flags);
+    if (outcome === 'missing') {
+      const { missing } = this.#transmission.options.export;
+      this.#fetchWhole(request.cookie(), offset, length, missing.slice());
+    }
+    return outcome !== 'no room';
   }
 
   /** A read of nothing succeeds, but no content chunk may be empty. */
@@ -89,11 +96,12 @@ export class Reads {
         break;
       }
       if (long.fetching >= CHUNKS_FETCHING_MAX) return false;
-      const { pageBytes } = this.#transmission.options.export;
+      const { missing, pageBytes } = this.#transmission.options.export;
       const { offset } = long;
       const length = Math.min(long.bytesLeft, PIECE_BYTES - (offset % pageBytes));
-      const fetch = (missing: number[]): void => this.#fetchChunk(long, offset, length, missing);
-      if (!this.#answerPiece(long.cookie, offset, length, 0, fetch)) return false;
+      const outcome = this.#answerPiece(long.cookie, offset, length, 0);
+      if (outcome === 'no room') return false;
+      if (outcome === 'missing') this.#fetchChunk(long, offset, length, missing.slice());
       long.offset += length;
       long.bytesLeft -= length;
     }
@@ -102,26 +110,25 @@ export class Reads {
     return true;
   }
 
-  /** One chunk from the cache, or `fetch` for what it misses; no when there is no room for it. */
+  /** One chunk from the cache, unless pages are `missing` in it or there is no room for it. */
   #answerPiece(
     cookie: Cookie,
     offset: number,
     length: number,
     flags: number,
-    fetch: (missing: number[]) => void,
-  ): boolean {
+  ): 'answered' | 'missing' | 'no room' {
     const { export: target, promises, writer } = this.#transmission.options;
-    const header = promises.isStructured ? DATA_CHUNK_HEADER_BYTES : WireBytes.SIMPLE_REPLY;
+    const header = this.#headerBytes;
     const isWhole = flags !== 0 || !promises.isStructured;
     if (length >= LEND_BYTES_MIN && target.cache.lender !== undefined) {
-      if (!writer.reserveLoan(header, length)) return false;
+      if (!writer.reserveLoan(header, length)) return 'no room';
       if (this.#lend(cookie, offset, length, flags)) {
         this.#isRetry = false;
         if (isWhole) this.#transmission.countHit();
-        return true;
+        return 'answered';
       }
     }
-    if (!writer.reserve(header + length)) return false;
+    if (!writer.reserve(header + length)) return 'no room';
     const { batch, position } = writer;
     const missingCount = this.#isRetry
       ? target.copyCached(offset, length, batch, position + header)
@@ -129,9 +136,7 @@ export class Reads {
     this.#isRetry = false;
     if (missingCount > 0) {
       this.#isRetry = !writer.share.hasRoomFor(this.#roomFor(offset, length));
-      if (this.#isRetry) return false;
-      fetch(target.missing.slice());
-      return true;
+      return this.#isRetry ? 'no room' : 'missing';
     }
     if (target.isZero && promises.isStructured) {
       writer.position = writeHoleChunk(batch, position, cookie, flags, offset, length);
@@ -140,7 +145,7 @@ export class Reads {
       writer.position = position + header + length;
     }
     if (isWhole) this.#transmission.countHit();
-    return true;
+    return 'answered';
   }
 
   #writeHeader(
@@ -214,11 +219,10 @@ export class Reads {
 
   /** A buffer with what the cache held copied in, or undefined when none is free. */
   #holdPiece(offset: number, length: number): PooledBuffer | undefined {
-    const { writer, export: target, promises } = this.#transmission.options;
+    const { writer, export: target } = this.#transmission.options;
     const piece = writer.share.take(this.#roomFor(offset, length));
     if (piece === undefined) return undefined;
-    const header = promises.isStructured ? DATA_CHUNK_HEADER_BYTES : WireBytes.SIMPLE_REPLY;
-    const from = writer.position + header;
+    const from = writer.position + this.#headerBytes;
     const to = piece.dataOffset + (offset % target.pageBytes);
     writer.batch.copy(piece.buffer, to, from, from + length);
     return piece;
@@ -276,8 +280,8 @@ export class Reads {
     flags: number,
     piece: PooledBuffer,
   ): void {
-    const { writer, export: target, promises } = this.#transmission.options;
-    const header = promises.isStructured ? DATA_CHUNK_HEADER_BYTES : WireBytes.SIMPLE_REPLY;
+    const { writer, export: target } = this.#transmission.options;
+    const header = this.#headerBytes;
     const start = piece.dataOffset + (offset % target.pageBytes);
     if (length <= COPY_BYTES_MAX && writer.reserve(header + length)) {
       this.#writeHeader(writer.batch, writer.position, cookie, flags, offset, length);

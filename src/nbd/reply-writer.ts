@@ -91,11 +91,6 @@ export class ReplyWriter {
     return this.#shipped.length > 0;
   }
 
-  /** Whether every reply has been taken by the system. */
-  get isIdle(): boolean {
-    return this.#shipped.length === 0 && !this.#hasSomething;
-  }
-
   /** Makes room for `bytes` (at most BATCH_BYTES) at `position`, or answers no: try at `onRoom`. */
   reserve(bytes: number): boolean {
     if (this.position + bytes <= BATCH_BYTES) return true;

@@ -27,7 +27,7 @@ import {
 } from './replies.ts';
 import type { ReplyWriter } from './reply-writer.ts';
 import { type Promises, Request, refusalOf } from './request.ts';
-import type { ServerStatistics } from './statistics.ts';
+import type { RequestCounts, ServerStatistics } from './statistics.ts';
 import { IncomingWrite } from './writes.ts';
 
 /** Requests of one connection that may wait for the image at a time. */
@@ -81,10 +81,12 @@ export class Transmission {
   #isClosed = false;
   #hitCount = 0;
   readonly #reads: Reads;
+  readonly #counts: RequestCounts;
   readonly #heldReplies: (() => void)[] = [];
 
   constructor(options: TransmissionOptions) {
     this.options = options;
+    this.#counts = options.statistics.requestsOf(options.export.name);
     this.#reads = new Reads(this);
   }
 
@@ -157,7 +159,7 @@ export class Transmission {
   /** Counts a READ that was answered in the same turn of the event loop. */
   countHit(): void {
     this.#hitCount++;
-    this.#count(Command.READ, 0);
+    this.#counts.count(Command.READ, 0);
   }
 
   /** Runs `work` beside the taking of requests; `answer` sends the reply when it has ended. */
@@ -173,7 +175,7 @@ export class Transmission {
     const end = (errno: number): void => {
       const seconds = this.options.now() - started;
       this.options.statistics.latencies[command]!.record(seconds, 1);
-      this.#count(command, errno);
+      this.#counts.count(command, errno);
       this.send(() => answer(errno));
       this.#waitingCount--;
       if (command === Command.BLOCK_STATUS) this.#isMapping = false;
@@ -334,7 +336,7 @@ export class Transmission {
         break;
       case Command.WRITE_ZEROES:
         if (mustBeFast && !target.image.supports.fastZeroes) {
-          this.#count(command, NbdErrno.ENOTSUP);
+          this.#counts.count(command, NbdErrno.ENOTSUP);
           this.appendShort(cookie, command, NbdErrno.ENOTSUP);
         } else {
           const mayDiscard = (flags & CommandFlag.NO_HOLE) === 0;
@@ -355,7 +357,7 @@ export class Transmission {
       return true;
     }
     const answer = (): void => {
-      this.#count(command, errno);
+      this.#counts.count(command, errno);
       this.send(() => this.appendShort(cookie, command, errno));
     };
     if (command !== Command.WRITE || length === 0) {
@@ -392,9 +394,5 @@ export class Transmission {
   #wakeIfWaiting(): void {
     const isGoing = this.#isLeaving || this.#isShuttingDown || this.#hasEnded;
     if (this.#input !== undefined || isGoing) this.options.host.wake();
-  }
-
-  #count(command: number, errno: number): void {
-    this.options.statistics.requestsOf(this.options.export.name).count(command, errno);
   }
 }
