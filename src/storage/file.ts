@@ -38,6 +38,8 @@ export class FileStorage implements Storage {
   readonly identity: string;
   /** Names the file or device, whatever is in it. */
   readonly medium: string;
+  /** Other processes are kept from it; false without koffi, or on a file system without locks. */
+  readonly isLocked: boolean;
 
   readonly #file: OpenFile;
   readonly #allocation: FileAllocation;
@@ -52,6 +54,7 @@ export class FileStorage implements Storage {
     this.isReadOnly = file.isReadOnly;
     this.identity = file.identity;
     this.medium = file.medium;
+    this.isLocked = file.isLocked;
     this.alignmentBytes = file.directFd === undefined ? 1 : MEMORY_ALIGNMENT_BYTES;
     this.#file = file;
     this.#allocation = new FileAllocation(file.libc, file.allocationFd, file.isReadOnly);
@@ -147,9 +150,10 @@ export class FileStorage implements Storage {
       });
     }
     const { bufferedFd, directFd, allocationFd } = this.#file;
-    await closeDescriptor(bufferedFd);
     await closeDescriptor(allocationFd);
     if (directFd !== undefined) await closeDescriptor(directFd);
+    // The lock is this one's: last, so that nobody comes in before all are closed.
+    await closeDescriptor(bufferedFd);
   }
 
   #transfer(

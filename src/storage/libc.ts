@@ -1,6 +1,6 @@
 /**
- * The two system calls that Node lacks and a disk image needs: fallocate(2) and lseek(2). They
- * are called through koffi on its own worker threads, so the event loop never waits for a disk.
+ * The system calls that Node lacks and a disk image needs: fallocate(2), lseek(2) and flock(2).
+ * They are called through koffi on its own worker threads, so the event loop never waits for a disk.
  */
 
 import { getSystemErrorName } from 'node:util';
@@ -15,11 +15,16 @@ export const FALLOCATE = {
 /** lseek(2) origins, of <unistd.h>. */
 export const SEEK = { end: 2, data: 3, hole: 4 } as const;
 
-/** Both reject with an Error whose `code` is the errno's name, as Node's own calls do. */
+/** flock(2) operations, of <sys/file.h>. */
+export const FLOCK = { shared: 1, exclusive: 2, nonBlocking: 4 } as const;
+
+/** All reject with an Error whose `code` is the errno's name, as Node's own calls do. */
 export interface Libc {
   fallocate(fd: number, mode: number, offset: number, length: number): Promise<void>;
   /** Moves the descriptor's offset, which positioned I/O never looks at; resolves to it. */
   lseek(fd: number, offset: number, origin: number): Promise<number>;
+  /** Locks the open file; refused with EAGAIN when `operation` is non-blocking and it is taken. */
+  flock(fd: number, operation: number): Promise<void>;
 }
 
 /** A foreign function as koffi offers it; the callback runs on the event loop. */
@@ -48,11 +53,15 @@ async function bindLibc(): Promise<Libc | undefined> {
     const call = limitedCaller(() => koffi.errno());
     const fallocate = library.func('fallocate64', 'int', ['int', 'int', 'int64_t', 'int64_t']);
     const lseek = library.func('lseek64', 'int64_t', ['int', 'int64_t', 'int']);
+    const flock = library.func('flock', 'int', ['int', 'int']);
     return {
       fallocate: async (fd, mode, offset, length) => {
         await call('fallocate', fallocate, [fd, mode, offset, length]);
       },
       lseek: (fd, offset, origin) => call('lseek', lseek, [fd, offset, origin]),
+      flock: async (fd, operation) => {
+        await call('flock', flock, [fd, operation]);
+      },
     };
   } catch {
     return undefined;

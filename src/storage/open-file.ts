@@ -5,7 +5,9 @@ import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { alignedBuffer, MEMORY_ALIGNMENT_BYTES } from '../lib/aligned-buffer.ts';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { deviceNumbers } from './device-number.ts';
 import { type Libc, loadLibc, SEEK } from './libc.ts';
+import { lockDescriptor } from './lock.ts';
 
 const openDescriptor = promisify(fs.open);
 const statDescriptor = promisify(fs.fstat);
@@ -35,6 +37,8 @@ export interface OpenFile {
   readonly identity: string;
   /** Names the file or device, whatever is in it. */
   readonly medium: string;
+  /** Other processes that ask for a lock are kept out, until `bufferedFd` is closed. */
+  readonly isLocked: boolean;
   readonly libc: Libc | undefined;
   readonly bufferedFd: number;
   /** Open with O_DIRECT; undefined where that is not wanted or does not work. */
@@ -63,6 +67,7 @@ export async function openDescriptors(
     const stats = await statDescriptor(bufferedFd, { bigint: true });
     checkIsDisk(path, stats);
     const libc = options.libc === undefined ? await loadLibc() : (options.libc ?? undefined);
+    const isLocked = await lockDescriptor(path, bufferedFd, isReadOnly, libc);
     const allocationFd = await open(0);
     const sizeBytes = stats.isFile()
       ? Number(stats.size)
@@ -73,7 +78,7 @@ export async function openDescriptors(
     const medium = mediumOf(stats);
     const identity = identityOf(stats, medium);
     const descriptors = { bufferedFd, allocationFd, directFd };
-    return { path, sizeBytes, isReadOnly, identity, medium, libc, ...descriptors };
+    return { path, sizeBytes, isReadOnly, identity, medium, isLocked, libc, ...descriptors };
   } catch (cause) {
     for (const fd of opened) await closeDescriptor(fd);
     throw cause instanceof TmemError ? cause : openFailure(path, isReadOnly, cause);
@@ -129,8 +134,7 @@ async function deviceSizeBytes(
   fd: number,
   libc: Libc | undefined,
 ): Promise<number> {
-  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n);
-  const minor = (device & 0xffn) | ((device >> 12n) & 0xffffff00n);
+  const { major, minor } = deviceNumbers(device);
   try {
     const text = await fs.promises.readFile(`/sys/dev/block/${major}:${minor}/size`, 'ascii');
     // The unit of this file is 512 bytes, whatever the device's own sectors are.

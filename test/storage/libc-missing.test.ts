@@ -15,6 +15,7 @@ it('a file is served without extras where the C library cannot be loaded', async
   expect(await loadLibc()).toBeUndefined();
   const storage = await openFileStorage(temporaryFile(4096), { isReadOnly: false });
   expect(storage.supports).toMatchObject({ discard: false, fastZeroes: false, extents: false });
+  expect(storage.isLocked).toBe(false);
   await storage.writeZeroes(0, 512, true);
   await storage.close();
 });

@@ -1,0 +1,125 @@
+/**
+ * The lock that keeps two processes from one image: flock(2) on one of its descriptors, shared for
+ * reading and exclusive for writing, which the kernel drops when that descriptor is closed or the
+ * process dies. It is advisory: it binds those who ask for it, as udev does for block devices.
+ */
+
+import fs from 'node:fs';
+import { promisify } from 'node:util';
+import { systemErrorCode, TmemError } from '../lib/errors.ts';
+import { deviceNumbers } from './device-number.ts';
+import { FLOCK, type Libc } from './libc.ts';
+
+const statDescriptor = promisify(fs.fstat);
+
+/** Pauses before the lock is tried again, ms: udev looks at a new device for a moment only. */
+const RETRY_PAUSES_MS = [10, 40, 150];
+
+/** Someone who holds a lock on the file. */
+interface Holder {
+  readonly pid: number;
+  readonly isWriter: boolean;
+}
+
+/** What the kernel says of locks: a table, and who this process is in it. */
+interface LockTable {
+  /** The text of /proc/locks. */
+  readonly text: string;
+  /** The process id of the reader, by the same numbering. */
+  readonly ownPid: number;
+}
+
+/**
+ * Locks the file for as long as `fd` stays open: exclusively for writing, shared for reading.
+ * True when it is locked. False where locks do not work (no koffi, a file system without them), or
+ * where the only other holder is this very process, which has to know by itself what it opens
+ * twice. Rejects with a TmemError `busy` that names the process that is in the way.
+ */
+export async function lockDescriptor(
+  path: string,
+  fd: number,
+  isReadOnly: boolean,
+  libc: Libc | undefined,
+): Promise<boolean> {
+  if (libc === undefined) return false;
+  const operation = (isReadOnly ? FLOCK.shared : FLOCK.exclusive) | FLOCK.nonBlocking;
+  for (const pauseMs of [...RETRY_PAUSES_MS, 0]) {
+    try {
+      await libc.flock(fd, operation);
+      return true;
+    } catch (cause) {
+      // Anything but a refusal is a file system that has no locks.
+      if (systemErrorCode(cause) !== 'EAGAIN') return false;
+    }
+    const table = await readLockTable();
+    const holders = await holdersOf(await statDescriptor(fd, { bigint: true }), table.text);
+    const others = holders.filter(({ pid }) => pid !== table.ownPid);
+    if (holders.length > 0 && others.length === 0) return false;
+    if (pauseMs === 0) throw await refusal(path, isReadOnly, others[0]);
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+  return false;
+}
+
+async function readLockTable(): Promise<LockTable> {
+  try {
+    const text = await fs.promises.readFile('/proc/locks', 'ascii');
+    return { text, ownPid: Number(await fs.promises.readlink('/proc/self')) };
+  } catch {
+    return { text: '', ownPid: 0 }; // without /proc the holder has no name, but still the lock
+  }
+}
+
+/** `ordinal: kind ADVISORY access pid major:minor:inode start end`; waiting ones have an arrow. */
+const LOCK_LINE = /^\d+: \w+\s+\w+\s+(READ|WRITE)\s+(\d+)\s+([\da-f]+):([\da-f]+):(\d+) /gm;
+
+/** Who holds a lock on the file with these stats, by the text of /proc/locks. */
+async function holdersOf(stats: fs.BigIntStats, text: string): Promise<Holder[]> {
+  const { major, minor } = deviceNumbers(stats.dev);
+  const holders: Holder[] = [];
+  for (const [, access, pid, lineMajor, lineMinor, inode] of text.matchAll(LOCK_LINE)) {
+    if (inode !== `${stats.ino}`) continue;
+    const holder = { pid: Number(pid), isWriter: access === 'WRITE' };
+    const isSameDevice = BigInt(`0x${lineMajor}`) === major && BigInt(`0x${lineMinor}`) === minor;
+    // btrfs and overlayfs show programs another device than the one that the kernel writes here.
+    if (isSameDevice || (await hasOpen(holder.pid, stats))) holders.push(holder);
+  }
+  return holders;
+}
+
+/** Whether the process is seen to have that file open. */
+async function hasOpen(pid: number, { dev, ino }: fs.BigIntStats): Promise<boolean> {
+  try {
+    for (const fd of await fs.promises.readdir(`/proc/${pid}/fd`)) {
+      const stats = await fs.promises.stat(`/proc/${pid}/fd/${fd}`, { bigint: true });
+      if (stats.dev === dev && stats.ino === ino) return true;
+    }
+  } catch {
+    // Gone by now, or another user's: not seen.
+  }
+  return false;
+}
+
+async function refusal(
+  path: string,
+  isReadOnly: boolean,
+  holder: Holder | undefined,
+): Promise<TmemError> {
+  const who = holder === undefined ? 'another process' : await nameOf(holder.pid);
+  const use = holder?.isWriter === false ? 'has it open for reading' : 'has it open for writing';
+  const advice =
+    holder?.isWriter === false && !isReadOnly
+      ? 'stop that process first, or open it read-only'
+      : 'stop that process first';
+  const context = holder === undefined ? { path } : { path, pid: holder.pid };
+  return new TmemError('busy', `cannot lock "${path}": ${who} ${use}; ${advice}`, { context });
+}
+
+async function nameOf(pid: number): Promise<string> {
+  try {
+    const name = await fs.promises.readFile(`/proc/${pid}/comm`, 'utf8');
+    return `process ${pid} (${name.trim()})`;
+  } catch {
+    return `process ${pid}`;
+  }
+}

@@ -1,0 +1,117 @@
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { openFileStorage } from '../../src/storage/file.ts';
+import { type Libc, loadLibc } from '../../src/storage/libc.ts';
+import { needsPrograms } from '../tools/programs.ts';
+import { temporaryFile } from './temporary-files.ts';
+
+const libc = await loadLibc();
+
+/** Another process that holds a lock on `file`: `stop` ends it and waits until it has. */
+async function holder(file: string, kind: '--shared' | '--exclusive') {
+  // flock(1) keeps the descriptor open over the program that it becomes, which says it is there.
+  const script = 'echo locked; exec sleep 60';
+  const child = spawn('flock', [kind, '--no-fork', file, 'sh', '-c', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = new Promise((resolve) => child.once('close', resolve));
+  const stop = async () => {
+    child.kill('SIGKILL');
+    await ended;
+  };
+  onTestFinished(stop);
+  await new Promise((resolve) => child.stdout.once('data', resolve));
+  return { pid: child.pid ?? 0, stop };
+}
+
+const open = (file: string, isReadOnly: boolean) => openFileStorage(file, { isReadOnly });
+
+describe.skipIf(libc === undefined)('the lock on an image (needs koffi)', () => {
+  needsPrograms('flock');
+
+  it.each([
+    ['--exclusive', true, /has it open for writing; stop that process first$/],
+    ['--exclusive', false, /has it open for writing; stop that process first$/],
+    ['--shared', false, /has it open for reading; stop that process first, or open it read-only$/],
+  ] as const)('%s of another process keeps us out (read-only: %s)', async (...row) => {
+    const [kind, isReadOnly, sentence] = row;
+    const file = temporaryFile(4096);
+    const { pid, stop } = await holder(file, kind);
+    const failure = await open(file, isReadOnly).catch((cause) => cause);
+    expect(failure).toMatchObject({ kind: 'busy', context: { path: file, pid } });
+    expect(failure.message).toMatch(sentence);
+    expect(failure.message).toContain(`cannot lock "${file}": process ${pid} (s`);
+    await stop();
+    const storage = await open(file, isReadOnly);
+    expect(storage.isLocked).toBe(true);
+    await storage.close();
+  });
+
+  it('is shared among readers of many processes', async () => {
+    const file = temporaryFile(4096);
+    await holder(file, '--shared');
+    const [first, second] = [await open(file, true), await open(file, true)];
+    expect([first.isLocked, second.isLocked]).toEqual([true, true]);
+    await first.close();
+    await second.close();
+  });
+
+  it('keeps other processes out until the image is closed', async () => {
+    const file = temporaryFile(4096);
+    const storage = await open(file, false);
+    const isTaken = () =>
+      new Promise((resolve) => {
+        spawn('flock', ['--nonblock', file, 'true']).once('close', (code) => resolve(code !== 0));
+      });
+    expect(await isTaken()).toBe(true);
+    await storage.close();
+    expect(await isTaken()).toBe(false);
+  });
+
+  it('leaves it to this process what it opens twice, and says that it does not hold', async () => {
+    const file = temporaryFile(4096);
+    const first = await open(file, false);
+    const second = await open(file, false);
+    expect([first.isLocked, second.isLocked]).toEqual([true, false]);
+    await first.close();
+    await second.close();
+  });
+
+  it('names the other process, not this one, where both have the image open', async () => {
+    const file = temporaryFile(4096);
+    const reader = await open(file, true);
+    const { pid } = await holder(file, '--shared');
+    await expect(open(file, false)).rejects.toMatchObject({ kind: 'busy', context: { pid } });
+    await reader.close();
+  });
+
+  it('leaves no descriptor open when it is refused', async () => {
+    const file = temporaryFile(4096);
+    await holder(file, '--exclusive');
+    const before = fs.readdirSync('/proc/self/fd').length;
+    await open(file, false).catch(() => {});
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(before);
+  });
+
+  it('that is gone at a second look is taken', async () => {
+    const file = temporaryFile(4096);
+    let calls = 0;
+    const flock: Libc['flock'] = async () => {
+      if (++calls === 1) throw Object.assign(new Error('taken'), { code: 'EAGAIN' });
+    };
+    const options = { isReadOnly: false, libc: { ...(libc as Libc), flock } };
+    const storage = await openFileStorage(file, options);
+    expect([storage.isLocked, calls]).toEqual([true, 2]);
+    await storage.close();
+  });
+
+  it('is done without on a file system that has none', async () => {
+    const flock: Libc['flock'] = () =>
+      Promise.reject(Object.assign(new Error('none'), { code: 'EOPNOTSUPP' }));
+    const options = { isReadOnly: false, libc: { ...(libc as Libc), flock } };
+    const storage = await openFileStorage(temporaryFile(4096), options);
+    expect(storage.isLocked).toBe(false);
+    await storage.close();
+  });
+});
