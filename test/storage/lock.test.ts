@@ -8,11 +8,13 @@ import { temporaryFile } from './temporary-files.ts';
 
 const libc = await loadLibc();
 
+const FLOCK_PROGRAM = 'flock';
+
 /** Another process that holds a lock on `file`: `stop` ends it and waits until it has. */
 async function holder(file: string, kind: '--shared' | '--exclusive') {
   // flock(1) keeps the descriptor open over the program that it becomes, which says it is there.
   const script = 'echo locked; exec sleep 60';
-  const child = spawn('flock', [kind, '--no-fork', file, 'sh', '-c', script], {
+  const child = spawn(FLOCK_PROGRAM, [kind, '--no-fork', file, 'sh', '-c', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = new Promise((resolve) => child.once('close', resolve));
@@ -28,7 +30,7 @@ async function holder(file: string, kind: '--shared' | '--exclusive') {
 const open = (file: string, isReadOnly: boolean) => openFileStorage(file, { isReadOnly });
 
 describe.skipIf(libc === undefined)('the lock on an image (needs koffi)', () => {
-  needsPrograms('flock');
+  needsPrograms(FLOCK_PROGRAM);
 
   it.each([
     ['--exclusive', true, /has it open for writing; stop that process first$/],
@@ -62,7 +64,9 @@ describe.skipIf(libc === undefined)('the lock on an image (needs koffi)', () => 
     const storage = await open(file, false);
     const isTaken = () =>
       new Promise((resolve) => {
-        spawn('flock', ['--nonblock', file, 'true']).once('close', (code) => resolve(code !== 0));
+        spawn(FLOCK_PROGRAM, ['--nonblock', file, 'true']).once('close', (code) =>
+          resolve(code !== 0),
+        );
       });
     expect(await isTaken()).toBe(true);
     await storage.close();
