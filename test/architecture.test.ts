@@ -13,10 +13,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   layers: ['tmem', 'policy', 'lib'],
   export: ['tmem', 'image', 'lib'],
   nbd: ['export', 'tmem', 'lib'],
+  governor: ['lib'],
   metrics: ['lib'],
+  admin: ['nbd', 'tmem', 'lib'],
   service: [
-    ...['metrics', 'nbd', 'export', 'layers', 'tmem', 'policy', 'image', 'storage'],
-    ...['config', 'lib'],
+    ...['admin', 'metrics', 'nbd', 'export', 'layers', 'tmem', 'policy', 'image', 'storage'],
+    ...['governor', 'config', 'lib'],
   ],
   config: ['lib'],
   cli: ['service', 'config', 'image', 'lib'],
@@ -31,17 +33,17 @@ const MAY_IMPORT_TYPES: Readonly<Record<string, readonly string[]>> = {
 
 /** Which folders may import what is not ours; anything else is for everyone. */
 const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
-  'node:fs': ['storage', 'config', 'cli'],
+  'node:fs': ['storage', 'config', 'cli', 'governor'],
   // A Unix socket that a server left behind is a file, and listening includes removing it.
   'node:fs/promises': ['storage', 'config', 'cli', 'nbd/listen.ts'],
   'node:net': ['nbd'],
-  'node:http': ['service'],
+  'node:http': ['admin'],
   'node:child_process': [],
   'node:worker_threads': [],
   'node:process': ['cli', 'service'],
   'prom-client': ['metrics'],
   yaml: ['config'],
-  zod: ['config'],
+  zod: ['config', 'admin'],
   koffi: ['storage'],
   lz4: ['layers'],
   'lz4-napi': ['layers'],
