@@ -29,6 +29,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const MAY_IMPORT_TYPES: Readonly<Record<string, readonly string[]>> = {
   metrics: ['export', 'image', 'layers', 'nbd', 'storage', 'tmem'],
   config: ['policy', 'service', 'layers'],
+  cli: ['admin'],
 };
 
 /** Which folders may import what is not ours; anything else is for everyone. */
@@ -37,7 +38,7 @@ const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
   // A Unix socket that a server left behind is a file, and listening includes removing it.
   'node:fs/promises': ['storage', 'config', 'cli', 'nbd/listen.ts'],
   'node:net': ['nbd'],
-  'node:http': ['admin'],
+  'node:http': ['admin', 'cli'],
   'node:child_process': [],
   'node:worker_threads': [],
   'node:process': ['cli', 'service'],

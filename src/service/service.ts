@@ -3,6 +3,7 @@
  * are, and wires them together. Below it everything knows only what it stands on.
  */
 
+import type { AdminServer } from '../admin/http-server.ts';
 import { Export } from '../export/export.ts';
 import type { BlockImage } from '../image/image.ts';
 import { openRawImage } from '../image/raw.ts';
@@ -14,7 +15,7 @@ import { nbdUri } from '../lib/nbd-uri.ts';
 import { WRITER_BYTES } from '../nbd/reply-writer.ts';
 import { NbdServer } from '../nbd/server.ts';
 import { Cleancache } from '../tmem/cleancache.ts';
-import { AdminServer } from './admin.ts';
+import { createAdminServer } from './admin.ts';
 import type {
   ExportSettings,
   RunningExport,
@@ -164,8 +165,8 @@ class Service implements RunningService {
     exports: readonly Export[],
     server: NbdServer,
   ): Promise<void> {
-    this.#admin = new AdminServer({
-      layers: this.#stack.tmem.layers,
+    this.#admin = createAdminServer({
+      tmem: this.#stack.tmem,
       exports,
       server: server.statistics,
       memory: {
@@ -174,6 +175,8 @@ class Service implements RunningService {
       },
       codecName: this.codecDescription,
       isStopping: () => this.#stopping !== undefined,
+      token: undefined,
+      log: (message) => this.#log.info(message),
     });
     this.metricsUrl = await this.#admin.listen(address);
   }

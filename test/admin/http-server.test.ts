@@ -3,10 +3,11 @@ import http from 'node:http';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { AdminServer } from '../../src/admin/http-server.ts';
 import type { ListenAddress } from '../../src/lib/listen-address.ts';
 import { packageVersion } from '../../src/lib/package-version.ts';
 import { ServerStatistics } from '../../src/nbd/statistics.ts';
-import { AdminServer } from '../../src/service/admin.ts';
+import { createAdminServer } from '../../src/service/admin.ts';
 import { samplesOf, smallStack } from '../metrics/scraped.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
 
@@ -15,14 +16,16 @@ const LOOPBACK: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 0 };
 let admin: AdminServer;
 let isStopping: boolean;
 
-function newAdmin(): AdminServer {
-  return new AdminServer({
-    layers: smallStack().layers,
+function newAdmin(token?: string): AdminServer {
+  return createAdminServer({
+    tmem: smallStack(),
     exports: [],
     server: new ServerStatistics(),
     memory: { limitBytes: 1, bufferBytes: () => 0 },
     codecName: 'lz4 (native)',
     isStopping: () => isStopping,
+    token,
+    log: () => undefined,
   });
 }
 
@@ -89,9 +92,11 @@ test('a Unix socket is served too, and its URL holds its path', async () => {
 });
 
 test('a wildcard address is shown as one that a browser finds', async () => {
-  expect(await admin.listen({ kind: 'tcp', host: '::', port: 0 })).toMatch(
+  const open = newAdmin('0123456789abcdef');
+  expect(await open.listen({ kind: 'tcp', host: '::', port: 0 })).toMatch(
     /^http:\/\/localhost:\d+\/metrics$/,
   );
+  open.close();
 });
 
 test('a busy port is an error that names --admin', async () => {
@@ -135,4 +140,20 @@ test('connections beyond the limit are turned away, and those there still served
   const [answer] = await once(sockets[31]!, 'data');
   expect(String(answer)).toMatch(/ready\n$/);
   for (const socket of sockets) socket.destroy();
+});
+
+test('/v1/status has the memory, every layer and every pool', async () => {
+  const url = (await admin.listen(LOOPBACK)).replace('/metrics', '/v1/status');
+  const response = await fetch(url);
+  expect(response.headers.get('content-type')).toBe('application/json');
+  expect(await response.json()).toMatchObject({
+    version: packageVersion(),
+    isStopping: false,
+    isFrozen: false,
+    codec: 'lz4 (native)',
+    memory: { configuredLimitBytes: 1, pressure: null },
+    layers: [{ name: 'hot', puts: { stored: 0, frozen: 0 } }, { name: 'zcache' }],
+    exports: [],
+    pools: [],
+  });
 });

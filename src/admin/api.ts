@@ -1,0 +1,116 @@
+/**
+ * What the administrative API answers, as JSON: the types that its server fills in and that
+ * clients read. Bytes are bytes, seconds are seconds; every counter starts at 0 with the process.
+ */
+
+/** The answer of `GET /v1/status`: everything there is to know at this moment. */
+export interface ServiceStatus {
+  readonly version: string;
+  /** ISO 8601, UTC. */
+  readonly startedAt: string;
+  readonly uptimeSeconds: number;
+  readonly isStopping: boolean;
+  /** Puts of new pages are refused in every layer. */
+  readonly isFrozen: boolean;
+  /** The LZ4 codec in use. */
+  readonly codec: string;
+  /** NBD clients connected now. */
+  readonly connections: number;
+  readonly memory: MemoryStatus;
+  /** From the top of the stack down. */
+  readonly layers: readonly LayerStatus[];
+  readonly exports: readonly ExportStatus[];
+  readonly pools: readonly PoolStatus[];
+}
+
+/** What all memory comes to, and may come to. */
+export interface MemoryStatus {
+  /** What was asked for. */
+  readonly configuredLimitBytes: number;
+  /** What holds now: less than was asked for while the machine is short of memory. */
+  readonly limitBytes: number;
+  readonly dataBytes: number;
+  readonly metadataBytes: number;
+  readonly bufferBytes: number;
+  /** What `shrink` could give back: everything but what may not vanish. */
+  readonly freeableBytes: number;
+  /** Why the limit is lower than what was asked for; null when nobody watches. */
+  readonly pressure: { readonly reason: string; readonly psiSomeAvg10: number | null } | null;
+}
+
+/** One layer of the stack. */
+export interface LayerStatus {
+  readonly name: string;
+  readonly isFrozen: boolean;
+  readonly limitBytes: number;
+  readonly dataBytes: number;
+  readonly metadataBytes: number;
+  /** Bytes of the pages as they are held. */
+  readonly storedBytes: number;
+  readonly pages: { readonly raw: number; readonly compressed: number; readonly filled: number };
+  readonly hits: number;
+  readonly misses: number;
+  /** By outcome: `stored`, `replaced`, or the reason of a refusal. */
+  readonly puts: Readonly<Record<string, number>>;
+  readonly evictions: {
+    readonly capacity: number;
+    readonly shrink: number;
+    readonly filledCap: number;
+  };
+  /** Bytes of the pages that were encoded, before and after. */
+  readonly originalBytes: number;
+  readonly compressedBytes: number;
+}
+
+/** One export. */
+export interface ExportStatus {
+  readonly name: string;
+  /** `read-only`, `writethrough` and so on. */
+  readonly mode: string;
+  readonly sizeBytes: number;
+  /** What is behind it. */
+  readonly image: string;
+  /** The pools that hold its pages; exports of one read-only image share theirs. */
+  readonly poolIds: readonly number[];
+  /** Reads answered from memory alone, and those that needed the image. */
+  readonly reads: { readonly hits: number; readonly misses: number };
+  readonly pages: number;
+  readonly memoryBytes: number;
+  readonly share: ShareStatus;
+  /** Null for an export whose writes go through. */
+  readonly writeBack: WriteBackStatus | null;
+}
+
+/** Pages that were written by clients and are not yet on the image. */
+export interface WriteBackStatus {
+  readonly dirtyBytes: number;
+  readonly limitBytes: number;
+  readonly state: 'clean' | 'dirty' | 'writing' | 'failing';
+  /** The age of the oldest dirty page; 0 when there is none. */
+  readonly oldestSeconds: number;
+  /** Why the last write to the image failed; null when it did not. */
+  readonly failure: string | null;
+}
+
+/** How much of the memory one owner may have. */
+export interface ShareStatus {
+  /** 1 to 10000; victims come from whoever is furthest above the share that this gives. */
+  readonly weight: number;
+  /** Null for no cap. */
+  readonly capBytes: number | null;
+  /** Ephemeral pages are not evicted for others below this. */
+  readonly minimumBytes: number;
+}
+
+/** One pool. */
+export interface PoolStatus {
+  readonly id: number;
+  /** `export:NAME`, `client:NAME` or `shared:NAME`; several exports are joined by commas. */
+  readonly owner: string;
+  readonly kind: 'ephemeral' | 'persistent';
+  readonly isShared: boolean;
+  readonly pageBytes: number;
+  readonly pages: number;
+  readonly bytes: number;
+  readonly share: ShareStatus;
+}

@@ -1,0 +1,111 @@
+/** One request as its handler sees it: names that are valid already, and a body within bounds. */
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { z } from 'zod';
+import { announcedLength, type BodyBudget, readBody } from './body.ts';
+import { Problem } from './problem.ts';
+
+/** The longest JSON body, bytes. */
+const JSON_BYTES_MAX = 16 * 1024;
+
+export interface CallParts {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly parameters: ReadonlyMap<string, string | number>;
+  readonly query: ReadonlyMap<string, string | number>;
+  readonly budget: BodyBudget;
+}
+
+export class Call {
+  readonly #parts: CallParts;
+  #heldBytes = 0;
+
+  constructor(parts: CallParts) {
+    this.#parts = parts;
+  }
+
+  /** The value of a path parameter that is a number. */
+  number(name: string): number {
+    return Number(this.#parts.parameters.get(name));
+  }
+
+  /** The value of a path parameter that is a name. */
+  text(name: string): string {
+    return String(this.#parts.parameters.get(name));
+  }
+
+  /** The value of a query parameter, if it was given. */
+  query(name: string): string | number | undefined {
+    return this.#parts.query.get(name);
+  }
+
+  /** The value of a header, if it was sent. */
+  header(name: string): string | undefined {
+    const value = this.#parts.request.headers[name];
+    return typeof value === 'string' ? value : undefined;
+  }
+
+  /** Bytes of the body that the client announces. Throws a Problem when it announces none. */
+  get bodyBytes(): number {
+    return announcedLength(this.#parts.request);
+  }
+
+  /** Sets bytes aside for this call until it is answered. Throws a Problem. */
+  reserve(bytes: number): void {
+    this.#parts.budget.take(bytes);
+    this.#heldBytes += bytes;
+  }
+
+  /** Gives back what was reserved; for the server, when the answer is out. */
+  release(): void {
+    this.#parts.budget.give(this.#heldBytes);
+    this.#heldBytes = 0;
+  }
+
+  /** Throws a Problem when there is a body, which nobody would read. */
+  refuseBody(): void {
+    if (this.bodyBytes > 0) throw new Problem(400, 'this takes no body; send it without one');
+  }
+
+  /** Reads the body, which may have at most `bytesMax` bytes. Rejects with a Problem. */
+  async bytes(bytesMax: number): Promise<Buffer> {
+    const { request, response } = this.#parts;
+    const length = this.bodyBytes;
+    if (length > bytesMax) {
+      throw new Problem(413, `the body has ${length} bytes; send at most ${bytesMax}`);
+    }
+    this.reserve(length);
+    if (request.headers.expect !== undefined) response.writeContinue();
+    return readBody(request, length);
+  }
+
+  /** Reads a JSON body and checks it. Rejects with a Problem that names what is wrong. */
+  async json<Value>(schema: z.ZodType<Value>): Promise<Value> {
+    const type = this.header('content-type') ?? '';
+    if (!/^application\/json\s*(;|$)/i.test(type)) {
+      throw new Problem(415, 'the body must be JSON; send Content-Type: application/json');
+    }
+    const result = schema.safeParse(parse(await this.bytes(JSON_BYTES_MAX)));
+    if (result.success) return result.data;
+    const [issue] = result.error.issues;
+    const place = issue === undefined || issue.path.length === 0 ? '' : `${issue.path.join('.')}: `;
+    throw new Problem(400, `the body is not as it must be: ${place}${issue?.message ?? ''}`);
+  }
+
+  /** Aborted when the client hangs up before it is answered. */
+  get signal(): AbortSignal {
+    const { response } = this.#parts;
+    const controller = new AbortController();
+    if (response.destroyed) controller.abort();
+    response.once('close', () => controller.abort());
+    return controller.signal;
+  }
+}
+
+function parse(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch {
+    throw new Problem(400, 'the body is not JSON; send one object');
+  }
+}

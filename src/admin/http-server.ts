@@ -1,0 +1,285 @@
+/**
+ * The administrative server: metrics, health and the API over HTTP/1.1. Every bound on what clients
+ * can hold of it is here; who may ask is `authorisation.ts`, what can be asked `router.ts`.
+ */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { TmemError } from '../lib/errors.ts';
+import { formatHostAndPort, type ListenAddress } from '../lib/listen-address.ts';
+import { listenAt } from '../nbd/listen.ts';
+import { AuditLog } from './audit-log.ts';
+import { Authorisation, checkOrigin } from './authorisation.ts';
+import { BodyBudget } from './body.ts';
+import { Call } from './call.ts';
+import { controlRoutes } from './control-routes.ts';
+import type { Controls } from './controls.ts';
+import { readQuery } from './parameters.ts';
+import { PROBLEM_TYPE, type Problem, problemOf } from './problem.ts';
+import { type Answer, Router } from './router.ts';
+
+/** Bounds on what clients of this server can hold of it. */
+const SOCKETS_MAX = 32;
+const HEADER_BYTES_MAX = 8 * 1024;
+const BODY_BYTES_MAX = 16 * 1024 * 1024;
+const KEEP_ALIVE_MS = 5_000;
+/** What a client sends behind a refusal is read and dropped up to here, so that it hears of it. */
+const DROPPED_BYTES_MAX = 16 * 1024 * 1024;
+
+/** How long clients may take. */
+export interface AdminTimeouts {
+  readonly headersMs: number;
+  /** For a whole request, with its body. */
+  readonly requestMs: number;
+  /** A socket on which nothing moves for so long is closed, also one that takes no answer. */
+  readonly idleMs: number;
+}
+
+const TIMEOUTS: AdminTimeouts = { headersMs: 5_000, requestMs: 10_000, idleMs: 10_000 };
+
+const TEXT = 'text/plain; charset=utf-8';
+const WILDCARD_HOSTS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
+
+export interface AdminServerOptions {
+  /** Asked for at each scrape. */
+  readonly metrics: { readonly contentType: string; scrape(): Promise<string> };
+  readonly controls: Controls;
+  /** From then on the service is not ready any more. */
+  readonly isStopping: () => boolean;
+  /** Required of every request but those for its health; undefined for none. */
+  readonly token: string | undefined;
+  /** Where calls that change something, and refusals, are noted. */
+  readonly log: (message: string) => void;
+  readonly timeouts?: AdminTimeouts;
+}
+
+interface Plain {
+  readonly status: number;
+  readonly body: string;
+  readonly type?: string;
+}
+
+export class AdminServer {
+  readonly #server: Server;
+  readonly #options: AdminServerOptions;
+  readonly #authorisation: Authorisation;
+  readonly #budget = new BodyBudget(BODY_BYTES_MAX);
+  readonly #audit: AuditLog;
+  readonly #router: Router;
+  readonly #plain = new Map<string, () => Plain | Promise<Plain>>([
+    ['/', () => ({ status: 200, body: INDEX })],
+    ['/metrics', () => this.#scrape()],
+    ['/healthz', () => ({ status: 200, body: 'ok\n' })],
+    ['/readyz', () => this.#readiness()],
+  ]);
+
+  /** Throws `usage` for a token that cannot be one. */
+  constructor(options: AdminServerOptions) {
+    this.#options = options;
+    this.#authorisation = new Authorisation(options.token);
+    this.#audit = new AuditLog(options.log);
+    this.#router = new Router(controlRoutes(options.controls));
+    const { headersMs, requestMs, idleMs } = options.timeouts ?? TIMEOUTS;
+    this.#server = createServer({
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: headersMs,
+      requestTimeout: requestMs,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: headersMs,
+    });
+    this.#server.maxConnections = SOCKETS_MAX;
+    this.#server.timeout = idleMs;
+    const serve = (request: IncomingMessage, response: ServerResponse): void => {
+      void this.#serve(request, response);
+    };
+    this.#server.on('request', serve);
+    // Who asks before sending a body is told to go on only when the body is to be read.
+    this.#server.on('checkContinue', serve);
+  }
+
+  /** Bytes of request and answer bodies held now. */
+  get bufferBytes(): number {
+    return this.#budget.usedBytes;
+  }
+
+  /**
+   * Listens, and answers the URL of the metrics. That of a Unix socket has the socket's path in the
+   * place of the host, percent-encoded. Rejects with a TmemError when the address cannot be had, or
+   * when strangers could reach it and there is no token.
+   */
+  async listen(address: ListenAddress): Promise<string> {
+    this.#authorisation.checkAddress(address);
+    return metricsUrl(await listenAt(this.#server, address, '--admin'));
+  }
+
+  /** Stops listening and hangs up on everybody, also in the middle of an answer. */
+  close(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const [path = '', query = ''] = splitOnce(request.url ?? '', '?');
+    try {
+      if (!PUBLIC.has(path)) this.#authorisation.check(request.headers);
+      const plain = this.#plain.get(path);
+      if (plain !== undefined) await servePlain(request, response, path, plain);
+      else if (isApi(path)) await this.#serveApi(request, response, path, query);
+      else sendPlain(response, { status: 404, body: `There is no ${path} here.\n\n${INDEX}` });
+    } catch (cause) {
+      const problem = problemOf(cause);
+      if (isNoteworthy(problem)) this.#audit.note(request, `${problem.status} ${reasonOf(cause)}`);
+      sendProblem(request, response, problem);
+    }
+  }
+
+  async #serveApi(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+    query: string,
+  ): Promise<void> {
+    const method = request.method ?? '';
+    const { route, parameters } = this.#router.find(method, path);
+    if (method !== 'GET') checkOrigin(request.headers);
+    const call = new Call({
+      request,
+      response,
+      parameters,
+      query: readQuery(query, route.query ?? []),
+      budget: this.#budget,
+    });
+    response.once('close', () => call.release());
+    if (route.body === undefined) call.refuseBody();
+    const answer = await route.handle(call);
+    if (route.isAudited === true) this.#audit.note(request, String(answer.status));
+    sendAnswer(response, answer);
+  }
+
+  #readiness(): Plain {
+    if (this.#options.isStopping()) return { status: 503, body: 'stopping\n' };
+    return { status: 200, body: 'ready\n' };
+  }
+
+  async #scrape(): Promise<Plain> {
+    const { metrics } = this.#options;
+    try {
+      return { status: 200, body: await metrics.scrape(), type: metrics.contentType };
+    } catch {
+      // A broken metric must not take the service down with it, nor tell a client how it is built.
+      return { status: 500, body: 'The metrics could not be read.\n' };
+    }
+  }
+}
+
+/** Asked by those who start and stop services, who have no token. */
+const PUBLIC: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
+
+const INDEX = `tmem
+
+/metrics       what it counts, for Prometheus
+/healthz       200 while it runs
+/readyz        200 while it takes clients, 503 when it is stopping
+/v1/status     what it holds, as JSON
+/openapi.json  what else can be asked and done
+`;
+
+function isApi(path: string): boolean {
+  return path === '/openapi.json' || path === '/v1' || path.startsWith('/v1/');
+}
+
+async function servePlain(
+  request: IncomingMessage,
+  response: ServerResponse,
+  path: string,
+  route: () => Plain | Promise<Plain>,
+): Promise<void> {
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.setHeader('allow', 'GET, HEAD');
+    sendPlain(response, { status: 405, body: `${path} can only be read, with GET or HEAD.\n` });
+    return;
+  }
+  sendPlain(response, await route());
+}
+
+/** Headers of every answer: none is to be kept, and none is what it does not say it is. */
+const COMMON = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' } as const;
+
+function sendPlain(response: ServerResponse, { status, body, type = TEXT }: Plain): void {
+  response.writeHead(status, {
+    'content-type': type,
+    'content-length': Buffer.byteLength(body),
+    ...COMMON,
+    // Nobody reads what came with a request that was not to be served: hang up on it.
+    ...(status === 404 || status === 405 ? { connection: 'close' } : {}),
+  });
+  response.end(body); // a HEAD request gets no body: the response knows
+}
+
+function sendAnswer(response: ServerResponse, answer: Answer): void {
+  if (response.destroyed) return;
+  const headers = { ...COMMON, ...answer.headers };
+  if ('json' in answer) {
+    const body = `${JSON.stringify(answer.json)}\n`;
+    const type = 'application/json';
+    const length = Buffer.byteLength(body);
+    response.writeHead(answer.status, {
+      'content-type': type,
+      'content-length': length,
+      ...headers,
+    });
+    response.end(body);
+  } else if ('bytes' in answer) {
+    const type = 'application/octet-stream';
+    const length = answer.bytes.length;
+    response.writeHead(answer.status, {
+      'content-type': type,
+      'content-length': length,
+      ...headers,
+    });
+    response.end(answer.bytes);
+  } else {
+    response.writeHead(answer.status, headers);
+    response.end();
+  }
+}
+
+function sendProblem(request: IncomingMessage, response: ServerResponse, problem: Problem): void {
+  if (response.destroyed || response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const { headers } = request;
+  const rest = Number(headers['content-length'] ?? 0);
+  const isLong = rest > DROPPED_BYTES_MAX || headers['transfer-encoding'] !== undefined;
+  response.writeHead(problem.status, {
+    'content-type': PROBLEM_TYPE,
+    'content-length': Buffer.byteLength(problem.document),
+    ...COMMON,
+    ...problem.headers,
+    ...(isLong || headers.expect !== undefined ? { connection: 'close' } : {}),
+  });
+  response.end(problem.document);
+}
+
+/** Whether the owner of the service should hear of it: a stranger, or a defect. */
+function isNoteworthy({ status }: Problem): boolean {
+  return status === 401 || status === 403 || status === 500;
+}
+
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+function splitOnce(text: string, separator: string): [string, string] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+function metricsUrl(address: ListenAddress): string {
+  if (address.kind === 'unix') return `http+unix://${encodeURIComponent(address.path)}/metrics`;
+  if (address.kind === 'tcp') {
+    const host = WILDCARD_HOSTS.has(address.host) ? 'localhost' : address.host;
+    return `http://${formatHostAndPort(host, address.port)}/metrics`;
+  }
+  throw new TmemError('usage', 'metrics need an address of their own; give one with --admin');
+}
