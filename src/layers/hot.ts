@@ -13,10 +13,10 @@
  * Source: the hot zone of zExpander (EuroSys 2016).
  */
 
-import type { EvictionPolicy, PolicyFactory } from '../policy/policy.ts';
-import { Budget } from '../tmem/budget.ts';
+import type { PolicyFactory } from '../policy/policy.ts';
 import {
   createLayerStatistics,
+  type EncodedPage,
   type Encoding,
   type GetOutcome,
   HIT,
@@ -26,21 +26,20 @@ import {
   type PoolDescription,
   type PutOutcome,
   RAW,
-  REFUSED_ALLOCATION,
   REFUSED_FILLED,
-  REFUSED_FROZEN,
-  REFUSED_LIMIT,
-  REFUSED_METADATA,
   REFUSED_POOL,
   REPLACED,
   STORED,
 } from '../tmem/layer.ts';
 import { type Lender, NO_LOAN } from '../tmem/lender.ts';
-import { NO_SLOT, PageIndex } from '../tmem/page-index.ts';
+import { NO_SLOT, type PageIndex } from '../tmem/page-index.ts';
 import { isSameFilled } from '../tmem/same-filled.ts';
-import { NO_LOCATION, Slabs } from '../tmem/slabs.ts';
+import type { Slabs } from '../tmem/slabs.ts';
+import type { HeldPages } from './held-pages.ts';
+import { LayerFrame } from './layer-frame.ts';
 import { Loans } from './loans.ts';
 import { OneIn } from './one-in.ts';
+import type { PageTable } from './page-table.ts';
 
 export interface HotOptions {
   /** Bytes that pages and metadata together may take; hard. */
@@ -55,67 +54,70 @@ export interface HotOptions {
   readonly mayAllocate?: () => boolean;
 }
 
-const PAGE_METADATA_BYTES = 40;
+const PAGE_METADATA_BYTES = 44;
 /** A put makes at most this many tries for room (Xen: 10). */
 const TRIES_PER_PUT_MAX = 10;
-/** What a slot that was never used before costs in the row and the policy, at most. */
-const FRESH_SLOT_BYTES = 4 + 16;
 
 export class Hot implements Layer, Lender {
   readonly name = 'hot';
   readonly statistics = createLayerStatistics();
-  isFrozen = false;
 
-  readonly #options: HotOptions;
   readonly #next: Layer;
+  readonly #frame: LayerFrame;
+  readonly #held: HeldPages;
   readonly #index: PageIndex;
+  readonly #pages: PageTable;
   readonly #slabs: Slabs;
-  readonly #policy: EvictionPolicy;
-  readonly #locations: Int32Array;
-  readonly #pools: (PoolDescription | undefined)[] = [];
   readonly #loans: Loans;
-  readonly #budget: Budget;
   readonly #promotion: OneIn;
+  readonly #pageBytesMax: number;
 
   constructor(options: HotOptions) {
-    this.#options = options;
     this.#next = options.next;
+    this.#pageBytesMax = options.pageBytesMax;
     this.#promotion = new OneIn(options.promoteOneIn ?? 16);
-    const slotCount = Math.ceil(options.limitBytes / 4096) + 64;
-    this.#index = new PageIndex(slotCount);
-    this.#locations = new Int32Array(slotCount);
-    this.#slabs = new Slabs({
+    this.#frame = new LayerFrame({
+      ...options,
+      mayAllocate: options.mayAllocate,
+      statistics: this.statistics,
+      slotCount: Math.ceil(options.limitBytes / 4096) + 64,
       slabBytes: slabBytesFor(options.limitBytes, options.pageBytesMax),
-      objectBytesMax: options.pageBytesMax,
-      mayGrow: (bytes) => options.mayAllocate?.() !== false && this.#budget.allows(bytes),
+      filledCountMax: 0,
+      pageMetadataBytes: PAGE_METADATA_BYTES,
+      arePersistentQueued: true,
+      triesPerPutMax: TRIES_PER_PUT_MAX,
+      freeLocation: (location) => this.#loans.free(location),
+      // Only whole pages live here; what comes encoded belongs below.
+      store: (pool, object, index, encoding, src, srcOffset, length) =>
+        encoding === RAW
+          ? this.#held.insert(pool, object, index, RAW, src, srcOffset, length)
+          : REFUSED_POOL,
     });
-    this.#policy = options.policy({
-      slotCount,
-      capacityBytes: options.limitBytes,
-      hashOf: (slot) => this.#index.hashOf(slot),
-    });
+    this.#held = this.#frame.held;
+    this.#index = this.#held.index;
+    this.#pages = this.#held.pages;
+    this.#slabs = this.#held.slabs;
     this.#loans = new Loans(this.#slabs);
-    this.#budget = new Budget({
-      limitBytes: options.limitBytes,
-      usedBytes: () => this.#slabs.heldBytes + this.#metadataBytes,
-      makeRoom: () => this.#makeRoom(),
-      triesMax: TRIES_PER_PUT_MAX,
-      pageBytes: (isSlotFresh) => (isSlotFresh ? FRESH_SLOT_BYTES : 0),
-    });
+  }
+
+  get isFrozen(): boolean {
+    return this.#frame.isFrozen;
+  }
+
+  set isFrozen(isFrozen: boolean) {
+    this.#frame.isFrozen = isFrozen;
   }
 
   createPool(pool: PoolDescription): void {
-    this.#pools[pool.id] = pool;
-    this.#index.createPool(pool.id);
-    this.#next.createPool(pool);
+    this.#frame.createPool(pool);
   }
 
   get(pool: number, object: number, index: number, dst: Buffer, dstOffset: number): GetOutcome {
     const slot = this.#index.find(pool, object, index);
     if (slot !== NO_SLOT) {
-      const { pageBytes } = this.#pools[pool]!;
-      this.#slabs.copyOut(this.#locations[slot]! >>> 0, pageBytes, dst, dstOffset);
-      this.#policy.touch(slot);
+      const pageBytes = this.#pages.lengthOf(slot);
+      this.#slabs.copyOut(this.#pages.locationOf(slot) >>> 0, pageBytes, dst, dstOffset);
+      this.#held.policy.touch(slot);
       this.statistics.hits++;
       return HIT;
     }
@@ -127,10 +129,13 @@ export class Hot implements Layer, Lender {
   }
 
   has(pool: number, object: number, index: number): boolean {
-    if (this.#index.find(pool, object, index) !== NO_SLOT) return true;
-    return this.#next.has(pool, object, index);
+    return this.#frame.has(pool, object, index);
   }
 
+  /**
+   * A page that is here already is overwritten where it lies, unless it is lent: that takes no
+   * memory, so that it cannot be refused.
+   */
   put(
     pool: number,
     object: number,
@@ -140,91 +145,70 @@ export class Hot implements Layer, Lender {
     srcOffset: number,
     length: number,
   ): PutOutcome {
-    const hadOlder = this.#dropOlder(pool, object, index);
-    if (encoding === RAW && isSameFilled(src, srcOffset, length)) {
+    const slot = this.#index.find(pool, object, index);
+    const hadOlder = slot !== NO_SLOT;
+    const isFilled = encoding === RAW && isSameFilled(src, srcOffset, length);
+    if (hadOlder) {
+      if (encoding === RAW && !isFilled && this.#overwrite(slot, src, srcOffset, length)) {
+        this.#next.flushPage(pool, object, index);
+        this.statistics.puts[REPLACED]!++;
+        return REPLACED;
+      }
+      this.#held.drop(slot);
+    }
+    if (isFilled) {
       const below = this.#next.put(pool, object, index, encoding, src, srcOffset, length);
       if (!isRefused(below)) {
         this.statistics.puts[REFUSED_FILLED]!++;
         return hadOlder ? REPLACED : below;
       }
     }
-    const stored = this.#store(hadOlder, pool, object, index, encoding, src, srcOffset);
-    const outcome = stored === STORED && hadOlder ? REPLACED : stored;
-    this.statistics.puts[outcome]!++;
-    if (isRefused(outcome)) {
-      const below = this.#next.put(pool, object, index, encoding, src, srcOffset, length);
-      this.#budget.fit();
-      if (isRefused(below)) return outcome;
-      return hadOlder ? REPLACED : below;
-    }
-    const wasBelow = this.#next.flushPage(pool, object, index);
-    this.#budget.fit(); // not earlier: it may push down the very page, which the flush would drop
-    return wasBelow ? REPLACED : outcome;
+    return this.#frame.put(hadOlder, pool, object, index, encoding, src, srcOffset, length);
+  }
+
+  transfer(fromPool: number, toPool: number, object: number, index: number): boolean {
+    return this.#frame.transfer(fromPool, toPool, object, index);
+  }
+
+  peek(pool: number, object: number, index: number, page: EncodedPage): boolean {
+    return this.#frame.peek(pool, object, index, page);
+  }
+
+  objectsOf(pool: number): Iterable<number> {
+    return this.#frame.objectsOf(pool);
+  }
+
+  indexesOf(pool: number, object: number): Uint32Array {
+    return this.#frame.indexesOf(pool, object);
   }
 
   flushPage(pool: number, object: number, index: number): boolean {
-    const wasHere = this.#dropOlder(pool, object, index);
-    if (wasHere) this.statistics.flushed++;
-    const wasBelow = this.#next.flushPage(pool, object, index);
-    return wasHere || wasBelow;
+    return this.#frame.flushPage(pool, object, index);
   }
 
   flushObject(pool: number, object: number): number {
-    const count = this.#dropAll(this.#index.slotsOf(pool, object));
-    return count + this.#next.flushObject(pool, object);
+    return this.#frame.flushObject(pool, object);
   }
 
   destroyPool(pool: number): number {
-    const count = this.#dropAll(this.#index.slotsOfPool(pool));
-    this.#index.forgetPool(pool);
-    this.#pools[pool] = undefined;
-    return count + this.#next.destroyPool(pool);
+    return this.#frame.destroyPool(pool);
   }
 
-  /**
-   * The layer below gives first. What then has to leave here is dropped: encoding it into the layer
-   * below would take memory again.
-   */
   shrink(bytes: number): number {
-    const freedBelow = this.#next.shrink(bytes);
-    const before = this.#budget.usedBytes + freedBelow;
-    const kept: number[] = [];
-    while (before - this.#budget.usedBytes < bytes) {
-      if (this.#slabs.compact(this.#moved) > 0) continue;
-      const slot = this.#policy.evict();
-      if (slot < 0) break;
-      if (this.#mayDrop(slot)) {
-        this.#release(slot);
-        this.statistics.evictedForShrink++;
-      } else {
-        kept.push(slot);
-      }
-    }
-    for (const slot of kept) this.#enqueue(slot);
-    this.#budget.fit();
-    this.#slabs.releaseArenas();
-    return before - this.#budget.usedBytes;
+    return this.#frame.shrink(bytes);
   }
 
   usage(): LayerUsage {
-    return {
-      rawPages: this.#index.count,
-      compressedPages: 0,
-      filledPages: 0,
-      dataBytes: this.#slabs.heldBytes,
-      storedBytes: this.#slabs.usedBytes,
-      metadataBytes: this.#metadataBytes,
-      limitBytes: this.#options.limitBytes,
-    };
+    return this.#held.usage();
   }
 
   /** Lends the page if it is here; NO_LOAN otherwise. See `Lender`. */
   lend(pool: number, object: number, index: number): number {
     const slot = this.#index.find(pool, object, index);
     if (slot === NO_SLOT) return NO_LOAN;
-    const location = this.#locations[slot]! >>> 0;
+    const location = this.#pages.locationOf(slot) >>> 0;
     if (!this.#loans.lend(location)) return NO_LOAN;
-    this.#policy.touch(slot);
+    this.#held.policy.touch(slot);
     return location;
   }
 
@@ -244,151 +228,26 @@ export class Hot implements Layer, Lender {
     this.#loans.giveBack(loan);
   }
 
-  get #metadataBytes(): number {
-    const ownBytes = this.#index.slotsTouched * 4 + this.#index.metadataBytes;
-    return ownBytes + this.#policy.metadataBytes + this.#slabs.metadataBytes;
-  }
-
-  /** Drops the version held here: whatever fails from here on, it can not be read again (rule 1). */
-  #dropOlder(pool: number, object: number, index: number): boolean {
-    const slot = this.#index.find(pool, object, index);
-    if (slot !== NO_SLOT) this.#drop(slot);
-    return slot !== NO_SLOT;
-  }
-
-  /** Stores a page that is not here, or says why not. */
-  #store(
-    isKnown: boolean,
-    pool: number,
-    object: number,
-    index: number,
-    encoding: Encoding,
-    src: Buffer,
-    srcOffset: number,
-  ): PutOutcome {
-    const description = this.#pools[pool];
-    if (description === undefined) return REFUSED_POOL;
-    // Only whole pages live here; what comes encoded belongs below.
-    if (encoding !== RAW || description.pageBytes > this.#options.pageBytesMax) return REFUSED_POOL;
-    if (this.isFrozen && !isKnown) return REFUSED_FROZEN;
-    return this.#insert(description, object, index, src, srcOffset);
-  }
-
-  #insert(
-    pool: PoolDescription,
-    object: number,
-    index: number,
-    src: Buffer,
-    srcOffset: number,
-  ): PutOutcome {
-    if (this.#options.mayAllocate?.() === false) return REFUSED_ALLOCATION;
-    const slot = this.#budget.insert(this.#index, pool.id, object, index);
-    if (slot === NO_SLOT) return REFUSED_METADATA;
-    const location = this.#budget.allocate(this.#slabs, pool.pageBytes, slot);
-    if (location === NO_LOCATION) {
-      this.#index.remove(slot);
-      return REFUSED_LIMIT;
-    }
-    this.#slabs.copyIn(location, src, srcOffset, pool.pageBytes);
-    this.#locations[slot] = location;
-    this.#enqueue(slot);
-    return STORED;
-  }
-
-  /** One step towards room: a slab by compaction, else the memory of a page; false if it is over. */
-  #makeRoom(): boolean {
-    if (this.#slabs.compact(this.#moved) > 0) return true;
-    if (!this.#evictOne()) return false;
-    this.statistics.evictedForCapacity++;
+  /** Puts the newer bytes in the place of the older ones; false where a reader still needs those. */
+  #overwrite(slot: number, src: Buffer, srcOffset: number, length: number): boolean {
+    const location = this.#pages.locationOf(slot) >>> 0;
+    if (this.#loans.isLent(location)) return false;
+    this.#slabs.copyIn(location, src, srcOffset, length);
+    this.#held.policy.touch(slot);
     return true;
-  }
-
-  readonly #moved = (slot: number, location: number): void => {
-    this.#locations[slot] = location;
-  };
-
-  /**
-   * Lets the first of the policy's next victims go that can: it is pushed down unless its copy is
-   * below already. A persistent page that the layer below refuses has nowhere to go and stays.
-   */
-  #evictOne(): boolean {
-    for (let tries = 0; tries < TRIES_PER_PUT_MAX; tries++) {
-      const slot = this.#policy.evict();
-      if (slot < 0) return false;
-      if (this.#pushDown(slot) || this.#mayDrop(slot)) {
-        this.#release(slot);
-        return true;
-      }
-      this.#enqueue(slot);
-    }
-    return false;
-  }
-
-  /** Whether the layer below has the page now: it took it, or its copy was there. */
-  #pushDown(slot: number): boolean {
-    if (this.#isBelow(slot)) return true;
-    const pool = this.#index.poolOf(slot);
-    const location = this.#locations[slot]! >>> 0;
-    const outcome = this.#next.put(
-      pool,
-      this.#index.objectOf(slot),
-      this.#index.indexOf(slot),
-      RAW,
-      this.#slabs.bufferAt(location),
-      this.#slabs.offsetAt(location),
-      this.#pools[pool]!.pageBytes,
-    );
-    if (isRefused(outcome)) return false;
-    this.statistics.pushedDown++;
-    return true;
-  }
-
-  /** Whether the page may vanish: it is ephemeral, or its copy is below. */
-  #mayDrop(slot: number): boolean {
-    return !this.#pools[this.#index.poolOf(slot)]!.isPersistent || this.#isBelow(slot);
-  }
-
-  #isBelow(slot: number): boolean {
-    const index = this.#index;
-    return this.#next.has(index.poolOf(slot), index.objectOf(slot), index.indexOf(slot));
-  }
-
-  #enqueue(slot: number): void {
-    const { pageBytes } = this.#pools[this.#index.poolOf(slot)]!;
-    this.#policy.insert(slot, pageBytes + PAGE_METADATA_BYTES, this.#index.hashOf(slot));
   }
 
   /** Copies a page up. The copy below stays the same page, so a refusal here changes nothing. */
   #promote(pool: number, object: number, index: number, page: Buffer, offset: number): void {
     if (this.isFrozen) return;
-    const description = this.#pools[pool];
-    if (description === undefined || description.pageBytes > this.#options.pageBytesMax) return;
-    if (isSameFilled(page, offset, description.pageBytes)) return;
-    if (this.#insert(description, object, index, page, offset) === STORED) {
+    const description = this.#held.poolOf(pool);
+    if (description === undefined || description.pageBytes > this.#pageBytesMax) return;
+    const { pageBytes } = description;
+    if (isSameFilled(page, offset, pageBytes)) return;
+    if (this.#held.insert(description, object, index, RAW, page, offset, pageBytes) === STORED) {
       this.statistics.promoted++;
     }
-    this.#budget.fit();
-  }
-
-  /** Drops pages of the pool; answers how many of them have no copy below, where all are counted. */
-  #dropAll(slots: readonly number[]): number {
-    let count = 0;
-    for (const slot of slots) {
-      if (!this.#isBelow(slot)) count++;
-      this.#drop(slot);
-    }
-    this.statistics.flushed += slots.length;
-    return count;
-  }
-
-  #drop(slot: number): void {
-    this.#policy.remove(slot);
-    this.#release(slot);
-  }
-
-  #release(slot: number): void {
-    this.#loans.free(this.#locations[slot]! >>> 0);
-    this.#index.remove(slot);
+    this.#held.budget.fit();
   }
 }
 

@@ -28,6 +28,11 @@ export class Loans {
     return true;
   }
 
+  /** Whether the object at `location` is lent now. */
+  isLent(location: number): boolean {
+    return this.#counts.size > 0 && this.#counts.has(location);
+  }
+
   /** Frees the object at `location`, at once or when it is no longer lent. */
   free(location: number): void {
     const count = this.#counts.size === 0 ? undefined : this.#counts.get(location);

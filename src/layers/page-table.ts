@@ -1,5 +1,5 @@
 /**
- * What zcache knows of the page in each slot, in two integers: where its bytes lie, or the word
+ * What a layer knows of the page in each slot, in two integers: where its bytes lie, or the word
  * that it repeats; and how it is encoded, in how many bytes, or for a same-filled page its tag in
  * the queue of those.
  */
@@ -51,6 +51,11 @@ export class PageTable implements TagStore {
   /** Bytes of the encoded page; means nothing for a same-filled one. */
   lengthOf(slot: number): number {
     return this.#rows[slot * ROW + 1]! & LENGTH_MASK;
+  }
+
+  setPersistent(slot: number, isPersistent: boolean): void {
+    const state = this.#rows[slot * ROW + 1]!;
+    this.#rows[slot * ROW + 1] = isPersistent ? state | PERSISTENT : state & ~PERSISTENT;
   }
 
   isPersistent(slot: number): boolean {

@@ -9,36 +9,29 @@
  * Source: zcache2 and zswap (Linux); same-filled pages and raw storage after zram.
  */
 
-import type { EvictionPolicy, PolicyFactory } from '../policy/policy.ts';
-import { Budget } from '../tmem/budget.ts';
+import type { PolicyFactory } from '../policy/policy.ts';
 import {
   createLayerStatistics,
+  type EncodedPage,
   type Encoding,
   FILLED,
   type GetOutcome,
   HIT,
   HIT_ZERO,
-  isRefused,
   type Layer,
   type LayerUsage,
   MISS,
   type PoolDescription,
   type PutOutcome,
   RAW,
-  REFUSED_ALLOCATION,
-  REFUSED_FROZEN,
-  REFUSED_LIMIT,
-  REFUSED_METADATA,
-  REFUSED_POOL,
-  REPLACED,
-  STORED,
 } from '../tmem/layer.ts';
-import { NO_SLOT, PageIndex } from '../tmem/page-index.ts';
-import { NO_LOCATION, Slabs } from '../tmem/slabs.ts';
+import { NO_SLOT, type PageIndex } from '../tmem/page-index.ts';
+import type { Slabs } from '../tmem/slabs.ts';
 import type { PageCodec } from './codec.ts';
-import { FilledQueue } from './filled-queue.ts';
+import type { HeldPages } from './held-pages.ts';
+import { LayerFrame } from './layer-frame.ts';
 import { PageEncoder } from './page-encoder.ts';
-import { PageTable, ROW_BYTES } from './page-table.ts';
+import type { PageTable } from './page-table.ts';
 
 export interface ZcacheOptions {
   /** Bytes that data and metadata together may take; hard. */
@@ -59,62 +52,53 @@ const PAGE_METADATA_BYTES = 44;
 /** A put makes at most this many tries for room; then it is refused (Xen: 10; here pages vary). */
 const TRIES_PER_PUT_MAX = 128;
 
-/** What a slot that was never used before costs in the row and the policy, at most. */
-const FRESH_SLOT_BYTES = ROW_BYTES + 16;
-
 export class Zcache implements Layer {
   readonly name = 'zcache';
   readonly statistics = createLayerStatistics();
-  isFrozen = false;
 
-  readonly #options: ZcacheOptions;
   readonly #next: Layer | undefined;
   readonly #encoder: PageEncoder;
+  readonly #frame: LayerFrame;
+  readonly #held: HeldPages;
   readonly #index: PageIndex;
   readonly #pages: PageTable;
   readonly #slabs: Slabs;
-  readonly #policy: EvictionPolicy;
-  readonly #budget: Budget;
-  readonly #pools: (PoolDescription | undefined)[] = [];
-  readonly #filledQueue: FilledQueue;
-  #filledCount = 0;
-  #rawCount = 0;
-  #storedBytes = 0;
 
   constructor(options: ZcacheOptions) {
-    const { limitBytes, pageBytesMax } = options;
-    this.#options = options;
-    this.#next = options.next;
+    const { limitBytes, pageBytesMax, next } = options;
+    this.#next = next;
     this.#encoder = new PageEncoder(options.codec, pageBytesMax);
     const filledMax = Math.max(16, Math.floor((limitBytes * FILLED_SHARE) / PAGE_METADATA_BYTES));
-    const slotCount = Math.ceil(limitBytes / 512) + filledMax + 64;
-    this.#index = new PageIndex(slotCount);
-    this.#pages = new PageTable(slotCount);
-    this.#filledQueue = new FilledQueue(filledMax, this.#pages);
-    this.#slabs = new Slabs({
+    this.#frame = new LayerFrame({
+      ...options,
+      next,
+      mayAllocate: options.mayAllocate,
+      statistics: this.statistics,
+      slotCount: Math.ceil(limitBytes / 512) + filledMax + 64,
       slabBytes: slabBytesFor(limitBytes, pageBytesMax),
-      objectBytesMax: pageBytesMax,
-      mayGrow: (bytes) => options.mayAllocate?.() !== false && this.#budget.allows(bytes),
+      filledCountMax: filledMax,
+      pageMetadataBytes: PAGE_METADATA_BYTES,
+      arePersistentQueued: false,
+      triesPerPutMax: TRIES_PER_PUT_MAX,
+      store: (pool, object, index, encoding, src, srcOffset, length) =>
+        this.#store(pool, object, index, encoding, src, srcOffset, length),
     });
-    this.#policy = options.policy({
-      slotCount,
-      capacityBytes: limitBytes,
-      hashOf: (slot) => this.#index.hashOf(slot),
-    });
-    this.#budget = new Budget({
-      limitBytes,
-      usedBytes: () => this.#slabs.heldBytes + this.#metadataBytes,
-      makeRoom: () => this.#makeRoom(),
-      triesMax: TRIES_PER_PUT_MAX,
-      pageBytes: (isSlotFresh) =>
-        this.#filledQueue.growthBytes + (isSlotFresh ? FRESH_SLOT_BYTES : 0),
-    });
+    this.#held = this.#frame.held;
+    this.#index = this.#held.index;
+    this.#pages = this.#held.pages;
+    this.#slabs = this.#held.slabs;
+  }
+
+  get isFrozen(): boolean {
+    return this.#frame.isFrozen;
+  }
+
+  set isFrozen(isFrozen: boolean) {
+    this.#frame.isFrozen = isFrozen;
   }
 
   createPool(pool: PoolDescription): void {
-    this.#pools[pool.id] = pool;
-    this.#index.createPool(pool.id);
-    this.#next?.createPool(pool);
+    this.#frame.createPool(pool);
   }
 
   get(pool: number, object: number, index: number, dst: Buffer, dstOffset: number): GetOutcome {
@@ -125,7 +109,7 @@ export class Zcache implements Layer {
     }
     const location = this.#pages.locationOf(slot);
     const encoding = this.#pages.encodingOf(slot);
-    const { pageBytes } = this.#pools[pool]!;
+    const { pageBytes } = this.#held.poolOf(pool)!;
     if (encoding === FILLED) {
       this.#encoder.fill(location, pageBytes, dst, dstOffset);
       this.statistics.hits++;
@@ -140,18 +124,17 @@ export class Zcache implements Layer {
       if (!this.#encoder.decode(block, start, end, pageBytes, dst, dstOffset)) {
         this.statistics.corrupt++;
         this.statistics.misses++;
-        this.#drop(slot);
+        this.#held.drop(slot);
         return MISS;
       }
     }
-    if (!this.#pages.isPersistent(slot)) this.#policy.touch(slot);
+    if (!this.#pages.isPersistent(slot)) this.#held.policy.touch(slot);
     this.statistics.hits++;
     return HIT;
   }
 
   has(pool: number, object: number, index: number): boolean {
-    if (this.#index.find(pool, object, index) !== NO_SLOT) return true;
-    return this.#next?.has(pool, object, index) ?? false;
+    return this.#frame.has(pool, object, index);
   }
 
   put(
@@ -163,96 +146,49 @@ export class Zcache implements Layer {
     srcOffset: number,
     length: number,
   ): PutOutcome {
-    const hadOlder = this.#dropOlder(pool, object, index);
-    const stored = this.#store(hadOlder, pool, object, index, encoding, src, srcOffset, length);
-    const outcome = stored === STORED && hadOlder ? REPLACED : stored;
-    this.statistics.puts[outcome]!++;
-    if (isRefused(outcome)) {
-      const below = this.#next?.put(pool, object, index, encoding, src, srcOffset, length);
-      this.#budget.fit();
-      if (below === undefined || isRefused(below)) return outcome;
-      return hadOlder ? REPLACED : below;
-    }
-    const wasBelow = this.#next?.flushPage(pool, object, index) ?? false;
-    this.#budget.fit(); // not earlier: it may push down the very page, which the flush would drop
-    return wasBelow ? REPLACED : outcome;
+    const hadOlder = this.#held.dropNamed(pool, object, index);
+    return this.#frame.put(hadOlder, pool, object, index, encoding, src, srcOffset, length);
+  }
+
+  transfer(fromPool: number, toPool: number, object: number, index: number): boolean {
+    return this.#frame.transfer(fromPool, toPool, object, index);
+  }
+
+  peek(pool: number, object: number, index: number, page: EncodedPage): boolean {
+    return this.#frame.peek(pool, object, index, page);
+  }
+
+  objectsOf(pool: number): Iterable<number> {
+    return this.#frame.objectsOf(pool);
+  }
+
+  indexesOf(pool: number, object: number): Uint32Array {
+    return this.#frame.indexesOf(pool, object);
   }
 
   flushPage(pool: number, object: number, index: number): boolean {
-    const wasHere = this.#dropOlder(pool, object, index);
-    if (wasHere) this.statistics.flushed++;
-    const wasBelow = this.#next?.flushPage(pool, object, index) ?? false;
-    return wasHere || wasBelow;
+    return this.#frame.flushPage(pool, object, index);
   }
 
   flushObject(pool: number, object: number): number {
-    const slots = this.#index.slotsOf(pool, object);
-    for (const slot of slots) this.#drop(slot);
-    this.statistics.flushed += slots.length;
-    return slots.length + (this.#next?.flushObject(pool, object) ?? 0);
+    return this.#frame.flushObject(pool, object);
   }
 
   destroyPool(pool: number): number {
-    const slots = this.#index.slotsOfPool(pool);
-    for (const slot of slots) this.#drop(slot);
-    this.statistics.flushed += slots.length;
-    this.#index.forgetPool(pool);
-    this.#pools[pool] = undefined;
-    return slots.length + (this.#next?.destroyPool(pool) ?? 0);
+    return this.#frame.destroyPool(pool);
   }
 
-  /**
-   * The layer below gives first. What then has to leave here is dropped: pushing it down would take
-   * memory again.
-   */
   shrink(bytes: number): number {
-    const freedBelow = this.#next?.shrink(bytes) ?? 0;
-    const before = this.#budget.usedBytes + freedBelow;
-    while (before - this.#budget.usedBytes < bytes) {
-      if (this.#slabs.compact(this.#moved) > 0) continue;
-      const slot = this.#policy.evict();
-      if (slot < 0) break;
-      this.#release(slot);
-      this.statistics.evictedForShrink++;
-    }
-    this.#slabs.releaseArenas();
-    return before - this.#budget.usedBytes;
+    return this.#frame.shrink(bytes);
   }
 
   usage(): LayerUsage {
-    return {
-      rawPages: this.#rawCount,
-      compressedPages: this.#index.count - this.#rawCount - this.#filledCount,
-      filledPages: this.#filledCount,
-      dataBytes: this.#slabs.heldBytes,
-      storedBytes: this.#storedBytes,
-      metadataBytes: this.#metadataBytes,
-      limitBytes: this.#options.limitBytes,
-    };
+    return this.#held.usage();
   }
 
-  /** Bytes of every table that grows with the pages held. */
-  get #metadataBytes(): number {
-    return (
-      this.#index.metadataBytes +
-      this.#index.slotsTouched * ROW_BYTES +
-      this.#policy.metadataBytes +
-      this.#slabs.metadataBytes +
-      this.#filledQueue.metadataBytes
-    );
-  }
-
-  /** Drops the version held here: whatever fails from here on, it can not be read again (rule 1). */
-  #dropOlder(pool: number, object: number, index: number): boolean {
-    const slot = this.#index.find(pool, object, index);
-    if (slot !== NO_SLOT) this.#drop(slot);
-    return slot !== NO_SLOT;
-  }
-
-  /** Stores a page that is not here, or says why not. */
+  /** Stores a page in the shortest way there is; one that comes encoded as it comes. */
   #store(
-    isKnown: boolean,
-    pool: number,
+    pool: PoolDescription,
     object: number,
     index: number,
     encoding: Encoding,
@@ -260,16 +196,12 @@ export class Zcache implements Layer {
     srcOffset: number,
     length: number,
   ): PutOutcome {
-    const description = this.#pools[pool];
-    if (description === undefined) return REFUSED_POOL;
-    if (description.pageBytes > this.#options.pageBytesMax) return REFUSED_POOL;
-    if (this.isFrozen && !isKnown) return REFUSED_FROZEN;
     if (encoding !== RAW) {
-      return this.#insert(description, object, index, encoding, src, srcOffset, length);
+      return this.#held.insert(pool, object, index, encoding, src, srcOffset, length);
     }
-    const shortest = this.#encode(src, srcOffset, description.pageBytes);
+    const shortest = this.#encode(src, srcOffset, pool.pageBytes);
     const { encoded, length: encodedBytes } = this.#encoder;
-    return this.#insert(description, object, index, shortest, encoded, 0, encodedBytes);
+    return this.#held.insert(pool, object, index, shortest, encoded, 0, encodedBytes);
   }
 
   #encode(src: Buffer, srcOffset: number, pageBytes: number): Encoding {
@@ -279,106 +211,6 @@ export class Zcache implements Layer {
       this.statistics.compressedBytes += this.#encoder.length;
     }
     return encoding;
-  }
-
-  #insert(
-    pool: PoolDescription,
-    object: number,
-    index: number,
-    encoding: Encoding,
-    src: Buffer,
-    srcOffset: number,
-    length: number,
-  ): PutOutcome {
-    const { isPersistent } = pool;
-    if (this.#options.mayAllocate?.() === false) return REFUSED_ALLOCATION;
-    const slot = this.#budget.insert(this.#index, pool.id, object, index);
-    if (slot === NO_SLOT) return REFUSED_METADATA;
-    this.#pages.enter(slot, encoding, length, isPersistent);
-    if (encoding === FILLED) {
-      this.#pages.setLocation(slot, src.readInt32LE(srcOffset));
-      this.#filledCount++;
-      if (!isPersistent) this.#queueFilled(slot);
-      return STORED;
-    }
-    // The new slot is in no queue yet, so making room cannot evict it.
-    const location = this.#budget.allocate(this.#slabs, length, slot);
-    if (location === NO_LOCATION) {
-      this.#pages.leave(slot);
-      this.#index.remove(slot);
-      return REFUSED_LIMIT;
-    }
-    this.#slabs.copyIn(location, src, srcOffset, length);
-    this.#pages.setLocation(slot, location);
-    this.#storedBytes += length;
-    if (encoding === RAW) this.#rawCount++;
-    const charge = this.#slabs.sizeAt(location) + PAGE_METADATA_BYTES;
-    if (!isPersistent) this.#policy.insert(slot, charge, this.#index.hashOf(slot));
-    return STORED;
-  }
-
-  /** One step towards room: a slab by compaction, else the memory of a page; false if it is over. */
-  #makeRoom(): boolean {
-    if (this.#slabs.compact(this.#moved) > 0) return true;
-    if (!this.#evictOne()) return false;
-    this.statistics.evictedForCapacity++;
-    return true;
-  }
-
-  readonly #moved = (slot: number, location: number): void => {
-    this.#pages.setLocation(slot, location);
-  };
-
-  /** Evicts the policy's victim, offering it to the next layer as it is encoded. */
-  #evictOne(): boolean {
-    const slot = this.#policy.evict();
-    if (slot < 0) return false;
-    if (this.#next !== undefined) this.#pushDown(slot, this.#next);
-    this.#release(slot);
-    return true;
-  }
-
-  #pushDown(slot: number, next: Layer): void {
-    const location = this.#pages.locationOf(slot);
-    const outcome = next.put(
-      this.#index.poolOf(slot),
-      this.#index.objectOf(slot),
-      this.#index.indexOf(slot),
-      this.#pages.encodingOf(slot),
-      this.#slabs.bufferAt(location),
-      this.#slabs.offsetAt(location),
-      this.#pages.lengthOf(slot),
-    );
-    if (!isRefused(outcome)) this.statistics.pushedDown++;
-  }
-
-  /** Queues a same-filled page; when its kind is at its cap the oldest goes. */
-  #queueFilled(slot: number): void {
-    const victim = this.#filledQueue.push(slot);
-    if (victim === NO_SLOT) return;
-    this.#drop(victim);
-    this.statistics.evictedForFilledCap++;
-  }
-
-  #drop(slot: number): void {
-    const isFilled = this.#pages.encodingOf(slot) === FILLED;
-    if (!isFilled && !this.#pages.isPersistent(slot)) this.#policy.remove(slot);
-    this.#release(slot);
-  }
-
-  /** Frees the page's memory and its slot; the policy must not know the slot any more. */
-  #release(slot: number): void {
-    const encoding = this.#pages.encodingOf(slot);
-    if (encoding === FILLED) {
-      this.#filledCount--;
-      if (!this.#pages.isPersistent(slot)) this.#filledQueue.left();
-    } else {
-      this.#slabs.free(this.#pages.locationOf(slot));
-      this.#storedBytes -= this.#pages.lengthOf(slot);
-      if (encoding === RAW) this.#rawCount--;
-    }
-    this.#pages.leave(slot);
-    this.#index.remove(slot);
   }
 }
 

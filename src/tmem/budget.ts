@@ -46,6 +46,15 @@ export class Budget {
     return NO_SLOT;
   }
 
+  /** Room for one more page of the object that is in the index already, under another name. */
+  roomToMove(index: PageIndex, pool: number, object: number): boolean {
+    for (let tries = 0; tries < this.#options.triesMax; tries++) {
+      if (this.allows(index.moveGrowthFor(pool, object))) return true;
+      if (!this.#options.makeRoom()) return false;
+    }
+    return false;
+  }
+
   /** A place for `bytes`, or NO_LOCATION when no room could be made for them. */
   allocate(slabs: Slabs, bytes: number, slot: number): number {
     const { triesMax, makeRoom } = this.#options;

@@ -18,6 +18,8 @@
  * Source: the Xen and Linux tmem interfaces (put, get, flush page, flush object, destroy pool).
  */
 
+import type { Account } from './account.ts';
+
 /** No layer holds the page; the destination is untouched. */
 export const MISS = 0;
 /** The page was copied to the destination. */
@@ -80,6 +82,21 @@ export const FILLED = 3;
 /** How a page travels from layer to layer: encoded once, never twice. */
 export type Encoding = typeof RAW | typeof LZ4 | typeof FILLED;
 
+/** Where an encoded page lies. Made once by a caller, who hands it to `peek` again and again. */
+export interface EncodedPage {
+  encoding: Encoding;
+  /** Belongs to the layer: it is read only, and at once. */
+  buffer: Buffer;
+  offset: number;
+  /** A whole page for RAW, one block for LZ4, four bytes for FILLED. */
+  length: number;
+}
+
+/** An EncodedPage that points at nothing yet. */
+export function createEncodedPage(): EncodedPage {
+  return { encoding: RAW, buffer: Buffer.alloc(0), offset: 0, length: 0 };
+}
+
 /** Smallest and largest page a pool may have, bytes; powers of two in between. */
 export const PAGE_BYTES_MIN = 4096;
 export const PAGE_BYTES_MAX = 65536;
@@ -91,6 +108,8 @@ export interface PoolDescription {
   readonly isPersistent: boolean;
   /** A power of two from PAGE_BYTES_MIN to PAGE_BYTES_MAX. */
   readonly pageBytes: number;
+  /** Who is charged for its pages. */
+  readonly account: Account;
 }
 
 /** Counters of a layer. Plain fields: counting must cost nothing on the hot path. */
@@ -146,6 +165,8 @@ export interface LayerUsage {
   readonly storedBytes: number;
   /** Bytes of index, queues and tables in use. */
   readonly metadataBytes: number;
+  /** Bytes of pages that may not vanish, with the metadata that they are charged for. */
+  readonly persistentBytes: number;
   /** The most that data and metadata may come to. */
   readonly limitBytes: number;
 }
@@ -183,6 +204,29 @@ export interface Layer {
     srcOffset: number,
     length: number,
   ): PutOutcome;
+
+  /**
+   * Moves the page from one pool to another of the same page size, as it is, in every layer that
+   * holds it: no byte is copied or encoded again. An older page of that name in `toPool` is dropped.
+   * False when no layer holds the page, or there is no room for its new name; then it stays where
+   * it was, if it was anywhere, and `toPool` has no page of that name.
+   */
+  transfer(fromPool: number, toPool: number, object: number, index: number): boolean;
+
+  /**
+   * Points `page` at the encoded bytes of the page, where they lie here or below; false when no
+   * layer holds it. Moves nothing in any queue. They lie there until the next call of any kind.
+   */
+  peek(pool: number, object: number, index: number, page: EncodedPage): boolean;
+
+  /**
+   * Objects of the pool that have pages here or below, each once. Pages may come and go meanwhile:
+   * an object that is there all the time is named, unless its pages change layers.
+   */
+  objectsOf(pool: number): Iterable<number>;
+
+  /** Indexes of the object's pages here and below as of now, each once, in no order. */
+  indexesOf(pool: number, object: number): Uint32Array;
 
   /** Drops the page, here and below. Answers whether it was there. In force on return. */
   flushPage(pool: number, object: number, index: number): boolean;

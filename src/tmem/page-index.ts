@@ -107,38 +107,32 @@ export class PageIndex {
     if (objects === undefined) return NO_SLOT;
     const slot = this.#takeSlot();
     if (slot === NO_SLOT) return NO_SLOT;
-    const owner = objects.get(object) ?? this.#createObject(objects, pool, object);
-    if (isCrowded(owner)) this.#rehash(owner, owner.bits + 1);
-    const bucket = this.#bucket(owner, index);
-    const row = slot * ROW;
-    this.#rows[row] = index;
-    this.#rows[row + 1] = owner.number;
-    this.#rows[row + 2] = owner.heads[bucket]!;
-    owner.heads[bucket] = slot;
-    owner.count++;
+    this.#rows[slot * ROW] = index;
+    this.#link(slot, objects.get(object) ?? this.#createObject(objects, pool, object));
     this.count++;
     return slot;
+  }
+
+  /** Gives the page in `slot` to an object of another pool, which has no page of its index. */
+  move(slot: number, pool: number, object: number): void {
+    const objects = this.#pools[pool];
+    if (objects === undefined) throw new Error(`page index: there is no pool ${pool}`);
+    const from = this.#ownerOf(slot);
+    this.#unlink(slot, from);
+    this.#link(slot, objects.get(object) ?? this.#createObject(objects, pool, object));
+    this.#fitObject(from);
   }
 
   /** Takes the page in `slot` out; the slot is free afterwards. */
   remove(slot: number): void {
     const rows = this.#rows;
     const owner = this.#ownerOf(slot);
-    const bucket = this.#bucket(owner, rows[slot * ROW]!);
-    const next = rows[slot * ROW + 2]!;
-    let at = owner.heads[bucket]!;
-    if (at === slot) {
-      owner.heads[bucket] = next;
-    } else {
-      while (rows[at * ROW + 2] !== slot) at = rows[at * ROW + 2]!;
-      rows[at * ROW + 2] = next;
-    }
+    this.#unlink(slot, owner);
     rows[slot * ROW + 1] = -1;
     rows[slot * ROW + 2] = this.#freeSlot;
     this.#freeSlot = slot;
     this.count--;
-    if (--owner.count === 0) this.#forgetObject(owner);
-    else if (isSparse(owner)) this.#rehash(owner, owner.bits - 1);
+    this.#fitObject(owner);
   }
 
   poolOf(slot: number): number {
@@ -163,10 +157,14 @@ export class PageIndex {
 
   /** Bytes by which `metadataBytes` would grow if that page, which is not in the index, went in. */
   growthFor(pool: number, object: number): number {
-    const rowBytes = this.#freeSlot === NO_SLOT ? ROW * 4 : 0;
+    return (this.#freeSlot === NO_SLOT ? ROW * 4 : 0) + this.moveGrowthFor(pool, object);
+  }
+
+  /** Bytes by which it would grow at most if a page of the index were moved to that object. */
+  moveGrowthFor(pool: number, object: number): number {
     const owner = this.#pools[pool]?.get(object);
-    if (owner === undefined) return rowBytes + OBJECT_BYTES + (4 << FIRST_BUCKET_BITS);
-    return rowBytes + (isCrowded(owner) ? owner.heads.byteLength : 0);
+    if (owner === undefined) return OBJECT_BYTES + (4 << FIRST_BUCKET_BITS);
+    return isCrowded(owner) ? owner.heads.byteLength : 0;
   }
 
   /** Every slot of the object, as of now. */
@@ -184,9 +182,50 @@ export class PageIndex {
     return slots;
   }
 
+  /** Objects of the pool that have pages. */
+  objectsOf(pool: number): Iterable<number> {
+    return this.#pools[pool]?.keys() ?? [];
+  }
+
+  /** Indexes of the object's pages, as of now, in no order. */
+  indexesOf(pool: number, object: number): Uint32Array {
+    const slots = this.slotsOf(pool, object);
+    return Uint32Array.from(slots, (slot) => this.indexOf(slot));
+  }
+
   /** Forgets an empty pool. */
   forgetPool(pool: number): void {
     delete this.#pools[pool];
+  }
+
+  #link(slot: number, owner: TmemObject): void {
+    if (isCrowded(owner)) this.#rehash(owner, owner.bits + 1);
+    const row = slot * ROW;
+    const bucket = this.#bucket(owner, this.#rows[row]!);
+    this.#rows[row + 1] = owner.number;
+    this.#rows[row + 2] = owner.heads[bucket]!;
+    owner.heads[bucket] = slot;
+    owner.count++;
+  }
+
+  #unlink(slot: number, owner: TmemObject): void {
+    const rows = this.#rows;
+    const bucket = this.#bucket(owner, rows[slot * ROW]!);
+    const next = rows[slot * ROW + 2]!;
+    let at = owner.heads[bucket]!;
+    if (at === slot) {
+      owner.heads[bucket] = next;
+    } else {
+      while (rows[at * ROW + 2] !== slot) at = rows[at * ROW + 2]!;
+      rows[at * ROW + 2] = next;
+    }
+    owner.count--;
+  }
+
+  /** After a page left the object: fewer buckets, or none if it was the last. */
+  #fitObject(owner: TmemObject): void {
+    if (owner.count === 0) this.#forgetObject(owner);
+    else if (isSparse(owner)) this.#rehash(owner, owner.bits - 1);
   }
 
   #collect(owner: TmemObject, slots: number[]): void {

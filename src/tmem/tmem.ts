@@ -7,7 +7,9 @@
  */
 
 import { TmemError } from '../lib/errors.ts';
+import { Account, type AccountOptions } from './account.ts';
 import {
+  type EncodedPage,
   type GetOutcome,
   type Layer,
   MISS,
@@ -40,6 +42,11 @@ export interface PoolOptions {
   readonly sharedName?: string;
   /** Who asks. Default the empty name. */
   readonly client?: string;
+  /**
+   * Who is charged for the pages. Default an account of its own, with the default share. For a
+   * shared pool the account of whoever came first.
+   */
+  readonly account?: Account;
 }
 
 /** The pages that sharers have in common. */
@@ -71,6 +78,16 @@ export class Tmem {
   /** Pools there are. */
   get pools(): ReadonlySet<Pool> {
     return this.#pools;
+  }
+
+  /** Accounts that have pools, each once. */
+  get accounts(): ReadonlySet<Account> {
+    return new Set([...this.#pools].map((pool) => pool.account));
+  }
+
+  /** An account, to make pools with. It is listed, and counts, while it has any. */
+  createAccount(options: AccountOptions): Account {
+    return new Account(options);
   }
 
   /** Lets `client` share the pool of that name; nothing is shared without this. */
@@ -120,7 +137,8 @@ export class Tmem {
 
   #describe(options: PoolOptions, pageBytes: number): PoolDescription {
     const id = this.#nextPoolId++;
-    const description = { id, isPersistent: options.kind === 'persistent', pageBytes };
+    const account = options.account ?? new Account({ name: `pool ${id}` });
+    const description = { id, isPersistent: options.kind === 'persistent', pageBytes, account };
     this.#top.createPool(description);
     return description;
   }
@@ -161,6 +179,7 @@ export class Pool {
   readonly pageBytes: number;
   readonly isPersistent: boolean;
   readonly isExclusive: boolean;
+  readonly account: Account;
   readonly #top: Layer;
   readonly #id: number;
   readonly #shared: SharedPool | undefined;
@@ -180,6 +199,7 @@ export class Pool {
     this.pageBytes = description.pageBytes;
     this.isPersistent = description.isPersistent;
     this.isExclusive = isExclusive;
+    this.account = description.account;
     this.#shared = shared;
     this.#left = left;
     shared?.sharers.add(this);
@@ -218,6 +238,47 @@ export class Pool {
   has(object: number, index: number): boolean {
     this.#checkName(object, index);
     return this.#top.has(this.#id, object, index);
+  }
+
+  /**
+   * Moves the page to `other`, a private pool of the same stack and page size, under the same
+   * name, without copying it. An older page of that name in `other` is dropped. False when it is
+   * not held, or there is no room for the new name; then it is still here, if it was.
+   */
+  transferTo(other: Pool, object: number, index: number): boolean {
+    this.#checkName(object, index);
+    other.#checkName(object, index);
+    if (other.#top !== this.#top || other.pageBytes !== this.pageBytes || other.#id === this.#id) {
+      throw new TmemError(
+        'usage',
+        'a page moves only to another pool of the same stack and page size; put it there instead',
+      );
+    }
+    if (this.isShared || other.isShared) {
+      throw new TmemError('usage', 'pages of a shared pool stay in it; put them elsewhere instead');
+    }
+    return this.#top.transfer(this.#id, other.#id, object, index);
+  }
+
+  /**
+   * Points `page` at the encoded bytes of the page, where they lie; false when it is not held. It
+   * is no use of the page. The bytes may only be read, and only until the next call to the stack.
+   */
+  peek(object: number, index: number, page: EncodedPage): boolean {
+    this.#checkName(object, index);
+    return this.#top.peek(this.#id, object, index, page);
+  }
+
+  /** Objects that have pages; one whose pages change layers while this goes on may be left out. */
+  objects(): Iterable<number> {
+    this.#checkName(0, 0);
+    return this.#top.objectsOf(this.#id);
+  }
+
+  /** Indexes of the object's pages, as of now, in no order. */
+  indexesOf(object: number): Uint32Array {
+    this.#checkName(object, 0);
+    return this.#top.indexesOf(this.#id, object);
   }
 
   /** Drops the page; answers whether it was there. */

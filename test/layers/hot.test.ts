@@ -3,11 +3,13 @@ import { loadCodec } from '../../src/layers/codec.ts';
 import { Hot } from '../../src/layers/hot.ts';
 import { Zcache } from '../../src/layers/zcache.ts';
 import { policyFactoryFor } from '../../src/policy/policies.ts';
+import { Account } from '../../src/tmem/account.ts';
 import { HIT, RAW } from '../../src/tmem/layer.ts';
 import { NO_LOAN } from '../../src/tmem/lender.ts';
 import { pageOf } from '../tmem/page-content.ts';
 
 const PAGE = 4096;
+const account = new Account({ name: 'tested' });
 const EPHEMERAL = 1;
 const PERSISTENT = 2;
 const LARGE = 3;
@@ -24,9 +26,9 @@ function make({ hotBytes = 2 ** 20, zcacheBytes = 2 ** 22, promoteOneIn = 1 }: S
   const pageBytesMax = 65536;
   const next = new Zcache({ limitBytes: zcacheBytes, pageBytesMax, codec: loadCodec(), policy });
   const hot = new Hot({ limitBytes: hotBytes, pageBytesMax, policy, next, promoteOneIn });
-  hot.createPool({ id: EPHEMERAL, isPersistent: false, pageBytes: PAGE });
-  hot.createPool({ id: PERSISTENT, isPersistent: true, pageBytes: PAGE });
-  hot.createPool({ id: LARGE, isPersistent: false, pageBytes: 65536 });
+  hot.createPool({ id: EPHEMERAL, isPersistent: false, pageBytes: PAGE, account });
+  hot.createPool({ id: PERSISTENT, isPersistent: true, pageBytes: PAGE, account });
+  hot.createPool({ id: LARGE, isPersistent: false, pageBytes: 65536, account });
   return { hot, next };
 }
 

@@ -2,10 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { loadCodec, type PageCodec } from '../../src/layers/codec.ts';
 import { Zcache } from '../../src/layers/zcache.ts';
 import { policyFactoryFor } from '../../src/policy/policies.ts';
+import { Account } from '../../src/tmem/account.ts';
 import { FILLED, HIT, HIT_ZERO, isRefused, LZ4, MISS, RAW, STORED } from '../../src/tmem/layer.ts';
 import { type PageKind, pageOf } from '../tmem/page-content.ts';
 
 const PAGE = 4096;
+const account = new Account({ name: 'tested' });
 const POOL = 1;
 const dst = Buffer.alloc(PAGE);
 
@@ -18,7 +20,7 @@ function makeZcache(codec: PageCodec = loadCodec(), limitBytes = 2 ** 20, next?:
     policy,
     ...(next && { next }),
   });
-  layer.createPool({ id: POOL, isPersistent: false, pageBytes: PAGE });
+  layer.createPool({ id: POOL, isPersistent: false, pageBytes: PAGE, account });
   return layer;
 }
 

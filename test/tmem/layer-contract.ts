@@ -1,12 +1,18 @@
 /** The contract of a layer as a suite: every layer, and every stack of layers, passes it. */
 
 import { beforeEach, describe, expect, it } from 'vitest';
+import { loadCodec } from '../../src/layers/codec.ts';
+import { Account } from '../../src/tmem/account.ts';
 import {
+  createEncodedPage,
   createLayerStatistics,
+  type EncodedPage,
+  FILLED,
   HIT,
   HIT_ZERO,
   isRefused,
   type Layer,
+  LZ4,
   MISS,
   type PutOutcome,
   RAW,
@@ -31,6 +37,7 @@ const PAGE = 4096;
 const LIMIT_BYTES = 1024 * 1024;
 const EPHEMERAL = 1;
 const PERSISTENT = 2;
+const OTHER = 3;
 
 /** Runs the suite on what `make` answers: layers from the top down, each the next of the one before. */
 export function describeLayerContract(
@@ -41,6 +48,7 @@ export function describeLayerContract(
     let layers: readonly Layer[];
     let top: Layer;
     let mayAllocate: boolean;
+    let account: Account;
 
     beforeEach(() => {
       mayAllocate = true;
@@ -50,9 +58,14 @@ export function describeLayerContract(
         mayAllocate: () => mayAllocate,
       });
       top = layers[0] as Layer;
-      top.createPool({ id: EPHEMERAL, isPersistent: false, pageBytes: PAGE });
-      top.createPool({ id: PERSISTENT, isPersistent: true, pageBytes: PAGE });
+      account = new Account({ name: 'tested' });
+      createPool(EPHEMERAL, false);
+      createPool(PERSISTENT, true);
+      createPool(OTHER, false);
     });
+
+    const createPool = (id: number, isPersistent: boolean, pageBytes = PAGE): void =>
+      top.createPool({ id, isPersistent, pageBytes, account });
 
     const put = (pool: number, object: number, index: number, page: Buffer): PutOutcome =>
       top.put(pool, object, index, RAW, page, 0, page.length);
@@ -83,7 +96,7 @@ export function describeLayerContract(
     it('gives back pages of every kind and size as they were put', () => {
       let pool = 10;
       for (let pageBytes = PAGE; pageBytes <= 65536; pageBytes *= 2) {
-        top.createPool({ id: ++pool, isPersistent: false, pageBytes });
+        createPool(++pool, false, pageBytes);
         for (const [index, kind] of PAGE_KINDS.entries()) {
           const page = pageOf(pageBytes, kind, index);
           expect(put(pool, 7, index, page)).toBe(STORED);
@@ -124,14 +137,16 @@ export function describeLayerContract(
       }
     });
 
-    it('drops the older page when the second put finds no memory', () => {
+    it('has the newer page or none when the second put finds no memory', () => {
       for (const pool of [EPHEMERAL, PERSISTENT]) {
         for (const [index, kind] of PAGE_KINDS.entries()) {
           mayAllocate = true;
           expect(putKind(pool, index, kind, 1)).toBe(STORED);
           mayAllocate = false;
-          expect(putKind(pool, index, kind, 2)).toBe(REFUSED_ALLOCATION);
-          expect(readKind(pool, index, kind, 2)).toBe(false);
+          // Where pages lie as they are, the newer one may take the place of the older.
+          const outcome = putKind(pool, index, kind, 2);
+          expect([REFUSED_ALLOCATION, REPLACED]).toContain(outcome);
+          expect(readKind(pool, index, kind, 2)).toBe(outcome === REPLACED);
         }
       }
     });
@@ -165,7 +180,7 @@ export function describeLayerContract(
         pageBytesMax: PAGE,
         mayAllocate: () => true,
       });
-      small?.createPool({ id: 1, isPersistent: false, pageBytes: 8192 });
+      small?.createPool({ id: 1, isPersistent: false, pageBytes: 8192, account });
       const page = pageOf(8192, 'half', 1);
       expect(small?.put(1, 0, 0, RAW, page, 0, page.length)).toBe(REFUSED_POOL);
       expect(small?.has(1, 0, 0)).toBe(false);
@@ -203,6 +218,83 @@ export function describeLayerContract(
       return PAGE_KINDS.filter((kind, index) => top.has(pool, object, index) && isHit(kind, index))
         .length;
     }
+
+    it('moves a page to another pool as it is, over an older one, and frees what that took', () => {
+      for (const [index, kind] of PAGE_KINDS.entries()) {
+        putKind(PERSISTENT, index, kind, 1);
+        putKind(EPHEMERAL, index, kind, 2);
+        const dst = Buffer.alloc(PAGE);
+        for (let i = 0; i < 4; i++) top.get(PERSISTENT, 0, index, dst, 0); // copies may arise
+        putKind(PERSISTENT, index, kind, index === 2 ? 1 : 3);
+      }
+      const encodedBytes = sum(layers.map((layer) => layer.statistics.originalBytes));
+      setFrozen(true);
+      mayAllocate = false;
+      for (const [index, kind] of PAGE_KINDS.entries()) {
+        expect(top.transfer(PERSISTENT, EPHEMERAL, 0, index)).toBe(true);
+        expect(top.has(PERSISTENT, 0, index)).toBe(false);
+        expect(readKind(EPHEMERAL, index, kind, index === 2 ? 1 : 3)).toBe(true);
+        expect(top.transfer(PERSISTENT, EPHEMERAL, 0, index)).toBe(false);
+      }
+      expect(sum(layers.map((layer) => layer.statistics.originalBytes))).toBe(encodedBytes);
+      expect(sum(layers.map((layer) => layer.usage().persistentBytes))).toBe(0);
+      expect(top.transfer(EPHEMERAL, PERSISTENT, 0, 1)).toBe(true);
+      expect(top.destroyPool(EPHEMERAL)).toBe(4);
+      expect(readKind(PERSISTENT, 1, PAGE_KINDS[1] as PageKind, 3)).toBe(true);
+    });
+
+    it('lets pages that were moved to an ephemeral pool vanish, and keeps those moved back', () => {
+      for (let index = 0; index < 60; index++) putKind(PERSISTENT, index, 'half', index);
+      for (let index = 0; index < 60; index++) top.transfer(PERSISTENT, EPHEMERAL, 0, index);
+      for (let index = 0; index < 30; index++) top.transfer(EPHEMERAL, PERSISTENT, 0, index);
+      top.shrink(Number.POSITIVE_INFINITY);
+      for (let index = 0; index < 60; index++) {
+        expect(readKind(PERSISTENT, index, 'half', index)).toBe(index < 30);
+        expect(top.has(EPHEMERAL, 0, index)).toBe(false);
+      }
+    });
+
+    it('shows where a page lies encoded, and which pages of a pool there are', () => {
+      const names = new Map<number, number[]>([
+        [3, [0, 7, 2 ** 32 - 1]],
+        [Number.MAX_SAFE_INTEGER, [1]],
+      ]);
+      const page = createEncodedPage();
+      let at = 0;
+      for (const [object, indexes] of names) {
+        for (const index of indexes) {
+          const content = pageOf(PAGE, PAGE_KINDS[at++] as PageKind, at);
+          put(EPHEMERAL, object, index, content);
+          for (let i = 0; i < 3; i++) top.get(EPHEMERAL, object, index, Buffer.alloc(PAGE), 0);
+          expect(top.peek(EPHEMERAL, object, index, page)).toBe(true);
+          expect(decoded(page).equals(content)).toBe(true);
+        }
+      }
+      expect(top.peek(EPHEMERAL, 3, 1, page)).toBe(false);
+      expect(new Set(top.objectsOf(EPHEMERAL))).toEqual(new Set(names.keys()));
+      expect([...top.objectsOf(EPHEMERAL)]).toHaveLength(2);
+      for (const [object, indexes] of names) {
+        expect([...top.indexesOf(EPHEMERAL, object)].sort((a, b) => a - b)).toEqual(indexes);
+      }
+      expect([...top.objectsOf(PERSISTENT)]).toEqual([]);
+      expect(top.indexesOf(EPHEMERAL, 4)).toHaveLength(0);
+    });
+
+    it('charges the account for what it holds, and for nothing when all is gone', () => {
+      for (let index = 0; index < 2000; index++) {
+        putKind(index % 9 === 0 ? PERSISTENT : EPHEMERAL, index, PAGE_KINDS[index % 5]!, index);
+        if (index % 3 === 0) top.get(EPHEMERAL, 0, index - 40, Buffer.alloc(PAGE), 0);
+        if (index % 4 === 0) top.transfer(PERSISTENT, OTHER, 0, index - 36);
+        expect(account.pages).toBe(sum(layers.map(pagesIn)));
+        expect(account.usedBytes).toBeGreaterThanOrEqual(
+          sum(layers.map((layer) => layer.usage().storedBytes)),
+        );
+      }
+      expect(sum(layers.map((layer) => layer.usage().persistentBytes))).toBeGreaterThan(10_000);
+      for (const pool of [EPHEMERAL, PERSISTENT, OTHER]) top.destroyPool(pool);
+      expect([account.pages, account.usedBytes]).toEqual([0, 0]);
+      expect(sum(layers.map((layer) => layer.usage().persistentBytes))).toBe(0);
+    });
 
     it('never takes more memory than its limit, nor loses what it said to keep', () => {
       const kept: number[] = [];
@@ -279,6 +371,16 @@ export function describeLayerContract(
       }
     });
   });
+}
+
+/** The page that an encoded one stands for. */
+function decoded({ encoding, buffer, offset, length }: EncodedPage): Buffer {
+  const bytes = buffer.subarray(offset, offset + length);
+  if (encoding === FILLED) return Buffer.alloc(PAGE, bytes);
+  const page = Buffer.alloc(PAGE);
+  if (encoding !== LZ4) return Buffer.from(bytes);
+  expect(loadCodec().decode(buffer, offset, offset + length, page)).toBe(true);
+  return page;
 }
 
 /** Pages that a layer holds, by its usage. */

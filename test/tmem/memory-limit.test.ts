@@ -2,11 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { loadCodec } from '../../src/layers/codec.ts';
 import { Zcache } from '../../src/layers/zcache.ts';
 import { policyFactoryFor } from '../../src/policy/policies.ts';
+import { Account } from '../../src/tmem/account.ts';
 import { isRefused, RAW } from '../../src/tmem/layer.ts';
 import { pagesIn } from './layer-contract.ts';
 import { pageOf, writePage } from './page-content.ts';
 
 const PAGE = 4096;
+const account = new Account({ name: 'tested' });
 const MIB = 2 ** 20;
 const PAGES_PER_OBJECT = 16_384;
 
@@ -22,7 +24,7 @@ class Filler {
   constructor(limitBytes: number) {
     const policy = policyFactoryFor('s3fifo-cw');
     this.layer = new Zcache({ limitBytes, pageBytesMax: PAGE, codec: loadCodec('lz4'), policy });
-    this.layer.createPool({ id: 1, isPersistent: false, pageBytes: PAGE });
+    this.layer.createPool({ id: 1, isPersistent: false, pageBytes: PAGE, account });
   }
 
   next(): number {

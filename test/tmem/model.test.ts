@@ -55,6 +55,10 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     for (let i = 0; i < count; i++) model.put(at, id, (first + i) % 2 ** 32, of);
   }),
   step(40, 'get', name, (model, ...of) => model.get(...of)),
+  step(12, 'transfer', fc.tuple(pool, pool, object, index), (model, ...of) => {
+    model.transfer(...of);
+  }),
+  step(1, 'list', fc.tuple(pool), (model, at) => model.list(at)),
   step(10, 'lend', name, (model, ...of) => model.lend(...of)),
   step(8, 'returnLoan', fc.tuple(fc.nat()), (model, at) => model.returnLoan(at)),
   step(8, 'flushPage', name, (model, ...of) => model.flushPage(...of)),

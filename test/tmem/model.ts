@@ -1,7 +1,7 @@
 /** A stack of layers beside a model of what it may answer: the two are driven together. */
 
 import { expect } from 'vitest';
-import { isRefused, MISS, REPLACED, STORED } from '../../src/tmem/layer.ts';
+import { createEncodedPage, isRefused, MISS, REPLACED, STORED } from '../../src/tmem/layer.ts';
 import { NO_LOAN } from '../../src/tmem/lender.ts';
 import { type Pool, type PoolOptions, Tmem } from '../../src/tmem/tmem.ts';
 import type { Composition } from '../layers/compositions.ts';
@@ -39,6 +39,7 @@ export class Model {
   readonly #counts = { puts: 0, gets: 0, hits: 0, loans: 0 };
   readonly #src = Buffer.alloc(65536);
   readonly #dst = Buffer.alloc(65536 + 8);
+  readonly #page = createEncodedPage();
   #version = 0;
 
   constructor(make: (mayAllocate: () => boolean) => Composition) {
@@ -115,6 +116,52 @@ export class Model {
     if (!pool.isExclusive) return;
     expect(pool.has(object, index)).toBe(false);
     each.objects.get(object)?.delete(index);
+  }
+
+  transfer(at: number, toAt: number, object: number, index: number): void {
+    const from = this.#pools[at % this.#pools.length];
+    const to = this.#pools[toAt % this.#pools.length];
+    if (from === undefined || to === undefined) return;
+    if (from.pool.isShared || to.pool.isShared || from === to) return;
+    if (from.pool.pageBytes !== to.pool.pageBytes) return;
+    const isHeld = from.pool.has(object, index);
+    const isMoved = from.pool.transferTo(to.pool, object, index);
+    const content = from.objects.get(object)?.get(index);
+    if (!isMoved) {
+      // Nowhere to go: it is where it was. The older page of that name may have had to leave.
+      if (from.pool.isPersistent) expect(from.pool.has(object, index)).toBe(isHeld);
+      if (!to.pool.has(object, index)) to.objects.get(object)?.delete(index);
+      return;
+    }
+    expect([isHeld, from.pool.has(object, index)]).toEqual([true, false]);
+    expect(to.pool.has(object, index)).toBe(true);
+    from.objects.get(object)?.delete(index);
+    if (content === undefined) expect.fail('a page was moved that nobody had put');
+    const pages = to.objects.get(object) ?? new Map<number, Content>();
+    to.objects.set(object, pages.set(index, content));
+  }
+
+  /** Names of pages are those of pages that are there, and all of them. */
+  list(at: number): void {
+    const each = this.#pools[at % this.#pools.length];
+    if (each === undefined) return;
+    const { pool } = each;
+    const seen = new Set<string>();
+    let count = 0;
+    for (const object of pool.objects()) {
+      for (const index of pool.indexesOf(object)) {
+        expect(pool.has(object, index)).toBe(true);
+        expect(pool.peek(object, index, this.#page)).toBe(true);
+        seen.add(`${object} ${index}`);
+        count++;
+      }
+    }
+    expect(seen.size).toBe(count);
+    for (const [object, pages] of each.objects) {
+      for (const index of pages.keys()) {
+        expect(seen.has(`${object} ${index}`)).toBe(pool.has(object, index));
+      }
+    }
   }
 
   flushPage(at: number, object: number, index: number): void {
@@ -203,7 +250,10 @@ export class Model {
     expect(layerHits).toBe(hits + loans);
     expect(layers.every((layer) => layer.statistics.corrupt === 0)).toBe(true);
 
+    for (const at of this.#pools.keys()) this.list(at);
+    const accounts = this.#tmem.accounts;
     while (this.#pools.length > 0) this.destroyPool(0);
+    for (const account of accounts) expect([account.pages, account.usedBytes]).toEqual([0, 0]);
     while (this.#loans.length > 0) this.returnLoan(0);
     for (const layer of layers) {
       expect(pagesIn(layer)).toBe(0);

@@ -1,0 +1,303 @@
+/**
+ * The pages that a layer holds, in whatever form: the index that finds them, a row for each, the
+ * slabs that their bytes lie in, the queues in which they wait to leave, and the limit of it all.
+ *
+ * A same-filled page is its four bytes, kept in its row. Ephemeral ones of that kind have a queue
+ * of their own; other pages are in the eviction policy, unless the layer keeps persistent ones out.
+ */
+
+import type { EvictionPolicy, PolicyFactory } from '../policy/policy.ts';
+import { Budget } from '../tmem/budget.ts';
+import {
+  type EncodedPage,
+  type Encoding,
+  FILLED,
+  type LayerUsage,
+  type PoolDescription,
+  type PutOutcome,
+  RAW,
+  REFUSED_ALLOCATION,
+  REFUSED_LIMIT,
+  REFUSED_METADATA,
+  STORED,
+} from '../tmem/layer.ts';
+import { NO_SLOT, PageIndex } from '../tmem/page-index.ts';
+import { NO_LOCATION, Slabs } from '../tmem/slabs.ts';
+import { FilledQueue } from './filled-queue.ts';
+import { PageTable, ROW_BYTES } from './page-table.ts';
+
+export interface HeldPagesOptions {
+  /** Bytes that data and metadata together may take; hard. */
+  readonly limitBytes: number;
+  /** The largest page of any pool, bytes. */
+  readonly pageBytesMax: number;
+  readonly policy: PolicyFactory;
+  /** Asked before every allocation of memory; a test makes it answer false. */
+  readonly mayAllocate: (() => boolean) | undefined;
+  /** Pages that there can be. */
+  readonly slotCount: number;
+  readonly slabBytes: number;
+  /** Ephemeral same-filled pages that there can be. */
+  readonly filledCountMax: number;
+  /** Metadata charged for each page, bytes: what a slot costs in all tables. */
+  readonly pageMetadataBytes: number;
+  /** Whether persistent pages wait to leave as others do; else they stay until flushed. */
+  readonly arePersistentQueued: boolean;
+  /** Tries for room that one put may make. */
+  readonly triesPerPutMax: number;
+  /** One step towards room, by a page or a slab; false when there is nothing left to give up. */
+  readonly makeRoom: () => boolean;
+  /** An ephemeral same-filled page is dropped, since there are as many as may be. */
+  readonly filledEvicted: () => void;
+  /** Frees the bytes of a page that leaves. Default: at once. */
+  readonly freeLocation?: (location: number) => void;
+}
+
+/** What a slot that was never used before costs in the row and the policy, at most. */
+const FRESH_SLOT_BYTES = ROW_BYTES + 16;
+
+export class HeldPages {
+  readonly index: PageIndex;
+  readonly pages: PageTable;
+  readonly slabs: Slabs;
+  readonly policy: EvictionPolicy;
+  readonly budget: Budget;
+
+  readonly #options: HeldPagesOptions;
+  readonly #pools: (PoolDescription | undefined)[] = [];
+  readonly #filledQueue: FilledQueue;
+  /** A same-filled page's four bytes, while somebody peeks at them. */
+  readonly #word = Buffer.alloc(4);
+  #filledCount = 0;
+  #rawCount = 0;
+  #storedBytes = 0;
+  #persistentBytes = 0;
+
+  constructor(options: HeldPagesOptions) {
+    const { limitBytes, slotCount } = options;
+    this.#options = options;
+    this.index = new PageIndex(slotCount);
+    this.pages = new PageTable(slotCount);
+    this.#filledQueue = new FilledQueue(options.filledCountMax, this.pages);
+    this.slabs = new Slabs({
+      slabBytes: options.slabBytes,
+      objectBytesMax: options.pageBytesMax,
+      mayGrow: (bytes) => options.mayAllocate?.() !== false && this.budget.allows(bytes),
+    });
+    this.policy = options.policy({
+      slotCount,
+      capacityBytes: limitBytes,
+      hashOf: (slot) => this.index.hashOf(slot),
+    });
+    this.budget = new Budget({
+      limitBytes,
+      usedBytes: () => this.slabs.heldBytes + this.#metadataBytes,
+      makeRoom: options.makeRoom,
+      triesMax: options.triesPerPutMax,
+      pageBytes: (isSlotFresh) =>
+        this.#filledQueue.growthBytes + (isSlotFresh ? FRESH_SLOT_BYTES : 0),
+    });
+  }
+
+  createPool(pool: PoolDescription): void {
+    this.#pools[pool.id] = pool;
+    this.index.createPool(pool.id);
+  }
+
+  /** Forgets a pool that has no pages. */
+  forgetPool(pool: number): void {
+    this.index.forgetPool(pool);
+    this.#pools[pool] = undefined;
+  }
+
+  poolOf(pool: number): PoolDescription | undefined {
+    return this.#pools[pool];
+  }
+
+  /** Stores an encoded page that is not here, or says why not. */
+  insert(
+    pool: PoolDescription,
+    object: number,
+    index: number,
+    encoding: Encoding,
+    src: Buffer,
+    srcOffset: number,
+    length: number,
+  ): PutOutcome {
+    if (this.#options.mayAllocate?.() === false) return REFUSED_ALLOCATION;
+    const slot = this.budget.insert(this.index, pool.id, object, index);
+    if (slot === NO_SLOT) return REFUSED_METADATA;
+    this.pages.enter(slot, encoding, length, pool.isPersistent);
+    if (encoding === FILLED) {
+      this.pages.setLocation(slot, src.readInt32LE(srcOffset));
+      this.#filledCount++;
+    } else {
+      // The new slot is in no queue yet, so making room cannot evict it.
+      const location = this.budget.allocate(this.slabs, length, slot);
+      if (location === NO_LOCATION) {
+        this.pages.leave(slot);
+        this.index.remove(slot);
+        return REFUSED_LIMIT;
+      }
+      this.slabs.copyIn(location, src, srcOffset, length);
+      this.pages.setLocation(slot, location);
+      this.#storedBytes += length;
+      if (encoding === RAW) this.#rawCount++;
+    }
+    this.#charge(slot, pool);
+    this.queue(slot);
+    return STORED;
+  }
+
+  /** Drops the page of that name; answers whether it was here. */
+  dropNamed(pool: number, object: number, index: number): boolean {
+    const slot = this.index.find(pool, object, index);
+    if (slot !== NO_SLOT) this.drop(slot);
+    return slot !== NO_SLOT;
+  }
+
+  /** Drops a page that may be in a queue. */
+  drop(slot: number): void {
+    this.#unqueue(slot);
+    this.release(slot);
+  }
+
+  /** Frees the page's memory and its slot; the policy must not know the slot any more. */
+  release(slot: number): void {
+    const { pages } = this;
+    const encoding = pages.encodingOf(slot);
+    this.#discharge(slot);
+    if (encoding === FILLED) {
+      this.#filledCount--;
+    } else {
+      const location = pages.locationOf(slot) >>> 0;
+      if (this.#options.freeLocation === undefined) this.slabs.free(location);
+      else this.#options.freeLocation(location);
+      this.#storedBytes -= pages.lengthOf(slot);
+      if (encoding === RAW) this.#rawCount--;
+    }
+    pages.leave(slot);
+    this.index.remove(slot);
+  }
+
+  /** Gives the page to another pool; false when there is no room for its name there. */
+  move(slot: number, to: PoolDescription, object: number): boolean {
+    const { index, pages, budget } = this;
+    const wasPersistent = pages.isPersistent(slot);
+    const isInPolicy = this.#isInPolicy(slot, wasPersistent);
+    const hasRoom = budget.allows(index.moveGrowthFor(to.id, object));
+    const leavesQueue =
+      isInPolicy !== this.#isInPolicy(slot, to.isPersistent) ||
+      (!isInPolicy && wasPersistent !== to.isPersistent);
+    // Making room must not evict the very page.
+    const isOut = leavesQueue || (isInPolicy && !hasRoom);
+    if (isOut) this.#unqueue(slot);
+    const isMoved = hasRoom || budget.roomToMove(index, to.id, object);
+    if (isMoved) {
+      this.#discharge(slot);
+      pages.setPersistent(slot, to.isPersistent);
+      this.#charge(slot, to);
+      index.move(slot, to.id, object);
+    }
+    if (isOut) this.queue(slot);
+    return isMoved;
+  }
+
+  /** Puts the page in the queue that it belongs in, if any. */
+  queue(slot: number): void {
+    const isPersistent = this.pages.isPersistent(slot);
+    if (this.#isInPolicy(slot, isPersistent)) {
+      this.policy.insert(slot, this.#chargeOf(slot), this.index.hashOf(slot));
+    } else if (!isPersistent) {
+      this.#queueFilled(slot);
+    }
+  }
+
+  /** Points `page` at the bytes of the page in `slot`. */
+  peek(slot: number, page: EncodedPage): void {
+    const location = this.pages.locationOf(slot);
+    page.encoding = this.pages.encodingOf(slot);
+    if (page.encoding === FILLED) {
+      this.#word.writeInt32LE(location);
+      page.buffer = this.#word;
+      page.offset = 0;
+      page.length = 4;
+      return;
+    }
+    page.buffer = this.slabs.bufferAt(location);
+    page.offset = this.slabs.offsetAt(location);
+    page.length = this.pages.lengthOf(slot);
+  }
+
+  /** Empties one slab into the holes of others, if there is one to gain; answers its bytes. */
+  compact(): number {
+    return this.slabs.compact(this.#moved);
+  }
+
+  usage(): LayerUsage {
+    return {
+      rawPages: this.#rawCount,
+      compressedPages: this.index.count - this.#rawCount - this.#filledCount,
+      filledPages: this.#filledCount,
+      dataBytes: this.slabs.heldBytes,
+      storedBytes: this.#storedBytes,
+      metadataBytes: this.#metadataBytes,
+      persistentBytes: this.#persistentBytes,
+      limitBytes: this.#options.limitBytes,
+    };
+  }
+
+  readonly #moved = (slot: number, location: number): void => {
+    this.pages.setLocation(slot, location);
+  };
+
+  /** Bytes of every table that grows with the pages held. */
+  get #metadataBytes(): number {
+    return (
+      this.index.metadataBytes +
+      this.index.slotsTouched * ROW_BYTES +
+      this.policy.metadataBytes +
+      this.slabs.metadataBytes +
+      this.#filledQueue.metadataBytes
+    );
+  }
+
+  #chargeOf(slot: number): number {
+    const { pageMetadataBytes } = this.#options;
+    if (this.pages.encodingOf(slot) === FILLED) return pageMetadataBytes;
+    return this.slabs.sizeAt(this.pages.locationOf(slot) >>> 0) + pageMetadataBytes;
+  }
+
+  /** Whether the page is, or would be if it were persistent or not, among the policy's. */
+  #isInPolicy(slot: number, isPersistent: boolean): boolean {
+    if (this.pages.encodingOf(slot) === FILLED) return false;
+    return !isPersistent || this.#options.arePersistentQueued;
+  }
+
+  #charge(slot: number, pool: PoolDescription): void {
+    const bytes = this.#chargeOf(slot);
+    pool.account.charge(bytes);
+    if (pool.isPersistent) this.#persistentBytes += bytes;
+  }
+
+  #discharge(slot: number): void {
+    const bytes = this.#chargeOf(slot);
+    const pool = this.#pools[this.index.poolOf(slot)]!;
+    pool.account.discharge(bytes);
+    if (pool.isPersistent) this.#persistentBytes -= bytes;
+  }
+
+  #unqueue(slot: number): void {
+    const isPersistent = this.pages.isPersistent(slot);
+    if (this.#isInPolicy(slot, isPersistent)) this.policy.remove(slot);
+    else if (!isPersistent) this.#filledQueue.left();
+  }
+
+  /** Queues a same-filled page; when its kind is at its cap the oldest goes. */
+  #queueFilled(slot: number): void {
+    const victim = this.#filledQueue.push(slot);
+    if (victim === NO_SLOT) return;
+    this.drop(victim);
+    this.#options.filledEvicted();
+  }
+}
