@@ -8,6 +8,8 @@ import { nearest } from '../lib/nearest.ts';
 export interface OptionSpec {
   /** What its value is called in the help text; without it the option is a switch. */
   readonly value?: string;
+  /** It may be given without its value; with it as --name=VALUE only, since what follows is not it. */
+  readonly isValueOptional?: boolean;
   readonly short?: string;
   /** One sentence fragment; a line end starts a new line of the help text. */
   readonly help: string;
@@ -68,7 +70,8 @@ export function parseArguments<Name extends string>(
 ): ParsedArguments<Name> {
   const specs = new Map<string, OptionSpec>(Object.entries(table));
   const options = [...specs].map(([name, spec]) => {
-    const type: 'string' | 'boolean' = spec.value === undefined ? 'boolean' : 'string';
+    const takesNext = spec.value !== undefined && spec.isValueOptional !== true;
+    const type: 'string' | 'boolean' = takesNext ? 'string' : 'boolean';
     return [name, { type, ...(spec.short !== undefined && { short: spec.short }) }] as const;
   });
   const { tokens } = parseArgs({
@@ -87,8 +90,8 @@ export function parseArguments<Name extends string>(
     const { name, rawName, value, inlineValue } = token;
     const spec = specs.get(name) ?? refuseUnknown(rawName, [...specs.keys()], command);
     if (spec.value === undefined && value !== undefined) refuse(`${rawName} takes no value`);
-    const given =
-      spec.value === undefined ? '' : requireValue(rawName, spec, value, inlineValue === true);
+    const isBare = spec.value === undefined || (spec.isValueOptional && value === undefined);
+    const given = isBare ? '' : requireValue(rawName, spec, value, inlineValue === true);
     values.set(name, [...(values.get(name) ?? []), given]);
   }
   return {

@@ -1,5 +1,6 @@
 /** What a command sees of the process around it, so that a test can put another around it. */
 
+import { type Terminal, terminalOf } from './screen.ts';
 import { type StopSignals, watchStopSignals } from './stop-signals.ts';
 
 export interface CliContext {
@@ -9,6 +10,10 @@ export interface CliContext {
   readonly pid: number;
   /** Someone watches stderr, so progress may redraw its line. */
   readonly isTerminal: boolean;
+  /** What stdout is drawn on; undefined for a file or a pipe. */
+  readonly terminal: Terminal | undefined;
+  /** Aborted when the reader of stdout has gone away: what goes on printing has to end. */
+  readonly unread: AbortSignal;
   stdout(text: string): void;
   stderr(text: string): void;
   watchStopSignals(): StopSignals;
@@ -21,15 +26,26 @@ function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE') throw error;
 }
 
+/** The same, and who goes on printing can know. */
+function watchReader(stream: NodeJS.WriteStream): AbortSignal {
+  const gone = new AbortController();
+  stream.on('error', (error) => {
+    ignoreBrokenPipe(error);
+    gone.abort();
+  });
+  return gone.signal;
+}
+
 /** The context of the real process. */
 export function processContext(): CliContext {
-  process.stdout.on('error', ignoreBrokenPipe);
   process.stderr.on('error', ignoreBrokenPipe);
   return {
     env: process.env,
     directory: process.cwd(),
     pid: process.pid,
     isTerminal: process.stderr.isTTY,
+    terminal: process.stdout.isTTY ? terminalOf(process.stdout) : undefined,
+    unread: watchReader(process.stdout),
     stdout: (text) => process.stdout.write(text),
     stderr: (text) => process.stderr.write(text),
     watchStopSignals: () => watchStopSignals(process),

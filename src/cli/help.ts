@@ -17,12 +17,14 @@ export function formatEntry(term: string, text: string): string {
   return [...lines, ...rest.map((line) => ' '.repeat(TEXT_COLUMN) + line)].join('\n');
 }
 
+function valueText({ value, isValueOptional }: OptionSpec): string {
+  if (value === undefined) return '';
+  return isValueOptional ? `[=${value}]` : ` ${value}`;
+}
+
 function formatOption(name: string, spec: OptionSpec): string {
   const short = spec.short === undefined ? '' : `-${spec.short}, `;
-  return formatEntry(
-    `${short}--${name}${spec.value === undefined ? '' : ` ${spec.value}`}`,
-    spec.help,
-  );
+  return formatEntry(`${short}--${name}${valueText(spec)}`, spec.help);
 }
 
 /** The explanation of every option in the table, a line or more for each. */

@@ -9,8 +9,9 @@ import { type CliContext, processContext } from './context.ts';
 import { EXIT_CODE_BY_KIND, EXIT_DONE, EXIT_FAILED } from './exit-codes.ts';
 import { formatEntry, formatOptions } from './help.ts';
 import { serveCommand } from './serve.ts';
+import { statusCommand } from './status.ts';
 
-const COMMANDS: readonly Command[] = [serveCommand];
+const COMMANDS: readonly Command[] = [serveCommand, statusCommand];
 
 function helpText(): string {
   const commands = COMMANDS.map(({ name, summary }) => formatEntry(name, summary)).join('\n');
@@ -50,7 +51,7 @@ function runWithoutCommand(args: readonly string[], context: CliContext): number
 async function dispatch(args: readonly string[], context: CliContext): Promise<number> {
   const [name, ...rest] = args;
   if (name === undefined || name.startsWith('-')) return runWithoutCommand(args, context);
-  if (name === 'help') return dispatch([...rest.slice(0, 1), '--help'], context);
+  if (name === 'help') return dispatch([...rest, '--help'], context);
   const command = COMMANDS.find((each) => each.name === name);
   return command === undefined ? refuseCommand(name) : command.run(rest, context);
 }

@@ -6,6 +6,7 @@ const TABLE = {
   memory: { value: 'SIZE', help: 'how much' },
   listen: { value: 'ADDRESS', help: 'where\n(anywhere)' },
   json: { help: 'for programs' },
+  watch: { value: 'SECONDS', isValueOptional: true, help: 'again' },
   ...COMMON_OPTIONS,
 } as const satisfies OptionTable<string>;
 
@@ -34,6 +35,16 @@ test('parseArguments takes an inline value that looks like an option', () => {
   expect(parse('--memory=-1').last('memory')).toBe('-1');
 });
 
+test('parseArguments takes an option without its value where that is optional', () => {
+  const parsed = parse('--watch', '5');
+  expect([parsed.has('watch'), parsed.last('watch'), parsed.positionals]).toEqual([
+    true,
+    '',
+    ['5'],
+  ]);
+  expect(parse('--watch=5').last('watch')).toBe('5');
+});
+
 test.each([
   [['--memroy', '1'], 'there is no option --memroy; did you mean --memory?'],
   [['--colour'], 'there is no option --colour; see tmem try --help'],
@@ -41,6 +52,7 @@ test.each([
   [['--__proto__'], 'there is no option --__proto__; see tmem try --help'],
   [['--memory'], '--memory needs a value: SIZE'],
   [['--memory='], '--memory needs a value: SIZE'],
+  [['--watch='], '--watch needs a value: SECONDS'],
   [['--memory', '--json'], '--memory needs a value, but --json follows; write --memory=VALUE'],
   [['--json=yes'], '--json takes no value'],
 ])('parseArguments refuses %j in one sentence', (args, message) => {
@@ -53,6 +65,7 @@ test('formatOptions explains every option of the table, in columns', () => {
     '  --listen ADDRESS                where',
     '                                  (anywhere)',
     '  --json                          for programs',
+    '  --watch[=SECONDS]               again',
     '  -h, --help                      print this text',
     '  -V, --version                   print the version',
   ]);

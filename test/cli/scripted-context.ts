@@ -2,6 +2,7 @@
 
 import { EventEmitter } from 'node:events';
 import type { CliContext } from '../../src/cli/context.ts';
+import type { Terminal } from '../../src/cli/screen.ts';
 import { watchStopSignals } from '../../src/cli/stop-signals.ts';
 import type { RunningService, ServiceSettings, StartService } from '../../src/service/settings.ts';
 
@@ -9,7 +10,10 @@ export class ScriptedContext implements CliContext {
   readonly env: Record<string, string | undefined> = {};
   readonly directory = '/srv';
   readonly pid = 4711;
-  readonly isTerminal = false;
+  readonly isTerminal: boolean = false;
+  terminal: Terminal | undefined = undefined;
+  readonly unreadController = new AbortController();
+  readonly unread = this.unreadController.signal;
   readonly signals = new EventEmitter();
   readonly exitCodes: number[] = [];
   out = '';
