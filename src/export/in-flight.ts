@@ -50,6 +50,21 @@ export class InFlight {
     this.#pageBytes = pageBytes;
   }
 
+  /** Reads of the image under way. */
+  get fetchCount(): number {
+    return this.#running.size;
+  }
+
+  /** Pages changed without the image: whoever reads them from it now must not cache what it gets. */
+  touch(first: number, count: number): void {
+    if (this.#running.size === 0) return;
+    for (const fetch of this.#running) {
+      if (fetch.isStale || !overlaps(fetch, { first, count })) continue;
+      fetch.isStale = true;
+      this.#forget(fetch);
+    }
+  }
+
   /** The read under way that will bring `page`, if a reader may share it. */
   fetchOf(page: number): Fetch | undefined {
     return this.#fetches.get(page);
@@ -88,11 +103,7 @@ export class InFlight {
       other.isContended = true;
       change.isContended = true;
     }
-    for (const fetch of this.#running) {
-      if (fetch.isStale || !overlaps(fetch, change)) continue;
-      fetch.isStale = true;
-      this.#forget(fetch);
-    }
+    this.touch(first, count);
     this.#changes.add(change);
     return change;
   }

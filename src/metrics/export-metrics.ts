@@ -27,8 +27,8 @@ export const EXPORT_METRICS: readonly MetricDefinition[] = [
     ['export', 'mode', 'pool'],
     ({ exports }, set) => {
       for (const each of exports) {
-        const mode = each.isReadOnly ? 'read-only' : 'writethrough';
-        set(1, { export: each.name, mode, pool: String(each.cache.pool.id) });
+        const { name, mode } = each;
+        set(1, { export: name, mode, pool: String(each.cache.pool.id) });
       }
     },
   ),
@@ -40,7 +40,8 @@ export const EXPORT_METRICS: readonly MetricDefinition[] = [
     'Looks into the cache for a read, at most 256 KiB each, by whether all of it was there.',
     ['export', 'outcome'],
     ({ exports }, set) => {
-      for (const { name, statistics } of exports) {
+      for (const { name, reads } of exports) {
+        const { statistics } = reads;
         set(statistics.readHits, { export: name, outcome: 'hit' });
         set(statistics.readMisses, { export: name, outcome: 'miss' });
       }
@@ -64,7 +65,7 @@ export const EXPORT_METRICS: readonly MetricDefinition[] = [
     'Pages that a reader got from the read of another, which was under way.',
     ['export'],
     ({ exports }, set) => {
-      for (const { name, statistics } of exports) set(statistics.joinedPages, { export: name });
+      for (const { name, reads } of exports) set(reads.statistics.joinedPages, { export: name });
     },
   ),
   counter(
@@ -72,7 +73,7 @@ export const EXPORT_METRICS: readonly MetricDefinition[] = [
     'Pages read ahead of a sequential reader, or because a client asked with a CACHE request.',
     ['export'],
     ({ exports }, set) => {
-      for (const { name, statistics } of exports) set(statistics.aheadPages, { export: name });
+      for (const { name, reads } of exports) set(reads.statistics.aheadPages, { export: name });
     },
   ),
   counter(
@@ -80,7 +81,8 @@ export const EXPORT_METRICS: readonly MetricDefinition[] = [
     'Pages that were read ahead: those their reader came to (used) or never came to (wasted).',
     ['export', 'outcome'],
     ({ exports }, set) => {
-      for (const { name, readAhead } of exports) {
+      for (const { name, reads } of exports) {
+        const { readAhead } = reads;
         set(readAhead.usedPages, { export: name, outcome: 'used' });
         set(readAhead.wastedPages, { export: name, outcome: 'wasted' });
       }

@@ -3,7 +3,7 @@
  * the words for what the parts only number. The parts themselves know nothing of metrics.
  */
 
-import type { ExportStatistics } from '../export/export.ts';
+import type { ReadStatistics } from '../export/page-reads.ts';
 import type { OperationCounters } from '../image/image.ts';
 import type { ServerStatistics } from '../nbd/statistics.ts';
 import type { LayerStatistics, LayerUsage } from '../tmem/layer.ts';
@@ -20,9 +20,11 @@ export interface ExportSource {
   /** Unique among the exports. */
   readonly name: string;
   readonly sizeBytes: number;
-  readonly isReadOnly: boolean;
-  readonly statistics: ExportStatistics;
-  readonly readAhead: { readonly usedPages: number; readonly wastedPages: number };
+  readonly mode: string;
+  readonly reads: {
+    readonly statistics: Readonly<ReadStatistics>;
+    readonly readAhead: { readonly usedPages: number; readonly wastedPages: number };
+  };
   readonly image: { readonly counters: Readonly<Record<string, OperationCounters>> };
   /** Exports of one read-only image have one cache, and so one pool, in common. */
   readonly cache: {

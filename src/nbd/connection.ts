@@ -108,7 +108,7 @@ export class Connection {
     const sink = {
       write: (segments: readonly Buffer[], done: () => void) => this.#send(segments, done),
     };
-    const writer = new ReplyWriter(sink, new BufferShare(buffers), target.cache.lender);
+    const writer = new ReplyWriter(sink, new BufferShare(buffers), target.pages.lender);
     writer.onRoom = () => this.#wake();
     this.#writer = writer;
     this.#transmission = new Transmission({

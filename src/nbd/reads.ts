@@ -71,7 +71,7 @@ export class Reads {
     if (length === 0 && promises.isStructured) return this.#answerNothing(request);
     const outcome = this.#answerPiece(request, offset, length, flags);
     if (outcome === 'missing') {
-      const { missing } = this.#transmission.options.export;
+      const { missing } = this.#transmission.options.export.reads;
       this.#fetchWhole(request.cookie(), offset, length, missing.slice());
     }
     return outcome !== 'no room';
@@ -96,7 +96,8 @@ export class Reads {
         break;
       }
       if (long.fetching >= CHUNKS_FETCHING_MAX) return false;
-      const { missing, pageBytes } = this.#transmission.options.export;
+      const { pageBytes, reads } = this.#transmission.options.export;
+      const { missing } = reads;
       const { offset } = long;
       const length = Math.min(long.bytesLeft, PIECE_BYTES - (offset % pageBytes));
       const outcome = this.#answerPiece(long.cookie, offset, length, 0);
@@ -120,7 +121,7 @@ export class Reads {
     const { export: target, promises, writer } = this.#transmission.options;
     const header = this.#headerBytes;
     const isWhole = flags !== 0 || !promises.isStructured;
-    if (length >= LEND_BYTES_MIN && target.cache.lender !== undefined) {
+    if (length >= LEND_BYTES_MIN && target.pages.lender !== undefined) {
       if (!writer.reserveLoan(header, length)) return 'no room';
       if (this.#lend(cookie, offset, length, flags)) {
         this.#isRetry = false;
@@ -131,14 +132,14 @@ export class Reads {
     if (!writer.reserve(header + length)) return 'no room';
     const { batch, position } = writer;
     const missingCount = this.#isRetry
-      ? target.copyCached(offset, length, batch, position + header)
-      : target.readCached(offset, length, batch, position + header);
+      ? target.reads.copyCached(offset, length, batch, position + header)
+      : target.reads.readCached(offset, length, batch, position + header);
     this.#isRetry = false;
     if (missingCount > 0) {
       this.#isRetry = !writer.share.hasRoomFor(this.#roomFor(offset, length));
       return this.#isRetry ? 'no room' : 'missing';
     }
-    if (target.isZero && promises.isStructured) {
+    if (target.reads.isZero && promises.isStructured) {
       writer.position = writeHoleChunk(batch, position, cookie, flags, offset, length);
     } else {
       this.#writeHeader(batch, position, cookie, flags, offset, length);
@@ -164,21 +165,21 @@ export class Reads {
   /** Sends whole pages from where they lie, if every one of them can be lent. */
   #lend(cookie: Cookie, offset: number, length: number, flags: number): boolean {
     const { export: target, writer } = this.#transmission.options;
-    const { cache, pageBytes } = target;
-    const { lender } = cache;
+    const { cache, pages, pageBytes } = target;
+    const { lender } = pages;
     if (lender === undefined || offset % pageBytes !== 0 || length % pageBytes !== 0) return false;
     const loans = this.#loans;
     loans.length = 0;
     const first = offset / pageBytes;
     for (let page = first; page < first + length / pageBytes; page++) {
-      const loan = cache.lend(page);
+      const loan = pages.lend(page);
       if (loan === NO_LOAN) {
         for (const each of loans) lender.returnLoan(each);
         return false;
       }
       loans.push(loan);
     }
-    target.countHit(offset, length);
+    target.reads.countHit(offset, length);
     cache.countLent(loans.length);
     writer.position = this.#writeHeader(
       writer.batch,
@@ -240,8 +241,8 @@ export class Reads {
     const piece = await this.#waitForPiece(offset, length);
     // By now the cache may hold more, or less.
     const at = piece.dataOffset + (offset % target.pageBytes);
-    target.copyCached(offset, length, piece.buffer, at);
-    return this.#fill(piece, offset, target.missing.slice());
+    target.reads.copyCached(offset, length, piece.buffer, at);
+    return this.#fill(piece, offset, target.reads.missing.slice());
   }
 
   async #fill(
@@ -251,7 +252,7 @@ export class Reads {
   ): Promise<PooledBuffer> {
     const { export: target, writer } = this.#transmission.options;
     try {
-      await target.fetch(offset, missing, piece);
+      await target.reads.fetch(offset, missing, piece);
     } catch (cause) {
       writer.share.release(piece);
       throw cause;
@@ -364,8 +365,8 @@ export class Reads {
     const sendNext = async (at: number, bytes: number): Promise<void> => {
       const piece = await this.#waitForPiece(at, bytes);
       const start = piece.dataOffset + (at % target.pageBytes);
-      target.readCached(at, bytes, piece.buffer, start);
-      await this.#fill(piece, at, target.missing.slice());
+      target.reads.readCached(at, bytes, piece.buffer, start);
+      await this.#fill(piece, at, target.reads.missing.slice());
       if (!hasHeader) writeSimpleReply(piece.buffer, start - WireBytes.SIMPLE_REPLY, cookie, 0);
       writer.appendPiece(piece, hasHeader ? start : start - WireBytes.SIMPLE_REPLY, start + bytes);
       hasHeader = true;

@@ -8,11 +8,10 @@
 
 import type { Export } from '../export/export.ts';
 import type { BufferPool } from '../lib/buffer-pool.ts';
-import { answerBlockStatus } from './block-status.ts';
+import { carryOutOther } from './other-commands.ts';
 import {
   Command,
   CommandFlag,
-  fastZeroErrnoOf,
   NbdErrno,
   nbdErrnoOf,
   PAYLOAD_DRAIN_BYTES_MAX,
@@ -80,6 +79,7 @@ export class Transmission {
   #isFinished = false; // the host was told
   #isClosed = false;
   #hitCount = 0;
+  #writeCount = 0;
   readonly #reads: Reads;
   readonly #counts: RequestCounts;
   readonly #heldReplies: (() => void)[] = [];
@@ -115,13 +115,19 @@ export class Transmission {
     if (this.#isClosed || this.#isFinished) return true;
     const started = this.options.now();
     this.#hitCount = 0;
+    this.#writeCount = 0;
     this.#takeAll();
     this.options.writer.flush();
-    if (this.#hitCount > 0) {
-      const each = this.options.now() - started;
-      this.options.statistics.latencies[Command.READ]!.record(each, this.#hitCount);
-    }
+    this.#recordTurn(started);
     return this.#input === undefined;
+  }
+
+  #recordTurn(started: number): void {
+    if (this.#hitCount + this.#writeCount === 0) return;
+    const each = this.options.now() - started;
+    const { latencies } = this.options.statistics;
+    if (this.#hitCount > 0) latencies[Command.READ]!.record(each, this.#hitCount);
+    if (this.#writeCount > 0) latencies[Command.WRITE]!.record(each, this.#writeCount);
   }
 
   /**
@@ -154,6 +160,17 @@ export class Transmission {
     this.#write?.abandon();
     this.#write = undefined;
     this.options.writer.close();
+  }
+
+  /** Whether a long-running request should go on. */
+  get mayGoOn(): boolean {
+    return !this.#isClosed && !this.#isShuttingDown;
+  }
+
+  /** Answers a request without data in the same turn. */
+  answerAtOnce(request: Request, errno: number): void {
+    this.#counts.count(request.command, errno);
+    this.appendShort(request, request.command, errno);
   }
 
   /** Counts a READ that was answered in the same turn of the event loop. */
@@ -303,49 +320,36 @@ export class Transmission {
     if (errno !== 0) return this.#refuse(request, errno);
     if (command === Command.READ) return this.#reads.begin(request);
     if (command === Command.WRITE && request.length > 0) {
-      this.#write = new IncomingWrite(this, request);
+      if (!this.#writeAtOnce(request)) this.#write = new IncomingWrite(this, request);
       return true;
     }
-    this.#carryOutOther(request);
+    carryOutOther(this, request);
     return true;
   }
 
-  #carryOutOther(request: Request): void {
-    const { command, offset, length, flags } = request;
-    const target = this.options.export;
-    const cookie = request.cookie();
-    const hasFua = (flags & CommandFlag.FUA) !== 0;
-    const mustBeFast = (flags & CommandFlag.FAST_ZERO) !== 0;
-    const answer = (errno: number): void => this.appendShort(cookie, command, errno);
-    const finish = (work: Promise<void>): void =>
-      this.wait(command, work, answer, mustBeFast ? fastZeroErrnoOf : nbdErrnoOf);
-    const finishWhenStable = (work: Promise<void>): void =>
-      finish(hasFua ? work.then(() => target.sync()) : work);
-    switch (command) {
-      case Command.FLUSH:
-        finish(target.sync());
-        break;
-      case Command.TRIM:
-        finishWhenStable(target.trim(offset, length));
-        break;
-      case Command.CACHE:
-        finish(target.prefetch(offset, length, () => !this.#isClosed && !this.#isShuttingDown));
-        break;
-      case Command.BLOCK_STATUS:
-        answerBlockStatus(this, cookie, request);
-        break;
-      case Command.WRITE_ZEROES:
-        if (mustBeFast && !target.image.supports.fastZeroes) {
-          this.#counts.count(command, NbdErrno.ENOTSUP);
-          this.appendShort(cookie, command, NbdErrno.ENOTSUP);
-        } else {
-          const mayDiscard = (flags & CommandFlag.NO_HOLE) === 0;
-          finishWhenStable(target.writeZeroes(offset, length, mayDiscard, mustBeFast));
-        }
-        break;
-      default: // a WRITE of nothing
-        finishWhenStable(Promise.resolve());
+  /** Hands over a WRITE whose whole payload is here, if the export takes it in this turn. */
+  #writeAtOnce(request: Request): boolean {
+    const input = this.#input;
+    const { offset, length } = request;
+    if (input === undefined || input.length - this.#at < length) return false;
+    const { export: target, writer } = this.options;
+    if (!writer.reserve(WireBytes.SIMPLE_REPLY)) return false;
+    const taken = target.tryWrite(offset, length, input, this.#at);
+    if (taken === false) return false;
+    this.#at += length;
+    const hasFua = (request.flags & CommandFlag.FUA) !== 0;
+    if (taken === true && !hasFua) {
+      writer.position = writeSimpleReply(writer.batch, writer.position, request, 0);
+      this.#writeCount++;
+      this.#counts.count(Command.WRITE, 0);
+      return true;
     }
+    const cookie = request.cookie();
+    const work = taken === true ? Promise.resolve() : taken;
+    this.wait(Command.WRITE, hasFua ? work.then(() => target.sync()) : work, (errno) =>
+      this.appendShort(cookie, Command.WRITE, errno),
+    );
+    return true;
   }
 
   /** Answers an error; a payload that comes with the request is read and thrown away first. */

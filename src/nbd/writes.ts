@@ -63,7 +63,7 @@ export class IncomingWrite {
   /** The rest of the payload will never come: the write fails when what is under way has ended. */
   abandon(): void {
     this.#isAbandoned = true;
-    this.#failure ??= new TmemError('invalid', 'The payload of a write was cut off.');
+    this.#failure ??= new TmemError('invalid', 'the payload of a write was cut off');
     if (this.#piece !== undefined) this.#transmission.options.buffers.release(this.#piece);
     this.#piece = undefined;
     this.#bytesLeft = 0;
@@ -74,36 +74,27 @@ export class IncomingWrite {
   #beginPiece(): boolean {
     if (this.#isWaiting || this.#underWay >= PIECES_UNDER_WAY_MAX) return false;
     const { export: target, buffers } = this.#transmission.options;
-    const inPage = this.#offset % target.pageBytes;
-    const length = Math.min(this.#bytesLeft, PIECE_BYTES - inPage);
-    const room = Math.ceil((inPage + length) / target.pageBytes) * target.pageBytes;
-    const piece = buffers.take(room);
-    if (piece === undefined) {
-      this.#waitForBuffer(room);
-      return false;
-    }
-    this.#start(piece, length);
-    return true;
-  }
-
-  #start(piece: PooledBuffer, length: number): void {
-    this.#piece = piece;
+    const { pageBytes } = target;
+    const inPage = this.#offset % pageBytes;
     this.#pieceOffset = this.#offset;
-    this.#pieceLength = length;
+    this.#pieceLength = Math.min(this.#bytesLeft, PIECE_BYTES - inPage);
     this.#pieceFilled = 0;
+    const room = Math.ceil((inPage + this.#pieceLength) / pageBytes) * pageBytes;
+    this.#piece = buffers.take(room);
+    if (this.#piece === undefined) this.#waitForBuffer(room);
+    return this.#piece !== undefined;
   }
 
   #waitForBuffer(room: number): void {
     this.#isWaiting = true;
-    const { buffers, host, export: target } = this.#transmission.options;
+    const { buffers, host } = this.#transmission.options;
     void buffers.wait(room).then((piece) => {
       this.#isWaiting = false;
       if (this.#isAbandoned) {
         buffers.release(piece);
         return;
       }
-      const inPage = this.#offset % target.pageBytes;
-      this.#start(piece, Math.min(this.#bytesLeft, PIECE_BYTES - inPage));
+      this.#piece = piece;
       host.wake();
     });
   }

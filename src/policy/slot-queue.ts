@@ -27,6 +27,11 @@ export class SlotQueue {
     return this.last - 1;
   }
 
+  /** The slot after this one towards the head, or -1. */
+  newerThan(slot: number): number {
+    return this.links[2 * slot]! - 1;
+  }
+
   /** Puts a slot that is in no queue at the head. */
   push(slot: number, charge: number): void {
     const links = this.links;

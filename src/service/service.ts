@@ -124,7 +124,7 @@ class Service implements RunningService {
     this.exports = exports.map((each, i) => ({
       name: each.name,
       sizeBytes: each.sizeBytes,
-      mode: each.isReadOnly ? 'read-only' : 'writethrough',
+      mode: each.mode,
       uris: bound.flatMap((address) => urisOf(address, each.name, i === 0)),
     }));
   }
@@ -157,7 +157,7 @@ class Service implements RunningService {
       cache = new Cleancache(this.#stack.tmem, pageBytes, this.#stack.lender);
       this.#caches.set(image.identity, cache);
     }
-    return new Export({ name, image, cache, buffers: this.#buffers, isReadOnly });
+    return new Export({ name, image, cache, buffers: this.#buffers, mode });
   }
 
   async #startAdmin(

@@ -1,11 +1,12 @@
 /** What the service is told at its start and what it tells back: the seam between it and the CLI. */
 
+import type { WriteMode } from '../export/export.ts';
 import type { CodecChoice } from '../layers/codec.ts';
 import type { ListenAddress } from '../lib/listen-address.ts';
 import type { PolicyName } from '../policy/policies.ts';
 
-/** Whether clients may write. Written pages go through to the image before they are acknowledged. */
-export type ExportMode = 'read-only' | 'writethrough';
+/** What becomes of a client's writes. */
+export type ExportMode = WriteMode;
 
 /** One image and how it is offered. */
 export interface ExportSettings {

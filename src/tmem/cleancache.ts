@@ -9,6 +9,7 @@
  * Source: Linux Documentation/vm/cleancache.rst.
  */
 
+import type { Account } from './account.ts';
 import { type GetOutcome, MISS, type PutOutcome } from './layer.ts';
 import { type Lender, NO_LOAN } from './lender.ts';
 import type { Pool, Tmem } from './tmem.ts';
@@ -25,8 +26,9 @@ export class Cleancache {
   readonly #lender: Lender | undefined;
 
   /** A cache of one image's pages, in a new private pool on `tmem`. */
-  constructor(tmem: Tmem, pageBytes: number, lender?: Lender) {
-    this.pool = tmem.createPool({ kind: 'ephemeral', pageBytes });
+  constructor(tmem: Tmem, pageBytes: number, lender?: Lender, account?: Account) {
+    const charged = account === undefined ? {} : { account };
+    this.pool = tmem.createPool({ kind: 'ephemeral', pageBytes, ...charged });
     this.pageBytes = pageBytes;
     this.#lender = lender;
   }

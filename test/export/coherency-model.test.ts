@@ -94,7 +94,7 @@ class World {
       this.#track(write(this.parts, offset, data));
     } else if (kind === 'zeroes') this.#track(target.writeZeroes(offset, length, false));
     else if (kind === 'trim') this.#track(target.trim(offset, length));
-    else this.#track(target.prefetch(offset, length, () => true));
+    else this.#track(target.reads.prefetch(offset, length, () => true));
   }
 
   /** A request may fail, for the storage does; but only so. */

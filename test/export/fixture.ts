@@ -79,7 +79,13 @@ export function exportOn(
   const { tmem, lender, pageBytes, buffers } = memory;
   const cache = new Cleancache(tmem, pageBytes, lender);
   const image = rawImage(storage, 'disk');
-  const target = new Export({ name: 'disk', image, cache, buffers, isReadOnly });
+  const target = new Export({
+    name: 'disk',
+    image,
+    cache,
+    buffers,
+    mode: isReadOnly ? 'read-only' : 'writethrough',
+  });
   return { ...memory, target, cache };
 }
 
@@ -113,8 +119,8 @@ export async function read(parts: Parts, offset: number, length: number): Promis
   const piece = await buffers.wait(room);
   try {
     const at = piece.dataOffset + inPage;
-    target.readCached(offset, length, piece.buffer, at);
-    await target.fetch(offset, target.missing.slice(), piece);
+    target.reads.readCached(offset, length, piece.buffer, at);
+    await target.reads.fetch(offset, target.reads.missing.slice(), piece);
     return Buffer.from(piece.buffer.subarray(at, at + length));
   } finally {
     buffers.release(piece);

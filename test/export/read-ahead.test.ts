@@ -27,7 +27,7 @@ describe('a sequential reader', () => {
       const count = Math.floor((4 * MIB) / length);
       await readOn(parts, Math.min(count, 256), length);
       expect(parts.target.statistics.readMisses).toBeLessThanOrEqual(3);
-      expect(parts.target.readAhead.usedPages).toBeGreaterThan(0);
+      expect(parts.target.reads.readAhead.usedPages).toBeGreaterThan(0);
       expect(parts.buffers.lentBytes).toBe(0);
     },
   );
@@ -57,7 +57,7 @@ describe('a sequential reader', () => {
     const parts = makeExport({ sizeBytes: 8 * MIB });
     await readOn(parts, 2, 64 * KIB);
     for (let at = 2; at < 64; at++) {
-      parts.target.countHit(at * 64 * KIB, 64 * KIB);
+      parts.target.reads.countHit(at * 64 * KIB, 64 * KIB);
       await quiet();
     }
     for (let page = 0; page < 64 * 16; page++) expect(parts.cache.has(page)).toBe(true);
@@ -99,7 +99,9 @@ test('nothing is read ahead while buffers are scarce, nor counted as if', async 
   for (const piece of taken) if (piece !== undefined) parts.buffers.release(piece);
   await readOn(parts, 12, 16 * KIB);
   expect(parts.target.statistics.aheadPages).toBeGreaterThan(0);
-  expect(parts.target.readAhead.usedPages).toBeLessThanOrEqual(parts.target.statistics.aheadPages);
+  expect(parts.target.reads.readAhead.usedPages).toBeLessThanOrEqual(
+    parts.target.statistics.aheadPages,
+  );
 });
 
 describe('pages read ahead', () => {

@@ -170,5 +170,5 @@ test('sizes and offsets beyond 4 GiB are served', async () => {
   };
   const distant = exportOn(storage, parts);
   expect((await read(distant, far + 5, 10)).equals(Buffer.alloc(10, 7))).toBe(true);
-  expect(distant.target.readCached(far, PAGE, Buffer.alloc(PAGE), 0)).toBe(0);
+  expect(distant.target.reads.readCached(far, PAGE, Buffer.alloc(PAGE), 0)).toBe(0);
 });

@@ -16,7 +16,7 @@ function exportsNamed(...names: string[]) {
   const cache = new Cleancache(tmem, PAGE);
   const exports = names.map((name) => {
     const image = rawImage(new MemoryStorage(Buffer.alloc(MIB)), name);
-    return new Export({ name, image, cache, buffers, isReadOnly: false });
+    return new Export({ name, image, cache, buffers, mode: 'writethrough' });
   });
   return { exports, buffers, layers: tmem.layers };
 }
@@ -25,9 +25,9 @@ test('what goes to the image is told by export and operation', async () => {
   const { exports, buffers, layers } = exportsNamed('a', 'b');
   const [a] = exports;
   const piece = buffers.take(2 * PAGE)!;
-  expect(a?.readCached(0, 2 * PAGE, piece.buffer, piece.dataOffset)).toBe(2);
-  await a?.fetch(0, [0, 1], piece);
-  expect(a?.readCached(0, 2 * PAGE, piece.buffer, piece.dataOffset)).toBe(0);
+  expect(a?.reads.readCached(0, 2 * PAGE, piece.buffer, piece.dataOffset)).toBe(2);
+  await a?.reads.fetch(0, [0, 1], piece);
+  expect(a?.reads.readCached(0, 2 * PAGE, piece.buffer, piece.dataOffset)).toBe(0);
   await a?.write(PAGE, PAGE, piece);
   await expect(a?.write(MIB, PAGE, piece)).rejects.toThrow();
   await a?.sync();
@@ -52,7 +52,7 @@ test('a failure of the image is counted for its operation', async () => {
 
 test('a cache that exports share is counted once', async () => {
   const { exports, layers } = exportsNamed('a', 'b');
-  for (const each of exports) each.readCached(0, PAGE, Buffer.alloc(PAGE), 0);
+  for (const each of exports) each.reads.readCached(0, PAGE, Buffer.alloc(PAGE), 0);
   const samples = await scrape(sourcesOf({ exports, layers }));
   expect(samples.get('tmem_cleancache_gets_total{pool="1",outcome="miss"}')).toBe(2);
   expect(sumOf(samples, 'tmem_cleancache_gets_total')).toBe(2);
@@ -62,8 +62,10 @@ test('a cache that exports share is counted once', async () => {
 test('read-ahead is told by what became of it', async () => {
   const ahead = {
     ...quietExport('disk'),
-    readAhead: { usedPages: 7, wastedPages: 3 },
-    statistics: { readHits: 0, readMisses: 0, joinedPages: 4, aheadPages: 12 },
+    reads: {
+      readAhead: { usedPages: 7, wastedPages: 3 },
+      statistics: { readHits: 0, readMisses: 0, joinedPages: 4, aheadPages: 12 },
+    },
   };
   const samples = await scrape(sourcesOf({ exports: [ahead] }));
   expect(samples.get('tmem_readahead_pages_total{export="disk",outcome="used"}')).toBe(7);

@@ -31,9 +31,11 @@ export function quietExport(name: string, poolId = 1): ExportSource {
   return {
     name,
     sizeBytes: MIB,
-    isReadOnly: false,
-    statistics: { readHits: 0, readMisses: 0, joinedPages: 0, aheadPages: 0 },
-    readAhead: { usedPages: 0, wastedPages: 0 },
+    mode: 'writethrough',
+    reads: {
+      statistics: { readHits: 0, readMisses: 0, joinedPages: 0, aheadPages: 0 },
+      readAhead: { usedPages: 0, wastedPages: 0 },
+    },
     image: { counters: { read: counters(), write: counters(), sync: counters() } },
     cache: { hits: 0, misses: 0, pool: { id: poolId } },
   };

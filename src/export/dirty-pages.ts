@@ -1,0 +1,268 @@
+/**
+ * Which pages of an export its image does not have yet, and in what order they should get there.
+ * Only names and numbers are kept here, in typed arrays; the bytes are in the frontswap tier.
+ *
+ * Every write of a page takes a new version, from one clock. An entry knows its newest version and
+ * the oldest that was not written back, which is what a FLUSH waits for. Entries are in two queues:
+ * by age, for what must go in time, and by last use, for what goes first when room is needed.
+ */
+
+import { SlotQueue } from '../policy/slot-queue.ts';
+import { NO_SLOT, PageIndex } from '../tmem/page-index.ts';
+
+const PAGES_PER_OBJECT = 16_384;
+const POOL = 1;
+
+// Bits of an entry's state.
+/** In the two queues: a writer may take it. */
+const QUEUED = 1;
+/** Its bytes are on their way to the image. */
+const WRITING = 2;
+/** Its bytes did not survive in memory: whoever reads it must hear of an error. */
+const LOST = 4;
+/** The image refused it: it waits for another try, in the queue of those alone. */
+const FAILED = 8;
+
+/** Bytes that one dirty page takes in this table, at most. */
+export const DIRTY_PAGE_METADATA_BYTES = 72;
+
+export class DirtyPages {
+  /** Entries that this table can hold. */
+  readonly capacity: number;
+  /** Grows by one with every write of a page. */
+  version = 0;
+  /** Entries that may not be forgotten for a barrier; see `beginBarrier`. */
+  owedCount = 0;
+  failedCount = 0;
+  lostCount = 0;
+  writingCount = 0;
+
+  readonly #index: PageIndex;
+  readonly #states: Uint8Array;
+  readonly #versions: Float64Array;
+  readonly #firstVersions: Float64Array;
+  readonly #dirtySince: Float64Array;
+  readonly #byAge: SlotQueue;
+  readonly #byUse: SlotQueue;
+  readonly #failed: SlotQueue;
+  #barrier = -1;
+
+  /** Room for `capacity` pages; memory is mapped as it is touched. */
+  constructor(capacity: number) {
+    this.capacity = capacity;
+    this.#index = new PageIndex(capacity);
+    this.#index.createPool(POOL);
+    this.#states = new Uint8Array(capacity);
+    this.#versions = new Float64Array(capacity);
+    this.#firstVersions = new Float64Array(capacity);
+    this.#dirtySince = new Float64Array(capacity);
+    const ageLinks = new Int32Array(2 * capacity);
+    this.#byAge = new SlotQueue(ageLinks);
+    this.#failed = new SlotQueue(ageLinks);
+    this.#byUse = new SlotQueue(new Int32Array(2 * capacity));
+  }
+
+  /** Dirty pages, those being written and those that failed included. */
+  get count(): number {
+    return this.#index.count;
+  }
+
+  /** Pages that wait for a writer. */
+  get queuedCount(): number {
+    return this.#byAge.count;
+  }
+
+  /** Bytes of this table in use. */
+  get metadataBytes(): number {
+    return this.#index.metadataBytes + this.#index.slotsTouched * (1 + 24 + 16);
+  }
+
+  /** The entry of the page, or NO_SLOT. */
+  find(page: number): number {
+    if (this.#index.count === 0) return NO_SLOT;
+    return this.#index.find(POOL, Math.floor(page / PAGES_PER_OBJECT), page % PAGES_PER_OBJECT);
+  }
+
+  has(page: number): boolean {
+    return this.find(page) !== NO_SLOT;
+  }
+
+  pageOf(slot: number): number {
+    return this.#index.objectOf(slot) * PAGES_PER_OBJECT + this.#index.indexOf(slot);
+  }
+
+  /** The dirty pages of `[first, end)`, in no order; for ranges larger than the table. */
+  pagesIn(first: number, end: number): number[] {
+    const pages = this.#index.slotsOfPool(POOL).map((slot) => this.pageOf(slot));
+    return pages.filter((page) => page >= first && page < end);
+  }
+
+  /** The version that the page has now. */
+  versionOf(slot: number): number {
+    return this.#versions[slot]!;
+  }
+
+  isLost(slot: number): boolean {
+    return (this.#states[slot]! & LOST) !== 0;
+  }
+
+  /** Whether a writer may take the entry now. */
+  isQueued(slot: number): boolean {
+    return (this.#states[slot]! & QUEUED) !== 0;
+  }
+
+  /** The page was written at `now`, in milliseconds. The caller has seen to room for new ones. */
+  mark(page: number, now: number): void {
+    const version = ++this.version;
+    let slot = this.find(page);
+    if (slot === NO_SLOT) slot = this.#insert(page);
+    else if (this.isLost(slot)) this.#settle(this.#firstVersions[slot]!); // nothing is owed for it
+    this.#setLost(slot, false);
+    this.#versions[slot] = version;
+    const state = this.#states[slot]!;
+    if ((state & QUEUED) !== 0) {
+      this.#byUse.remove(slot, 0);
+      this.#byUse.push(slot, 0);
+      return;
+    }
+    if ((state & FAILED) !== 0) return; // it waits for its next try as it is, and is that old
+    this.#firstVersions[slot] = version;
+    this.#dirtySince[slot] = now;
+    this.#enqueue(slot);
+  }
+
+  /** The page need not be written any more. It must not be under way. */
+  drop(page: number): void {
+    const slot = this.find(page);
+    if (slot === NO_SLOT) return;
+    if ((this.#states[slot]! & WRITING) !== 0) throw new Error('dirty pages: dropped in flight');
+    this.#settle(this.#firstVersions[slot]!);
+    this.#remove(slot);
+  }
+
+  /** The bytes of the page are gone. It stays, to be an error to whoever reads or flushes it. */
+  markLost(slot: number): void {
+    this.#dequeue(slot);
+    this.#setLost(slot, true);
+  }
+
+  /** The entry that has been dirty longest and may be taken, or NO_SLOT. */
+  get oldest(): number {
+    return this.#byAge.tail;
+  }
+
+  /** The entry that was written longest ago and may be taken, or NO_SLOT. */
+  get coldest(): number {
+    return this.#byUse.tail;
+  }
+
+  /** The entry that follows in the order of `oldest`, or NO_SLOT. */
+  nextOldest(slot: number): number {
+    return this.#byAge.newerThan(slot);
+  }
+
+  /** The entry that follows in the order of `coldest`, or NO_SLOT. */
+  nextColdest(slot: number): number {
+    return this.#byUse.newerThan(slot);
+  }
+
+  /** Since when the entry has been dirty, milliseconds. */
+  dirtySince(slot: number): number {
+    return this.#dirtySince[slot]!;
+  }
+
+  /** A writer takes the entry; answers the oldest version that it is about to settle. */
+  beginWrite(slot: number): number {
+    this.#dequeue(slot);
+    this.#states[slot]! |= WRITING;
+    this.writingCount++;
+    return this.#firstVersions[slot]!;
+  }
+
+  /**
+   * The image has the page as it was at `version`, dirty since `firstVersion`. Answers whether the
+   * page is clean now; it is not when it was written again meanwhile.
+   */
+  endWrite(slot: number, version: number, firstVersion: number): boolean {
+    this.#endWriting(slot);
+    this.#settle(firstVersion);
+    if (this.#versions[slot] !== version) return false;
+    this.#remove(slot);
+    return true;
+  }
+
+  /** The image did not take the page: it stays, as old as it was, until `retry`. */
+  failWrite(slot: number, firstVersion: number): void {
+    this.#endWriting(slot);
+    if ((this.#states[slot]! & LOST) !== 0) return;
+    this.#dequeue(slot);
+    this.#firstVersions[slot] = firstVersion;
+    this.#states[slot]! |= FAILED;
+    this.#failed.push(slot, 0);
+    this.failedCount++;
+  }
+
+  /** Those that failed may be taken again. */
+  retry(): void {
+    for (let slot = this.#failed.tail; slot !== NO_SLOT; slot = this.#failed.tail) {
+      this.#dequeue(slot);
+      this.#enqueue(slot);
+    }
+  }
+
+  /** From now on `owedCount` counts down the pages that are dirty at this moment. */
+  beginBarrier(): void {
+    this.#barrier = this.version;
+    this.owedCount = this.count;
+  }
+
+  #insert(page: number): number {
+    const object = Math.floor(page / PAGES_PER_OBJECT);
+    const slot = this.#index.insert(POOL, object, page % PAGES_PER_OBJECT);
+    if (slot === NO_SLOT) throw new Error('dirty pages: the table is full');
+    this.#states[slot] = 0;
+    return slot;
+  }
+
+  #settle(firstVersion: number): void {
+    if (firstVersion <= this.#barrier) this.owedCount--;
+  }
+
+  #enqueue(slot: number): void {
+    this.#states[slot]! |= QUEUED;
+    this.#byAge.push(slot, 0);
+    this.#byUse.push(slot, 0);
+  }
+
+  #dequeue(slot: number): void {
+    const state = this.#states[slot]!;
+    if ((state & QUEUED) !== 0) {
+      this.#byAge.remove(slot, 0);
+      this.#byUse.remove(slot, 0);
+    }
+    if ((state & FAILED) !== 0) {
+      this.#failed.remove(slot, 0);
+      this.failedCount--;
+    }
+    this.#states[slot] = state & ~(QUEUED | FAILED);
+  }
+
+  #endWriting(slot: number): void {
+    this.#states[slot]! &= ~WRITING;
+    this.writingCount--;
+  }
+
+  #setLost(slot: number, isLost: boolean): void {
+    const state = this.#states[slot]!;
+    if (((state & LOST) !== 0) === isLost) return;
+    this.lostCount += isLost ? 1 : -1;
+    this.#states[slot] = state ^ LOST;
+  }
+
+  #remove(slot: number): void {
+    this.#dequeue(slot);
+    this.#setLost(slot, false);
+    this.#states[slot] = 0;
+    this.#index.remove(slot);
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * The pages of an export that its image does not have yet: their bytes in the frontswap tier, their
+ * order in the table of dirty pages. A page that no layer takes is kept for a moment in the buffer
+ * of the request that brought it, while it is written to the image; readers find it there.
+ */
+
+import { TmemError } from '../lib/errors.ts';
+import type { Cleancache } from '../tmem/cleancache.ts';
+import type { Frontswap } from '../tmem/frontswap.ts';
+import { type GetOutcome, HIT, isRefused, MISS } from '../tmem/layer.ts';
+import { NO_LOAN } from '../tmem/lender.ts';
+import { NO_SLOT } from '../tmem/page-index.ts';
+import { DirtyPages } from './dirty-pages.ts';
+
+/** Where the bytes of a refused page lie until the image has them. */
+interface Held {
+  readonly buffer: Buffer;
+  readonly offset: number;
+}
+
+export class DirtyTier {
+  readonly table: DirtyPages;
+  readonly frontswap: Frontswap;
+  /** Puts that were refused since the start. */
+  refusedCount = 0;
+  readonly #clean: Cleancache;
+  readonly #pageBytes: number;
+  readonly #held = new Map<number, Held>();
+
+  /** At most `capacity` pages; `clean` is where a page goes when the image has it. */
+  constructor(frontswap: Frontswap, clean: Cleancache, capacity: number) {
+    this.table = new DirtyPages(capacity);
+    this.frontswap = frontswap;
+    this.#clean = clean;
+    this.#pageBytes = frontswap.pageBytes;
+  }
+
+  /** Whether there is no page here at all: then nobody need ask. */
+  get isEmpty(): boolean {
+    return this.table.count === 0 && this.#held.size === 0;
+  }
+
+  /** Whether the image does not have the page as it should be. */
+  has(page: number): boolean {
+    return this.table.has(page) || (this.#held.size > 0 && this.#held.has(page));
+  }
+
+  /** Whether the page was acknowledged and can not be read any more. */
+  isLost(page: number): boolean {
+    if (this.table.lostCount === 0) return false;
+    const slot = this.table.find(page);
+    return slot !== NO_SLOT && this.table.isLost(slot);
+  }
+
+  /** Copies a page that `has` knows. A MISS means that it was lost in memory: an error, no miss. */
+  get(page: number, dst: Buffer, dstOffset: number): GetOutcome {
+    const held = this.#held.size > 0 ? this.#held.get(page) : undefined;
+    if (held !== undefined) {
+      held.buffer.copy(dst, dstOffset, held.offset, held.offset + this.#pageBytes);
+      return HIT;
+    }
+    const outcome = this.frontswap.get(page, dst, dstOffset);
+    if (outcome === MISS) {
+      const slot = this.table.find(page);
+      if (slot !== NO_SLOT && !this.table.isLost(slot)) this.table.markLost(slot);
+    }
+    return outcome;
+  }
+
+  /** Takes a written page, or refuses it: then its older version is gone from the tier. */
+  put(page: number, src: Buffer, srcOffset: number, now: number): boolean {
+    const isKnown = this.table.has(page);
+    if (!isKnown && this.table.count >= this.table.capacity) return this.#refuse();
+    if (isRefused(this.frontswap.put(page, src, srcOffset))) return this.#refuse();
+    if (!isKnown) this.#clean.flush(page, 1);
+    this.table.mark(page, now);
+    return true;
+  }
+
+  /** Keeps a refused page readable where it lies until `release`. */
+  hold(page: number, buffer: Buffer, offset: number): void {
+    this.#held.set(page, { buffer, offset });
+    this.#clean.flush(page, 1);
+  }
+
+  isHeld(page: number): boolean {
+    return this.#held.has(page);
+  }
+
+  /** The image has the held page now. */
+  releaseWritten(page: number): void {
+    this.#held.delete(page);
+    this.table.drop(page);
+  }
+
+  /**
+   * The image did not take the held page either. What was acknowledged before is in it: so it is
+   * offered once more, and if that fails too the page is lost. A page without a past is forgotten.
+   */
+  releaseFailed(page: number, now: number): void {
+    const held = this.#held.get(page);
+    this.#held.delete(page);
+    const slot = this.table.find(page);
+    if (held === undefined || slot === NO_SLOT) return;
+    if (!this.put(page, held.buffer, held.offset, now)) this.table.markLost(slot);
+  }
+
+  /** The page is not needed any more. */
+  drop(page: number): void {
+    if (!this.table.has(page)) return;
+    this.table.drop(page);
+    this.frontswap.flush(page);
+  }
+
+  /** The image has the page as it was at `version`. */
+  written(slot: number, page: number, version: number, firstVersion: number): void {
+    if (this.table.endWrite(slot, version, firstVersion)) {
+      this.frontswap.handOver(page, this.#clean);
+    }
+  }
+
+  /** Lends the page from where it lies; NO_LOAN if it can not be. */
+  lend(page: number): number {
+    return this.#held.size > 0 && this.#held.has(page) ? NO_LOAN : this.frontswap.lend(page);
+  }
+
+  #refuse(): false {
+    this.refusedCount++;
+    return false;
+  }
+}
+
+/** What a reader hears of a page that was acknowledged and did not survive in memory. */
+export function lostPage(name: string, offset: number): TmemError {
+  return new TmemError(
+    'io',
+    `the page at offset ${offset} of "${name}" was damaged in memory before it could be written ` +
+      'back; write it again',
+    { context: { image: name, offset } },
+  );
+}

@@ -1,0 +1,64 @@
+/**
+ * frontswap: the frontend for pages of a disk that the disk does not have yet, over a persistent
+ * pool. A put may be refused, and then the caller must write the page to the disk itself; what was
+ * accepted is there until it is flushed, or handed to the clean pages when the disk has it too.
+ *
+ * Objects are runs of pages as in `cleancache.ts`.
+ *
+ * Source: Linux Documentation/vm/frontswap.rst.
+ */
+
+import type { Account } from './account.ts';
+import { type Cleancache, PAGES_PER_OBJECT } from './cleancache.ts';
+import { type GetOutcome, isRefused, type PutOutcome } from './layer.ts';
+import { type Lender, NO_LOAN } from './lender.ts';
+import type { Pool, Tmem } from './tmem.ts';
+
+export class Frontswap {
+  readonly pageBytes: number;
+  readonly pool: Pool;
+  /** Puts that no layer took, by their outcome; see `PUT_OUTCOME_NAMES`. */
+  refusals = 0;
+  readonly #lender: Lender | undefined;
+
+  /** A tier for one image's pages, in a new private pool on `tmem`. */
+  constructor(tmem: Tmem, pageBytes: number, lender?: Lender, account?: Account) {
+    const charged = account === undefined ? {} : { account };
+    this.pool = tmem.createPool({ kind: 'persistent', pageBytes, ...charged });
+    this.pageBytes = pageBytes;
+    this.#lender = lender;
+  }
+
+  /** Copies page `page` to `dst[dstOffset]`; MISS means that it is not held, or that it is lost. */
+  get(page: number, dst: Buffer, dstOffset: number): GetOutcome {
+    const object = Math.floor(page / PAGES_PER_OBJECT);
+    return this.pool.get(object, page % PAGES_PER_OBJECT, dst, dstOffset);
+  }
+
+  /** Stores the page, or refuses it; when refused no older version of it is held any more. */
+  put(page: number, src: Buffer, srcOffset: number): PutOutcome {
+    const object = Math.floor(page / PAGES_PER_OBJECT);
+    const outcome = this.pool.put(object, page % PAGES_PER_OBJECT, src, srcOffset);
+    if (isRefused(outcome)) this.refusals++;
+    return outcome;
+  }
+
+  /** Drops the page; answers whether it was there. */
+  flush(page: number): boolean {
+    return this.pool.flushPage(Math.floor(page / PAGES_PER_OBJECT), page % PAGES_PER_OBJECT);
+  }
+
+  /** The disk has the page now: it may vanish like any clean one. */
+  handOver(page: number, clean: Cleancache): void {
+    const object = Math.floor(page / PAGES_PER_OBJECT);
+    const isMoved = this.pool.transferTo(clean.pool, object, page % PAGES_PER_OBJECT);
+    if (!isMoved) this.pool.flushPage(object, page % PAGES_PER_OBJECT); // no room for its name
+  }
+
+  /** Lends the page where a layer can; NO_LOAN otherwise. */
+  lend(page: number): number {
+    if (this.#lender === undefined) return NO_LOAN;
+    const object = Math.floor(page / PAGES_PER_OBJECT);
+    return this.#lender.lend(this.pool.id, object, page % PAGES_PER_OBJECT);
+  }
+}
