@@ -59,8 +59,8 @@ interface StallMeasure {
 const NO_STALLS: StallMeasure = { share: 0, fullShare: 0, isQuiet: true };
 
 /** The growth between two totals as a share of the time; 0 when it cannot be told. */
-function growthShare(nowUs: number, beforeUs: number, elapsedMs: number): number {
-  if (elapsedMs < ELAPSED_MS_MIN || nowUs < beforeUs) return 0;
+function growthShare(nowUs: number, beforeUs: number | undefined, elapsedMs: number): number {
+  if (beforeUs === undefined || nowUs < beforeUs || elapsedMs < ELAPSED_MS_MIN) return 0;
   return Math.min(1, (nowUs - beforeUs) / 1000 / elapsedMs);
 }
 
@@ -70,8 +70,8 @@ function measureStalls(
   elapsedMs: number,
 ): StallMeasure {
   if (now === undefined) return NO_STALLS;
-  const some = growthShare(now.someTotalUs, before?.someTotalUs ?? Number.NaN, elapsedMs);
-  const full = growthShare(now.fullTotalUs, before?.fullTotalUs ?? Number.NaN, elapsedMs);
+  const some = growthShare(now.someTotalUs, before?.someTotalUs, elapsedMs);
+  const full = growthShare(now.fullTotalUs, before?.fullTotalUs, elapsedMs);
   const isOver = some < QUIET_SHARE && full < QUIET_SHARE;
   const lasting = !isOver && now.someShare10s >= LASTING_SHARE_10S ? now.someShare10s : 0;
   return {

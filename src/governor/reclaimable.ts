@@ -12,7 +12,8 @@ export interface Reclaimable {
   /**
    * Gives about `bytes` back, at once, and answers how much it was. For 256 KiB it must take well
    * under 2 ms. It may answer 0 for some calls in a row while it prepares, and for good when all
-   * that is left is persistent.
+   * that is left is persistent. What is given back should leave the process soon: memory that
+   * only the garbage collector returns looks like pressure that lasts, and more is taken for it.
    */
   shrink(bytes: number): number;
   /**

@@ -1,0 +1,202 @@
+import { describe, expect, test } from 'vitest';
+import { ControlLaw, type Decision } from '../../src/governor/control-law.ts';
+import type { Pressure } from '../../src/governor/pressure.ts';
+import { GIB, MIB } from './scripted.ts';
+
+const NONE: Pressure = {
+  stallShare: 0,
+  isQuiet: true,
+  hasStalls: true,
+  groupDeficitBytes: 0,
+  machineDeficitBytes: 0,
+  groupSpareBytes: Number.POSITIVE_INFINITY,
+  machineSpareBytes: Number.POSITIVE_INFINITY,
+  isSevere: false,
+};
+
+const stalled = (stallShare: number): Partial<Pressure> => ({ stallShare, isQuiet: false });
+
+/** One tick of a law whose layers hold all they may, a second later. */
+function tick(law: ControlLaw, given: Partial<Pressure> = {}, lagMs = 0): Decision {
+  const usedBytes = law.targetBytes;
+  return law.next({ usedBytes, pressure: { ...NONE, ...given }, lagMs, elapsedMs: 1000 });
+}
+
+function ticks(count: number, law: ControlLaw, given: Partial<Pressure> = {}): void {
+  for (let i = 0; i < count; i++) tick(law, given);
+}
+
+describe('down', () => {
+  test('stalls take their share, at least a twentieth and at most half', () => {
+    for (const [share, left] of [
+      [0.02, 0.95],
+      [0.3, 0.7],
+      [1, 0.5],
+    ] as const) {
+      const decision = tick(new ControlLaw(GIB), stalled(share));
+      expect(decision.reason).toBe('psi');
+      expect(decision.targetBytes).toBeCloseTo(GIB * left, -1);
+    }
+    expect(tick(new ControlLaw(GIB), stalled(0.019)).targetBytes).toBe(GIB);
+  });
+
+  test('a missing reserve takes what is missing, of what is used rather than what is allowed', () => {
+    const law = new ControlLaw(GIB);
+    const pressure = { ...NONE, groupDeficitBytes: 100 * MIB, machineDeficitBytes: 10 * MIB };
+    const input = { usedBytes: 600 * MIB, pressure, lagMs: 0, elapsedMs: 1000 };
+    expect(law.next(input)).toEqual({
+      targetBytes: 500 * MIB,
+      reason: 'cgroup',
+      isPressed: true,
+    });
+    const machine = tick(new ControlLaw(GIB), { machineDeficitBytes: 24 * MIB });
+    expect(machine).toMatchObject({ targetBytes: 1000 * MIB, reason: 'machine' });
+  });
+
+  test('the worst of several reasons counts', () => {
+    const decision = tick(new ControlLaw(GIB), { ...stalled(0.5), groupDeficitBytes: MIB });
+    expect(decision).toMatchObject({ targetBytes: GIB / 2, reason: 'psi' });
+  });
+
+  test('a cut shows its effect for 2 s before the next; in severe times for half a second', () => {
+    const law = new ControlLaw(GIB);
+    const targets = [0.1, 0.1, 0.1, 0.1].map((share) => tick(law, stalled(share)).targetBytes);
+    expect(new Set(targets).size).toBe(2);
+    expect(targets[1]).toBe(targets[0]);
+    expect(targets[2]).toBeLessThan(targets[1] ?? 0);
+    const severe = { ...stalled(0.1), isSevere: true };
+    expect(tick(law, severe).targetBytes).toBeLessThan(targets[3] ?? 0);
+  });
+
+  test('no more is cut while the last cut is under way, unless it is severe', () => {
+    const law = new ControlLaw(GIB);
+    ticks(1, law, stalled(0.1));
+    const target = law.targetBytes;
+    const input = { usedBytes: target + 1, lagMs: 0, elapsedMs: 2000 };
+    const pressure = { ...NONE, ...stalled(0.1) };
+    expect(law.next({ ...input, pressure }).targetBytes).toBe(target);
+    expect(law.next({ ...input, pressure: { ...pressure, isSevere: true } }).targetBytes).toBe(
+      Math.floor(target * 0.9),
+    );
+  });
+
+  test('from 8 GiB to the floor takes less than 10 s of severe stalls', () => {
+    const law = new ControlLaw(8 * GIB);
+    ticks(10, law, { ...stalled(1), isSevere: true });
+    expect(law.targetBytes).toBe(GIB / 2);
+  });
+
+  test('the floor is 32 MiB, a sixteenth or what is guaranteed, within the configured limit', () => {
+    const lowest = (configured: number, guaranteed = 0): number => {
+      const law = new ControlLaw(configured, guaranteed);
+      ticks(50, law, { groupDeficitBytes: GIB });
+      return law.targetBytes;
+    };
+    expect(lowest(64 * MIB)).toBe(32 * MIB);
+    expect(lowest(16 * MIB)).toBe(16 * MIB);
+    expect(lowest(GIB)).toBe(64 * MIB);
+    expect(lowest(GIB, 700 * MIB)).toBe(700 * MIB);
+    expect(lowest(GIB, 2 * GIB)).toBe(GIB);
+  });
+});
+
+describe('up', () => {
+  test('comes after 10 s of calm, by a 64th a second', () => {
+    const law = new ControlLaw(GIB);
+    ticks(1, law, stalled(0.5));
+    ticks(9, law);
+    expect(law.targetBytes).toBe(GIB / 2);
+    ticks(1, law);
+    expect(law.targetBytes).toBe(GIB / 2 + GIB / 64);
+    ticks(31, law);
+    expect(law.targetBytes).toBe(GIB);
+    expect(tick(law)).toEqual({ targetBytes: GIB, reason: 'calm', isPressed: false });
+  });
+
+  test('does not come while stalls linger or the loop is late, and says why', () => {
+    const law = new ControlLaw(GIB);
+    ticks(1, law, stalled(0.5));
+    ticks(20, law, { isQuiet: false });
+    expect(tick(law, { isQuiet: false })).toMatchObject({ targetBytes: GIB / 2, reason: 'psi' });
+    for (let i = 0; i < 20; i++) tick(law, {}, 50);
+    expect(tick(law, {}, 50)).toMatchObject({ targetBytes: GIB / 2, reason: 'lag' });
+    ticks(9, law);
+    expect(law.targetBytes).toBe(GIB / 2);
+  });
+
+  test('goes no further than there is room, what is promised already included', () => {
+    const law = new ControlLaw(GIB);
+    ticks(1, law, stalled(0.5));
+    const given = { machineSpareBytes: 8 * MIB };
+    ticks(9, law, given);
+    const pressure = { ...NONE, ...given };
+    const input = { usedBytes: GIB / 2 - 5 * MIB, pressure, lagMs: 0, elapsedMs: 1000 };
+    expect(law.next(input)).toMatchObject({ targetBytes: GIB / 2, reason: 'machine' });
+    expect(tick(law, given).targetBytes).toBe(GIB / 2 + 8 * MIB);
+    expect(tick(law, { groupSpareBytes: 0 }).reason).toBe('cgroup');
+  });
+
+  test('waits twice as long after every growth that had to be taken back, up to 160 s', () => {
+    const law = new ControlLaw(GIB);
+    const waits: number[] = [];
+    for (let round = 0; round < 7; round++) {
+      ticks(3, law, stalled(0.5));
+      const before = law.targetBytes;
+      let waited = 0;
+      while (law.targetBytes === before && waited < 1000) {
+        ticks(1, law);
+        waited++;
+      }
+      waits.push(waited);
+    }
+    expect(waits).toEqual([10, 20, 40, 80, 160, 160, 160]);
+  });
+
+  test('a time asleep counts as no more than 2 s of calm', () => {
+    const law = new ControlLaw(GIB);
+    ticks(1, law, stalled(0.5));
+    law.next({ usedBytes: 0, pressure: NONE, lagMs: 0, elapsedMs: 3_600_000 });
+    expect(law.targetBytes).toBe(GIB / 2);
+  });
+});
+
+describe('without stall information', () => {
+  const blind = { hasStalls: false };
+
+  test('a late loop lowers the target where memory is short, and only there', () => {
+    const law = new ControlLaw(GIB);
+    expect(tick(law, { ...blind, machineSpareBytes: -1 }, 50).reason).toBe('lag');
+    expect(law.targetBytes).toBe(Math.floor(GIB * 0.95));
+    for (const given of [blind, { ...blind, machineSpareBytes: 0 }, { machineSpareBytes: -1 }]) {
+      expect(tick(new ControlLaw(GIB), given, 500).targetBytes).toBe(GIB);
+    }
+    expect(tick(new ControlLaw(GIB), { ...blind, groupSpareBytes: -1 }, 49).targetBytes).toBe(GIB);
+  });
+});
+
+describe('the configured limit', () => {
+  test('moves the target at once, up as well as down, where nothing had lowered it', () => {
+    const law = new ControlLaw(GIB);
+    law.setConfigured(GIB / 2);
+    expect(law.targetBytes).toBe(GIB / 2);
+    law.setConfigured(2 * GIB);
+    expect(law.targetBytes).toBe(2 * GIB);
+  });
+
+  test('raised under pressure is grown to; lowered it still holds at once', () => {
+    const law = new ControlLaw(GIB);
+    ticks(1, law, stalled(0.5));
+    law.setConfigured(2 * GIB);
+    expect(law.targetBytes).toBe(GIB / 2);
+    law.setConfigured(GIB / 4);
+    expect(law.targetBytes).toBe(GIB / 4);
+  });
+
+  test('what is guaranteed lifts the target at once', () => {
+    const law = new ControlLaw(GIB);
+    ticks(1, law, stalled(0.5));
+    law.setFloor(600 * MIB);
+    expect(law.targetBytes).toBe(600 * MIB);
+    expect(law.floorBytes).toBe(600 * MIB);
+  });
+});
