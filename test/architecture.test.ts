@@ -11,6 +11,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   policy: ['lib'],
   tmem: ['policy', 'lib'],
   layers: ['tmem', 'policy', 'lib'],
+  swap: ['layers', 'tmem', 'storage', 'lib'],
   export: ['tmem', 'image', 'lib'],
   nbd: ['export', 'tmem', 'lib'],
   governor: ['lib'],
@@ -18,7 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   admin: ['nbd', 'tmem', 'lib'],
   service: [
     ...['admin', 'metrics', 'nbd', 'export', 'layers', 'tmem', 'policy', 'image', 'storage'],
-    ...['governor', 'config', 'lib'],
+    ...['governor', 'swap', 'config', 'lib'],
   ],
   config: ['lib'],
   cli: ['service', 'config', 'image', 'lib'],

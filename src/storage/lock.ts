@@ -30,35 +30,40 @@ interface LockTable {
 }
 
 /**
+ * What came of it: `held`; `none` where locks do not work (no koffi, a file system without them);
+ * `own` where only this very process holds one that is in the way.
+ */
+export type LockOutcome = 'held' | 'none' | 'own';
+
+/**
  * Locks the file for as long as `fd` stays open: exclusively for writing, shared for reading.
- * True when it is locked. False where locks do not work (no koffi, a file system without them), or
- * where the only other holder is this very process, which has to know by itself what it opens
- * twice. Rejects with a TmemError `busy` that names the process that is in the way.
+ * Rejects with a TmemError `busy` that names the process that is in the way. What this process
+ * opens twice it has to know by itself.
  */
 export async function lockDescriptor(
   path: string,
   fd: number,
   isReadOnly: boolean,
   libc: Libc | undefined,
-): Promise<boolean> {
-  if (libc === undefined) return false;
+): Promise<LockOutcome> {
+  if (libc === undefined) return 'none';
   const operation = (isReadOnly ? FLOCK.shared : FLOCK.exclusive) | FLOCK.nonBlocking;
   for (const pauseMs of [...RETRY_PAUSES_MS, 0]) {
     try {
       await libc.flock(fd, operation);
-      return true;
+      return 'held';
     } catch (cause) {
       // Anything but a refusal is a file system that has no locks.
-      if (systemErrorCode(cause) !== 'EAGAIN') return false;
+      if (systemErrorCode(cause) !== 'EAGAIN') return 'none';
     }
     const table = await readLockTable();
     const holders = await holdersOf(await statDescriptor(fd, { bigint: true }), table.text);
     const others = holders.filter(({ pid }) => pid !== table.ownPid);
-    if (holders.length > 0 && others.length === 0) return false;
+    if (holders.length > 0 && others.length === 0) return 'own';
     if (pauseMs === 0) throw await refusal(path, isReadOnly, others[0]);
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
-  return false;
+  return 'none';
 }
 
 async function readLockTable(): Promise<LockTable> {

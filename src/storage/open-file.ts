@@ -67,7 +67,7 @@ export async function openDescriptors(
     const stats = await statDescriptor(bufferedFd, { bigint: true });
     checkIsDisk(path, stats);
     const libc = options.libc === undefined ? await loadLibc() : (options.libc ?? undefined);
-    const isLocked = await lockDescriptor(path, bufferedFd, isReadOnly, libc);
+    const isLocked = (await lockDescriptor(path, bufferedFd, isReadOnly, libc)) === 'held';
     const allocationFd = await open(0);
     const sizeBytes = stats.isFile()
       ? Number(stats.size)
@@ -86,7 +86,9 @@ export async function openDescriptors(
 }
 
 /** A descriptor that takes unbuffered requests of our alignment, or undefined. */
-async function openDirect(open: (flags: number) => Promise<number>): Promise<number | undefined> {
+export async function openDirect(
+  open: (flags: number) => Promise<number>,
+): Promise<number | undefined> {
   try {
     const fd = await open(fs.constants.O_DIRECT);
     await readDescriptor(fd, probe, 0, MEMORY_ALIGNMENT_BYTES, 0);
@@ -119,7 +121,11 @@ function checkSize(path: string, sizeBytes: number): void {
 }
 
 /** A path can be given to another file between two calls that open it. */
-async function checkIsSameFile(path: string, stats: fs.BigIntStats, fd: number): Promise<void> {
+export async function checkIsSameFile(
+  path: string,
+  stats: fs.BigIntStats,
+  fd: number,
+): Promise<void> {
   const other = await statDescriptor(fd, { bigint: true });
   if (other.dev === stats.dev && other.ino === stats.ino) return;
   throw new TmemError('busy', `cannot open "${path}": it was replaced just now; try again`, {
@@ -157,7 +163,8 @@ function identityOf(stats: fs.BigIntStats, medium: string): string {
   return `${medium}:${stats.mtimeNs}:${stats.size}`;
 }
 
-function mediumOf(stats: fs.BigIntStats): string {
+/** Names a file or device, whatever is in it. */
+export function mediumOf(stats: fs.BigIntStats): string {
   return stats.isBlockDevice() ? `device:${stats.rdev}` : `file:${stats.dev}:${stats.ino}`;
 }
 

@@ -13,10 +13,11 @@ export interface OpenedStorage {
   release(): void | Promise<void>;
 }
 
-/** Runs the suite on what `open` makes. */
+/** Runs the suite on what `open` makes; a kind may be one that is never for reading only. */
 export function describeStorageContract(
   subject: string,
   open: (content: Buffer, isReadOnly: boolean) => Promise<OpenedStorage>,
+  kind: { readonly hasReadOnly: boolean } = { hasReadOnly: true },
 ): void {
   describe(`${subject}, as a storage`, () => {
     let opened: OpenedStorage | undefined;
@@ -105,19 +106,21 @@ export function describeStorageContract(
       expect(Buffer.concat(buffers).equals(model.subarray(0, 20_000))).toBe(true);
     });
 
-    it('takes no change when it is read-only', async () => {
-      const model = pattern(SIZE_BYTES);
-      const storage = await openWith(model, true);
-      expect(storage.isReadOnly).toBe(true);
-      const refused = { kind: 'read-only' };
-      await expect(storage.write(Buffer.alloc(1), 0, 1, 0)).rejects.toMatchObject(refused);
-      await expect(storage.writeZeroes(0, 512, true)).rejects.toMatchObject(refused);
-      await expect(storage.discard(0, 512)).rejects.toMatchObject(refused);
-      await storage.sync();
-      const whole = Buffer.alloc(SIZE_BYTES);
-      await storage.read(whole, 0, SIZE_BYTES, 0);
-      expect(whole.equals(model)).toBe(true);
-    });
+    if (kind.hasReadOnly) {
+      it('takes no change when it is read-only', async () => {
+        const model = pattern(SIZE_BYTES);
+        const storage = await openWith(model, true);
+        expect(storage.isReadOnly).toBe(true);
+        const refused = { kind: 'read-only' };
+        await expect(storage.write(Buffer.alloc(1), 0, 1, 0)).rejects.toMatchObject(refused);
+        await expect(storage.writeZeroes(0, 512, true)).rejects.toMatchObject(refused);
+        await expect(storage.discard(0, 512)).rejects.toMatchObject(refused);
+        await storage.sync();
+        const whole = Buffer.alloc(SIZE_BYTES);
+        await storage.read(whole, 0, SIZE_BYTES, 0);
+        expect(whole.equals(model)).toBe(true);
+      });
+    }
 
     it('finishes the requests under way before it closes, and takes none after', async () => {
       const storage = await openWith(pattern(SIZE_BYTES));

@@ -1,0 +1,203 @@
+/**
+ * A file of the service's own, for content that need not outlive it: created, or emptied if it is
+ * one from before, with nobody else having a look at it. A file that is anything else is left alone.
+ */
+
+import fs from 'node:fs';
+import { promisify } from 'node:util';
+import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { FileStorage } from './file.ts';
+import { type Libc, loadLibc } from './libc.ts';
+import { lockDescriptor } from './lock.ts';
+import { checkIsSameFile, mediumOf, openDirect } from './open-file.ts';
+
+const openDescriptor = promisify(fs.open);
+const statDescriptor = promisify(fs.fstat);
+const readDescriptor = promisify(fs.read);
+const writeDescriptor = promisify(fs.write);
+const truncateDescriptor = promisify(fs.ftruncate);
+const changeMode = promisify(fs.fchmod);
+const closeDescriptor = promisify(fs.close);
+
+/** Nobody but the service's user may read what its guests wrote. */
+const PRIVATE_MODE = 0o600;
+
+/** What of an existing file's start is looked at, bytes. */
+const START_BYTES = 512;
+
+/** The media that are open here: a lock tells of other processes, and not where there are none. */
+const openMedia = new Set<string>();
+
+/** How to open a file of the service's own. */
+export interface SegmentFileOptions {
+  /** What the file begins with, at least a block of 4096 bytes; nothing is ever written over it. */
+  readonly header: Buffer;
+  /** What the file may grow to, bytes; kept by whoever writes it. */
+  readonly sizeBytesMax: number;
+  /** Why a file that begins so is not the service's, and what to do; undefined when it is. */
+  readonly whyForeign: (start: Buffer) => string | undefined;
+  /** Whether the file is removed when it is closed. It is emptied in any case. */
+  readonly removesAtClose?: boolean;
+  readonly wantsDirect?: boolean | undefined;
+  readonly libc?: Libc | null | undefined;
+}
+
+/** An open file of the service's own; see `FileStorage` for its requests. */
+export interface SegmentFile {
+  readonly name: string;
+  /** Names the file, by whatever path. */
+  readonly medium: string;
+  read(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void>;
+  write(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void>;
+  /** Empties the file, and removes it if that was wanted; not to be called during requests. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the file at `path`, made if it is not there. Rejects with a TmemError that says what to do:
+ * `usage` for a file of somebody else, `busy` for one that is in use.
+ */
+export async function openSegmentFile(
+  path: string,
+  options: SegmentFileOptions,
+): Promise<SegmentFile> {
+  const opened: number[] = [];
+  const open = async (flags: number) => {
+    const fd = await openDescriptor(path, fs.constants.O_RDWR | flags, PRIVATE_MODE);
+    opened.push(fd);
+    return fd;
+  };
+  try {
+    await checkIsFileIfThere(path);
+    const bufferedFd = await open(fs.constants.O_CREAT);
+    const stats = await statDescriptor(bufferedFd, { bigint: true });
+    checkIsFile(path, stats);
+    const libc = options.libc === undefined ? await loadLibc() : (options.libc ?? undefined);
+    const medium = mediumOf(stats);
+    const lock = await lockDescriptor(path, bufferedFd, false, libc);
+    if (lock === 'own' || openMedia.has(medium)) throw inUseHere(path);
+    await checkIsOurs(path, bufferedFd, options.whyForeign);
+    await changeMode(bufferedFd, PRIVATE_MODE);
+    await truncateDescriptor(bufferedFd, 0);
+    await writeDescriptor(bufferedFd, options.header, 0, options.header.length, 0);
+    const allocationFd = await open(0);
+    const directFd = options.wantsDirect === false ? undefined : await openDirect(open);
+    for (const fd of opened) await checkIsSameFile(path, stats, fd);
+    const storage = new FileStorage({
+      path,
+      sizeBytes: options.sizeBytesMax,
+      isReadOnly: false,
+      identity: medium,
+      medium,
+      isLocked: lock === 'held',
+      libc,
+      bufferedFd,
+      directFd,
+      allocationFd,
+    });
+    openMedia.add(medium);
+    return new OpenSegmentFile(storage, bufferedFd, options);
+  } catch (cause) {
+    for (const fd of opened) await closeDescriptor(fd);
+    throw cause instanceof TmemError ? cause : openFailure(path, cause);
+  }
+}
+
+class OpenSegmentFile implements SegmentFile {
+  readonly name: string;
+  readonly medium: string;
+  readonly #storage: FileStorage;
+  readonly #fd: number;
+  readonly #options: SegmentFileOptions;
+
+  constructor(storage: FileStorage, fd: number, options: SegmentFileOptions) {
+    this.name = storage.name;
+    this.medium = storage.medium;
+    this.#storage = storage;
+    this.#fd = fd;
+    this.#options = options;
+  }
+
+  read(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void> {
+    return this.#storage.read(buffer, bufferOffset, length, offset);
+  }
+
+  write(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void> {
+    return this.#storage.write(buffer, bufferOffset, length, offset);
+  }
+
+  async close(): Promise<void> {
+    try {
+      await truncateDescriptor(this.#fd, this.#options.header.length);
+      if (this.#options.removesAtClose) await this.#remove();
+    } finally {
+      openMedia.delete(this.medium);
+      await this.#storage.close();
+    }
+  }
+
+  /** Only if the path still names this file. */
+  async #remove(): Promise<void> {
+    try {
+      const stats = await fs.promises.stat(this.name, { bigint: true });
+      if (mediumOf(stats) === this.medium) await fs.promises.unlink(this.name);
+    } catch (cause) {
+      if (systemErrorCode(cause) !== 'ENOENT') throw openFailure(this.name, cause);
+    }
+  }
+}
+
+/** Looked at before it is opened: opening a pipe or a tape does something to it. */
+async function checkIsFileIfThere(path: string): Promise<void> {
+  try {
+    checkIsFile(path, await fs.promises.stat(path, { bigint: true }));
+  } catch (cause) {
+    if (systemErrorCode(cause) !== 'ENOENT') throw cause;
+  }
+}
+
+function checkIsFile(path: string, stats: fs.BigIntStats): void {
+  if (stats.isFile()) return;
+  throw unusable(path, 'it is no regular file; name a file, which may not exist yet');
+}
+
+async function checkIsOurs(
+  path: string,
+  fd: number,
+  whyForeign: SegmentFileOptions['whyForeign'],
+): Promise<void> {
+  const start = Buffer.alloc(START_BYTES);
+  const { bytesRead } = await readDescriptor(fd, start, 0, START_BYTES, 0);
+  if (bytesRead === 0) return;
+  const problem = whyForeign(start.subarray(0, bytesRead));
+  if (problem !== undefined) throw unusable(path, problem);
+}
+
+function unusable(path: string, problem: string): TmemError {
+  return new TmemError('usage', `cannot use "${path}" for overflow: ${problem}`, {
+    context: { path },
+  });
+}
+
+function inUseHere(path: string): TmemError {
+  const advice = 'give each device a file of its own';
+  return new TmemError('busy', `cannot use "${path}" for overflow twice; ${advice}`, {
+    context: { path },
+  });
+}
+
+function openFailure(path: string, cause: unknown): TmemError {
+  const code = systemErrorCode(cause) ?? String(cause);
+  const kind = kindOfSystemError(cause);
+  const problems: Partial<Record<typeof kind, string>> = {
+    'not-found': 'there is no such directory; make it first',
+    permission: 'this user may not create or change it; choose another place, or its owner',
+    'read-only': 'its file system takes no writes; choose another place',
+    'no-space': 'its file system is full; free some space',
+  };
+  const problem = problems[kind] ?? `the system answered ${code}; check the disk that it is on`;
+  return new TmemError(kind, `cannot use "${path}" for overflow: ${problem}`, {
+    context: { path, code },
+    cause,
+  });
+}
