@@ -133,7 +133,8 @@ export class HttpAdminClient implements AdminClient {
     if (detail === undefined) {
       return status === 404 ? this.#stranger() : this.#error('io', this.#unexplained(status));
     }
-    return this.#error(kindOfStatus(status), detail);
+    const context = { address: this.place, httpStatus: status, ...numbersOf(content) };
+    return new TmemError(kindOfStatus(status), detail, { context });
   }
 
   #unexplained(status: number): string {
@@ -208,6 +209,12 @@ function detailOf(content: unknown): string | undefined {
   if (typeof text !== 'string' || text === '') return undefined;
   const line = printable(text.replaceAll(/\s+/g, ' ').trim());
   return line.slice(0, DETAIL_LENGTH_MAX).replace(/\.$/, '');
+}
+
+/** The members of a problem document that are numbers: what it says beside its sentence. */
+function numbersOf(content: unknown): Record<string, number> {
+  const members = Object.entries(content ?? {});
+  return Object.fromEntries(members.filter((entry) => typeof entry[1] === 'number'));
 }
 
 const KIND_BY_STATUS: Readonly<Record<number, ErrorKind>> = {

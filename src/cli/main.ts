@@ -6,12 +6,13 @@ import { packageVersion } from '../lib/package-version.ts';
 import { COMMON_OPTIONS, parseArguments } from './arguments.ts';
 import type { Command } from './command.ts';
 import { type CliContext, processContext } from './context.ts';
+import { ctlCommand } from './ctl.ts';
 import { EXIT_CODE_BY_KIND, EXIT_DONE, EXIT_FAILED } from './exit-codes.ts';
 import { formatEntry, formatOptions } from './help.ts';
 import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
 
-const COMMANDS: readonly Command[] = [serveCommand, statusCommand];
+const COMMANDS: readonly Command[] = [serveCommand, statusCommand, ctlCommand];
 
 function helpText(): string {
   const commands = COMMANDS.map(({ name, summary }) => formatEntry(name, summary)).join('\n');
