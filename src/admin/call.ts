@@ -92,6 +92,11 @@ export class Call {
     throw new Problem(400, `the body is not as it must be: ${place}${issue?.message ?? ''}`);
   }
 
+  /** The answer may take long to come: the idle timeout of the socket is for clients, not for us. */
+  takesLong(): void {
+    this.#parts.request.socket.setTimeout(0);
+  }
+
   /** Aborted when the client hangs up before it is answered. */
   get signal(): AbortSignal {
     const { response } = this.#parts;

@@ -1,17 +1,206 @@
 /** The control plane: what there is, and what can be done about it. */
 
+import type { Call } from './call.ts';
+import type { ClientPools } from './client-pools.ts';
 import type { Controls } from './controls.ts';
-import type { Route } from './router.ts';
+import { Problem } from './problem.ts';
+import type { Answer, Route } from './router.ts';
+import { drainRequest, memoryChange, shareChange, shrinkRequest } from './schemas.ts';
 
-export function controlRoutes(controls: Controls): readonly Route[] {
+const MS_PER_SECOND = 1000;
+
+/** Routes that only tell. */
+export function tellingRoutes(controls: Controls): readonly Route[] {
   return [
     {
-      method: 'GET',
-      path: '/v1/status',
-      operationId: 'getStatus',
-      summary: 'Everything there is to know at this moment.',
+      ...get('/v1/status', 'getStatus', 'Everything there is to know at this moment.'),
       answer: { status: 200, says: 'The status.', schema: 'ServiceStatus' },
-      handle: () => ({ status: 200, json: controls.status() }),
+      handle: () => ok(controls.status()),
+    },
+    {
+      ...get('/v1/layers', 'listLayers', 'The layers of the stack, from the top down.'),
+      answer: { status: 200, says: 'The layers.', schema: 'LayerList' },
+      handle: () => ok({ layers: controls.status().layers }),
+    },
+    {
+      ...get('/v1/exports', 'listExports', 'The exports.'),
+      answer: { status: 200, says: 'The exports.', schema: 'ExportList' },
+      handle: () => ok({ exports: controls.status().exports }),
+    },
+    {
+      ...get('/v1/exports/{name}', 'getExport', 'One export.'),
+      answer: { status: 200, says: 'The export.', schema: 'ExportStatus' },
+      problems: { 404: 'There is no export of that name.' },
+      handle: (call) => {
+        const name = call.text('name');
+        const found = controls.status().exports.find((each) => each.name === name);
+        if (found === undefined) throw unknownExport(name);
+        return ok(found);
+      },
+    },
+    {
+      ...get('/v1/pools', 'listPools', 'The pools, those of exports among them.'),
+      answer: { status: 200, says: 'The pools.', schema: 'PoolList' },
+      handle: () => ok({ pools: controls.status().pools }),
+    },
+    {
+      ...get('/v1/freeable', 'getFreeable', 'How much memory a shrink could give back.'),
+      answer: { status: 200, says: 'The bytes.', schema: 'Freeable' },
+      handle: () => ok({ freeableBytes: controls.status().memory.freeableBytes }),
     },
   ];
+}
+
+/** Routes that change how the service runs. */
+export function changingRoutes(controls: Controls, pools: ClientPools): readonly Route[] {
+  return [
+    {
+      ...post('/v1/freeze', 'freeze', 'Takes no new pages from now on.'),
+      description: 'Pages that are held can still be read, replaced by newer ones, and flushed.',
+      answer: { status: 200, says: 'It is frozen.', schema: 'Frozen' },
+      handle: () => {
+        controls.freeze();
+        return ok({ isFrozen: true });
+      },
+    },
+    {
+      ...post('/v1/thaw', 'thaw', 'Takes new pages again.'),
+      answer: { status: 200, says: 'It is not frozen.', schema: 'Frozen' },
+      handle: () => {
+        controls.thaw();
+        return ok({ isFrozen: false });
+      },
+    },
+    {
+      ...control('PUT', '/v1/memory', 'setMemory', 'Changes what all memory may come to.'),
+      body: { schema: 'MemoryChange' },
+      answer: { status: 200, says: 'The memory as it is now.', schema: 'MemoryStatus' },
+      problems: { 501: 'This service cannot change its limit.' },
+      handle: async (call) => {
+        const { limitBytes } = await call.json(memoryChange);
+        return ok(controls.setMemoryLimit(limitBytes));
+      },
+    },
+    {
+      ...post('/v1/shrink', 'shrink', 'Gives memory back; the limit stays.'),
+      description: 'What comes afterwards may fill it again: freeze first, and thaw when done.',
+      body: { schema: 'ShrinkRequest' },
+      answer: {
+        status: 200,
+        says: 'What was given back; less if no more can be.',
+        schema: 'Freed',
+      },
+      handle: async (call) => {
+        const { bytes } = await call.json(shrinkRequest);
+        call.takesLong();
+        return ok({ freedBytes: await controls.shrink(bytes, call.signal) });
+      },
+    },
+    {
+      ...control('PUT', '/v1/exports/{name}/share', 'setExportShare', "Changes an export's share."),
+      ...SHARE,
+      handle: async (call) => {
+        const change = await call.json(shareChange);
+        return ok(controls.setExportShare(call.text('name'), change));
+      },
+    },
+    {
+      ...control('PUT', '/v1/pools/{id}/share', 'setPoolShare', "Changes a pool's share."),
+      ...SHARE,
+      handle: async (call) => {
+        const change = await call.json(shareChange);
+        return ok(controls.setPoolShare(call.number('id'), change));
+      },
+    },
+    {
+      ...post('/v1/exports/{name}/drain', 'drain', 'Waits until an export has no dirty page.'),
+      body: { schema: 'DrainRequest', isOptional: true },
+      answer: { status: 200, says: 'It is clean.', schema: 'Drained' },
+      problems: {
+        404: 'There is no export of that name.',
+        504: 'It was not clean in time; the document says how much is left.',
+      },
+      handle: (call) => drain(controls, call),
+    },
+    {
+      ...post('/v1/snapshot', 'snapshot', 'Saves the clean pages, to begin with them next time.'),
+      answer: { status: 200, says: 'What was saved.', schema: 'Snapshot' },
+      problems: { 501: 'This service has no place for a snapshot.' },
+      handle: async (call) => {
+        call.takesLong();
+        return ok(await controls.snapshot());
+      },
+    },
+    ...grantRoutes(pools),
+  ];
+}
+
+function grantRoutes(pools: ClientPools): readonly Route[] {
+  const path = '/v1/grants/{client}/{sharedName}';
+  return [
+    {
+      ...control('PUT', path, 'grant', 'Lets a client share the pool of that name.'),
+      description: 'The same grant again answers the same key.',
+      answer: { status: 200, says: 'The grant, with the key that shows it.', schema: 'Grant' },
+      problems: { 507: 'There are too many grants.' },
+      handle: (call) => {
+        const client = call.text('client');
+        const sharedName = call.text('sharedName');
+        return ok({ client, sharedName, key: pools.grant(client, sharedName) });
+      },
+    },
+    {
+      ...control('DELETE', path, 'revoke', 'Takes a grant back, and with it the pools it gave.'),
+      answer: { status: 200, says: 'How many pools of the client went.', schema: 'Revoked' },
+      problems: { 404: 'There is no such grant.' },
+      handle: (call) =>
+        ok({ destroyedPools: pools.revoke(call.text('client'), call.text('sharedName')) }),
+    },
+  ];
+}
+
+const SHARE = {
+  body: { schema: 'ShareChange' },
+  answer: { status: 200, says: 'The share as it is now.', schema: 'ShareStatus' },
+  problems: { 404: 'There is nothing of that name.', 501: 'This service has no shares.' },
+} as const;
+
+async function drain(controls: Controls, call: Call): Promise<Answer> {
+  const given = call.bodyBytes === 0 ? {} : undefined;
+  const { timeoutSeconds } =
+    given === undefined ? await call.json(drainRequest) : drainRequest.parse(given);
+  call.takesLong();
+  const timeout = AbortSignal.timeout(Math.ceil(timeoutSeconds * MS_PER_SECOND));
+  const status = await controls.drain(call.text('name'), AbortSignal.any([call.signal, timeout]));
+  if (status.isClean) return ok(status);
+  const detail =
+    `${status.dirtyBytes} bytes are still dirty after ${timeoutSeconds} s; ` +
+    'wait longer with timeoutSeconds, or see why in /v1/exports';
+  throw new Problem(504, detail, { members: { ...status } });
+}
+
+function get(path: string, operationId: string, summary: string) {
+  return control('GET', path, operationId, summary);
+}
+
+function post(path: string, operationId: string, summary: string) {
+  return control('POST', path, operationId, summary);
+}
+
+function control<Method extends Route['method']>(
+  method: Method,
+  path: string,
+  operationId: string,
+  summary: string,
+) {
+  return { method, path, operationId, summary, plane: 'control' as const };
+}
+
+/** The answer of what went well. */
+export function ok(json: unknown): Answer {
+  return { status: 200, json };
+}
+
+function unknownExport(name: string): Problem {
+  return new Problem(404, `there is no export ${JSON.stringify(name)}; /v1/exports lists them`);
 }

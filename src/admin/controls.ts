@@ -1,8 +1,46 @@
 /** What the administrative API can have a service do: the seam between HTTP and the service. */
 
-import type { ServiceStatus } from './api.ts';
+import type { MemoryStatus, ServiceStatus, ShareStatus } from './api.ts';
 
-/** Every method is in force when it returns or resolves; failures are TmemErrors. */
+/** A share as it is to become; what is left out stays as it is. */
+export interface ShareChange {
+  readonly weight?: number | undefined;
+  /** Null for no cap. */
+  readonly capBytes?: number | null | undefined;
+  readonly minimumBytes?: number | undefined;
+}
+
+/** Where an export's drain ended. */
+export interface DrainStatus {
+  readonly isClean: boolean;
+  readonly dirtyBytes: number;
+}
+
+/** What a snapshot holds. */
+export interface SnapshotStatus {
+  readonly pages: number;
+  readonly bytes: number;
+}
+
+/**
+ * Every method is in force when it returns or resolves. Failures are TmemErrors: `not-found` for an
+ * unknown export or pool, `unsupported` for what this service cannot do.
+ */
 export interface Controls {
   status(): ServiceStatus;
+  freeze(): void;
+  thaw(): void;
+  /** Changes what all memory may come to. */
+  setMemoryLimit(bytes: number): MemoryStatus;
+  /** Gives memory back until it is `bytes`, or nothing more can be, or `signal` is aborted. */
+  shrink(bytes: number, signal: AbortSignal): Promise<number>;
+  setExportShare(name: string, change: ShareChange): ShareStatus;
+  setPoolShare(pool: number, change: ShareChange): ShareStatus;
+  /** Writes what is dirty until nothing is, or `signal` is aborted. */
+  drain(name: string, signal: AbortSignal): Promise<DrainStatus>;
+  /** Drops pages of a pool of the service's own that may vanish; answers how many there were. */
+  flushPage(pool: number, object: number, index: number): number;
+  flushObject(pool: number, object: number): number;
+  flushPool(pool: number): Promise<number>;
+  snapshot(): Promise<SnapshotStatus>;
 }

@@ -6,21 +6,26 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { TmemError } from '../lib/errors.ts';
 import { formatHostAndPort, type ListenAddress } from '../lib/listen-address.ts';
+import { packageVersion } from '../lib/package-version.ts';
 import { listenAt } from '../nbd/listen.ts';
 import { AuditLog } from './audit-log.ts';
 import { Authorisation, checkOrigin } from './authorisation.ts';
 import { BodyBudget } from './body.ts';
 import { Call } from './call.ts';
-import { controlRoutes } from './control-routes.ts';
+import type { ClientPools } from './client-pools.ts';
+import { changingRoutes, tellingRoutes } from './control-routes.ts';
 import type { Controls } from './controls.ts';
-import { readQuery } from './parameters.ts';
+import { withDocument } from './openapi.ts';
+import { POOL_KEY_HEADER, readQuery } from './parameters.ts';
+import { poolRoutes } from './pool-routes.ts';
 import { PROBLEM_TYPE, type Problem, problemOf } from './problem.ts';
 import { type Answer, Router } from './router.ts';
 
 /** Bounds on what clients of this server can hold of it. */
 const SOCKETS_MAX = 32;
 const HEADER_BYTES_MAX = 8 * 1024;
-const BODY_BYTES_MAX = 16 * 1024 * 1024;
+/** Bodies and answers that are held at once: two of the longest calls. */
+const BODY_BYTES_MAX = 10 * 1024 * 1024;
 const KEEP_ALIVE_MS = 5_000;
 /** What a client sends behind a refusal is read and dropped up to here, so that it hears of it. */
 const DROPPED_BYTES_MAX = 16 * 1024 * 1024;
@@ -43,6 +48,7 @@ export interface AdminServerOptions {
   /** Asked for at each scrape. */
   readonly metrics: { readonly contentType: string; scrape(): Promise<string> };
   readonly controls: Controls;
+  readonly clientPools: ClientPools;
   /** From then on the service is not ready any more. */
   readonly isStopping: () => boolean;
   /** Required of every request but those for its health; undefined for none. */
@@ -77,7 +83,14 @@ export class AdminServer {
     this.#options = options;
     this.#authorisation = new Authorisation(options.token);
     this.#audit = new AuditLog(options.log);
-    this.#router = new Router(controlRoutes(options.controls));
+    const { controls, clientPools } = options;
+    const routes = [
+      ...tellingRoutes(controls),
+      ...changingRoutes(controls, clientPools),
+      ...poolRoutes(controls, clientPools),
+    ];
+    const about = { version: packageVersion(), needsToken: options.token !== undefined };
+    this.#router = new Router(withDocument(routes, about));
     const { headersMs, requestMs, idleMs } = options.timeouts ?? TIMEOUTS;
     this.#server = createServer({
       maxHeaderSize: HEADER_BYTES_MAX,
@@ -127,7 +140,8 @@ export class AdminServer {
       else sendPlain(response, { status: 404, body: `There is no ${path} here.\n\n${INDEX}` });
     } catch (cause) {
       const problem = problemOf(cause);
-      if (isNoteworthy(problem)) this.#audit.note(request, `${problem.status} ${reasonOf(cause)}`);
+      if (isNoteworthy(request, problem))
+        this.#audit.note(request, `${problem.status} ${reasonOf(cause)}`);
       sendProblem(request, response, problem);
     }
   }
@@ -151,7 +165,7 @@ export class AdminServer {
     response.once('close', () => call.release());
     if (route.body === undefined) call.refuseBody();
     const answer = await route.handle(call);
-    if (route.isAudited === true) this.#audit.note(request, String(answer.status));
+    if (isChange(request)) this.#audit.note(request, String(answer.status));
     sendAnswer(response, answer);
   }
 
@@ -218,29 +232,14 @@ function sendPlain(response: ServerResponse, { status, body, type = TEXT }: Plai
 function sendAnswer(response: ServerResponse, answer: Answer): void {
   if (response.destroyed) return;
   const headers = { ...COMMON, ...answer.headers };
-  if ('json' in answer) {
-    const body = `${JSON.stringify(answer.json)}\n`;
-    const type = 'application/json';
-    const length = Buffer.byteLength(body);
-    response.writeHead(answer.status, {
-      'content-type': type,
-      'content-length': length,
-      ...headers,
-    });
-    response.end(body);
-  } else if ('bytes' in answer) {
-    const type = 'application/octet-stream';
-    const length = answer.bytes.length;
-    response.writeHead(answer.status, {
-      'content-type': type,
-      'content-length': length,
-      ...headers,
-    });
-    response.end(answer.bytes);
-  } else {
-    response.writeHead(answer.status, headers);
-    response.end();
-  }
+  const isJson = 'json' in answer;
+  const body = isJson ? Buffer.from(`${JSON.stringify(answer.json)}\n`) : answer.bytes;
+  response.writeHead(answer.status, {
+    'content-type': isJson ? 'application/json' : 'application/octet-stream',
+    'content-length': body.length,
+    ...headers,
+  });
+  response.end(body);
 }
 
 function sendProblem(request: IncomingMessage, response: ServerResponse, problem: Problem): void {
@@ -261,9 +260,14 @@ function sendProblem(request: IncomingMessage, response: ServerResponse, problem
   response.end(problem.document);
 }
 
-/** Whether the owner of the service should hear of it: a stranger, or a defect. */
-function isNoteworthy({ status }: Problem): boolean {
-  return status === 401 || status === 403 || status === 500;
+/** Whether it is about how the service runs, rather than about pages of a client. */
+function isChange({ method, headers }: IncomingMessage): boolean {
+  return method !== 'GET' && method !== 'HEAD' && headers[POOL_KEY_HEADER] === undefined;
+}
+
+/** Whether the owner of the service should hear of a refusal: of a control, a stranger, a defect. */
+function isNoteworthy(request: IncomingMessage, { status }: Problem): boolean {
+  return isChange(request) || status === 401 || status === 403 || status === 500;
 }
 
 function reasonOf(cause: unknown): string {

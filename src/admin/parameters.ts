@@ -7,7 +7,8 @@ import { Problem } from './problem.ts';
 
 const INDEX_MAX = 0xffffffff;
 const NAME_BYTES_MAX = 4096;
-const LABEL_SHAPE = /^[A-Za-z0-9._-]{1,64}$/;
+/** What clients and shared pools may be called. */
+export const LABEL_SHAPE = /^[A-Za-z0-9._-]{1,64}$/;
 const DIGITS = /^(?:0|[1-9]\d{0,15})$/;
 
 /** One parameter: how it is read, and what the document says of it. */
@@ -64,6 +65,10 @@ export const QUERY_PARAMETERS: Readonly<Record<string, Parameter>> = {
     read: (text) => (text === 'true' || text === 'false' ? text : undefined),
   },
 };
+
+/** The header that carries the key of a pool, and that of a grant. */
+export const POOL_KEY_HEADER = 'tmem-pool-key';
+export const GRANT_KEY_HEADER = 'tmem-grant-key';
 
 /** The values of the names in `segments`, in the path that was given. Throws a Problem. */
 export function readParameters(

@@ -1,5 +1,6 @@
 /** The administrative server of a service: its metrics and controls, made of the service's parts. */
 
+import { ClientPools } from '../admin/client-pools.ts';
 import { AdminServer, type AdminServerOptions } from '../admin/http-server.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import { Metrics } from '../metrics/metrics.ts';
@@ -10,11 +11,21 @@ import { type ControlledParts, ServiceControls } from './controls.ts';
 import { ProcessReadings } from './process-readings.ts';
 
 /** The parts of a service, and how its administrative server is to be. */
-export type AdminOptions = ControlledParts & Pick<AdminServerOptions, 'token' | 'log' | 'timeouts'>;
+export type AdminOptions = ControlledParts &
+  Pick<AdminServerOptions, 'token' | 'log' | 'timeouts'> & {
+    /** The longest page that the layers hold. */
+    readonly pageBytesMax: number;
+  };
 
 /** Makes the server; it does not listen yet. Throws `usage` for a token that cannot be one. */
 export function createAdminServer(options: AdminOptions): AdminServer {
-  const { tmem, exports, server, memory, codecName, isStopping } = options;
+  const { tmem, exports, server, codecName, isStopping } = options;
+  const memory = {
+    limitBytes: options.memory.limitBytes,
+    // Of its own requests the server can only be asked when it is there.
+    bufferBytes: (): number => options.memory.bufferBytes() + admin.bufferBytes,
+  };
+  const clientPools = new ClientPools(tmem, options.pageBytesMax);
   const readings = new ProcessReadings();
   const metrics = new Metrics({
     build: { version: packageVersion(), node: process.versions.node, codec: codecName },
@@ -30,7 +41,7 @@ export function createAdminServer(options: AdminOptions): AdminServer {
       latencyBoundsSeconds: LATENCY_BOUNDS_SECONDS,
     },
   });
-  return new AdminServer({
+  const admin = new AdminServer({
     metrics: {
       contentType: metrics.contentType,
       scrape: async () => {
@@ -38,10 +49,12 @@ export function createAdminServer(options: AdminOptions): AdminServer {
         return metrics.scrape();
       },
     },
-    controls: new ServiceControls(options),
+    controls: new ServiceControls({ ...options, memory }, clientPools),
+    clientPools,
     isStopping,
     token: options.token,
     log: options.log,
     ...(options.timeouts === undefined ? {} : { timeouts: options.timeouts }),
   });
+  return admin;
 }

@@ -1,39 +1,51 @@
 /** The service as its administrative API sees it: one object that reads and turns its parts. */
 
-import type {
-  ExportStatus,
-  LayerStatus,
-  MemoryStatus,
-  PoolStatus,
-  ServiceStatus,
-  ShareStatus,
-} from '../admin/api.ts';
-import type { Controls } from '../admin/controls.ts';
+import type { MemoryStatus, ServiceStatus, ShareStatus } from '../admin/api.ts';
+import type { ClientPools } from '../admin/client-pools.ts';
+import type { Controls, DrainStatus, ShareChange, SnapshotStatus } from '../admin/controls.ts';
 import type { Export } from '../export/export.ts';
+import type { Governor } from '../governor/governor.ts';
+import { TmemError } from '../lib/errors.ts';
 import { packageVersion } from '../lib/package-version.ts';
+import { exactSize } from '../lib/sizes.ts';
 import type { ServerStatistics } from '../nbd/statistics.ts';
-import { type Layer, PUT_OUTCOME_NAMES } from '../tmem/layer.ts';
+import type { Account } from '../tmem/account.ts';
 import type { Pool, Tmem } from '../tmem/tmem.ts';
+import { exportStatus, layerStatus, memoryUsage, poolStatus, shareOf } from './status.ts';
 
 const MS_PER_SECOND = 1000;
-/** The share of whoever was given none. */
-const DEFAULT_SHARE: ShareStatus = { weight: 100, capBytes: null, minimumBytes: 0 };
+/** What one step of a shrink gives back, bytes: well under 2 ms of work. */
+const SHRINK_STEP_BYTES = 256 * 1024;
+/** Steps in a row that may give nothing back before a shrink ends: some only prepare. */
+const IDLE_STEPS_MAX = 8;
 
 export interface ControlledParts {
   readonly tmem: Tmem;
   readonly exports: readonly Export[];
   readonly server: ServerStatistics;
+  /** What all memory may come to as configured at the start, and what buffers take of it now. */
   readonly memory: { readonly limitBytes: number; readonly bufferBytes: () => number };
   readonly codecName: string;
   readonly isStopping: () => boolean;
+  /** Who holds the layers to their limit; without one the limit cannot be changed. */
+  readonly governor?: Pick<Governor, 'state' | 'setConfiguredLimit' | 'reclaim'> | undefined;
+  /** Saves the clean pages; without it there is no snapshot. */
+  readonly snapshot?: (() => Promise<SnapshotStatus>) | undefined;
 }
 
 export class ServiceControls implements Controls {
   readonly #parts: ControlledParts;
+  readonly #clientPools: ClientPools;
   readonly #startedAt = new Date();
+  /** What the limit of all memory is more than that of the layers: the buffers. */
+  readonly #reservedBytes: number;
 
-  constructor(parts: ControlledParts) {
+  constructor(parts: ControlledParts, clientPools: ClientPools) {
     this.#parts = parts;
+    this.#clientPools = clientPools;
+    const { governor, memory } = parts;
+    const layersBytes = governor?.state.configuredBytes ?? memory.limitBytes;
+    this.#reservedBytes = memory.limitBytes - layersBytes;
   }
 
   status(): ServiceStatus {
@@ -49,93 +61,182 @@ export class ServiceControls implements Controls {
       memory: this.#memory(),
       layers: tmem.layers.map(layerStatus),
       exports: exports.map(exportStatus),
-      pools: this.#pools(),
+      pools: [...tmem.pools].map((pool) => poolStatus(pool, this.#ownerOf(pool), exports)),
     };
+  }
+
+  freeze(): void {
+    this.#parts.tmem.freeze();
+  }
+
+  thaw(): void {
+    this.#parts.tmem.thaw();
+  }
+
+  setMemoryLimit(bytes: number): MemoryStatus {
+    const { governor, memory } = this.#parts;
+    if (governor === undefined) {
+      throw new TmemError('unsupported', 'this service cannot change its limit while it runs');
+    }
+    if (bytes > memory.limitBytes) {
+      throw new TmemError(
+        'usage',
+        `the tables of this service were made for ${exactSize(memory.limitBytes)}; ` +
+          'start it anew with --memory to give it more',
+      );
+    }
+    if (bytes <= this.#reservedBytes) {
+      throw new TmemError(
+        'usage',
+        `the buffers of requests alone take ${exactSize(this.#reservedBytes)}; ask for more than that`,
+      );
+    }
+    governor.setConfiguredLimit(bytes - this.#reservedBytes);
+    return this.#memory();
+  }
+
+  async shrink(bytes: number, signal: AbortSignal): Promise<number> {
+    const { governor, tmem } = this.#parts;
+    if (governor !== undefined) return governor.reclaim(bytes);
+    let freedBytes = 0;
+    let idleSteps = 0;
+    while (freedBytes < bytes && idleSteps < IDLE_STEPS_MAX && !signal.aborted) {
+      const stepBytes = tmem.shrink(Math.min(SHRINK_STEP_BYTES, bytes - freedBytes));
+      freedBytes += stepBytes;
+      idleSteps = stepBytes === 0 ? idleSteps + 1 : 0;
+      await nextTurn();
+    }
+    return freedBytes;
+  }
+
+  setExportShare(name: string, change: ShareChange): ShareStatus {
+    return setShare(this.#exportOf(name).cache.pool.account, change);
+  }
+
+  setPoolShare(id: number, change: ShareChange): ShareStatus {
+    return setShare(this.#poolOf(id).account, change);
+  }
+
+  async drain(name: string, signal: AbortSignal): Promise<DrainStatus> {
+    const each = this.#exportOf(name);
+    // What clients write while a sync runs is dirty after it.
+    while (dirtyBytesOf(each) > 0 && !signal.aborted) await untilAborted(each.sync(), signal);
+    const dirtyBytes = dirtyBytesOf(each);
+    return { isClean: dirtyBytes === 0, dirtyBytes };
+  }
+
+  flushPage(id: number, object: number, index: number): number {
+    return this.#poolToDropFrom(id).flushPage(object, index) ? 1 : 0;
+  }
+
+  flushObject(id: number, object: number): number {
+    return this.#poolToDropFrom(id).flushObject(object);
+  }
+
+  async flushPool(id: number): Promise<number> {
+    const pool = this.#poolToDropFrom(id);
+    let flushedPages = 0;
+    for (const object of new Set(pool.objects())) {
+      flushedPages += pool.flushObject(object);
+      await nextTurn();
+    }
+    return flushedPages;
+  }
+
+  async snapshot(): Promise<SnapshotStatus> {
+    const { snapshot } = this.#parts;
+    if (snapshot !== undefined) return snapshot();
+    throw new TmemError('unsupported', 'this service was given no file for a snapshot');
   }
 
   #memory(): MemoryStatus {
-    const { tmem, memory } = this.#parts;
-    let dataBytes = 0;
-    let metadataBytes = 0;
-    for (const layer of tmem.layers) {
-      const usage = layer.usage();
-      dataBytes += usage.dataBytes;
-      metadataBytes += usage.metadataBytes;
-    }
+    const { tmem, memory, governor } = this.#parts;
+    const usage = memoryUsage(tmem.layers);
+    const state = governor?.state;
+    const stalls = state?.readings?.groupStalls ?? state?.readings?.machineStalls;
     return {
-      configuredLimitBytes: memory.limitBytes,
-      limitBytes: memory.limitBytes,
-      dataBytes,
-      metadataBytes,
+      configuredLimitBytes: (state?.configuredBytes ?? memory.limitBytes) + this.#reservedBytes,
+      limitBytes: (state?.targetBytes ?? memory.limitBytes) + this.#reservedBytes,
+      dataBytes: usage.dataBytes,
+      metadataBytes: usage.metadataBytes,
       bufferBytes: memory.bufferBytes(),
-      freeableBytes: dataBytes,
-      pressure: null,
+      freeableBytes: usage.freeableBytes,
+      pressure:
+        state === undefined
+          ? null
+          : {
+              reason: state.reason,
+              psiSomeAvg10: stalls === undefined ? null : stalls.someShare10s * 100,
+            },
     };
   }
 
-  #pools(): PoolStatus[] {
-    const { tmem, exports } = this.#parts;
-    return [...tmem.pools].map((pool) => poolStatus(pool, ownerOf(pool, exports)));
+  #ownerOf(pool: Pool): string {
+    const owner = this.#clientPools.ownerOf(pool);
+    if (owner !== undefined) return owner;
+    const names = this.#parts.exports.filter((each) => holds(each, pool)).map(({ name }) => name);
+    return names.length === 0 ? pool.account.name : names.map((name) => `export:${name}`).join(',');
+  }
+
+  #exportOf(name: string): Export {
+    const found = this.#parts.exports.find((each) => each.name === name);
+    if (found !== undefined) return found;
+    throw new TmemError(
+      'not-found',
+      `there is no export ${JSON.stringify(name)}; /v1/exports lists them`,
+    );
+  }
+
+  #poolOf(id: number): Pool {
+    for (const pool of this.#parts.tmem.pools) if (pool.id === id) return pool;
+    throw new TmemError('not-found', `there is no pool ${id}; /v1/pools lists them`);
+  }
+
+  /** A pool of the service's own whose pages may go: they can all be read from an image. */
+  #poolToDropFrom(id: number): Pool {
+    const pool = this.#poolOf(id);
+    if (!pool.isPersistent) return pool;
+    throw new TmemError(
+      'busy',
+      `pool ${id} holds writes that no image has yet; drain it instead, with POST ` +
+        '/v1/exports/NAME/drain',
+    );
   }
 }
 
-function layerStatus(layer: Layer): LayerStatus {
-  const { name, isFrozen, statistics } = layer;
-  const usage = layer.usage();
-  return {
-    name,
-    isFrozen,
-    limitBytes: usage.limitBytes,
-    dataBytes: usage.dataBytes,
-    metadataBytes: usage.metadataBytes,
-    storedBytes: usage.storedBytes,
-    pages: {
-      raw: usage.rawPages,
-      compressed: usage.compressedPages,
-      filled: usage.filledPages,
-    },
-    hits: statistics.hits,
-    misses: statistics.misses,
-    puts: Object.fromEntries(PUT_OUTCOME_NAMES.map((name, i) => [name, statistics.puts[i] ?? 0])),
-    evictions: {
-      capacity: statistics.evictedForCapacity,
-      shrink: statistics.evictedForShrink,
-      filledCap: statistics.evictedForFilledCap,
-    },
-    originalBytes: statistics.originalBytes,
-    compressedBytes: statistics.compressedBytes,
-  };
+function setShare(account: Account, change: ShareChange): ShareStatus {
+  const { weight, capBytes, minimumBytes } = change;
+  account.setShare({
+    ...(weight === undefined ? {} : { weight }),
+    ...(capBytes === undefined ? {} : { capBytes: capBytes ?? Number.POSITIVE_INFINITY }),
+    ...(minimumBytes === undefined ? {} : { minimumBytes }),
+  });
+  return shareOf(account);
 }
 
-function exportStatus(each: Export): ExportStatus {
-  return {
-    name: each.name,
-    mode: each.isReadOnly ? 'read-only' : 'writethrough',
-    sizeBytes: each.sizeBytes,
-    image: each.image.name,
-    poolIds: [each.cache.pool.id],
-    reads: { hits: each.statistics.readHits, misses: each.statistics.readMisses },
-    pages: 0,
-    memoryBytes: 0,
-    share: DEFAULT_SHARE,
-    writeBack: null,
-  };
+function dirtyBytesOf({ writeBack, pageBytes }: Export): number {
+  return (writeBack?.tier.table.count ?? 0) * pageBytes;
 }
 
-function poolStatus(pool: Pool, owner: string): PoolStatus {
-  return {
-    id: pool.id,
-    owner,
-    kind: pool.isPersistent ? 'persistent' : 'ephemeral',
-    isShared: pool.isShared,
-    pageBytes: pool.pageBytes,
-    pages: 0,
-    bytes: 0,
-    share: DEFAULT_SHARE,
-  };
+function holds({ cache, writeBack }: Export, pool: Pool): boolean {
+  return cache.pool === pool || writeBack?.tier.frontswap.pool === pool;
 }
 
-function ownerOf(pool: Pool, exports: readonly Export[]): string {
-  const owners = exports.filter(({ cache }) => cache.pool === pool);
-  return owners.map(({ name }) => `export:${name}`).join(',');
+/** Resolves when `work` does or `signal` is aborted; rejects when `work` does first. */
+async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  let stop = (): void => undefined;
+  const aborted = new Promise<void>((resolve) => {
+    stop = resolve;
+    signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+    work.catch(() => undefined); // heard of above, or nobody waits any more
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -175,6 +175,7 @@ class Service implements RunningService {
       },
       codecName: this.codecDescription,
       isStopping: () => this.#stopping !== undefined,
+      pageBytesMax: this.#settings.pageBytes,
       token: undefined,
       log: (message) => this.#log.info(message),
     });

@@ -24,6 +24,7 @@ function newAdmin(token?: string): AdminServer {
     memory: { limitBytes: 1, bufferBytes: () => 0 },
     codecName: 'lz4 (native)',
     isStopping: () => isStopping,
+    pageBytesMax: 8192,
     token,
     log: () => undefined,
   });

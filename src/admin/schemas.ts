@@ -1,0 +1,195 @@
+/**
+ * The JSON of the API, as schemas: requests are checked against them, and the API's document shows
+ * them. A type of `api.ts` and its schema are held together by the compiler.
+ */
+
+import { z } from 'zod';
+import type {
+  ExportStatus,
+  LayerStatus,
+  MemoryStatus,
+  PoolStatus,
+  ServiceStatus,
+  ShareStatus,
+  WriteBackStatus,
+} from './api.ts';
+import { LABEL_SHAPE } from './parameters.ts';
+
+const count = z.int().min(0);
+const bytes = count;
+const number = z.number().min(0);
+const label = z
+  .string()
+  .regex(LABEL_SHAPE, 'one to 64 letters, digits, dots, dashes or underscores');
+
+const shareStatus: z.ZodType<ShareStatus> = z
+  .strictObject({
+    weight: z.int().min(1).max(10_000),
+    capBytes: bytes.nullable(),
+    minimumBytes: bytes,
+  })
+  .describe('How much of the memory an owner may have; a capBytes of null is no cap.');
+
+const memoryStatus: z.ZodType<MemoryStatus> = z.strictObject({
+  configuredLimitBytes: bytes,
+  limitBytes: bytes,
+  dataBytes: bytes,
+  metadataBytes: bytes,
+  bufferBytes: bytes,
+  freeableBytes: bytes,
+  pressure: z
+    .strictObject({ reason: z.string(), psiSomeAvg10: number.nullable() })
+    .nullable()
+    .describe('Why the limit is where it is; null when nobody watches the machine.'),
+});
+
+const layerStatus: z.ZodType<LayerStatus> = z.strictObject({
+  name: z.string(),
+  isFrozen: z.boolean(),
+  limitBytes: bytes,
+  dataBytes: bytes,
+  metadataBytes: bytes,
+  storedBytes: bytes,
+  pages: z.strictObject({ raw: count, compressed: count, filled: count }),
+  hits: count,
+  misses: count,
+  puts: z.record(z.string(), count).describe('By outcome; the others are reasons of refusals.'),
+  evictions: z.strictObject({ capacity: count, shrink: count, filledCap: count }),
+  originalBytes: bytes,
+  compressedBytes: bytes,
+});
+
+const writeBackStatus: z.ZodType<WriteBackStatus> = z.strictObject({
+  dirtyBytes: bytes,
+  limitBytes: bytes,
+  state: z.enum(['clean', 'dirty', 'writing', 'failing']),
+  oldestSeconds: number,
+  failure: z.string().nullable(),
+});
+
+const exportStatus: z.ZodType<ExportStatus> = z.strictObject({
+  name: z.string(),
+  mode: z.string(),
+  sizeBytes: bytes,
+  image: z.string(),
+  poolIds: z.array(z.int().min(1)),
+  reads: z.strictObject({ hits: count, misses: count }),
+  pages: count,
+  memoryBytes: bytes,
+  share: shareStatus,
+  writeBack: writeBackStatus.nullable(),
+});
+
+const poolStatus: z.ZodType<PoolStatus> = z.strictObject({
+  id: z.int().min(1),
+  owner: z.string().describe('export:NAME, client:NAME or shared:NAME.'),
+  kind: z.enum(['ephemeral', 'persistent']),
+  isShared: z.boolean(),
+  pageBytes: bytes,
+  pages: count,
+  bytes,
+  share: shareStatus,
+});
+
+const serviceStatus: z.ZodType<ServiceStatus> = z.strictObject({
+  version: z.string(),
+  startedAt: z.iso.datetime(),
+  uptimeSeconds: number,
+  isStopping: z.boolean(),
+  isFrozen: z.boolean(),
+  codec: z.string(),
+  connections: count,
+  memory: memoryStatus,
+  layers: z.array(layerStatus),
+  exports: z.array(exportStatus),
+  pools: z.array(poolStatus),
+});
+
+/** The body of `PUT /v1/memory`. */
+export const memoryChange = z.strictObject({ limitBytes: z.int().min(1) });
+
+/** The body of `POST /v1/shrink`. */
+export const shrinkRequest = z.strictObject({ bytes: z.int().min(1) });
+
+/** The body of a change of a share; what is left out stays. */
+export const shareChange = z
+  .strictObject({
+    weight: z.int().min(1).max(10_000).optional(),
+    capBytes: bytes.nullable().optional(),
+    minimumBytes: bytes.optional(),
+  })
+  .refine((change) => Object.keys(change).length > 0, 'give a weight, capBytes or minimumBytes');
+
+/** The longest that a drain waits, seconds. */
+const DRAIN_SECONDS_MAX = 3600;
+
+/** The body of a drain, which may be left out. */
+export const drainRequest = z.strictObject({
+  timeoutSeconds: z.number().min(0).max(DRAIN_SECONDS_MAX).default(60),
+});
+
+/** The body of `POST /v1/pools`. */
+export const poolRequest = z.strictObject({
+  kind: z.enum(['ephemeral', 'persistent']),
+  pageBytes: z.int().default(4096).describe('A power of two from 4096.'),
+  isExclusive: z.boolean().default(false).describe('A get that hits takes the page out.'),
+  sharedName: label
+    .optional()
+    .describe('Joins the shared pool of that name, which the client was granted.'),
+  client: label.default('anonymous').describe('Who asks; limits are for each client.'),
+});
+
+const poolCreated = z.strictObject({
+  id: z.int().min(1),
+  key: z.string().describe('To be sent as tmem-pool-key with every call on the pool.'),
+  kind: z.enum(['ephemeral', 'persistent']),
+  pageBytes: bytes,
+  isExclusive: z.boolean(),
+  isShared: z.boolean(),
+});
+
+const problem = z.strictObject({
+  title: z.string(),
+  status: z.int(),
+  detail: z.string().describe('One sentence that says what to do.'),
+  reason: z.string().optional().describe('Of a refused page: why.'),
+  index: z.int().optional().describe('Of a refused or missing page: its index.'),
+  isClean: z.boolean().optional(),
+  dirtyBytes: bytes.optional(),
+});
+
+/** Every schema that the API's document names. */
+export const SCHEMAS: Readonly<Record<string, z.ZodType>> = {
+  ServiceStatus: serviceStatus,
+  MemoryStatus: memoryStatus,
+  LayerStatus: layerStatus,
+  ExportStatus: exportStatus,
+  WriteBackStatus: writeBackStatus,
+  PoolStatus: poolStatus,
+  ShareStatus: shareStatus,
+  LayerList: z.strictObject({ layers: z.array(layerStatus) }),
+  ExportList: z.strictObject({ exports: z.array(exportStatus) }),
+  PoolList: z.strictObject({ pools: z.array(poolStatus) }),
+  Frozen: z.strictObject({ isFrozen: z.boolean() }),
+  Freeable: z.strictObject({ freeableBytes: bytes }),
+  Freed: z.strictObject({ freedBytes: bytes }),
+  Flushed: z.strictObject({ flushedPages: count }),
+  Drained: z.strictObject({ isClean: z.boolean(), dirtyBytes: bytes }),
+  Snapshot: z.strictObject({ pages: count, bytes }),
+  Grant: z.strictObject({
+    client: label,
+    sharedName: label,
+    key: z.string().describe('To be sent as tmem-grant-key when the client joins the pool.'),
+  }),
+  Revoked: z.strictObject({ destroyedPools: count }),
+  PoolCreated: poolCreated,
+  PutOutcome: z.strictObject({ outcome: z.enum(['stored', 'replaced']) }),
+  ObjectStored: z.strictObject({ pages: count }),
+  MemoryChange: memoryChange,
+  ShrinkRequest: shrinkRequest,
+  ShareChange: shareChange,
+  DrainRequest: drainRequest,
+  PoolRequest: poolRequest,
+  Problem: problem,
+  Document: z.looseObject({ openapi: z.string() }),
+};

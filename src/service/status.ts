@@ -1,0 +1,139 @@
+/** What the parts of a service hold and did, in the words of the administrative API. */
+
+import type {
+  ExportStatus,
+  LayerStatus,
+  PoolStatus,
+  ShareStatus,
+  WriteBackStatus,
+} from '../admin/api.ts';
+import type { DirtyPages } from '../export/dirty-pages.ts';
+import type { Export } from '../export/export.ts';
+import type { WriteBack } from '../export/write-back.ts';
+import type { Account } from '../tmem/account.ts';
+import { type Layer, PUT_OUTCOME_NAMES } from '../tmem/layer.ts';
+import { NO_SLOT } from '../tmem/page-index.ts';
+import type { Pool } from '../tmem/tmem.ts';
+
+const MS_PER_SECOND = 1000;
+
+export function layerStatus(layer: Layer): LayerStatus {
+  const { name, isFrozen, statistics } = layer;
+  const usage = layer.usage();
+  return {
+    name,
+    isFrozen,
+    limitBytes: usage.limitBytes,
+    dataBytes: usage.dataBytes,
+    metadataBytes: usage.metadataBytes,
+    storedBytes: usage.storedBytes,
+    pages: {
+      raw: usage.rawPages,
+      compressed: usage.compressedPages,
+      filled: usage.filledPages,
+    },
+    hits: statistics.hits,
+    misses: statistics.misses,
+    puts: Object.fromEntries(PUT_OUTCOME_NAMES.map((name, i) => [name, statistics.puts[i] ?? 0])),
+    evictions: {
+      capacity: statistics.evictedForCapacity,
+      shrink: statistics.evictedForShrink,
+      filledCap: statistics.evictedForFilledCap,
+    },
+    originalBytes: statistics.originalBytes,
+    compressedBytes: statistics.compressedBytes,
+  };
+}
+
+/** What all layers hold, and what of it may go. */
+export function memoryUsage(layers: readonly Layer[]): {
+  readonly dataBytes: number;
+  readonly metadataBytes: number;
+  readonly freeableBytes: number;
+} {
+  let dataBytes = 0;
+  let metadataBytes = 0;
+  let persistentBytes = 0;
+  for (const layer of layers) {
+    const usage = layer.usage();
+    dataBytes += usage.dataBytes;
+    metadataBytes += usage.metadataBytes;
+    persistentBytes += usage.persistentBytes;
+  }
+  // Metadata goes with its pages only in part: what is promised is the data.
+  const freeableBytes = Math.max(0, dataBytes - persistentBytes);
+  return { dataBytes, metadataBytes, freeableBytes };
+}
+
+export function shareOf({ weight, capBytes, minimumBytes }: Account): ShareStatus {
+  return { weight, capBytes: Number.isFinite(capBytes) ? capBytes : null, minimumBytes };
+}
+
+export function exportStatus(each: Export): ExportStatus {
+  const { account } = each.cache.pool;
+  const dirty = each.writeBack?.tier.frontswap.pool;
+  const dirtyAccount = dirty === undefined || dirty.account === account ? undefined : dirty.account;
+  return {
+    name: each.name,
+    mode: each.mode,
+    sizeBytes: each.sizeBytes,
+    image: each.image.name,
+    poolIds: dirty === undefined ? [each.cache.pool.id] : [each.cache.pool.id, dirty.id],
+    reads: { hits: each.statistics.readHits, misses: each.statistics.readMisses },
+    pages: account.pages + (dirtyAccount?.pages ?? 0),
+    memoryBytes: account.usedBytes + (dirtyAccount?.usedBytes ?? 0),
+    share: shareOf(account),
+    writeBack:
+      each.writeBack === undefined ? null : writeBackStatus(each.writeBack, each.pageBytes),
+  };
+}
+
+/** A pool; the bytes of one account are divided among its pools by their pages. */
+export function poolStatus(pool: Pool, owner: string, exports: readonly Export[]): PoolStatus {
+  const { account } = pool;
+  const pages = pagesOf(pool, exports);
+  return {
+    id: pool.id,
+    owner,
+    kind: pool.isPersistent ? 'persistent' : 'ephemeral',
+    isShared: pool.isShared,
+    pageBytes: pool.pageBytes,
+    pages,
+    bytes: account.pages === 0 ? 0 : Math.round((account.usedBytes * pages) / account.pages),
+    share: shareOf(account),
+  };
+}
+
+function pagesOf({ account, isPersistent }: Pool, exports: readonly Export[]): number {
+  for (const { cache, writeBack } of exports) {
+    if (writeBack === undefined || cache.pool.account !== account) continue;
+    if (writeBack.tier.frontswap.pool.account !== account) continue;
+    const dirtyPages = Math.min(account.pages, writeBack.tier.table.count);
+    return isPersistent ? dirtyPages : account.pages - dirtyPages;
+  }
+  return account.pages;
+}
+
+function writeBackStatus(
+  { tier, limitPages, writer }: WriteBack,
+  pageBytes: number,
+): WriteBackStatus {
+  const { table } = tier;
+  const ageMs = table.oldest === NO_SLOT ? 0 : performance.now() - table.dirtySince(table.oldest);
+  return {
+    dirtyBytes: table.count * pageBytes,
+    limitBytes: limitPages * pageBytes,
+    state: stateOf(tier.table, writer.failure !== undefined),
+    oldestSeconds: Math.max(0, ageMs / MS_PER_SECOND),
+    failure: writer.failure?.message ?? null,
+  };
+}
+
+function stateOf(
+  { count, writingCount }: DirtyPages,
+  hasFailed: boolean,
+): WriteBackStatus['state'] {
+  if (hasFailed) return 'failing';
+  if (count === 0) return 'clean';
+  return writingCount > 0 ? 'writing' : 'dirty';
+}
