@@ -1,17 +1,14 @@
 /** The options of every command that asks a running service. */
 
-import { closeSync, openSync, readSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { parseListenAddress } from '../lib/listen-address.ts';
 import { type AdminClient, HttpAdminClient } from './admin-client.ts';
 import type { OptionTable, ParsedArguments } from './arguments.ts';
 import type { CliContext } from './context.ts';
+import { checkToken, readToken } from './token-file.ts';
 
 /** Where `tmem serve` has its admin listener unless told. */
 export const DEFAULT_ADMIN_ADDRESS = '127.0.0.1:9842';
-
-const TOKEN_BYTES_MAX = 4096;
 
 export const ADMIN_OPTIONS = {
   admin: {
@@ -24,42 +21,8 @@ export const ADMIN_OPTIONS = {
   },
 } as const satisfies OptionTable<string>;
 
-/** The first bytes of a file, so that a device or a disk given by mistake is not read whole. */
-function readHead(path: string): string {
-  const fd = openSync(path, 'r');
-  try {
-    const bytes = Buffer.alloc(TOKEN_BYTES_MAX + 1);
-    return bytes.toString('utf8', 0, readSync(fd, bytes, 0, bytes.length, null));
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function readTokenFile(path: string): string {
-  try {
-    return readHead(path);
-  } catch (cause) {
-    const why =
-      systemErrorCode(cause) === 'ENOENT' ? 'there is no such file' : (cause as Error).message;
-    throw new TmemError(kindOfSystemError(cause), `cannot read the token in ${path}: ${why}`, {
-      cause,
-    });
-  }
-}
-
-/** A token as a header can carry it; the message never shows what was found in its place. */
-function checkToken(text: string, source: string): string {
-  const token = text.trim();
-  if (/^[\x21-\x7e]+$/.test(token) && token.length <= TOKEN_BYTES_MAX) return token;
-  const sentence = `${source} holds no token; it is one line without spaces`;
-  throw new TmemError('usage', `${sentence}, of at most ${TOKEN_BYTES_MAX} characters`);
-}
-
 function tokenOf(file: string | undefined, context: CliContext): string | undefined {
-  if (file !== undefined) {
-    const path = resolve(context.directory, file);
-    return checkToken(readTokenFile(path), path);
-  }
+  if (file !== undefined) return readToken(resolve(context.directory, file));
   const { TMEM_TOKEN: token } = context.env;
   return token === undefined || token === '' ? undefined : checkToken(token, 'TMEM_TOKEN');
 }
