@@ -123,7 +123,7 @@ export class ControlLaw {
     const isCalm = input.pressure.isQuiet && !isLate;
     this.#calmMs = isCalm ? this.#calmMs + elapsedMs : 0;
     if (this.#targetBytes === this.#configuredBytes) {
-      if (this.#calmMs >= CALM_MS_MAX) this.#calmWaitMs = CALM_MS_MIN;
+      if (Math.min(this.#calmMs, this.#sinceGrowthMs) >= CALM_MS_MAX) this.#trustGrowth();
       return { targetBytes: this.#targetBytes, reason: 'calm', isPressed: false };
     }
     let reason: Reason = 'calm';
@@ -171,6 +171,12 @@ export class ControlLaw {
     if (this.#hasGrown) this.#calmWaitMs = Math.min(this.#calmWaitMs * 2, CALM_MS_MAX);
     this.#hasGrown = false;
     this.#targetBytes = next;
+  }
+
+  /** Growth that has held for so long was right: what comes now is another matter. */
+  #trustGrowth(): void {
+    this.#calmWaitMs = CALM_MS_MIN;
+    this.#hasGrown = false;
   }
 
   /** One step up, as far as there is room for it; answers what is in the way of more, if anything. */

@@ -11,6 +11,11 @@ const RESOLUTION_MS = 20;
 const BUSY_SHARE_MIN = 0.1;
 const NS_PER_MS = 1e6;
 
+/** A sample, nanoseconds from one firing to the next, is the resolution and what it was late by. */
+export function lagMsOf(sampleNs: number): number {
+  return Math.max(0, sampleNs / NS_PER_MS - RESOLUTION_MS);
+}
+
 export class LoopLag {
   readonly #histogram: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   #isSampling = false;
@@ -21,10 +26,7 @@ export class LoopLag {
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, this.#utilization);
     this.#utilization = now;
-    // A sample is the time from one firing to the next: the resolution, and what it was late by.
-    const lagMs = this.#isSampling
-      ? Math.max(0, this.#histogram.percentile(99) / NS_PER_MS - RESOLUTION_MS)
-      : 0;
+    const lagMs = this.#isSampling ? lagMsOf(this.#histogram.percentile(99)) : 0;
     this.#histogram.reset();
     this.#sample(utilization >= BUSY_SHARE_MIN);
     return lagMs;

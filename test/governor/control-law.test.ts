@@ -136,20 +136,38 @@ describe('up', () => {
     expect(tick(law, { groupSpareBytes: 0 }).reason).toBe('cgroup');
   });
 
+  /** Lowers the target, and counts the seconds of calm until it grows. */
+  function waitAfterCut(law: ControlLaw): number {
+    ticks(3, law, stalled(0.5));
+    const before = law.targetBytes;
+    let waited = 0;
+    while (law.targetBytes === before && waited < 1000) {
+      ticks(1, law);
+      waited++;
+    }
+    return waited;
+  }
+
   test('waits twice as long after every growth that had to be taken back, up to 160 s', () => {
     const law = new ControlLaw(GIB);
-    const waits: number[] = [];
-    for (let round = 0; round < 7; round++) {
-      ticks(3, law, stalled(0.5));
-      const before = law.targetBytes;
-      let waited = 0;
-      while (law.targetBytes === before && waited < 1000) {
-        ticks(1, law);
-        waited++;
-      }
-      waits.push(waited);
-    }
+    const waits = Array.from({ length: 7 }, () => waitAfterCut(law));
     expect(waits).toEqual([10, 20, 40, 80, 160, 160, 160]);
+    ticks(64 + 150, law);
+    expect(law.targetBytes).toBe(GIB);
+    expect(waitAfterCut(law)).toBe(160);
+    ticks(64 + 170, law);
+    expect(waitAfterCut(law)).toBe(10);
+  });
+
+  test('comes once a second at most, however often it is looked', () => {
+    const law = new ControlLaw(GIB);
+    ticks(1, law, stalled(0.5));
+    ticks(10, law);
+    const before = law.targetBytes;
+    for (let i = 0; i < 8; i++) {
+      law.next({ usedBytes: before, pressure: NONE, lagMs: 0, elapsedMs: 250 });
+    }
+    expect(law.targetBytes).toBe(before + 2 * (GIB / 64));
   });
 
   test('a time asleep counts as no more than 2 s of calm', () => {
@@ -189,6 +207,13 @@ describe('the configured limit', () => {
     law.setConfigured(2 * GIB);
     expect(law.targetBytes).toBe(GIB / 2);
     law.setConfigured(GIB / 4);
+    expect(law.targetBytes).toBe(GIB / 4);
+  });
+
+  test('raised raises the floor, and with it a target that lies on it', () => {
+    const law = new ControlLaw(GIB);
+    ticks(50, law, { groupDeficitBytes: GIB });
+    law.setConfigured(4 * GIB);
     expect(law.targetBytes).toBe(GIB / 4);
   });
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Governor } from '../../src/governor/governor.ts';
-import { LoopLag } from '../../src/governor/loop-lag.ts';
+import { LoopLag, lagMsOf } from '../../src/governor/loop-lag.ts';
 import { GIB, MIB, ScriptedClock, ScriptedLayers } from './scripted.ts';
 
 const BLOCKED_MS = 60;
@@ -12,6 +12,10 @@ async function block(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 0));
 }
 
+test('a sample that comes when it is due is not late', () => {
+  expect([0, 20e6, 75e6].map(lagMsOf)).toEqual([0, 0, 55]);
+});
+
 test('a loop that is held up is late; before it is known to be busy nothing is measured', async () => {
   const lag = new LoopLag();
   await block();
@@ -19,6 +23,7 @@ test('a loop that is held up is late; before it is known to be busy nothing is m
   for (let i = 0; i < 4; i++) await block();
   // A sample is due every 20 ms and came after 60 at the earliest.
   expect(lag.read()).toBeGreaterThanOrEqual(BLOCKED_MS - 20 - 1);
+  expect(lag.read()).toBe(0);
   lag.stop();
   await block();
   expect(lag.read()).toBe(0);

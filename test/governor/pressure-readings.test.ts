@@ -91,6 +91,16 @@ test('a reader takes every limit of the group and its ancestors, page cache asid
   expect(read().groupRooms).toEqual([{ limitBytes: 3 * GIB, freeBytes: GIB + MIB }]);
 });
 
+test('a reader believes no more page cache than the group uses', () => {
+  given({
+    'proc/self/cgroup': '0::/a',
+    'sys/fs/cgroup/a/memory.max': GIB,
+    'sys/fs/cgroup/a/memory.current': MIB,
+    'sys/fs/cgroup/a/memory.stat': `inactive_file ${8 * MIB}`,
+  });
+  expect(read().groupRooms).toEqual([{ limitBytes: GIB, freeBytes: GIB }]);
+});
+
 test('a reader takes limits of version 1, and those that mean none as none', () => {
   given({
     'proc/self/cgroup': '4:cpu,memory:/a\n2:cpuset:/c\n0::/a',

@@ -39,6 +39,11 @@ test('the average of 10 s counts while stalls go on; afterwards it only forbids 
   expect(machineGrew(0, 0, 0.009).isQuiet).toBe(true);
 });
 
+test('a group whose tasks stalled a moment ago is not quiet, whatever the machine says', () => {
+  const now = readings({ groupStalls: stalls(0, 0, 0.02), machineStalls: stalls(0) });
+  expect(pressureOf(now, now, 1000)).toMatchObject({ stallShare: 0, isQuiet: false });
+});
+
 test('the first reading, one too soon, and totals that fell, say nothing of stalls', () => {
   const now = readings({ machineStalls: stalls(5000) });
   expect(pressureOf(now, undefined, 1000).stallShare).toBe(0);

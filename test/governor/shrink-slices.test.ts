@@ -117,12 +117,14 @@ test('shrinking by an amount ends when that was given back, whatever was put mea
 
 test('stopped in the middle, it frees nothing more; it can be started again', () => {
   const { clock, layers, slices, ends } = given();
-  slices.downTo(0);
+  slices.by(32 * MIB);
   clock.turn();
   const { usedBytes } = layers;
   slices.stop();
   slices.stop();
   expect(clock.settle()).toBe(0);
+  slices.downTo(64 * MIB);
+  expect(slices.isRunning).toBe(false);
   expect([layers.usedBytes, ends]).toEqual([usedBytes, ['stopped']]);
   slices.isGentle = true;
   slices.downTo(0);
