@@ -1,21 +1,27 @@
-/** What is measured, and what this server should reach in each of it. */
+/** What a case of the benchmark is, and the reads: loads, servers, and what should be reached. */
+
+/** What is measured together: reads of one image, writes of copies of it, or swap devices. */
+export type SuiteName = 'reads' | 'writes' | 'swap';
 
 /** A load that fio puts on one server at a time. */
 export interface BenchCase {
+  readonly suite: SuiteName;
   readonly id: string;
   readonly title: string;
-  readonly pattern: 'randread' | 'read';
+  readonly pattern: 'randread' | 'read' | 'randwrite';
   readonly blockBytes: number;
   /** Requests in flight per connection. */
   readonly depth: number;
   readonly connections: number;
   /** Small requests are counted, large ones weighed. */
   readonly unit: 'IOPS' | 'MB/s';
-  readonly goals: Readonly<Record<Setting, Goals>>;
+  /** It is measured for this many times the usual seconds; default 1. */
+  readonly secondsTimes?: number;
+  /** Those that are measured, in the order they are shown. */
+  readonly servers: readonly string[];
+  /** What each setting of this server should reach, by its id. */
+  readonly goals: Readonly<Record<string, Goals>>;
 }
-
-/** Where the pages lie while this server is measured: all compressed, or all as they are. */
-export type Setting = 'zcache' | 'hot';
 
 /** A peer by its name, or whichever is the best of them in the case. */
 export type Yardstick = 'best peer' | 'nbdkit-memory' | 'nbdkit-zstd';
@@ -29,16 +35,29 @@ export interface Goal {
 /** What must be reached, and what is hoped for. */
 export interface Goals {
   readonly atLeast: readonly Goal[];
-  readonly aim: Goal;
+  readonly aim?: Goal;
+  /** Whether the p99 latency is held against that of the best peer; see `LATENCY_GOALS`. */
+  readonly hasLatencyGoals: boolean;
 }
 
-/** In every case: p99 latency divided by that of the best peer should be no more than this. */
+/** p99 latency divided by that of the best peer should be no more than this. */
 export const LATENCY_GOALS = { atMost: 1, aim: 0.5 } as const;
 
 const KIB = 1024;
 
-function goal(times: number, of: Yardstick): Goal {
+const READ_SERVERS = [
+  ...['qemu-nbd', 'nbdkit-file', 'nbdkit-cache', 'nbdkit-memory', 'nbdkit-zstd'],
+  ...['tmem-zcache', 'tmem-hot'],
+];
+
+/** A goal, shortly. */
+export function goal(times: number, of: Yardstick): Goal {
   return { times, of };
+}
+
+/** How a random load is called. */
+export function randomTitle(what: string, depth: number, connections: number): string {
+  return `4 KiB random ${what}, ${connections} connection${connections === 1 ? '' : 's'}, depth ${depth}`;
 }
 
 function randomRead(
@@ -46,46 +65,39 @@ function randomRead(
   load: { depth: number; connections: number },
   times: { zcache: number; zcacheOverZstd: number; hot: number; aim: number },
 ): BenchCase {
-  const { depth, connections } = load;
-  const aim = goal(times.aim, 'best peer');
-  const plural = connections === 1 ? '' : 's';
+  const shared = { aim: goal(times.aim, 'best peer'), hasLatencyGoals: true };
   return {
-    id,
-    title: `4 KiB random read, ${connections} connection${plural}, depth ${depth}`,
-    pattern: 'randread',
-    blockBytes: 4 * KIB,
-    depth,
-    connections,
-    unit: 'IOPS',
+    ...{ suite: 'reads', id, title: randomTitle('read', load.depth, load.connections) },
+    ...{ pattern: 'randread', blockBytes: 4 * KIB, ...load, unit: 'IOPS' },
+    servers: READ_SERVERS,
     goals: {
-      zcache: {
+      'tmem-zcache': {
         atLeast: [goal(times.zcache, 'best peer'), goal(times.zcacheOverZstd, 'nbdkit-zstd')],
-        aim,
+        ...shared,
       },
-      hot: { atLeast: [goal(times.hot, 'best peer')], aim },
+      'tmem-hot': { atLeast: [goal(times.hot, 'best peer')], ...shared },
     },
   };
 }
 
 function sequentialRead(id: string, size: string, blockKib: number, hotTimes: number): BenchCase {
-  const aim = goal(1, 'best peer');
+  const shared = { aim: goal(1, 'best peer'), hasLatencyGoals: true };
   return {
-    id,
-    title: `${size} sequential read, 1 connection, depth 8`,
-    pattern: 'read',
-    blockBytes: blockKib * KIB,
-    depth: 8,
-    connections: 1,
-    unit: 'MB/s',
+    ...{ suite: 'reads', id, title: `${size} sequential read, 1 connection, depth 8` },
+    ...{ pattern: 'read', blockBytes: blockKib * KIB, depth: 8, connections: 1, unit: 'MB/s' },
+    servers: READ_SERVERS,
     goals: {
-      zcache: { atLeast: [goal(0.5, 'nbdkit-memory'), goal(2, 'nbdkit-zstd')], aim },
-      hot: { atLeast: [goal(hotTimes, 'nbdkit-memory')], aim },
+      'tmem-zcache': {
+        atLeast: [goal(0.5, 'nbdkit-memory'), goal(2, 'nbdkit-zstd')],
+        ...shared,
+      },
+      'tmem-hot': { atLeast: [goal(hotTimes, 'nbdkit-memory')], ...shared },
     },
   };
 }
 
-/** Every case, in the order it is run and shown. */
-export const CASES: readonly BenchCase[] = [
+/** Every read, in the order it is run and shown. */
+export const READ_CASES: readonly BenchCase[] = [
   randomRead(
     'rand4k-d32',
     { depth: 32, connections: 1 },

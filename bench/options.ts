@@ -1,8 +1,7 @@
 /** The command line of the benchmark. */
 import { parseArgs } from 'node:util';
-import { CASES } from './cases.ts';
-import { PEERS } from './peers.ts';
-import { TMEM } from './tmem.ts';
+import { CASES, SERVERS, SUITES } from './suites.ts';
+import { isOwn } from './tmem.ts';
 
 /** What to run, and for how long. */
 export interface BenchOptions {
@@ -20,10 +19,11 @@ export class UsageError extends Error {}
 /** The text that `--help` prints. */
 export const HELP = `npm run bench -- [options]
 
+  --suite A,B         ${SUITES.join(', ')} or all (reads, or those of --cases)
   --rounds N          rounds, each with another server first (3)
   --seconds S         seconds per case and server in a round (4)
-  --cases A,B         ${CASES.map(({ id }) => id).join(', ')}
-  --servers A,B       ${[...PEERS, ...TMEM].map(({ id }) => id).join(', ')}
+  --cases A,B         ${lines(CASES)}
+  --servers A,B       ${lines(SERVERS)}
   --only-peers        leave this server out
   --image-size MIB    size of the image (512)
   --smoke             a tiny image and one short round: shows that everything runs, measures nothing
@@ -34,8 +34,11 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
   const values = parse(args);
   if (values.help === true) return undefined;
   const isSmoke = values.smoke === true;
-  const peers = PEERS.map(({ id }) => id);
-  const all = values['only-peers'] === true ? peers : [...peers, ...TMEM.map(({ id }) => id)];
+  const all = SERVERS.map(({ id }) => id).filter(
+    (id) => values['only-peers'] !== true || !isOwn(id),
+  );
+  const suites = readSuites(values.suite, values.cases !== undefined);
+  const cases = CASES.filter(({ suite }) => suites.includes(suite));
   const imageMib = number('--image-size', values['image-size'], isSmoke ? 32 : 512);
   if (!Number.isInteger(imageMib) || imageMib < 16) {
     throw new UsageError('--image-size is a whole number of MiB, 16 or more');
@@ -46,7 +49,7 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     cases: list(
       '--cases',
       values.cases,
-      CASES.map(({ id }) => id),
+      cases.map(({ id }) => id),
     ),
     servers: list('--servers', values.servers, all),
     imageBytes: imageMib * 1024 ** 2,
@@ -54,11 +57,29 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
   };
 }
 
+/** The suites that were asked for; without a word, the reads, unless cases are named. */
+function readSuites(text: string | undefined, hasCases: boolean): readonly string[] {
+  if (text === 'all' || (text === undefined && hasCases)) return SUITES;
+  return list('--suite', text ?? 'reads', SUITES);
+}
+
+/** Names in lines of a width that a terminal has. */
+function lines(named: readonly { readonly id: string }[]): string {
+  const all: string[] = [];
+  for (const { id } of named) {
+    const last = all.at(-1);
+    if (last !== undefined && last.length + id.length < 70) all.push(`${all.pop()}, ${id}`);
+    else all.push(id);
+  }
+  return all.join(',\n                      ');
+}
+
 function parse(args: readonly string[]) {
   try {
     const { values } = parseArgs({
       args: [...args],
       options: {
+        suite: { type: 'string' },
         rounds: { type: 'string' },
         seconds: { type: 'string' },
         cases: { type: 'string' },

@@ -1,5 +1,6 @@
 /** The servers that are compared, each with its usual options and on a Unix socket of its own. */
 import { createHash } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -24,6 +25,8 @@ export interface ServerContext {
 export interface ServerDefinition {
   readonly id: string;
   readonly title: string;
+  /** A copy of the image that the page cache still holds would only be in its way. */
+  readonly goesAroundPageCache?: boolean;
   start(context: ServerContext): Promise<StartedServer>;
 }
 
@@ -35,8 +38,8 @@ export interface StartedServer {
   readonly adminSocket?: string;
 }
 
-/** Every peer, in the order it is shown. */
-export const PEERS: readonly ServerDefinition[] = [
+/** Every peer that serves the image for reading, in the order it is shown. */
+export const READ_PEERS: readonly ServerDefinition[] = [
   {
     id: 'qemu-nbd',
     title: 'qemu-nbd, image in the page cache',
@@ -68,6 +71,27 @@ export const PEERS: readonly ServerDefinition[] = [
     id: 'nbdkit-zstd',
     title: 'nbdkit memory, allocator=zstd',
     start: (context) => startMemory(context, 'nbdkit-zstd', ['allocator=zstd']),
+  },
+];
+
+/** Every peer that is written to; each has a copy of the image for itself. */
+export const WRITE_PEERS: readonly ServerDefinition[] = [
+  {
+    id: 'qemu-nbd-writeback',
+    title: 'qemu-nbd --cache=writeback, copy in the page cache',
+    start: (context) => startWritableQemu(context, 'qemu-nbd-writeback', ['--cache=writeback']),
+  },
+  {
+    id: 'nbdkit-file-rw',
+    title: 'nbdkit file, copy in the page cache',
+    start: (context) => startNbdkit(context, 'nbdkit-file-rw', ['file', context.image.path]),
+  },
+  {
+    id: 'qemu-nbd-direct',
+    title: 'qemu-nbd --cache=none, around the page cache',
+    goesAroundPageCache: true,
+    start: (context) =>
+      startWritableQemu(context, 'qemu-nbd-direct', ['--cache=none', '--aio=native']),
   },
 ];
 
@@ -113,6 +137,13 @@ export async function waitForSocket(path: string, server: RunningServer): Promis
   }
 }
 
+/** Where a server of that name listens; one that was killed there has left its socket. */
+export function freeSocket({ socketFolder }: ServerContext, name: string): string {
+  const path = join(socketFolder, `${name}.sock`);
+  rmSync(path, { force: true });
+  return path;
+}
+
 function accepts(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
@@ -130,12 +161,22 @@ async function startPeer(
   args: (socket: string) => readonly string[],
   command = id,
 ): Promise<StartedServer> {
-  const socket = join(context.socketFolder, `${id}.sock`);
+  const socket = freeSocket(context, id);
   // The cache filter keeps its pages in a file below TMPDIR.
   const env = { TMPDIR: context.workFolder };
   const server = context.processes.start(command, args(socket), env);
   await waitForSocket(socket, server);
   return { uri: `nbd+unix:///?socket=${socket}`, process: server };
+}
+
+function startWritableQemu(
+  context: ServerContext,
+  id: string,
+  cache: readonly string[],
+): Promise<StartedServer> {
+  const options = ['--format=raw', '--shared=16', '--persistent', ...cache];
+  const args = (socket: string) => [...options, '--socket', socket, context.image.path];
+  return startPeer(context, id, args, 'qemu-nbd');
 }
 
 function startNbdkit(

@@ -34,6 +34,8 @@ export interface RunningServer {
   residentBytes(): number;
   /** Asks it to end, waits, and kills it when it does not. */
   stop(): Promise<void>;
+  /** Ends it at once: what it has not written is not wanted. */
+  kill(): Promise<void>;
 }
 
 /** The full path of a tool, or undefined where it is not installed. */
@@ -132,6 +134,10 @@ export class Processes {
         const kill = setTimeout(() => child.kill('SIGKILL'), GRACE_MS);
         await ended;
         clearTimeout(kill);
+      },
+      kill: async () => {
+        child.kill('SIGKILL');
+        await ended;
       },
     };
     this.#servers.push(server);

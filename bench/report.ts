@@ -96,6 +96,7 @@ function renderCase({ load, servers, verdicts, faults }: CaseSummary): string[] 
   ];
   const heading = columns(load.title, [
     ...[load.unit, '× best peer', '× zstd', 'p50 µs', 'p99 µs', 'CPU µs/req', 'RSS MiB', 'max/min'],
+    ...(servers.some(({ density }) => density !== undefined) ? ['data/RSS'] : []),
   ]);
   const rows = servers.map((server) => renderServer(server, yardsticks));
   const goals = verdicts.map((verdict) => `    ${renderVerdict(verdict)}`);
@@ -114,6 +115,7 @@ function renderServer(
     server.cpuUsPerOperation.toFixed(1),
     grouped(server.residentBytes / 1024 ** 2),
     server.spread.toFixed(2),
+    ...(server.density === undefined ? [] : [server.density.toFixed(2)]),
   ]);
 }
 
@@ -134,7 +136,7 @@ function countReached(verdicts: readonly Verdict[]): string {
 }
 
 function columns(first: string, others: readonly string[]): string {
-  return first.padEnd(46) + others.map((text) => text.padStart(12)).join('');
+  return first.padEnd(56) + others.map((text) => text.padStart(12)).join('');
 }
 
 /** Whole numbers with a space between thousands. */

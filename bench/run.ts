@@ -1,28 +1,19 @@
 /**
- * Compares this server with other NBD servers on one image. All run side by side, one is driven at
- * a time, and each round begins with another of them, so that none is always measured first.
+ * Compares this server with other NBD servers, one driven at a time. Those that are read run side by
+ * side; for writes and swap devices each measurement has a server and an image of its own. Each
+ * round begins with another server, so that none is always measured first.
  */
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type BenchCase, CASES } from './cases.ts';
-import { runFio } from './fio.ts';
-import { type BenchImage, describeImage, imageFaults, makeImage, readPieces } from './image.ts';
-import { type BenchOptions, HELP, readOptions, UsageError } from './options.ts';
-import {
-  PEERS,
-  type ServerContext,
-  type ServerDefinition,
-  type StartedServer,
-  TOOLS,
-  warm,
-} from './peers.ts';
+import { describeImage, imageFaults, makeImage } from './image.ts';
+import { HELP, readOptions, UsageError } from './options.ts';
+import { TOOLS } from './peers.ts';
 import { findTool, Processes } from './processes.ts';
 import { type BenchResult, describeSurroundings, renderReport } from './report.ts';
-import { type Sample, summarize } from './summary.ts';
-import { readCounters, TMEM, warmthFault } from './tmem.ts';
-
-const FIRST_SEED = 20_260_101;
+import { measureAll } from './rounds.ts';
+import { CASES } from './suites.ts';
+import { summarize } from './summary.ts';
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
@@ -49,96 +40,15 @@ async function main(): Promise<void> {
   say(`load average ${surroundings.loadAverage.toFixed(2)} on ${surroundings.cores} cores`);
   const socketFolder = mkdtempSync(join(tmpdir(), 'tmem-bench-'));
   processes.onLeave(() => rmSync(socketFolder, { recursive: true, force: true }));
-  const context = { processes, image, socketFolder, workFolder, projectFolder };
-  const servers = await startServers(context, options);
-  const samples = await measureRounds(context, options, servers);
-  const commands = Object.fromEntries(
-    servers.map(({ id, server }) => [id, server.process.command]),
-  );
+  const context = { processes, image, socketFolder, workFolder, projectFolder, say };
+  const { samples, commands } = await measureAll(context, options);
   await processes.stopAll();
   const loads = CASES.filter(({ id }) => options.cases.includes(id));
-  const cases = summarize(loads, options.servers, samples);
+  const cases = summarize(loads, samples);
   const result = { surroundings, options, image, commands, cases, samples };
   process.stdout.write(`${renderReport(cases)}\n`);
   say(`the figures are in ${keep(result, projectFolder)}`);
   if (cases.some((summary) => summary.faults.length > 0)) process.exitCode = 1;
-}
-
-interface NamedServer {
-  readonly id: string;
-  readonly server: StartedServer;
-}
-
-async function startServers(
-  context: ServerContext,
-  { servers: wanted }: BenchOptions,
-): Promise<NamedServer[]> {
-  const definitions: readonly ServerDefinition[] = [...PEERS, ...TMEM];
-  const started: NamedServer[] = [];
-  for (const definition of definitions.filter(({ id }) => wanted.includes(id))) {
-    say(`starting and warming ${definition.title}`);
-    const server = await definition.start(context);
-    await warm(context, server);
-    started.push({ id: definition.id, server });
-  }
-  return started;
-}
-
-async function measureRounds(
-  context: ServerContext,
-  options: BenchOptions,
-  servers: readonly NamedServer[],
-): Promise<Sample[]> {
-  const samples: Sample[] = [];
-  const loads = CASES.filter(({ id }) => options.cases.includes(id));
-  for (let round = 0; round < options.rounds; round++) {
-    await readIntoPageCache(context.image);
-    const first = round % servers.length;
-    const rotated = [...servers.slice(first), ...servers.slice(0, first)];
-    for (const load of loads) {
-      say(`round ${round + 1} of ${options.rounds}: ${load.title}`);
-      for (const named of rotated) {
-        const sample = await measure(context, options, { round, load, named });
-        samples.push(sample);
-        const figure = load.unit === 'IOPS' ? sample.iops : sample.bytesPerSecond / 1e6;
-        say(`  ${named.id.padEnd(14)} ${figure.toFixed(0).padStart(8)} ${load.unit}`);
-      }
-    }
-  }
-  return samples;
-}
-
-async function measure(
-  context: ServerContext,
-  { seconds }: BenchOptions,
-  { round, load, named }: { round: number; load: BenchCase; named: NamedServer },
-): Promise<Sample> {
-  const { id, server } = named;
-  const setting = TMEM.find((definition) => definition.id === id)?.setting;
-  const counters = () =>
-    server.adminSocket === undefined ? undefined : readCounters(server.adminSocket);
-  const before = await counters();
-  const cpuBefore = server.process.cpuSeconds();
-  const measurement = await runFio(context.processes, {
-    ...{ uri: server.uri, load, seconds, workFolder: context.socketFolder },
-    seed: FIRST_SEED + round,
-  });
-  const cpuSeconds = server.process.cpuSeconds() - cpuBefore;
-  const after = await counters();
-  const fault = before && after && setting ? warmthFault(before, after, setting) : undefined;
-  return {
-    ...{ round: round + 1, server: id, load: load.id, ...measurement },
-    cpuUsPerOperation: (cpuSeconds / measurement.operations) * 1e6,
-    residentBytes: server.process.residentBytes(),
-    ...(fault === undefined ? {} : { fault }),
-  };
-}
-
-/** The servers that leave caching to the kernel are measured with the whole image in memory. */
-async function readIntoPageCache(image: BenchImage): Promise<void> {
-  for await (const piece of readPieces(image.path)) {
-    if (piece.length === 0) return;
-  }
 }
 
 function keep(result: BenchResult, projectFolder: string): string {

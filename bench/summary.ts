@@ -1,8 +1,7 @@
 /** From samples to medians, and from medians to what was reached. */
 import { type BenchCase, type Goal, LATENCY_GOALS, type Yardstick } from './cases.ts';
 import type { Measurement } from './fio.ts';
-import { PEERS } from './peers.ts';
-import { TMEM } from './tmem.ts';
+import { isOwn } from './tmem.ts';
 
 /** One server under one load in one round. */
 export interface Sample extends Measurement {
@@ -12,6 +11,8 @@ export interface Sample extends Measurement {
   /** Processor time the server used for each request. */
   readonly cpuUsPerOperation: number;
   readonly residentBytes: number;
+  /** Of a swap device, before the load: bytes of page data for each resident byte. */
+  readonly density?: number;
   /** Why the sample does not show what it should, if so. */
   readonly fault?: string;
 }
@@ -28,6 +29,7 @@ export interface ServerMedians {
   readonly p99Us: number;
   readonly cpuUsPerOperation: number;
   readonly residentBytes: number;
+  readonly density?: number;
 }
 
 /** One of this server's goals, and how far it got. */
@@ -52,14 +54,10 @@ export interface CaseSummary {
 }
 
 /** Medians and verdicts of every case that has samples. */
-export function summarize(
-  loads: readonly BenchCase[],
-  servers: readonly string[],
-  samples: readonly Sample[],
-): CaseSummary[] {
+export function summarize(loads: readonly BenchCase[], samples: readonly Sample[]): CaseSummary[] {
   return loads.map((load) => {
     const ofLoad = samples.filter((sample) => sample.load === load.id);
-    const medians = servers.flatMap((server) => {
+    const medians = load.servers.flatMap((server) => {
       const own = ofLoad.filter((sample) => sample.server === server);
       return own.length === 0 ? [] : [mediansOf(load, server, own)];
     });
@@ -89,7 +87,7 @@ export function bestPeer(
   servers: readonly ServerMedians[],
   measure: Verdict['measure'],
 ): ServerMedians | undefined {
-  const peers = servers.filter(({ server }) => PEERS.some(({ id }) => id === server));
+  const peers = servers.filter(({ server }) => !isOwn(server));
   return peers.sort((a, b) =>
     measure === 'p99' ? a.p99Us - b.p99Us : b.throughput - a.throughput,
   )[0];
@@ -100,6 +98,7 @@ function mediansOf(load: BenchCase, server: string, samples: readonly Sample[]):
   const throughputOf = (sample: Sample) =>
     load.unit === 'IOPS' ? sample.iops : sample.bytesPerSecond / 1e6;
   const throughputs = samples.map(throughputOf);
+  const densities = samples.flatMap(({ density }) => (density === undefined ? [] : [density]));
   return {
     server,
     samples: samples.length,
@@ -109,18 +108,18 @@ function mediansOf(load: BenchCase, server: string, samples: readonly Sample[]):
     p99Us: over((sample) => sample.p99Us),
     cpuUsPerOperation: over((sample) => sample.cpuUsPerOperation),
     residentBytes: over((sample) => sample.residentBytes),
+    ...(densities.length > 0 ? { density: median(densities) } : {}),
   };
 }
 
 function judge(load: BenchCase, medians: readonly ServerMedians[]): Verdict[] {
-  return TMEM.flatMap(({ id, setting }) => {
+  return Object.entries(load.goals).flatMap(([id, { atLeast, aim, hasLatencyGoals }]) => {
     const own = medians.find(({ server }) => server === id);
     if (own === undefined) return [];
-    const { atLeast, aim } = load.goals[setting];
     return [
       ...atLeast.flatMap((goal) => judgeThroughput(medians, own, goal, 'at least')),
-      ...judgeThroughput(medians, own, aim, 'aim'),
-      ...judgeLatency(medians, own),
+      ...(aim === undefined ? [] : judgeThroughput(medians, own, aim, 'aim')),
+      ...(hasLatencyGoals ? judgeLatency(medians, own) : []),
     ];
   });
 }

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { CASES } from '../../bench/cases.ts';
+import { CASES } from '../../bench/suites.ts';
 import { median, type Sample, summarize } from '../../bench/summary.ts';
 
 const RANDOM = CASES.filter(({ id }) => id === 'rand4k-d32');
-const SERVERS = ['qemu-nbd', 'nbdkit-zstd', 'tmem-zcache'];
 
 function sample(server: string, round: number, iops: number, p99Us: number): Sample {
   return {
@@ -18,7 +17,7 @@ function verdictsOf(ownIops: number, ownP99Us: number) {
     sample('nbdkit-zstd', 1, 20_000, 9_000),
     sample('tmem-zcache', 1, ownIops, ownP99Us),
   ];
-  return summarize(RANDOM, SERVERS, samples)[0]?.verdicts ?? [];
+  return summarize(RANDOM, samples)[0]?.verdicts ?? [];
 }
 
 describe('median', () => {
@@ -50,19 +49,47 @@ describe('summary of a case', () => {
 
   it('takes medians over the rounds and says how far they lie apart', () => {
     const rounds = [10, 40, 20].map((iops, round) => sample('qemu-nbd', round, iops, 1));
-    const [summary] = summarize(RANDOM, SERVERS, rounds);
+    const [summary] = summarize(RANDOM, rounds);
     expect(summary?.servers).toHaveLength(1);
     expect(summary?.servers[0]).toMatchObject({ throughput: 20, spread: 4, samples: 3 });
   });
 
+  it('judges writes by throughput alone, against the peers of the case', () => {
+    const loads = CASES.filter(({ id }) => id === 'wb-d32');
+    const write = (server: string, iops: number, p99Us: number) => ({
+      ...sample(server, 1, iops, p99Us),
+      load: 'wb-d32',
+    });
+    const samples = [
+      write('nbdkit-file-rw', 100, 1),
+      write('tmem-writeback', 120, 9),
+      write('qemu-nbd', 500, 1),
+    ];
+    const [summary] = summarize(loads, samples);
+    expect(summary?.verdicts.map(({ kind, ratio, isReached }) => [kind, ratio, isReached])).toEqual(
+      [
+        ['at least', 1.2, true],
+        ['aim', 1.2, false],
+      ],
+    );
+  });
+
+  it('shows the density of swap devices', () => {
+    const densities = [1, 3, 2].map((density) => ({ ...sample('nbdkit-zstd', 1, 1, 1), density }));
+    expect(summarize(RANDOM, densities)[0]?.servers[0]?.density).toBe(2);
+    expect(summarize(RANDOM, [sample('qemu-nbd', 1, 1, 1)])[0]?.servers[0]).not.toHaveProperty(
+      'density',
+    );
+  });
+
   it('gives no verdict where this server or its yardstick was not measured', () => {
-    expect(summarize(RANDOM, SERVERS, [sample('tmem-zcache', 1, 5, 5)])[0]?.verdicts).toEqual([]);
-    expect(summarize(RANDOM, SERVERS, [sample('qemu-nbd', 1, 5, 5)])[0]?.verdicts).toEqual([]);
+    expect(summarize(RANDOM, [sample('tmem-zcache', 1, 5, 5)])[0]?.verdicts).toEqual([]);
+    expect(summarize(RANDOM, [sample('qemu-nbd', 1, 5, 5)])[0]?.verdicts).toEqual([]);
   });
 
   it('says what made a sample invalid and takes nothing of that server for reached', () => {
     const bad = { ...sample('tmem-zcache', 2, 900, 1), fault: 'cold' };
-    const [summary] = summarize(RANDOM, SERVERS, [sample('qemu-nbd', 2, 1, 900), bad]);
+    const [summary] = summarize(RANDOM, [sample('qemu-nbd', 2, 1, 900), bad]);
     expect(summary?.faults).toEqual(['tmem-zcache, round 2: cold']);
     expect(summary?.verdicts.length).toBeGreaterThan(0);
     expect(summary?.verdicts.filter(({ isReached }) => isReached)).toEqual([]);
