@@ -4,11 +4,13 @@ import { withAbsolutePaths } from '../config/paths.ts';
 import { parseAdmin, type RequestedConfig, type RequestedExport } from '../config/schema.ts';
 import {
   checkExportName,
+  DRAIN_SECONDS_MAX,
   MODES,
   POLICY_NAMES,
   parseCount,
   parseFraction,
   parseName,
+  parseSwap,
   SPIN_MICROSECONDS_MAX,
 } from '../config/values.ts';
 import { TmemError } from '../lib/errors.ts';
@@ -35,7 +37,34 @@ export const SERVE_OPTIONS = {
     value: 'ADDRESS',
     help: 'where metrics and health are: HOST:PORT, unix:PATH\nor none (default: 127.0.0.1:9842)',
   },
-  mode: { value: 'MODE', help: 'read-only or writethrough (default), for every export' },
+  mode: {
+    value: 'MODE',
+    help: `for every export: ${MODES.join(', ')}\n(default: writethrough)`,
+  },
+  swap: {
+    value: 'NAME=SIZE[,overflow=FILE]',
+    help: 'a device in compressed memory, which overflows\ninto FILE; may be repeated',
+  },
+  'dirty-limit': {
+    value: 'SIZE',
+    help: 'written pages that disks may lack, in writeback\n(default: a quarter of the memory)',
+  },
+  'drain-timeout': {
+    value: 'SECONDS',
+    help: 'how long stopping may take to write them\n(default: 60)',
+  },
+  snapshot: {
+    value: 'FILE',
+    help: 'keep clean pages there when stopping, and start\nwith them',
+  },
+  governor: {
+    value: 'on|off',
+    help: 'give memory back when the machine or cgroup is\nshort of it (default: on)',
+  },
+  'token-file': {
+    value: 'FILE',
+    help: 'who asks the admin address must know what is in\nthere; needed where others can reach it',
+  },
   buffered: { help: "use the system's page cache also where the file\nsystem could do without" },
   spin: {
     value: 'MICROSECONDS',
@@ -61,16 +90,22 @@ ${formatOptions(SERVE_OPTIONS)}
 
 Sizes are bytes, or have a suffix: KiB, MiB, GiB, TiB, or K, M, G, T for the same powers of 1024.
 
-In the configuration file, settings are called as the options. It may also say exports (a list of
-name, path and mode), codec, pageSize, maxConnections and handshakeTimeoutMs; --print-config shows
-them all. Relative paths in it start at its own directory.
+Modes: writethrough answers a write when the image has it, and keeps the page; writearound does not
+keep it; writeback answers from memory and writes it to the image within seconds, at a FLUSH, or
+when too much is unwritten; read-only takes no writes.
+
+In the configuration file, settings are called as the options, without hyphens (dirtyLimit). It may
+also say exports and swap (lists of name, path or size and overflow, mode, weight, cap, minimum),
+codec, pageSize, maxConnections and handshakeTimeoutMs; --print-config shows them all. Relative
+paths in it start at its own directory.
 
 Started with listening sockets (LISTEN_FDS, as by systemd or nbdinfo [ tmem serve IMAGE ]), it
 serves on those alone, is silent unless --verbose is given, and has no admin port unless --admin
 asks for one.
 
-SIGTERM or SIGINT: no new connections, requests in flight are answered, exit code 0. A second one
-ends it at once, with 143 or 130. Other exit codes: 1 failed while running, 2 cannot be carried out.
+SIGTERM or SIGINT: no new connections, requests in flight are answered, what is unwritten is written
+to the images, exit code 0. A second one ends it at once, with 143 or 130. Other exit codes: 1 failed
+while running, or could not write what was unwritten; 2 cannot be carried out.
 `;
 
 /** Reads `[NAME=]IMAGE`. A "=" after a "/" belongs to the path. */
@@ -117,6 +152,14 @@ export function requestOf(
       ? parsed.all('listen').map((text) => read('listen', text, parseListenAddress))
       : undefined,
     admin: given('admin', parseAdmin),
+    swap: parsed.has('swap')
+      ? parsed.all('swap').map((text) => read('swap', text, parseSwap))
+      : undefined,
+    dirtyLimit: given('dirty-limit', parseSize),
+    drainTimeout: given('drain-timeout', (text) => parseCount(text, 1, DRAIN_SECONDS_MAX)),
+    snapshot: parsed.last('snapshot'),
+    governor: given('governor', (text) => parseName(text, ['on', 'off']) === 'on'),
+    tokenFile: parsed.last('token-file'),
     mode: given('mode', (text) => parseName(text, MODES)),
     spin: given('spin', (text) => parseCount(text, 0, SPIN_MICROSECONDS_MAX)),
     buffered: parsed.has('buffered') ? true : undefined,

@@ -14,6 +14,8 @@ import type {
   ServiceSettings,
   StartService,
 } from '../service/settings.ts';
+
+import { readToken } from './admin-options.ts';
 import { type ParsedArguments, parseArguments } from './arguments.ts';
 import type { Command } from './command.ts';
 import type { CliContext } from './context.ts';
@@ -39,6 +41,12 @@ function settingsOf(
     policyName: config.policy,
     pageBytes: config.pageBytes,
     exports,
+    swaps: config.swaps,
+    dirtyLimitBytes: config.dirtyLimitBytes,
+    drainMsMax: config.drainSeconds * 1000,
+    snapshotPath: config.snapshotPath,
+    hasGovernor: config.hasGovernor,
+    token: config.tokenFile === undefined ? undefined : readToken(config.tokenFile),
     listen: inherited.length > 0 ? inherited : config.listen,
     admin: config.admin,
     codec: config.codec,
@@ -69,7 +77,8 @@ async function demoExport(
 ): Promise<ExportSettings> {
   const path = demoImagePath(context.env);
   await ensureDemoImage({ path, signal, onProgress: demoProgress(path, context) });
-  return { name: DEMO_EXPORT_NAME, path, mode: config.mode };
+  const share = { weight: 100, capBytes: undefined, minimumBytes: 0 };
+  return { name: DEMO_EXPORT_NAME, path, mode: config.mode, share };
 }
 
 function logTo(context: CliContext, isVerbose: boolean): ServiceLog {
@@ -113,7 +122,7 @@ async function runService(
     context.exit(exitCode);
   });
   try {
-    const isDemo = config.exports.length === 0;
+    const isDemo = config.exports.length + config.swaps.length === 0;
     const exports = isDemo ? [await demoExport(config, context, stops.first)] : config.exports;
     running = await start(settingsOf(config, exports, inherited), { log });
     announce(running, parsed, context, { isActivated: inherited.length > 0, isDemo });

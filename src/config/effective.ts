@@ -5,21 +5,51 @@ import { TmemError } from '../lib/errors.ts';
 import type { TcpAddress, UnixAddress } from '../lib/listen-address.ts';
 import { exactSize, formatSize } from '../lib/sizes.ts';
 import type { AvailableMemory } from './available-memory.ts';
-import { NO_ADMIN, type RequestedConfig, type RequestedExport } from './schema.ts';
+import {
+  NO_ADMIN,
+  type RequestedConfig,
+  type RequestedExport,
+  type RequestedSwap,
+} from './schema.ts';
 import { type CODEC_NAMES, checkExportName, type MODES, type POLICY_NAMES } from './values.ts';
 
-interface EffectiveExport {
+/** What an export may take of the memory. */
+export interface EffectiveShare {
+  readonly weight: number;
+  /** Undefined for no cap. */
+  readonly capBytes: number | undefined;
+  readonly minimumBytes: number;
+}
+
+export interface EffectiveExport {
   readonly name: string;
   readonly path: string;
   readonly mode: (typeof MODES)[number];
+  readonly share: EffectiveShare;
 }
+
+export interface EffectiveSwap {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly overflowPath: string | undefined;
+  readonly share: EffectiveShare;
+}
+
+type RequestedShare = Pick<RequestedExport, 'weight' | 'cap' | 'minimum'>;
 
 /** Every setting, resolved and checked. */
 export interface EffectiveConfig {
   /** Empty when none was named: then the demonstration image is served. */
   readonly exports: readonly EffectiveExport[];
+  readonly swaps: readonly EffectiveSwap[];
   /** For exports that do not say otherwise. */
   readonly mode: (typeof MODES)[number];
+  /** Bytes of pages that may be dirty, all exports together. */
+  readonly dirtyLimitBytes: number;
+  readonly drainSeconds: number;
+  readonly snapshotPath: string | undefined;
+  readonly hasGovernor: boolean;
+  readonly tokenFile: string | undefined;
   readonly memoryBytes: number;
   readonly hotFraction: number;
   readonly policy: (typeof POLICY_NAMES)[number];
@@ -42,6 +72,8 @@ export interface Surroundings {
 
 const MIB = 1024 * 1024;
 const MEMORY_BYTES_MIN = 32 * MIB;
+/** What a few requests bring. */
+const DIRTY_BYTES_MIN = 4 * MIB;
 const PAGE_BYTES_MIN = 4096;
 const PAGE_BYTES_MAX = 65536;
 const DEFAULT_LISTEN: TcpAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 };
@@ -72,9 +104,41 @@ function checkPageSize(bytes: number): void {
   refuse(`pageSize is ${exactSize(bytes)}; it must be a power of two from 4KiB to 64KiB`);
 }
 
+/** A quarter of the memory, unless it is said. */
+function resolveDirtyLimit(asked: number | undefined, memoryBytes: number): number {
+  if (asked === undefined) return Math.floor(memoryBytes / 4 / MIB) * MIB;
+  if (asked >= DIRTY_BYTES_MIN && asked <= memoryBytes) return asked;
+  const range = `${exactSize(DIRTY_BYTES_MIN)} to ${exactSize(memoryBytes)}, the memory`;
+  refuse(`dirtyLimit is ${exactSize(asked)}; it must be ${range}`);
+}
+
+function resolveShare(asked: RequestedShare, memoryBytes: number): EffectiveShare {
+  const { weight = 100, cap, minimum = 0 } = asked;
+  if (minimum > (cap ?? memoryBytes)) {
+    refuse(`a minimum of ${exactSize(minimum)} is more than the cap or the memory; choose less`);
+  }
+  return { weight, capBytes: cap, minimumBytes: minimum };
+}
+
+function resolveSwaps(
+  requested: readonly RequestedSwap[],
+  exports: readonly EffectiveExport[],
+  memoryBytes: number,
+): EffectiveSwap[] {
+  const names = new Set(exports.map(({ name }) => name));
+  return requested.map((each) => {
+    const { name, size, overflow } = each;
+    if (names.has(name)) refuse(`there are two exports "${name}"; give one of them another name`);
+    names.add(name);
+    const share = resolveShare(each, memoryBytes);
+    return { name, sizeBytes: size, overflowPath: overflow, share };
+  });
+}
+
 function resolveExports(
   requested: readonly RequestedExport[],
   modeOf: (each: RequestedExport) => EffectiveExport['mode'],
+  memoryBytes: number,
 ): EffectiveExport[] {
   const pathByName = new Map<string, string>();
   return requested.map((each) => {
@@ -86,7 +150,8 @@ function resolveExports(
       refuse(`${what}; give one of them another name with NAME=IMAGE`);
     }
     pathByName.set(name, each.path);
-    return { name, path: each.path, mode: modeOf(each) };
+    const share = resolveShare(each, memoryBytes);
+    return { name, path: each.path, mode: modeOf(each), share };
   });
 }
 
@@ -107,9 +172,17 @@ export function resolveConfig(
   checkMemory(memoryBytes, surroundings.memory);
   const pageBytes = asked.pageSize ?? PAGE_BYTES_MIN;
   checkPageSize(pageBytes);
+  const modeOf = (each: RequestedExport) => options.mode ?? each.mode ?? mode;
+  const exports = resolveExports(asked.exports ?? [], modeOf, memoryBytes);
   return {
-    exports: resolveExports(asked.exports ?? [], (each) => options.mode ?? each.mode ?? mode),
+    exports,
+    swaps: resolveSwaps(asked.swap ?? [], exports, memoryBytes),
     mode,
+    dirtyLimitBytes: resolveDirtyLimit(asked.dirtyLimit, memoryBytes),
+    drainSeconds: asked.drainTimeout ?? 60,
+    snapshotPath: asked.snapshot,
+    hasGovernor: asked.governor ?? true,
+    tokenFile: asked.tokenFile,
     memoryBytes,
     hotFraction: asked.hot ?? 0.25,
     policy: asked.policy ?? 's3fifo-cw',

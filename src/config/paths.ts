@@ -16,12 +16,19 @@ function withAbsolutePath<Address extends ListenAddress>(
 
 /** The same request with every relative path resolved against `directory`. */
 export function withAbsolutePaths(request: RequestedConfig, directory: string): RequestedConfig {
-  const { exports, listen, admin } = request;
+  const { exports, swap, listen, admin, snapshot, tokenFile } = request;
   return {
     ...request,
     ...(exports && {
       exports: exports.map((each) => ({ ...each, path: resolve(directory, each.path) })),
     }),
+    ...(swap && {
+      swap: swap.map(({ overflow, ...each }) =>
+        overflow === undefined ? each : { ...each, overflow: resolve(directory, overflow) },
+      ),
+    }),
+    ...(snapshot !== undefined && { snapshot: resolve(directory, snapshot) }),
+    ...(tokenFile !== undefined && { tokenFile: resolve(directory, tokenFile) }),
     ...(listen && { listen: listen.map((each) => withAbsolutePath(each, directory)) }),
     ...(admin && admin !== 'none' && { admin: withAbsolutePath(admin, directory) }),
   };

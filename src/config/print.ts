@@ -3,15 +3,26 @@
 import { stringify } from 'yaml';
 import { formatListenAddress } from '../lib/listen-address.ts';
 import { exactSize } from '../lib/sizes.ts';
-import type { EffectiveConfig } from './effective.ts';
+import type {
+  EffectiveConfig,
+  EffectiveExport,
+  EffectiveShare,
+  EffectiveSwap,
+} from './effective.ts';
 import { NO_ADMIN, type RequestedConfig } from './schema.ts';
 import { formatFraction } from './values.ts';
 
 /** The configuration as a file that says everything, defaults included. */
 export function formatConfig(config: EffectiveConfig): string {
   const content: Record<keyof RequestedConfig, unknown> = {
-    exports: config.exports,
+    exports: config.exports.map(formatExport),
+    swap: config.swaps.map(formatSwap),
     mode: config.mode,
+    dirtyLimit: exactSize(config.dirtyLimitBytes),
+    drainTimeout: config.drainSeconds,
+    snapshot: config.snapshotPath,
+    governor: config.hasGovernor,
+    tokenFile: config.tokenFile,
     memory: exactSize(config.memoryBytes),
     hot: formatFraction(config.hotFraction),
     policy: config.policy,
@@ -24,5 +35,18 @@ export function formatConfig(config: EffectiveConfig): string {
     maxConnections: config.maxConnections,
     handshakeTimeoutMs: config.handshakeTimeoutMs,
   };
-  return stringify(content, { lineWidth: 0 });
+  return stringify(content, { lineWidth: 0, keepUndefined: false });
+}
+
+function formatExport({ name, path, mode, share }: EffectiveExport) {
+  return { name, path, mode, ...formatShare(share) };
+}
+
+function formatSwap({ name, sizeBytes, overflowPath, share }: EffectiveSwap) {
+  return { name, size: exactSize(sizeBytes), overflow: overflowPath, ...formatShare(share) };
+}
+
+function formatShare({ weight, capBytes, minimumBytes }: EffectiveShare) {
+  const cap = capBytes === undefined ? undefined : exactSize(capBytes);
+  return { weight, cap, minimum: exactSize(minimumBytes) };
 }

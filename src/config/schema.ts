@@ -8,6 +8,9 @@ import {
   CODEC_NAMES,
   CONNECTIONS_MAX,
   checkExportName,
+  checkSwapSize,
+  checkWeight,
+  DRAIN_SECONDS_MAX,
   MODES,
   POLICY_NAMES,
   parseFraction,
@@ -41,16 +44,37 @@ export function parseAdmin(text: string): UnixAddress | TcpAddress | typeof NO_A
   return text === NO_ADMIN ? NO_ADMIN : parseListenAddress(text);
 }
 
+/** What an export or a swap device may take of the memory. */
+const share = {
+  weight: z.number().transform(readBy(checkWeight)).optional(),
+  cap: size.optional(),
+  minimum: size.optional(),
+};
+
 const exportSchema = z.strictObject({
   name: z.string().transform(readBy(checkExportName)).optional(),
   path: z.string().min(1),
   mode: z.enum(MODES).optional(),
+  ...share,
+});
+
+const swapSchema = z.strictObject({
+  name: z.string().transform(readBy(checkExportName)),
+  size: size.transform(readBy(checkSwapSize)),
+  overflow: z.string().min(1).optional(),
+  ...share,
 });
 
 /** A configuration file's content, before defaults and options are applied. */
 export const fileSchema = z.strictObject({
   exports: z.array(exportSchema).optional(),
+  swap: z.array(swapSchema).optional(),
   mode: z.enum(MODES).optional(),
+  dirtyLimit: size.optional(),
+  drainTimeout: z.int().min(1).max(DRAIN_SECONDS_MAX).optional(),
+  snapshot: z.string().min(1).optional(),
+  governor: z.boolean().optional(),
+  tokenFile: z.string().min(1).optional(),
   memory: size.optional(),
   hot: fraction.optional(),
   policy: z.enum(POLICY_NAMES).optional(),
@@ -67,10 +91,14 @@ export const fileSchema = z.strictObject({
 /** What was asked for, in a file or by options; nothing in it has been defaulted. */
 export type RequestedConfig = z.output<typeof fileSchema>;
 
+/** One swap device as asked for. */
+export type RequestedSwap = z.output<typeof swapSchema>;
+
 /** One export as asked for. */
 export type RequestedExport = z.output<typeof exportSchema>;
 
 /** The keys of a strict object schema at `path`, to suggest one for a typo. */
 export function keysAt(path: readonly PropertyKey[]): readonly string[] {
-  return Object.keys(path[0] === 'exports' ? exportSchema.shape : fileSchema.shape);
+  if (path[0] === 'exports') return Object.keys(exportSchema.shape);
+  return Object.keys(path[0] === 'swap' ? swapSchema.shape : fileSchema.shape);
 }

@@ -2,14 +2,21 @@
 
 import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
+import { parseSize } from '../lib/sizes.ts';
 
 export const POLICY_NAMES = ['s3fifo-cw', 'lru'] as const;
-export const MODES = ['read-only', 'writethrough'] as const;
+export const MODES = ['read-only', 'writethrough', 'writearound', 'writeback'] as const;
 export const CODEC_NAMES = ['auto', 'lz4', 'lz4-napi'] as const;
+
+/** How long stopping may take, seconds. */
+export const DRAIN_SECONDS_MAX = 86_400;
 
 /** Longer than this a spin would be a busy loop. */
 export const SPIN_MICROSECONDS_MAX = 10_000;
 export const CONNECTIONS_MAX = 65_536;
+const WEIGHT_MAX = 10_000;
+const SWAP_BYTES_MIN = 1024 * 1024;
+const SECTOR_BYTES = 512;
 /** NBD's limit for an export's name (doc/proto.md, "Values"). */
 const EXPORT_NAME_BYTES_MAX = 4096;
 
@@ -63,4 +70,36 @@ export function checkExportName(name: string): string {
     refuse(`the name of an export may have ${EXPORT_NAME_BYTES_MAX} bytes; choose a shorter one`);
   }
   return name;
+}
+
+/** Answers a weight; throws a usage error for one out of range. */
+export function checkWeight(weight: number): number {
+  if (!(Number.isInteger(weight) && weight >= 1 && weight <= WEIGHT_MAX)) {
+    refuse(`a weight of ${weight} is out of range; choose a whole number from 1 to ${WEIGHT_MAX}`);
+  }
+  return weight;
+}
+
+/** A swap device as it is asked for. */
+export interface SwapRequest {
+  readonly name: string;
+  readonly size: number;
+  readonly overflow?: string;
+}
+
+/** Reads `NAME=SIZE[,overflow=FILE]`. */
+export function parseSwap(text: string): SwapRequest {
+  const match = /^([^=]+)=([^,]+)(?:,overflow=(.+))?$/s.exec(text);
+  if (match === null) refuse(`"${text}" is no swap device; write NAME=SIZE[,overflow=FILE]`);
+  const [, name = '', size = '', overflow] = match;
+  const device = { name: checkExportName(name), size: checkSwapSize(parseSize(size)) };
+  return overflow === undefined ? device : { ...device, overflow };
+}
+
+/** Answers the size of a swap device; throws a usage error for one that no disk has. */
+export function checkSwapSize(bytes: number): number {
+  if (bytes >= SWAP_BYTES_MIN && bytes % SECTOR_BYTES === 0) return bytes;
+  refuse(
+    `a swap device of ${bytes} bytes cannot be; choose at least 1MiB, a multiple of 512 bytes`,
+  );
 }

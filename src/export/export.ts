@@ -8,6 +8,7 @@
 
 import type { BlockImage } from '../image/image.ts';
 import type { BufferPool, PooledBuffer } from '../lib/buffer-pool.ts';
+import { TmemError } from '../lib/errors.ts';
 import type { Cleancache } from '../tmem/cleancache.ts';
 import type { Frontswap } from '../tmem/frontswap.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -20,8 +21,11 @@ import type { WritePath } from './write-path.ts';
 import { WriteThrough } from './write-through.ts';
 import type { WriteFailure, WriterTuning } from './writer.ts';
 
-/** What becomes of a write; see docs/architecture.md, "Write modes". */
-export type WriteMode = 'read-only' | 'writethrough' | 'writearound' | 'writeback';
+/**
+ * What becomes of a write; see docs/architecture.md, "Write modes". A swap device is written back
+ * only when memory is short, and promises nothing beyond the life of the service.
+ */
+export type WriteMode = 'read-only' | 'writethrough' | 'writearound' | 'writeback' | 'swap';
 
 /** What only write-back needs. */
 export interface WriteBackParts {
@@ -42,7 +46,7 @@ export interface ExportOptions {
   readonly cache: Cleancache;
   readonly buffers: BufferPool;
   readonly mode: WriteMode;
-  /** Must be there for the mode `writeback`, and for no other. */
+  /** Must be there for the modes `writeback` and `swap`, and for no other. */
   readonly writeBack?: WriteBackParts | undefined;
 }
 
@@ -52,6 +56,9 @@ export interface ExportExtent {
   readonly isHole: boolean;
   readonly isZero: boolean;
 }
+
+/** Between two attempts of a drain. */
+const DRAIN_PAUSE_MS = 500;
 
 /** Pages that one extent is searched for writes that the image does not have yet. */
 const DIRTY_SCAN_PAGES_MAX = 65_536;
@@ -65,7 +72,7 @@ export class Export {
   readonly cache: Cleancache;
   readonly pages: ExportPages;
   readonly reads: PageReads;
-  /** Only in the mode `writeback`. */
+  /** Only in the modes `writeback` and `swap`. */
   readonly writeBack: WriteBack | undefined;
 
   readonly #writes: WritePath;
@@ -81,7 +88,7 @@ export class Export {
     this.sizeBytes = image.virtualSizeBytes;
     this.pageBytes = cache.pageBytes;
     const inFlight = new InFlight(this.pageBytes);
-    if ((mode === 'writeback') !== (writeBack !== undefined)) {
+    if ((mode === 'writeback' || mode === 'swap') !== (writeBack !== undefined)) {
       throw new Error(`export: the mode ${mode} does not go with its parts`);
     }
     const tier = writeBack && new DirtyTier(writeBack.frontswap, cache, writeBack.limitPages);
@@ -104,6 +111,11 @@ export class Export {
 
   get isReadOnly(): boolean {
     return this.mode === 'read-only';
+  }
+
+  /** Whether a FLUSH can be promised: then everything is on stable storage when it is answered. */
+  get isDurable(): boolean {
+    return this.mode !== 'swap';
   }
 
   get statistics(): Readonly<ReadStatistics> {
@@ -145,7 +157,7 @@ export class Export {
    * come while a sync runs share the next one.
    */
   sync(): Promise<void> {
-    if (this.isReadOnly) return Promise.resolve();
+    if (this.isReadOnly || !this.isDurable) return Promise.resolve();
     if (this.#sync === undefined) {
       this.#sync = this.#writes.sync().finally(() => {
         this.#sync = undefined;
@@ -159,6 +171,31 @@ export class Export {
         return this.sync();
       });
     return this.#nextSync;
+  }
+
+  /**
+   * Syncs, again after every failure, until all that was written before is on stable storage.
+   * Rejects with the last failure when `signal` is aborted before.
+   */
+  async drain(signal: AbortSignal): Promise<void> {
+    const aborted = new Promise<'aborted'>((resolve) => {
+      signal.addEventListener('abort', () => resolve('aborted'), { once: true });
+    });
+    for (let failure: unknown; ; ) {
+      const attempt = this.sync().then(
+        () => 'done' as const,
+        (cause: unknown) => {
+          failure = cause;
+          return 'failed' as const;
+        },
+      );
+      if (signal.aborted || (await Promise.race([attempt, aborted])) === 'aborted') {
+        throw failure ?? new TmemError('io', `"${this.name}" could not be written in time`);
+      }
+      if ((await attempt) === 'done') return;
+      const pause = new Promise((resolve) => setTimeout(resolve, DRAIN_PAUSE_MS).unref());
+      await Promise.race([pause, aborted]);
+    }
   }
 
   /** Allocation states from `offset` on, neighbours joined; at most `countMax` of them. */

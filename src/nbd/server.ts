@@ -139,9 +139,9 @@ function now(): number {
 
 /** What the handshake says of an export: every flag here is kept by the transmission. */
 function describe(target: Export): HandshakeExport {
+  const durable = TransmissionFlag.SEND_FLUSH | TransmissionFlag.SEND_FUA;
   const writing =
-    TransmissionFlag.SEND_FLUSH |
-    TransmissionFlag.SEND_FUA |
+    (target.isDurable ? durable : 0) |
     TransmissionFlag.SEND_TRIM |
     TransmissionFlag.SEND_WRITE_ZEROES |
     TransmissionFlag.SEND_FAST_ZERO;

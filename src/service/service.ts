@@ -4,66 +4,39 @@
  */
 
 import type { AdminServer } from '../admin/http-server.ts';
-import { Export } from '../export/export.ts';
-import type { BlockImage } from '../image/image.ts';
-import { openRawImage } from '../image/raw.ts';
-import { loadCodec } from '../layers/codec.ts';
+import type { Export } from '../export/export.ts';
+import { loadCodec, type PageCodec } from '../layers/codec.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';
 import { TmemError } from '../lib/errors.ts';
 import type { ListenAddress } from '../lib/listen-address.ts';
 import { nbdUri } from '../lib/nbd-uri.ts';
 import { WRITER_BYTES } from '../nbd/reply-writer.ts';
 import { NbdServer } from '../nbd/server.ts';
-import { Cleancache } from '../tmem/cleancache.ts';
 import { createAdminServer } from './admin.ts';
-import type {
-  ExportSettings,
-  RunningExport,
-  RunningService,
-  ServiceLog,
-  ServiceSettings,
-} from './settings.ts';
+import { type Disk, openDisks } from './disks.ts';
+import { drainExports } from './drain.ts';
+import { createExports } from './exports.ts';
+import { type MemoryPlan, planMemory } from './memory-plan.ts';
+import type { RunningExport, RunningService, ServiceLog, ServiceSettings } from './settings.ts';
 import { createStack, type Stack } from './stack.ts';
 
-const MIB = 1024 * 1024;
-/** The share of the memory that buffers of requests in flight take, and its bounds. */
-const BUFFER_SHARE = 1 / 8;
-const BUFFER_BYTES_MIN = 8 * MIB;
-const BUFFER_BYTES_MAX = 64 * MIB;
-
-/** Opens the images, builds the stack, listens. Everything is closed again when a part fails. */
+/** Opens the disks, builds the stack, listens. Everything is closed again when a part fails. */
 export async function startService(
   settings: ServiceSettings,
   options: { readonly log: ServiceLog },
 ): Promise<RunningService> {
-  const service = new Service(settings, options.log);
+  const codec = loadCodec(settings.codec);
+  const disks = await openDisks(settings, codec);
+  let service: Service | undefined;
   try {
+    service = new Service(settings, codec, disks, options.log);
     await service.start();
+    return service;
   } catch (cause) {
-    await service.stop();
+    if (service !== undefined) await service.stop();
+    else for (const { image } of disks) await image.close();
     throw cause;
   }
-  return service;
-}
-
-/** How the memory is divided; the parts never come to more than the whole. */
-export interface MemoryPlan {
-  readonly stackBytes: number;
-  readonly poolBytes: number;
-  /** Clients admitted at a time: each has reply buffers of its own. */
-  readonly connectionCount: number;
-}
-
-/** Divides `memoryBytes` among the stack and the buffers of requests in flight. */
-export function planMemory(memoryBytes: number, maxConnections: number): MemoryPlan {
-  const wanted = memoryBytes * BUFFER_SHARE;
-  const bufferBytes = Math.min(BUFFER_BYTES_MAX, Math.max(BUFFER_BYTES_MIN, wanted));
-  const connectionCount = Math.max(
-    1,
-    Math.min(maxConnections, Math.floor(bufferBytes / 2 / WRITER_BYTES)),
-  );
-  const poolBytes = bufferBytes - connectionCount * WRITER_BYTES;
-  return { stackBytes: memoryBytes - bufferBytes, poolBytes, connectionCount };
 }
 
 class Service implements RunningService {
@@ -74,54 +47,74 @@ class Service implements RunningService {
 
   readonly #settings: ServiceSettings;
   readonly #log: ServiceLog;
+  readonly #disks: readonly Disk[];
+  readonly #plan: MemoryPlan;
   readonly #stack: Stack;
   readonly #buffers: BufferPool;
-  readonly #plan: MemoryPlan;
-  readonly #images: BlockImage[] = [];
-  /** By image: exports of one read-only image share its pages. */
-  readonly #caches = new Map<string, Cleancache>();
-  #server: NbdServer | undefined;
+  readonly #exports: readonly Export[];
+  /** Buffers that do not change: those of writers and overflows. */
+  readonly #fixedBufferBytes: number;
+  readonly #server: NbdServer;
   #admin: AdminServer | undefined;
   #stopping: Promise<void> | undefined;
 
-  constructor(settings: ServiceSettings, log: ServiceLog) {
+  constructor(
+    settings: ServiceSettings,
+    codec: PageCodec,
+    disks: readonly Disk[],
+    log: ServiceLog,
+  ) {
+    const { memoryBytes, maxConnections, pageBytes } = settings;
     this.#settings = settings;
     this.#log = log;
-    this.memoryLimitBytes = settings.memoryBytes;
-    const codec = loadCodec(settings.codec);
+    this.#disks = disks;
+    this.memoryLimitBytes = memoryBytes;
     this.codecDescription = codec.name;
-    this.#plan = planMemory(settings.memoryBytes, settings.maxConnections);
-    this.#buffers = new BufferPool(this.#plan.poolBytes, settings.pageBytes);
+    const overflows = disks.flatMap(({ overflow }) => (overflow === undefined ? [] : [overflow]));
+    const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+    const overflowBuffers = sum(overflows.map(({ bufferBytes }) => bufferBytes));
+    const overflowTables = sum(overflows.map(({ metadataBytes }) => metadataBytes));
+    this.#plan = planMemory({
+      memoryBytes,
+      maxConnections,
+      pageBytes,
+      writeBackCount: disks.filter(({ mode }) => mode === 'writeback').length,
+      dirtyLimitBytes: settings.dirtyLimitBytes,
+      swapBytes: settings.swaps.map(({ sizeBytes }) => sizeBytes),
+      takenBytes: overflowBuffers + overflowTables,
+    });
+    this.#buffers = new BufferPool(this.#plan.poolBytes, pageBytes);
     this.#stack = createStack({
       memoryBytes: this.#plan.stackBytes,
       hotFraction: settings.hotFraction,
-      pageBytesMax: settings.pageBytes,
+      pageBytesMax: pageBytes,
       policyName: settings.policyName,
       codec,
+    });
+    const parts = { stack: this.#stack, pageBytes, buffers: this.#buffers, plan: this.#plan, log };
+    const { all, writerBytes } = createExports(disks, parts);
+    this.#exports = all;
+    this.#fixedBufferBytes = writerBytes + overflowBuffers;
+    this.#server = new NbdServer({
+      exports: all,
+      buffers: this.#buffers,
+      maxConnections: this.#plan.connectionCount,
+      handshakeTimeoutMs: settings.handshakeTimeoutMs,
+      spinMicroseconds: settings.spinMicroseconds,
+      log: (message) => this.#log.info(message),
     });
   }
 
   async start(): Promise<void> {
     const settings = this.#settings;
-    const exports: Export[] = [];
-    for (const each of settings.exports) exports.push(await this.#openExport(each));
     const { connectionCount } = this.#plan;
     if (connectionCount < settings.maxConnections) {
       this.#log.info(`the memory has buffers for ${connectionCount} clients at a time`);
     }
-    const server = new NbdServer({
-      exports,
-      buffers: this.#buffers,
-      maxConnections: connectionCount,
-      handshakeTimeoutMs: settings.handshakeTimeoutMs,
-      spinMicroseconds: settings.spinMicroseconds,
-      log: (message) => this.#log.info(message),
-    });
-    this.#server = server;
     const bound: ListenAddress[] = [];
-    for (const address of settings.listen) bound.push(await server.listen(address));
-    if (settings.admin !== undefined) await this.#startAdmin(settings.admin, exports, server);
-    this.exports = exports.map((each, i) => ({
+    for (const address of settings.listen) bound.push(await this.#server.listen(address));
+    if (settings.admin !== undefined) await this.#startAdmin(settings.admin);
+    this.exports = this.#exports.map((each, i) => ({
       name: each.name,
       sizeBytes: each.sizeBytes,
       mode: each.mode,
@@ -135,65 +128,43 @@ class Service implements RunningService {
   }
 
   abort(): void {
-    this.#server?.abort();
+    this.#server.abort();
     this.#admin?.close();
   }
 
-  async #openExport({ name, path, mode }: ExportSettings): Promise<Export> {
-    const { wantsDirect, pageBytes } = this.#settings;
-    const isReadOnly = mode === 'read-only';
-    const image = await openRawImage(path, { isReadOnly, wantsDirect });
-    const twin = this.#images.find(({ medium }) => medium === image.medium);
-    this.#images.push(image);
-    if (twin !== undefined && !(twin.isReadOnly && isReadOnly)) {
-      throw new TmemError(
-        'usage',
-        `${path} is exported twice and could be changed behind a cache's back: ` +
-          'offer it once, or every time with --mode read-only',
-      );
-    }
-    let cache = this.#caches.get(image.identity);
-    if (cache === undefined) {
-      cache = new Cleancache(this.#stack.tmem, pageBytes, this.#stack.lender);
-      this.#caches.set(image.identity, cache);
-    }
-    return new Export({ name, image, cache, buffers: this.#buffers, mode });
-  }
-
-  async #startAdmin(
-    address: ListenAddress,
-    exports: readonly Export[],
-    server: NbdServer,
-  ): Promise<void> {
+  async #startAdmin(address: ListenAddress): Promise<void> {
+    const { statistics } = this.#server;
     this.#admin = createAdminServer({
       tmem: this.#stack.tmem,
-      exports,
-      server: server.statistics,
+      pageBytesMax: this.#settings.pageBytes,
+      exports: this.#exports,
+      server: statistics,
       memory: {
         limitBytes: this.memoryLimitBytes,
-        bufferBytes: () => this.#buffers.totalBytes + server.statistics.connections * WRITER_BYTES,
+        bufferBytes: () =>
+          this.#buffers.totalBytes + this.#fixedBufferBytes + statistics.connections * WRITER_BYTES,
       },
       codecName: this.codecDescription,
       isStopping: () => this.#stopping !== undefined,
-      pageBytesMax: this.#settings.pageBytes,
-      token: undefined,
+      token: this.#settings.token,
       log: (message) => this.#log.info(message),
     });
     this.metricsUrl = await this.#admin.listen(address);
   }
 
-  /** Clients first, so that what they were told is done; then the disks; then those who watch. */
+  /**
+   * Clients first, so that what they were told is done; then what is unwritten; then the disks; then
+   * those who watch. Rejects when something that was acknowledged could not be written.
+   */
   async #stop(): Promise<void> {
-    await this.#server?.stop();
+    await this.#server.stop();
     const failures: unknown[] = [];
-    for (const image of this.#images) {
-      try {
-        if (!image.isReadOnly) await image.sync();
-        await image.close();
-      } catch (cause) {
-        failures.push(cause);
-      }
-    }
+    const collect = async (work: Promise<unknown>): Promise<void> => {
+      await work.catch((cause: unknown) => failures.push(cause));
+    };
+    await collect(drainExports(this.#exports, this.#settings.drainMsMax, this.#log));
+    for (const each of this.#exports) each.close();
+    for (const { image } of this.#disks) await collect(image.close());
     this.#admin?.close();
     if (failures.length === 0) return;
     const [first] = failures;

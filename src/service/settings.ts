@@ -8,6 +8,25 @@ import type { PolicyName } from '../policy/policies.ts';
 /** What becomes of a client's writes. */
 export type ExportMode = WriteMode;
 
+/** What an export may take of the memory, all its pages together. */
+export interface ShareSettings {
+  /** 1 to 10,000. */
+  readonly weight: number;
+  /** Undefined for no cap. */
+  readonly capBytes: number | undefined;
+  readonly minimumBytes: number;
+}
+
+/** A device in compressed memory. */
+export interface SwapSettings {
+  readonly name: string;
+  /** A multiple of 512. */
+  readonly sizeBytes: number;
+  /** Where pages go that memory has no room for; undefined for nowhere. Absolute. */
+  readonly overflowPath: string | undefined;
+  readonly share: ShareSettings;
+}
+
 /** One image and how it is offered. */
 export interface ExportSettings {
   /** Unique; neither empty nor longer than NBD allows. */
@@ -15,6 +34,7 @@ export interface ExportSettings {
   /** Absolute. */
   readonly path: string;
   readonly mode: ExportMode;
+  readonly share: ShareSettings;
 }
 
 /** Everything a service needs to know, fully resolved: no default is left to fill in. */
@@ -26,8 +46,19 @@ export interface ServiceSettings {
   readonly policyName: PolicyName;
   /** A power of two, 4 KiB to 64 KiB. */
   readonly pageBytes: number;
-  /** At least one; the first is the default export too. */
+  /** The first export, or else the first swap device, is the default export too; there is one. */
   readonly exports: readonly ExportSettings[];
+  readonly swaps: readonly SwapSettings[];
+  /** Bytes of pages that images may lack, all write-back exports together. */
+  readonly dirtyLimitBytes: number;
+  /** How long `stop` may take to write them, milliseconds. */
+  readonly drainMsMax: number;
+  /** Where clean pages are kept between runs; undefined for nowhere. Absolute. */
+  readonly snapshotPath: string | undefined;
+  /** Give memory back when the machine or the cgroup is short of it. */
+  readonly hasGovernor: boolean;
+  /** What a client of the admin address must know; undefined where none is needed. */
+  readonly token: string | undefined;
   /** At least one. */
   readonly listen: readonly ListenAddress[];
   /** Where metrics and health are served; undefined for nowhere. */

@@ -36,7 +36,18 @@ test('requestOf asks for nothing when nothing is given', () => {
 test('requestOf reads every option, and paths from the directory', () => {
   const args = '--memory 1GiB --hot 0 --policy lru --listen unix:s --listen tcp:[::1]:1';
   const more = '--admin unix:a --mode read-only --spin 0 --buffered x=i.raw /j.raw';
-  expect(request(...`${args} ${more}`.split(' '))).toEqual({
+  const back = '--swap s=1GiB,overflow=o --swap t=64MiB --dirty-limit 8MiB --drain-timeout 9';
+  const last = '--snapshot w --governor off --token-file t';
+  expect(request(...`${args} ${back} ${last} ${more}`.split(' '))).toEqual({
+    swap: [
+      { name: 's', size: 1024 ** 3, overflow: '/srv/o' },
+      { name: 't', size: 64 * 1024 ** 2 },
+    ],
+    dirtyLimit: 8 * 1024 ** 2,
+    drainTimeout: 9,
+    snapshot: '/srv/w',
+    governor: false,
+    tokenFile: '/srv/t',
     exports: [{ name: 'x', path: '/srv/i.raw' }, { path: '/j.raw' }],
     memory: 1024 ** 3,
     hot: 0,

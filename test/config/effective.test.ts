@@ -12,13 +12,21 @@ const AROUND: Surroundings = {
   isActivated: false,
 };
 
+const DEFAULT_SHARE = { weight: 100, capBytes: undefined, minimumBytes: 0 };
+
 const resolve = (file: RequestedConfig, options: RequestedConfig = {}) =>
   resolveConfig(file, options, AROUND);
 
 test('resolveConfig without wishes gives the documented defaults', () => {
   expect(resolve({})).toEqual({
     exports: [],
+    swaps: [],
     mode: 'writethrough',
+    dirtyLimitBytes: 640 * MIB,
+    drainSeconds: 60,
+    snapshotPath: undefined,
+    hasGovernor: true,
+    tokenFile: undefined,
     memoryBytes: 2.5 * GIB,
     hotFraction: 0.25,
     policy: 's3fifo-cw',
@@ -42,7 +50,9 @@ test('resolveConfig lets an option override the file, and replaces lists as a wh
   const config = resolve(file, { memory: 64 * MIB, exports: [{ path: '/c' }] });
   expect(config.memoryBytes).toBe(64 * MIB);
   expect(config.spinMicroseconds).toBe(7);
-  expect(config.exports).toEqual([{ name: 'c', path: '/c', mode: 'writethrough' }]);
+  expect(config.exports).toEqual([
+    { name: 'c', path: '/c', mode: 'writethrough', share: DEFAULT_SHARE },
+  ]);
 });
 
 test('resolveConfig takes the mode of the options, then of the export, then of the file', () => {

@@ -15,6 +15,13 @@ mode: read-only
 exports:
   - path: images/a.raw
   - { name: b, path: /srv/b.raw, mode: writethrough }
+swap:
+  - { name: s, size: 1GiB, overflow: s.overflow, weight: 50, cap: 512MiB, minimum: 16MiB }
+dirtyLimit: 128MiB
+drainTimeout: 9
+snapshot: warm.snapshot
+governor: false
+tokenFile: token
 listen: [ 'unix:tmem.sock', tcp:127.0.0.1:10810 ]
 admin: none
 spin: 0
@@ -35,6 +42,21 @@ test('parseConfig reads every key, and paths from the directory of the file', ()
       { path: '/etc/tmem/images/a.raw' },
       { name: 'b', path: '/srv/b.raw', mode: 'writethrough' },
     ],
+    swap: [
+      {
+        name: 's',
+        size: 1024 ** 3,
+        overflow: '/etc/tmem/s.overflow',
+        weight: 50,
+        cap: 512 * 1024 ** 2,
+        minimum: 16 * 1024 ** 2,
+      },
+    ],
+    dirtyLimit: 128 * 1024 ** 2,
+    drainTimeout: 9,
+    snapshot: '/etc/tmem/warm.snapshot',
+    governor: false,
+    tokenFile: '/etc/tmem/token',
     listen: [
       { kind: 'unix', path: '/etc/tmem/tmem.sock' },
       { kind: 'tcp', host: '127.0.0.1', port: 10810 },
@@ -56,7 +78,7 @@ test.each(['', '# nothing\n', '{}'])('parseConfig takes %j for no wishes', (text
 describe('parseConfig says where and what is wrong with', () => {
   test.each([
     ['a typo', 'hot: 0\nmemroy: 1GiB', /yaml:2: unknown key memroy; did you mean memory\?$/],
-    ['an unknown key', 'colour: 1', /yaml:1: unknown key colour; the keys are exports, mode/],
+    ['an unknown key', 'colour: 1', /yaml:1: unknown key colour; the keys are exports, swap, mode/],
     [
       'a typo in an export',
       'exports:\n  - path: a\n    nmae: b',

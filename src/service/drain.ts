@@ -1,0 +1,57 @@
+/** The end of a service: what was acknowledged goes to the images, within a time. */
+
+import type { Export } from '../export/export.ts';
+import { TmemError } from '../lib/errors.ts';
+import { formatSize } from '../lib/sizes.ts';
+import type { ServiceLog } from './settings.ts';
+
+/** How often it is said how far it is. */
+const PROGRESS_MS = 1000;
+
+/**
+ * Writes what is dirty in all exports and syncs them, again after every failure, for at most `ms`.
+ * Says how far it is while that takes long. Rejects with a TmemError that names what is lost.
+ */
+export async function drainExports(
+  exports: readonly Export[],
+  ms: number,
+  log: ServiceLog,
+): Promise<void> {
+  const deadline = new AbortController();
+  const timer = setTimeout(() => deadline.abort(), ms);
+  const progress = setInterval(() => {
+    const left = dirtyBytesOf(exports);
+    if (left > 0) log.warn(`writing back: ${formatSize(left)} left`);
+  }, PROGRESS_MS);
+  try {
+    const results = await Promise.allSettled(exports.map((each) => each.drain(deadline.signal)));
+    const failures: string[] = [];
+    let kind: TmemError['kind'] = 'io';
+    for (const [i, result] of results.entries()) {
+      if (result.status === 'fulfilled') continue;
+      const { reason } = result as { reason: unknown };
+      if (reason instanceof TmemError) ({ kind } = reason);
+      failures.push(describe(exports[i] as Export, reason));
+    }
+    if (failures.length > 0) throw new TmemError(kind, failures.join('; '));
+  } finally {
+    clearTimeout(timer);
+    clearInterval(progress);
+  }
+}
+
+function describe(each: Export, cause: unknown): string {
+  const dirty = dirtyBytesOf([each]);
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  if (dirty === 0) return `export "${each.name}" could not be synced: ${reason}`;
+  const lost = `${formatSize(dirty)} of export "${each.name}" could not be written`;
+  return `${lost} to ${each.image.name} and are lost: ${reason}`;
+}
+
+function dirtyBytesOf(exports: readonly Export[]): number {
+  let bytes = 0;
+  for (const { writeBack, pageBytes, isDurable } of exports) {
+    if (writeBack !== undefined && isDurable) bytes += writeBack.tier.table.count * pageBytes;
+  }
+  return bytes;
+}

@@ -1,0 +1,102 @@
+/** Makes the exports of a service: disks behind caches on one stack. */
+
+import { Export, type WriteBackParts } from '../export/export.ts';
+import type { WriteFailure, WriterTuning } from '../export/writer.ts';
+import { BufferPool } from '../lib/buffer-pool.ts';
+import { formatSize } from '../lib/sizes.ts';
+import type { Account } from '../tmem/account.ts';
+import { Cleancache } from '../tmem/cleancache.ts';
+import { Frontswap } from '../tmem/frontswap.ts';
+import type { Disk } from './disks.ts';
+import type { MemoryPlan } from './memory-plan.ts';
+import type { ServiceLog } from './settings.ts';
+import type { Stack } from './stack.ts';
+
+/** An image gets what is written within seconds, and room is made before it is needed. */
+const IMAGE_TUNING: WriterTuning = { ageMsMax: 5000, highFraction: 0.75, lowFraction: 0.5 };
+/** A swap device keeps in memory what it can. */
+const SWAP_TUNING: WriterTuning = {
+  ageMsMax: Number.POSITIVE_INFINITY,
+  highFraction: 0.95,
+  lowFraction: 0.9,
+};
+/** Without an overflow there is nowhere to write to. */
+const NO_OVERFLOW_TUNING: WriterTuning = {
+  ...SWAP_TUNING,
+  highFraction: Number.POSITIVE_INFINITY,
+};
+/** Failures of one export are not told more often than that, milliseconds. */
+const FAILURE_LOG_MS = 1000;
+
+/** What exports are made of besides their disks. */
+export interface ExportParts {
+  readonly stack: Stack;
+  readonly pageBytes: number;
+  readonly buffers: BufferPool;
+  readonly plan: MemoryPlan;
+  readonly log: ServiceLog;
+}
+
+/** The exports of a service, and what they have in common. */
+export interface Exports {
+  readonly all: readonly Export[];
+  /** The writers' buffers, bytes. */
+  readonly writerBytes: number;
+}
+
+/** An export for every disk, in order. */
+export function createExports(disks: readonly Disk[], parts: ExportParts): Exports {
+  const { stack, pageBytes, buffers, plan } = parts;
+  /** By image: exports of one read-only image share its pages. */
+  const caches = new Map<string, Cleancache>();
+  const writerBuffers =
+    plan.writerBytes > 0 ? new BufferPool(plan.writerBytes, pageBytes) : undefined;
+  let swapCount = 0;
+  const all = disks.map((disk) => {
+    const { name, image, mode } = disk;
+    const account = stack.tmem.createAccount({ name, ...shareOf(disk) });
+    const cache =
+      caches.get(image.identity) ?? new Cleancache(stack.tmem, pageBytes, stack.lender, account);
+    caches.set(image.identity, cache);
+    const limitPages = mode === 'swap' ? (plan.swapDirtyPages[swapCount++] ?? 0) : plan.dirtyPages;
+    const writeBack = writerBuffers && writeBackOf(disk, account, limitPages, writerBuffers, parts);
+    return new Export({ name, image, cache, buffers, mode, writeBack });
+  });
+  return { all, writerBytes: writerBuffers?.totalBytes ?? 0 };
+}
+
+function shareOf({ share: { weight, capBytes, minimumBytes } }: Disk) {
+  return { weight, capBytes: capBytes ?? Number.POSITIVE_INFINITY, minimumBytes };
+}
+
+function writeBackOf(
+  { name, mode, overflow }: Disk,
+  account: Account,
+  limitPages: number,
+  buffers: BufferPool,
+  { stack, pageBytes, log }: ExportParts,
+): WriteBackParts | undefined {
+  if (mode !== 'writeback' && mode !== 'swap') return undefined;
+  const swapTuning = overflow === undefined ? NO_OVERFLOW_TUNING : SWAP_TUNING;
+  return {
+    frontswap: new Frontswap(stack.tmem, pageBytes, stack.lender, account),
+    limitPages,
+    buffers,
+    tuning: mode === 'swap' ? swapTuning : IMAGE_TUNING,
+    onFailure: failureLogger(name, log),
+  };
+}
+
+/** Says which export and range could not be written; not every time when it goes on. */
+function failureLogger(name: string, log: ServiceLog): (failure: WriteFailure) => void {
+  let toldAt = Number.NEGATIVE_INFINITY;
+  return ({ offset, length, cause, retryMs }) => {
+    const now = performance.now();
+    if (now - toldAt < FAILURE_LOG_MS) return;
+    toldAt = now;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const what = `${formatSize(length)} at offset ${offset} of export "${name}"`;
+    log.warn(`${what} could not be written back and stay in memory: ${reason}`);
+    log.warn(`the next try is in ${Math.round(retryMs / 1000)} s, or at the next FLUSH`);
+  };
+}

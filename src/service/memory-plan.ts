@@ -1,0 +1,82 @@
+/** How the memory of a service is divided: the parts never come to more than the whole. */
+
+import { DIRTY_PAGE_METADATA_BYTES } from '../export/dirty-pages.ts';
+import { TmemError } from '../lib/errors.ts';
+import { formatSize } from '../lib/sizes.ts';
+import { WRITER_BYTES } from '../nbd/reply-writer.ts';
+
+const MIB = 1024 * 1024;
+/** The share of the memory that buffers of requests in flight take, and its bounds. */
+const BUFFER_SHARE = 1 / 8;
+const BUFFER_BYTES_MIN = 8 * MIB;
+const BUFFER_BYTES_MAX = 64 * MIB;
+/** The share for buffers of writing back, and its bounds. */
+const WRITER_SHARE = 1 / 64;
+const WRITER_BUFFER_BYTES_MIN = 2 * MIB;
+const WRITER_BUFFER_BYTES_MAX = 16 * MIB;
+/** The share for the tables of swap devices, which may have every page of the memory. */
+const SWAP_TABLE_SHARE = 1 / 20;
+/** The least that is worth a stack. */
+const STACK_BYTES_MIN = 8 * MIB;
+
+/** What there is to divide, and among whom. */
+export interface MemoryNeeds {
+  readonly memoryBytes: number;
+  readonly maxConnections: number;
+  readonly pageBytes: number;
+  /** Exports that are written back. */
+  readonly writeBackCount: number;
+  readonly dirtyLimitBytes: number;
+  /** Sizes of the swap devices, bytes. */
+  readonly swapBytes: readonly number[];
+  /** Buffers and tables that were made before, bytes. */
+  readonly takenBytes: number;
+}
+
+export interface MemoryPlan {
+  readonly stackBytes: number;
+  readonly poolBytes: number;
+  /** Buffers of all writers together; 0 when nothing is written back. */
+  readonly writerBytes: number;
+  /** Clients admitted at a time: each has reply buffers of its own. */
+  readonly connectionCount: number;
+  /** Dirty pages that each export written back may have. */
+  readonly dirtyPages: number;
+  /** Dirty pages that each swap device may have, in order. */
+  readonly swapDirtyPages: readonly number[];
+}
+
+/** Divides the memory. Throws `usage` when there is too little for what is wanted. */
+export function planMemory(needs: MemoryNeeds): MemoryPlan {
+  const { memoryBytes, maxConnections, pageBytes, writeBackCount, swapBytes } = needs;
+  const bufferBytes = clamp(memoryBytes * BUFFER_SHARE, BUFFER_BYTES_MIN, BUFFER_BYTES_MAX);
+  const admitted = Math.floor(bufferBytes / 2 / WRITER_BYTES);
+  const connectionCount = Math.max(1, Math.min(maxConnections, admitted));
+  const hasWriters = writeBackCount + swapBytes.length > 0;
+  const writerBytes = hasWriters
+    ? clamp(memoryBytes * WRITER_SHARE, WRITER_BUFFER_BYTES_MIN, WRITER_BUFFER_BYTES_MAX)
+    : 0;
+  const dirtyPages = Math.floor(needs.dirtyLimitBytes / pageBytes / Math.max(1, writeBackCount));
+  const tableBytes = (memoryBytes * SWAP_TABLE_SHARE) / Math.max(1, swapBytes.length);
+  const swapDirtyPages = swapBytes.map((bytes) =>
+    Math.min(Math.ceil(bytes / pageBytes), Math.floor(tableBytes / DIRTY_PAGE_METADATA_BYTES)),
+  );
+  let dirtyCount = dirtyPages * writeBackCount;
+  for (const count of swapDirtyPages) dirtyCount += count;
+  const fixedBytes = bufferBytes + writerBytes + dirtyCount * DIRTY_PAGE_METADATA_BYTES;
+  const stackBytes = Math.floor(memoryBytes - fixedBytes - needs.takenBytes);
+  if (stackBytes < STACK_BYTES_MIN) {
+    const least = formatSize(memoryBytes - stackBytes + STACK_BYTES_MIN);
+    throw new TmemError(
+      'usage',
+      `memory is ${formatSize(memoryBytes)}, but these exports need ${least}; give more, or have ` +
+        'fewer or smaller swap devices',
+    );
+  }
+  const poolBytes = Math.floor(bufferBytes - connectionCount * WRITER_BYTES);
+  return { stackBytes, poolBytes, writerBytes, connectionCount, dirtyPages, swapDirtyPages };
+}
+
+function clamp(value: number, least: number, most: number): number {
+  return Math.floor(Math.min(most, Math.max(least, value)));
+}
