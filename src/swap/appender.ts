@@ -140,11 +140,14 @@ export class Appender {
     return this.#sealed.segment === segment ? this.#sealed.bytes : undefined;
   }
 
-  /** Nothing in the segment is live any more: if it is still being filled, it begins anew. */
+  /** Nothing in the segment is live any more: if it is here, its buffer is of use again. */
   reset(segment: number): void {
-    if (this.#open.segment !== segment) return;
-    this.#table.renew(segment);
-    this.#open.usedBytes = SEGMENT_HEADER_BYTES;
+    if (this.#open.segment === segment) {
+      this.#table.renew(segment);
+      this.#open.usedBytes = SEGMENT_HEADER_BYTES;
+    } else if (this.#sealed.segment === segment && this.#writing === undefined) {
+      this.#release();
+    }
   }
 
   async #write(): Promise<void> {
@@ -156,14 +159,20 @@ export class Appender {
       const offset = FILE_HEADER_BYTES + segment * this.#geometry.segmentBytes;
       try {
         await this.#medium.write(sealed.bytes, 0, end, offset);
+        this.#statistics.segmentsWritten++;
+        this.#statistics.writtenBytes += end;
       } catch (cause) {
         this.#statistics.writeFailures++;
-        throw cause;
+        // What nobody needs any more need not be tried again.
+        if (this.#table.live(segment) > 0) throw cause;
       }
-      this.#statistics.segmentsWritten++;
-      this.#statistics.writtenBytes += end;
     }
-    sealed.segment = -1;
+    this.#release();
+  }
+
+  #release(): void {
+    const { segment } = this.#sealed;
+    this.#sealed.segment = -1;
     this.#table.leaveMemory(segment);
   }
 }
