@@ -72,6 +72,7 @@ export class HeldPages {
   #rawCount = 0;
   #storedBytes = 0;
   #persistentBytes = 0;
+  #persistentDataBytes = 0;
 
   constructor(options: HeldPagesOptions) {
     const { limitBytes, slotCount } = options;
@@ -234,6 +235,11 @@ export class HeldPages {
     return this.slabs.compact(this.#moved);
   }
 
+  setLimit(bytes: number): void {
+    this.budget.limitBytes = bytes;
+    this.policy.setCapacity(bytes);
+  }
+
   usage(): LayerUsage {
     return {
       rawPages: this.#rawCount,
@@ -243,7 +249,8 @@ export class HeldPages {
       storedBytes: this.#storedBytes,
       metadataBytes: this.#metadataBytes,
       persistentBytes: this.#persistentBytes,
-      limitBytes: this.#options.limitBytes,
+      freeableBytes: Math.max(0, this.slabs.heldBytes - this.#persistentDataBytes),
+      limitBytes: this.budget.limitBytes,
     };
   }
 
@@ -277,14 +284,19 @@ export class HeldPages {
   #charge(slot: number, pool: PoolDescription): void {
     const bytes = this.#chargeOf(slot);
     pool.account.charge(bytes);
-    if (pool.isPersistent) this.#persistentBytes += bytes;
+    if (pool.isPersistent) this.#countPersistent(bytes, 1);
   }
 
   #discharge(slot: number): void {
     const bytes = this.#chargeOf(slot);
     const pool = this.#pools[this.index.poolOf(slot)]!;
     pool.account.discharge(bytes);
-    if (pool.isPersistent) this.#persistentBytes -= bytes;
+    if (pool.isPersistent) this.#countPersistent(bytes, -1);
+  }
+
+  #countPersistent(chargedBytes: number, sign: 1 | -1): void {
+    this.#persistentBytes += sign * chargedBytes;
+    this.#persistentDataBytes += sign * (chargedBytes - this.#options.pageMetadataBytes);
   }
 
   #unqueue(slot: number): void {

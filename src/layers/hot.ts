@@ -194,6 +194,10 @@ export class Hot implements Layer, Lender {
     return this.#frame.destroyPool(pool);
   }
 
+  setLimit(bytes: number): void {
+    this.#held.setLimit(bytes);
+  }
+
   shrink(bytes: number): number {
     return this.#frame.shrink(bytes);
   }

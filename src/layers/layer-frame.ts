@@ -24,6 +24,12 @@ import { HeldPages, type HeldPagesOptions } from './held-pages.ts';
 /** Victims that one step towards room tries, where persistent ones may have nowhere to go. */
 const VICTIMS_PER_STEP_MAX = 10;
 
+/** Pages that one call of `shrink` may look at: so many, and one more for each so many bytes. */
+const VICTIMS_PER_SHRINK_MIN = 64;
+const BYTES_PER_VICTIM = 128;
+/** Slabs that one call moves so that arenas get empty: 256 KiB each at most. */
+const SLABS_MOVED_PER_SHRINK_MAX = 4;
+
 export interface LayerFrameOptions extends Omit<HeldPagesOptions, 'makeRoom' | 'filledEvicted'> {
   readonly statistics: LayerStatistics;
   readonly next: Layer | undefined;
@@ -164,15 +170,26 @@ export class LayerFrame {
   }
 
   /**
-   * The layer below gives first. What then has to leave here is dropped: putting it into the layer
-   * below would take memory again.
+   * What is above its limit here goes first; then the layer below gives, then this one again. What
+   * has to leave here is dropped: putting it into the layer below would take memory again.
    */
   shrink(bytes: number): number {
+    const { budget } = this.held;
+    const excess = Math.min(bytes, budget.usedBytes - budget.limitBytes);
+    const freed = excess > 0 ? this.#give(excess) : 0;
+    const wanted = bytes - freed;
+    if (wanted <= 0) return freed;
+    const freedBelow = this.#next?.shrink(wanted) ?? 0;
+    return freed + freedBelow + this.#give(wanted - freedBelow);
+  }
+
+  /** Gives about that much back from here alone. */
+  #give(bytes: number): number {
     const { held } = this;
-    const freedBelow = this.#next?.shrink(bytes) ?? 0;
-    const before = held.budget.usedBytes + freedBelow;
+    const before = held.budget.usedBytes;
     const kept: number[] = [];
-    while (before - held.budget.usedBytes < bytes) {
+    let victims = VICTIMS_PER_SHRINK_MIN + bytes / BYTES_PER_VICTIM;
+    while (before - held.budget.usedBytes < bytes && victims-- > 0) {
       if (held.compact() > 0) continue;
       const slot = held.policy.evict();
       if (slot < 0) break;
@@ -184,8 +201,9 @@ export class LayerFrame {
       }
     }
     for (const slot of kept) held.queue(slot);
-    held.budget.fit();
-    held.slabs.releaseArenas();
+    // What the policy remembers now must not take the layer above its limit.
+    if (before <= held.budget.limitBytes) held.budget.fit();
+    held.slabs.releaseArenas(SLABS_MOVED_PER_SHRINK_MAX);
     return before - held.budget.usedBytes;
   }
 

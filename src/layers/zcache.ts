@@ -178,6 +178,10 @@ export class Zcache implements Layer {
     return this.#frame.destroyPool(pool);
   }
 
+  setLimit(bytes: number): void {
+    this.#held.setLimit(bytes);
+  }
+
   shrink(bytes: number): number {
     return this.#frame.shrink(bytes);
   }

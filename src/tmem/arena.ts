@@ -11,6 +11,10 @@ export class Arena {
   readonly tailOffset: number;
   readonly freeFrames: number[] = [];
   readonly frameCount: number;
+  /** Objects in its slabs that must stay where they are. */
+  pinCount = 0;
+  /** By frame: the number of the slab in it, or -1. */
+  readonly #slabs: Int32Array;
   readonly #tails: Buffer[] = [];
 
   /** Throws a RangeError when the system has no such memory. */
@@ -21,10 +25,34 @@ export class Arena {
     this.buffer = Buffer.from(memory);
     this.words = new Uint32Array(memory);
     this.tailOffset = bytes;
+    this.#slabs = new Int32Array(this.frameCount).fill(-1);
     for (let frame = this.frameCount - 1; frame >= 0; frame--) this.freeFrames.push(frame);
     for (let length = PAGE_BYTES_MIN; length <= tailBytes; length *= 2) {
       this.#tails[Math.log2(length)] = this.buffer.subarray(bytes, bytes + length);
     }
+  }
+
+  get usedFrameCount(): number {
+    return this.frameCount - this.freeFrames.length;
+  }
+
+  /** Takes a free frame for a slab; there must be one. */
+  takeFrame(slab: number): number {
+    const frame = this.freeFrames.pop();
+    if (frame === undefined) throw new Error('slabs: no free frame');
+    this.#slabs[frame] = slab;
+    return frame;
+  }
+
+  freeFrame(frame: number): void {
+    this.#slabs[frame] = -1;
+    this.freeFrames.push(frame);
+  }
+
+  /** The number of a slab that lies here, or -1 when there is none. */
+  get anySlab(): number {
+    for (const slab of this.#slabs) if (slab >= 0) return slab;
+    return -1;
   }
 
   /** The tail as a view of exactly that length, a page size; made once, so that a copy allocates nothing. */

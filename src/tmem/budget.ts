@@ -6,23 +6,31 @@
 import { NO_SLOT, type PageIndex } from './page-index.ts';
 import { NO_LOCATION, type Slabs } from './slabs.ts';
 
+/** Above the limit by more than this, a put cannot hope to get below it. */
+const FAR_BYTES = 512 * 1024;
+const TRIES_WHEN_FAR_MAX = 8;
+
 export interface BudgetOptions {
+  /** The first limit. */
   readonly limitBytes: number;
   /** What the layer holds at this moment, data and metadata. */
   readonly usedBytes: () => number;
   /** One step towards room, by a page or a slab; false when there is nothing left to give up. */
   readonly makeRoom: () => boolean;
-  /** Steps that one put may take for its metadata, and again for its bytes. */
+  /** Steps that one put may take for its metadata, for its bytes, and again to fit. */
   readonly triesMax: number;
   /** Bytes that one more page takes beside the index and the slabs, at most. */
   readonly pageBytes: (isSlotFresh: boolean) => number;
 }
 
 export class Budget {
+  /** The most that the layer may hold. Lowering it evicts nothing; puts do, a few pages each. */
+  limitBytes: number;
   readonly #options: BudgetOptions;
 
   constructor(options: BudgetOptions) {
     this.#options = options;
+    this.limitBytes = options.limitBytes;
   }
 
   /** What the layer holds at this moment. */
@@ -32,13 +40,13 @@ export class Budget {
 
   /** Whether so many bytes more are within the limit. */
   allows(bytes: number): boolean {
-    return this.#options.usedBytes() + bytes <= this.#options.limitBytes;
+    return this.#options.usedBytes() + bytes <= this.limitBytes;
   }
 
   /** A slot for one more page of the object, or NO_SLOT when no room could be made for it. */
   insert(index: PageIndex, pool: number, object: number, page: number): number {
-    const { triesMax, makeRoom, pageBytes } = this.#options;
-    for (let tries = 0; tries < triesMax; tries++) {
+    const { makeRoom, pageBytes } = this.#options;
+    for (let tries = this.#tries; tries > 0; tries--) {
       const bytes = index.growthFor(pool, object) + pageBytes(index.isNextSlotFresh);
       if (this.allows(bytes) && !index.isFull) return index.insert(pool, object, page);
       if (!makeRoom()) return NO_SLOT;
@@ -48,7 +56,7 @@ export class Budget {
 
   /** Room for one more page of the object that is in the index already, under another name. */
   roomToMove(index: PageIndex, pool: number, object: number): boolean {
-    for (let tries = 0; tries < this.#options.triesMax; tries++) {
+    for (let tries = this.#tries; tries > 0; tries--) {
       if (this.allows(index.moveGrowthFor(pool, object))) return true;
       if (!this.#options.makeRoom()) return false;
     }
@@ -57,17 +65,28 @@ export class Budget {
 
   /** A place for `bytes`, or NO_LOCATION when no room could be made for them. */
   allocate(slabs: Slabs, bytes: number, slot: number): number {
-    const { triesMax, makeRoom } = this.#options;
     let location = slabs.allocate(bytes, slot);
-    for (let tries = 0; location === NO_LOCATION && tries < triesMax; tries++) {
-      if (!makeRoom()) break;
+    for (let tries = this.#tries; location === NO_LOCATION && tries > 0; tries--) {
+      if (!this.#options.makeRoom()) break;
       location = slabs.allocate(bytes, slot);
     }
     return location;
   }
 
-  /** Gets back under the limit: a policy remembers pages that left, and that is metadata too. */
+  /**
+   * Gets back under the limit: a policy remembers pages that left, and that is metadata too. Where
+   * the limit was lowered it gets nearer to it by a bounded number of steps.
+   */
   fit(): void {
-    while (!this.allows(0) && this.#options.makeRoom()) {}
+    if (this.allows(0)) return;
+    for (let tries = this.#tries; tries > 0 && !this.allows(0); tries--) {
+      if (!this.#options.makeRoom()) return;
+    }
+  }
+
+  /** Where the limit was lowered by much, no put gets there: each makes a few steps towards it. */
+  get #tries(): number {
+    const { triesMax } = this.#options;
+    return this.allows(-FAR_BYTES) ? triesMax : Math.min(triesMax, TRIES_WHEN_FAR_MAX);
   }
 }

@@ -167,6 +167,8 @@ export interface LayerUsage {
   readonly metadataBytes: number;
   /** Bytes of pages that may not vanish, with the metadata that they are charged for. */
   readonly persistentBytes: number;
+  /** What shrinking could give back at most: slabs, less what persistent pages take of them. */
+  readonly freeableBytes: number;
   /** The most that data and metadata may come to. */
   readonly limitBytes: number;
 }
@@ -238,9 +240,17 @@ export interface Layer {
   destroyPool(pool: number): number;
 
   /**
-   * Gives at least `bytes` of memory back if ephemeral pages allow it, and answers how much it
-   * was: less than nothing when there was nothing to give and a policy remembers what left.
-   * Allocates no memory for pages.
+   * Changes the most that data and metadata may come to. Evicts nothing and never throws: above the
+   * limit every put makes room by a bounded number of steps, and is refused until it fits. A layer
+   * has tables for its first limit; with a higher one it may refuse pages for lack of metadata.
+   */
+  setLimit(bytes: number): void;
+
+  /**
+   * Gives about `bytes` of memory back, here and below, if ephemeral pages allow it, and answers
+   * how much it was: less than nothing when there was nothing to give and a policy remembers what
+   * left. What it does is bounded by `bytes`, so that it may give less, or nothing at first; memory
+   * goes back to the system little by little. Allocates no memory for pages.
    */
   shrink(bytes: number): number;
 

@@ -115,11 +115,15 @@ export class Slabs {
 
   /** Keeps the object where it is, with its slab, until it is unpinned as often as it was pinned. */
   pin(location: number): void {
-    this.#slabAt(location).pinCount++;
+    const slab = this.#slabAt(location);
+    slab.pinCount++;
+    slab.arena!.pinCount++;
   }
 
   unpin(location: number): void {
-    this.#slabAt(location).pinCount--;
+    const slab = this.#slabAt(location);
+    slab.pinCount--;
+    slab.arena!.pinCount--;
   }
 
   /** The buffer that the object lies in, for a decoder that takes offsets. */
@@ -165,31 +169,55 @@ export class Slabs {
     return 0;
   }
 
-  /** Moves slabs out of sparse arenas so that whole arenas go back to the system. */
-  releaseArenas(): void {
-    const arenas = [...this.#arenas].sort((a, b) => a.freeFrames.length - b.freeFrames.length);
-    let spare = 0;
-    for (const arena of arenas) spare += arena.freeFrames.length;
-    for (const sparse of arenas.reverse()) {
-      const used = sparse.frameCount - sparse.freeFrames.length;
-      spare -= sparse.freeFrames.length;
-      if (used > spare) return;
-      for (const slab of this.#slabs) {
-        if (slab.arena === sparse && slab.pinCount === 0) this.#moveSlab(slab, sparse);
-      }
-      spare -= used;
+  /**
+   * Moves at most `slabsMax` slabs out of the sparsest arena, if the others have room for all of
+   * its slabs; an arena that gets empty goes back to the system. Answers whether there is more to do.
+   */
+  releaseArenas(slabsMax: number): boolean {
+    for (let moved = 0; moved < slabsMax; moved++) {
+      const sparse = this.#sparsestArena();
+      if (sparse === undefined) return false;
+      this.#moveSlab(sparse.anySlab, sparse);
     }
+    return this.#sparsestArena() !== undefined;
   }
 
-  #moveSlab(slab: Slab, from: Arena): void {
-    const to = this.#arenas.find((arena) => arena !== from && arena.freeFrames.length > 0);
-    if (to === undefined) return;
-    const frame = to.freeFrames.pop()!;
+  /** The arena with the fewest slabs, if it can be emptied into the others. */
+  #sparsestArena(): Arena | undefined {
+    let sparsest: Arena | undefined;
+    let spare = 0;
+    for (const arena of this.#arenas) {
+      spare += arena.freeFrames.length;
+      if (arena.pinCount > 0) continue;
+      if (sparsest === undefined || arena.usedFrameCount < sparsest.usedFrameCount)
+        sparsest = arena;
+    }
+    if (sparsest === undefined) return undefined;
+    return spare - sparsest.freeFrames.length >= sparsest.usedFrameCount ? sparsest : undefined;
+  }
+
+  /** Of the arenas with a free frame, the one with the fewest: the sparse ones may get empty. */
+  #densestArena(besides?: Arena): Arena | undefined {
+    let densest: Arena | undefined;
+    for (const arena of this.#arenas) {
+      const freeCount = arena.freeFrames.length;
+      if (freeCount === 0 || arena === besides) continue;
+      if (densest === undefined || freeCount < densest.freeFrames.length) densest = arena;
+    }
+    return densest;
+  }
+
+  #moveSlab(number: number, from: Arena): void {
+    const slab = this.#slabs[number];
+    const to = this.#densestArena(from);
+    if (slab === undefined || to === undefined)
+      throw new Error('slabs: no slab to move, or no room');
+    const offset = to.takeFrame(number) * this.slabBytes;
     const bytes = from.buffer.subarray(slab.baseOffset, slab.baseOffset + this.slabBytes);
-    to.buffer.set(bytes, frame * this.slabBytes);
+    to.buffer.set(bytes, offset);
     this.#freeFrame(from, slab.baseOffset);
     slab.arena = to;
-    slab.baseOffset = frame * this.slabBytes;
+    slab.baseOffset = offset;
     if (slab.owners === from.words) this.#ownersInside(slab, to);
   }
 
@@ -274,14 +302,14 @@ export class Slabs {
   /** A free slab for the class, or -1 when memory may not or can not grow. */
   #takeSlab(classNumber: number): number {
     const sizeClass = this.#classes[classNumber]!;
-    const roomy = this.#arenas.find((each) => each.freeFrames.length > 0);
+    const roomy = this.#densestArena();
     const tailBytes = roomy === undefined ? this.#tailBytes() : 0;
     const metadataBytes = SLAB_TABLE_BYTES + sizeClass.ownersApartBytes + tailBytes;
     if (!this.#options.mayGrow(this.slabBytes + metadataBytes)) return -1;
     const arena = roomy ?? this.#addArena();
     if (arena === undefined) return -1;
     const number = this.#freeSlabs.pop() ?? this.#slabs.push(new Slab()) - 1;
-    this.#openSlab(this.#slabs[number]!, classNumber, arena);
+    this.#openSlab(number, classNumber, arena);
     sizeClass.freeCount += sizeClass.objectsPerSlab;
     this.#ownerBytes += sizeClass.ownersApartBytes;
     this.heldBytes += this.slabBytes;
@@ -289,11 +317,12 @@ export class Slabs {
     return number;
   }
 
-  #openSlab(slab: Slab, classNumber: number, arena: Arena): void {
+  #openSlab(number: number, classNumber: number, arena: Arena): void {
+    const slab = this.#slabs[number]!;
     const { objectsPerSlab, isOwnersInside } = this.#classes[classNumber]!;
     slab.sizeClass = classNumber;
     slab.arena = arena;
-    slab.baseOffset = arena.freeFrames.pop()! * this.slabBytes;
+    slab.baseOffset = arena.takeFrame(number) * this.slabBytes;
     slab.liveCount = 0;
     slab.freeHead = 0;
     slab.ownersBase = 0;
@@ -335,8 +364,8 @@ export class Slabs {
   }
 
   #freeFrame(arena: Arena, offset: number): void {
-    arena.freeFrames.push(offset / this.slabBytes);
-    if (arena.freeFrames.length === arena.frameCount) {
+    arena.freeFrame(offset / this.slabBytes);
+    if (arena.usedFrameCount === 0) {
       this.#arenas.splice(this.#arenas.indexOf(arena), 1);
     }
   }

@@ -12,6 +12,7 @@ import {
   type EncodedPage,
   type GetOutcome,
   type Layer,
+  type LayerUsage,
   MISS,
   PAGE_BYTES_MAX,
   PAGE_BYTES_MIN,
@@ -19,13 +20,11 @@ import {
   type PutOutcome,
   RAW,
 } from './layer.ts';
+import { type SharedPool, SharedPools } from './shared-pools.ts';
 
 /** Pools that one stack may hold at a time. */
 export const POOL_COUNT_MAX = 4096;
 const INDEX_MAX = 0xffffffff;
-const NAME_LENGTH_MAX = 256;
-/** Objects of a shared pool whose last toucher is remembered; the oldest goes with its pages. */
-const TOUCHED_OBJECT_COUNT_MAX = 65_536;
 
 /** What a pool is asked to be. */
 export interface PoolOptions {
@@ -49,22 +48,15 @@ export interface PoolOptions {
   readonly account?: Account;
 }
 
-/** The pages that sharers have in common. */
-interface SharedPool {
-  readonly description: PoolDescription;
-  readonly sharers: Set<Pool>;
-  /** By object: the sharer that touched it last. Its pages go when that sharer leaves. */
-  readonly lastToucher: Map<number, Pool>;
-}
-
 /** The layers of a stack and the pools on it. */
 export class Tmem {
   /** From the top down. */
   readonly layers: readonly Layer[];
   readonly #top: Layer;
+  /** What part of the limit each layer was made with. */
+  readonly #shares: readonly number[];
   readonly #pools = new Set<Pool>();
-  readonly #shared = new Map<string, SharedPool>();
-  readonly #grants = new Set<string>();
+  readonly #shared = new SharedPools<Pool>();
   #nextPoolId = 1;
 
   /** A stack over `layers`, the top one first; each must have the following one as its next. */
@@ -73,6 +65,9 @@ export class Tmem {
     if (top === undefined) throw new TmemError('usage', 'a stack needs at least one layer');
     this.layers = layers;
     this.#top = top;
+    const limits = layers.map((layer) => layer.usage().limitBytes);
+    const total = Math.max(1, this.limitBytes);
+    this.#shares = limits.map((bytes) => bytes / total);
   }
 
   /** Pools there are. */
@@ -92,7 +87,7 @@ export class Tmem {
 
   /** Lets `client` share the pool of that name; nothing is shared without this. */
   authorise(client: string, sharedName: string): void {
-    this.#grants.add(JSON.stringify([client, sharedName]));
+    this.#shared.authorise(client, sharedName);
   }
 
   /**
@@ -110,11 +105,11 @@ export class Tmem {
         `there are ${POOL_COUNT_MAX} pools, and no more can be; destroy one first`,
       );
     }
-    const shared = this.#sharedFor(options, pageBytes);
+    const shared = this.#shared.join(options, pageBytes, () => this.#describe(options, pageBytes));
     const description = shared?.description ?? this.#describe(options, pageBytes);
     const pool = new Pool(this.#top, description, options.isExclusive ?? false, shared, () => {
       this.#pools.delete(pool);
-      if (shared?.sharers.size === 0) this.#forgetShared(shared);
+      if (shared?.sharers.size === 0) this.#shared.forget(shared);
     });
     this.#pools.add(pool);
     return pool;
@@ -129,10 +124,55 @@ export class Tmem {
     for (const layer of this.layers) layer.isFrozen = false;
   }
 
-  /** Gives at least `bytes` of memory back if ephemeral pages allow it; answers how much it was. */
+  /** Data and metadata of all layers, bytes. */
+  get usedBytes(): number {
+    return this.#sum((usage) => usage.dataBytes + usage.metadataBytes);
+  }
+
+  /** The most they may come to, bytes. */
+  get limitBytes(): number {
+    return this.#sum((usage) => usage.limitBytes);
+  }
+
+  /** What shrinking could give back at most, bytes: slabs, less what persistent pages take. */
+  get freeableBytes(): number {
+    return this.#sum((usage) => usage.freeableBytes);
+  }
+
+  /**
+   * Changes the limit of all layers together; they divide it as they divided the first. Evicts
+   * nothing: puts do, a few pages each, or else `shrink`. The layers have tables for their first
+   * limit and may not fill a higher one. Throws `usage` for what is no number of bytes.
+   */
+  setLimit(bytes: number): void {
+    if (!(bytes >= 0 && bytes < Number.POSITIVE_INFINITY)) {
+      throw new TmemError('usage', `a limit is a number of bytes from 0 on, not ${bytes}`);
+    }
+    let left = Math.floor(bytes);
+    for (const [at, layer] of this.layers.entries()) {
+      const isLast = at === this.layers.length - 1;
+      const part = isLast ? left : Math.min(left, Math.floor(bytes * (this.#shares[at] ?? 0)));
+      layer.setLimit(part);
+      left -= part;
+    }
+  }
+
+  /**
+   * Gives about `bytes` of memory back if ephemeral pages allow it; answers how much it was. What
+   * one call does is bounded by `bytes`: it may give less, or nothing at first. 256 KiB at a time
+   * keep it short.
+   */
   shrink(bytes: number): number {
     if (!(bytes >= 0)) throw new TmemError('usage', `cannot shrink by ${bytes} bytes`);
-    return Math.max(0, this.#top.shrink(bytes));
+    const before = this.usedBytes;
+    this.#top.shrink(bytes);
+    return Math.max(0, before - this.usedBytes);
+  }
+
+  #sum(measure: (usage: LayerUsage) => number): number {
+    let sum = 0;
+    for (const layer of this.layers) sum += measure(layer.usage());
+    return sum;
   }
 
   #describe(options: PoolOptions, pageBytes: number): PoolDescription {
@@ -141,36 +181,6 @@ export class Tmem {
     const description = { id, isPersistent: options.kind === 'persistent', pageBytes, account };
     this.#top.createPool(description);
     return description;
-  }
-
-  #sharedFor(options: PoolOptions, pageBytes: number): SharedPool | undefined {
-    const { sharedName: name, client = '' } = options;
-    if (name === undefined) return undefined;
-    if (options.kind === 'persistent') {
-      throw new TmemError('usage', 'a pool is shared or persistent, not both');
-    }
-    if (name.length === 0 || name.length > NAME_LENGTH_MAX) {
-      throw new TmemError('usage', `a shared pool's name has 1 to ${NAME_LENGTH_MAX} characters`);
-    }
-    if (!this.#grants.has(JSON.stringify([client, name]))) return undefined;
-    let shared = this.#shared.get(name);
-    if (shared === undefined) {
-      const description = this.#describe(options, pageBytes);
-      shared = { description, sharers: new Set(), lastToucher: new Map() };
-      this.#shared.set(name, shared);
-    }
-    if (shared.description.pageBytes !== pageBytes) {
-      throw new TmemError(
-        'usage',
-        `shared pool ${JSON.stringify(name)} has pages of ${shared.description.pageBytes} bytes, ` +
-          `not ${pageBytes}`,
-      );
-    }
-    return shared;
-  }
-
-  #forgetShared(shared: SharedPool): void {
-    for (const [name, each] of this.#shared) if (each === shared) this.#shared.delete(name);
   }
 }
 
@@ -182,7 +192,7 @@ export class Pool {
   readonly account: Account;
   readonly #top: Layer;
   readonly #id: number;
-  readonly #shared: SharedPool | undefined;
+  readonly #shared: SharedPool<Pool> | undefined;
   readonly #left: () => void;
   #isDestroyed = false;
 
@@ -191,7 +201,7 @@ export class Pool {
     top: Layer,
     description: PoolDescription,
     isExclusive: boolean,
-    shared: SharedPool | undefined,
+    shared: SharedPool<Pool> | undefined,
     left: () => void,
   ) {
     this.#top = top;
@@ -290,7 +300,7 @@ export class Pool {
   /** Drops the object's pages; answers how many there were. */
   flushObject(object: number): number {
     this.#checkName(object, 0);
-    this.#shared?.lastToucher.delete(object);
+    this.#shared?.lastTouchers.delete(object);
     return this.#top.flushObject(this.#id, object);
   }
 
@@ -310,28 +320,17 @@ export class Pool {
     return this.#top.destroyPool(this.#id);
   }
 
-  #leave(shared: SharedPool): number {
+  #leave(shared: SharedPool<Pool>): number {
     shared.sharers.delete(this);
     if (shared.sharers.size === 0) return this.#destroyAll();
     let flushed = 0;
-    for (const [object, toucher] of shared.lastToucher) {
-      if (toucher !== this) continue;
-      shared.lastToucher.delete(object);
-      flushed += this.#top.flushObject(this.#id, object);
-    }
+    for (const object of shared.forget(this)) flushed += this.#top.flushObject(this.#id, object);
     return flushed;
   }
 
-  #touch(shared: SharedPool, object: number): void {
-    const { lastToucher } = shared;
-    lastToucher.delete(object); // what is set anew goes to the end
-    lastToucher.set(object, this);
-    if (lastToucher.size <= TOUCHED_OBJECT_COUNT_MAX) return;
-    for (const oldest of lastToucher.keys()) {
-      lastToucher.delete(oldest);
-      this.#top.flushObject(this.#id, oldest);
-      return;
-    }
+  #touch(shared: SharedPool<Pool>, object: number): void {
+    const oldest = shared.touch(object, this);
+    if (oldest !== undefined) this.#top.flushObject(this.#id, oldest);
   }
 
   #check(object: number, index: number, buffer: Buffer, offset: number): void {

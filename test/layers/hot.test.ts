@@ -4,7 +4,7 @@ import { Hot } from '../../src/layers/hot.ts';
 import { Zcache } from '../../src/layers/zcache.ts';
 import { policyFactoryFor } from '../../src/policy/policies.ts';
 import { Account } from '../../src/tmem/account.ts';
-import { HIT, RAW } from '../../src/tmem/layer.ts';
+import { HIT, RAW, REPLACED, STORED } from '../../src/tmem/layer.ts';
 import { NO_LOAN } from '../../src/tmem/lender.ts';
 import { pageOf } from '../tmem/page-content.ts';
 
@@ -19,13 +19,17 @@ interface Sizes {
   readonly hotBytes?: number;
   readonly zcacheBytes?: number;
   readonly promoteOneIn?: number;
+  readonly mayAllocate?: () => boolean;
 }
 
-function make({ hotBytes = 2 ** 20, zcacheBytes = 2 ** 22, promoteOneIn = 1 }: Sizes = {}) {
+function make(sizes: Sizes = {}) {
+  const { hotBytes = 2 ** 20, zcacheBytes = 2 ** 22, promoteOneIn = 1 } = sizes;
+  const { mayAllocate = () => true } = sizes;
   const policy = policyFactoryFor('lru');
   const pageBytesMax = 65536;
   const next = new Zcache({ limitBytes: zcacheBytes, pageBytesMax, codec: loadCodec(), policy });
-  const hot = new Hot({ limitBytes: hotBytes, pageBytesMax, policy, next, promoteOneIn });
+  const options = { limitBytes: hotBytes, pageBytesMax, policy, next, promoteOneIn, mayAllocate };
+  const hot = new Hot(options);
   hot.createPool({ id: EPHEMERAL, isPersistent: false, pageBytes: PAGE, account });
   hot.createPool({ id: PERSISTENT, isPersistent: true, pageBytes: PAGE, account });
   hot.createPool({ id: LARGE, isPersistent: false, pageBytes: 65536, account });
@@ -138,6 +142,26 @@ describe('hot', () => {
     const lent = hot.loanBuffer(kept).subarray(offset, offset + PAGE);
     expect(lent.equals(pageOf(PAGE, 'half', 100))).toBe(true);
     hot.returnLoan(kept);
+  });
+
+  it('overwrites a page in its place, without memory, also while frozen, and drops the copy below', () => {
+    let mayAllocate = true;
+    const { hot, next } = make({ mayAllocate: () => mayAllocate });
+    for (let i = 0; i < 400; i++) put(hot, PERSISTENT, i);
+    for (let i = 0; i < 40; i++) expectPage(hot, PERSISTENT, i); // these come up again
+    const before = { ...hot.statistics };
+    const pushedDown = next.statistics.puts[STORED];
+    mayAllocate = false;
+    hot.isFrozen = true;
+    const held = hot.usage();
+    for (let i = 0; i < 40; i++) expect(put(hot, PERSISTENT, i, 1000 + i)).toBe(REPLACED);
+    expect(hot.usage()).toEqual(held);
+    expect(next.statistics.puts[STORED]).toBe(pushedDown);
+    expect(hot.statistics.evictedForCapacity).toBe(before.evictedForCapacity);
+    for (let i = 0; i < 40; i++) {
+      expect(next.has(PERSISTENT, 0, i)).toBe(false);
+      expectPage(hot, PERSISTENT, i, 1000 + i);
+    }
   });
 
   it('lends what is here only, and no page to more readers than it can count', () => {

@@ -66,6 +66,9 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   step(3, 'createPool', fc.tuple(options), (model, of) => model.createPool(of)),
   step(2, 'destroyPool', fc.tuple(pool), (model, at) => model.destroyPool(at)),
   step(3, 'shrink', fc.tuple(bytes), (model, by) => model.shrink(by)),
+  step(3, 'setLimit', fc.tuple(fc.constantFrom(0, 200_000, 800_000, 4_000_000)), (model, to) =>
+    model.setLimit(to),
+  ),
   step(3, 'setFrozen', fc.tuple(fc.boolean()), (model, isFrozen) => model.setFrozen(isFrozen)),
   step(3, 'setMayAllocate', fc.tuple(fc.boolean()), (model, may) => {
     model.mayAllocate = may;

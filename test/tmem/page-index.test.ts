@@ -10,7 +10,16 @@ const pool = fc.constantFrom(...POOLS);
 const object = fc.constantFrom(0, 1, 2 ** 32, 2 ** 32 + 1, Number.MAX_SAFE_INTEGER);
 const index = fc.oneof(fc.nat({ max: 40 }), fc.constantFrom(2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1));
 const step = fc.tuple(
-  fc.constantFrom('insert', 'insert', 'insert', 'run', 'remove', 'flushObject', 'flushPool'),
+  fc.constantFrom(
+    'insert',
+    'insert',
+    'insert',
+    'run',
+    'remove',
+    'move',
+    'flushObject',
+    'flushPool',
+  ),
   pool,
   object,
   index,
@@ -46,6 +55,18 @@ class Model {
     this.#slots.delete(key(...name));
   }
 
+  /** To the same index of another pool and another object. */
+  move(inPool: number, ofObject: number, at: number): void {
+    const each = this.#slots.get(key(inPool, ofObject, at));
+    const [toPool, toObject] = [7 - inPool * (inPool === 7 ? 1 : 0), 1];
+    if (each === undefined || this.#slots.has(key(toPool, toObject, at))) return;
+    const most = this.index.metadataBytes + this.index.moveGrowthFor(toPool, toObject);
+    this.index.move(each.slot, toPool, toObject);
+    expect(this.index.metadataBytes).toBeLessThanOrEqual(most);
+    this.#slots.delete(key(inPool, ofObject, at));
+    this.#slots.set(key(toPool, toObject, at), { slot: each.slot, name: [toPool, toObject, at] });
+  }
+
   removeAll(slots: readonly number[], isMine: (name: [number, number, number]) => boolean): void {
     const mine = [...this.#slots.values()].filter(({ name }) => isMine(name));
     expect([...slots].sort()).toEqual(mine.map(({ slot }) => slot).sort());
@@ -77,6 +98,7 @@ describe('the page index', () => {
         for (const [does, inPool, ofObject, at] of steps) {
           if (does === 'insert') model.insert(inPool, ofObject, at);
           else if (does === 'remove') model.remove(inPool, ofObject, at);
+          else if (does === 'move') model.move(inPool, ofObject, at);
           else if (does === 'run') {
             for (let i = 0; i < 30; i++) model.insert(inPool, ofObject, (at + i * 8) % 2 ** 32);
           } else if (does === 'flushObject') {

@@ -61,6 +61,17 @@ describe('a stack', () => {
     expect(tmem.shrink(Number.POSITIVE_INFINITY)).toBe(0);
   });
 
+  it('takes a limit in bytes, which its layers divide as they did the first, and nothing else', () => {
+    const tmem = makeTmem();
+    for (const bytes of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      expectUsage(() => tmem.setLimit(bytes));
+    }
+    expect(tmem.limitBytes).toBe(2 * 2 ** 20);
+    tmem.setLimit(1_000_001);
+    expect(tmem.layers.map((layer) => layer.usage().limitBytes)).toEqual([500_000, 500_001]);
+    expect(tmem.limitBytes).toBe(1_000_001);
+  });
+
   it('refuses new pages while frozen and takes them when thawed', () => {
     const tmem = makeTmem();
     const pool = tmem.createPool({ kind: 'ephemeral' });
@@ -72,6 +83,27 @@ describe('a stack', () => {
 });
 
 describe('a pool', () => {
+  it('hands pages only to private pools of the same stack and page size', () => {
+    const tmem = makeTmem();
+    const pool = tmem.createPool({ kind: 'persistent' });
+    tmem.authorise('a', 'shared');
+    const shared = tmem.createPool({ kind: 'ephemeral', sharedName: 'shared', client: 'a' });
+    const larger = tmem.createPool({ kind: 'ephemeral', pageBytes: 8192 });
+    const elsewhere = makeTmem().createPool({ kind: 'ephemeral' });
+    pool.put(0, 0, page);
+    for (const other of [pool, shared, larger, elsewhere]) {
+      expectUsage(() => pool.transferTo(other, 0, 0));
+    }
+    expectUsage(() => shared.transferTo(pool, 0, 0));
+    const clean = tmem.createPool({ kind: 'ephemeral' });
+    expectUsage(() => pool.transferTo(clean, -1, 0));
+    expect(pool.transferTo(clean, 0, 0)).toBe(true);
+    expect([pool.has(0, 0), clean.get(0, 0, dst)]).toEqual([false, HIT]);
+    expect(dst.equals(page)).toBe(true);
+    clean.destroy();
+    expectUsage(() => pool.transferTo(clean, 0, 0));
+  });
+
   it('refuses names and buffers out of range before anything happens', () => {
     const pool = makeTmem().createPool({ kind: 'ephemeral' });
     for (const object of [-1, 0.5, 2 ** 53, Number.NaN]) {

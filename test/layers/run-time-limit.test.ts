@@ -1,0 +1,110 @@
+import { describe, expect, it, vi } from 'vitest';
+import { HIT, isRefused } from '../../src/tmem/layer.ts';
+import { type Pool, Tmem } from '../../src/tmem/tmem.ts';
+import { writePage } from '../tmem/page-content.ts';
+import { COMPOSITIONS } from './compositions.ts';
+
+const PAGE = 4096;
+const MIB = 2 ** 20;
+const SLICE = 256 * 1024;
+const page = Buffer.alloc(PAGE);
+
+function makeStack(name: string, limitBytes: number): Tmem {
+  const make = COMPOSITIONS[name];
+  if (make === undefined) throw new Error(`no composition ${name}`);
+  return new Tmem(make({ limitBytes, pageBytesMax: PAGE }).layers);
+}
+
+function fill(pool: Pool, count: number, first = 0): number {
+  let refusedCount = 0;
+  for (let index = first; index < first + count; index++) {
+    if (isRefused(pool.put(0, index, writePage(page, 'half', index)))) refusedCount++;
+  }
+  return refusedCount;
+}
+
+describe.each(['zcache by s3fifo-cw and native lz4', 'hot over zcache'])(
+  'the limit of %s',
+  (name) => {
+    it('evicts nothing when it is lowered, and a few pages for each put from then on', () => {
+      const tmem = makeStack(name, 8 * MIB);
+      const pool = tmem.createPool({ kind: 'ephemeral' });
+      fill(pool, 10_000);
+      const full = tmem.usedBytes;
+      const firstLimit = tmem.limitBytes;
+      tmem.setLimit(2 * MIB);
+      expect([tmem.usedBytes, tmem.limitBytes]).toEqual([full, 2 * MIB]);
+      let before = full;
+      for (let index = 10_000; tmem.usedBytes > tmem.limitBytes; index++) {
+        fill(pool, 1, index);
+        expect(tmem.usedBytes).toBeLessThanOrEqual(Math.max(before, tmem.limitBytes));
+        expect(before - tmem.usedBytes).toBeLessThan(MIB);
+        before = tmem.usedBytes;
+      }
+      // Every page arrives while the memory suffices for it, and the last one is there.
+      expect(fill(pool, 500, 50_000)).toBeLessThan(5);
+      expect(pool.get(0, 50_499, page)).toBe(HIT);
+      tmem.setLimit(firstLimit);
+      fill(pool, 10_000, 60_000);
+      expect(tmem.usedBytes).toBeGreaterThan(0.9 * full);
+    });
+
+    it('keeps every persistent page when it is lowered, and refuses new ones', () => {
+      const tmem = makeStack(name, 4 * MIB);
+      const pool = tmem.createPool({ kind: 'persistent' });
+      fill(pool, 900);
+      tmem.setLimit(MIB);
+      tmem.shrink(Number.POSITIVE_INFINITY);
+      fill(pool, 500, 1000);
+      expect(fill(pool, 100, 2000)).toBe(100);
+      const copy = Buffer.alloc(PAGE);
+      for (let index = 0; index < 900; index++) {
+        expect(pool.get(0, index, copy)).toBe(HIT);
+        expect(copy.equals(writePage(page, 'half', index))).toBe(true);
+      }
+    });
+
+    it('is reached by slices that each do little', () => {
+      const tmem = makeStack(name, 96 * MIB);
+      const pool = tmem.createPool({ kind: 'ephemeral' });
+      fill(pool, 110_000);
+      tmem.setLimit(24 * MIB);
+      const evictedCount = () =>
+        tmem.layers.reduce((sum, { statistics }) => sum + statistics.evictedForShrink, 0);
+      let calls = 0;
+      while (tmem.usedBytes > tmem.limitBytes) {
+        const copied = vi.spyOn(Buffer.prototype, 'set');
+        const before = evictedCount();
+        const usedBytes = tmem.usedBytes;
+        const freed = tmem.shrink(SLICE);
+        expect(Math.max(0, usedBytes - tmem.usedBytes)).toBe(freed);
+        expect(evictedCount() - before).toBeLessThan(4000 * tmem.layers.length);
+        const largeCopies = copied.mock.calls.filter(([bytes]) => (bytes as Buffer).length > PAGE);
+        expect(largeCopies.length).toBeLessThanOrEqual(4 * 2 * tmem.layers.length);
+        copied.mockRestore();
+        if (++calls > 2000) expect.fail('the limit is never reached');
+      }
+      for (const layer of tmem.layers) {
+        const { dataBytes, limitBytes } = layer.usage();
+        expect(dataBytes).toBeLessThanOrEqual(limitBytes);
+      }
+    });
+  },
+);
+
+it('tells how much a shrink could give back at most: what persistent pages do not take', () => {
+  const tmem = makeStack('hot over zcache', 8 * MIB);
+  const kept = tmem.createPool({ kind: 'persistent' });
+  const pool = tmem.createPool({ kind: 'ephemeral' });
+  expect(tmem.freeableBytes).toBe(0);
+  fill(kept, 500);
+  const least = tmem.freeableBytes;
+  expect(least).toBeLessThan(SLICE);
+  fill(pool, 4000);
+  const freeable = tmem.freeableBytes;
+  expect(freeable).toBeGreaterThan(8 * MIB);
+  const freed = tmem.shrink(Number.POSITIVE_INFINITY);
+  expect(freed).toBeGreaterThan(0.95 * freeable);
+  expect(freed).toBeLessThanOrEqual(freeable + MIB / 8);
+  expect(tmem.freeableBytes).toBeLessThan(2 * SLICE);
+});
