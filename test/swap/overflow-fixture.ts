@@ -44,3 +44,13 @@ export function openFixture(
     },
   };
 }
+
+/** As few segments as there may be: 16, of 64 KiB. */
+export const SMALL_FILE_BYTES = 4096 + 16 * 65536;
+/** Numbers in no order, the same in every run. */
+export function* shuffled(count: number): Generator<number> {
+  for (let x = 1; ; ) {
+    x = (x * 1103515245 + 12345) % 2147483648;
+    yield Math.floor((x / 2147483648) * count);
+  }
+}

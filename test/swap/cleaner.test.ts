@@ -1,0 +1,140 @@
+import { expect, it } from 'vitest';
+import { pageOf } from '../tmem/page-content.ts';
+import {
+  SMALL_FILE_BYTES as FILE_BYTES,
+  openFixture,
+  PAGE_BYTES,
+  shuffled,
+} from './overflow-fixture.ts';
+
+/** Records of pages that do not compress take this much. */
+const RECORD_BYTES = 4112;
+
+it('makes room for ever in a file that is as full as it may be', async () => {
+  const { storage, write, read, file } = openFixture(200 * PAGE_BYTES, FILE_BYTES);
+  const pages = Math.floor(storage.capacityBytes / RECORD_BYTES);
+  const versions = new Map<number, number>();
+  for (let page = 0; page < pages; page++) {
+    await write(page, 'random', page);
+    versions.set(page, page);
+  }
+  const numbers = shuffled(pages);
+  for (let version = 1000; version < 6000; version++) {
+    const page = numbers.next().value;
+    await write(page, 'random', version);
+    versions.set(page, version);
+  }
+  for (const [page, version] of versions) {
+    expect((await read(page)).equals(pageOf(PAGE_BYTES, 'random', version))).toBe(true);
+  }
+  const { cleanedBytes, storedBytes, checksumFailures } = storage.statistics;
+  expect(checksumFailures).toBe(0);
+  // What is moved for each byte that is written stays bounded.
+  expect(cleanedBytes).toBeGreaterThan(storedBytes / 10);
+  expect(cleanedBytes / storedBytes).toBeLessThan(8);
+  expect(storage.liveBytes).toBe(pages * RECORD_BYTES);
+  expect(file.length).toBe(FILE_BYTES); // a write beyond it would have failed
+  await storage.close();
+});
+
+it('answers no-space when it is full, keeps what it has, and takes more after a discard', async () => {
+  const { storage, write, read } = openFixture(200 * PAGE_BYTES, FILE_BYTES);
+  let page = 0;
+  let failure: unknown;
+  while (failure === undefined) {
+    failure = await write(page, 'random', page).catch((cause) => cause);
+    if (failure === undefined) page++;
+  }
+  expect(page).toBe(Math.floor(storage.capacityBytes / RECORD_BYTES));
+  expect(failure).toMatchObject({ kind: 'no-space' });
+  expect((failure as Error).message).toMatch(
+    /^cannot write 4096 bytes at offset \d+ of "swap0": the overflow file "overflow" is full, .*; give/,
+  );
+  for (let each = 0; each < page; each++) {
+    expect((await read(each)).equals(pageOf(PAGE_BYTES, 'random', each))).toBe(true);
+  }
+  // What takes less, or nothing, or the place of something else, still goes.
+  await write(199, 'filled', 1);
+  await write(3, 'random', 3000);
+  await storage.discard(0, PAGE_BYTES);
+  await write(page, 'random', page);
+  await expect(write(0, 'random', 0)).rejects.toMatchObject({ kind: 'no-space' });
+  expect((await read(page)).equals(pageOf(PAGE_BYTES, 'random', page))).toBe(true);
+});
+
+it('does not use a segment again while somebody reads it', async () => {
+  const { storage, medium, write, read } = openFixture(200 * PAGE_BYTES, FILE_BYTES);
+  for (let page = 0; page < 60; page++) await write(page, 'random', page);
+  const holds = [0, 1, 2, 3].map(() => medium.holdNext('read'));
+  const reads = [0, 5, 17, 33].map((page) => read(page));
+  await Promise.all(holds.map(({ arrived }) => arrived));
+  // Everything is overwritten, often enough for every segment to have been used several times.
+  for (let round = 1; round < 40; round++) {
+    for (let page = 0; page < 60; page++) await write(page, 'random', page + round * 1000);
+  }
+  for (const hold of holds) hold.release();
+  const bytes = await Promise.all(reads);
+  for (const [index, page] of [0, 5, 17, 33].entries()) {
+    expect(bytes[index]?.equals(pageOf(PAGE_BYTES, 'random', page))).toBe(true);
+  }
+  expect(storage.statistics.checksumFailures).toBe(0);
+});
+
+it('waits for a segment whose only use is a read, rather than say that it is full', async () => {
+  const { storage, medium, write, read } = openFixture(200 * PAGE_BYTES, FILE_BYTES);
+  const pages = Math.floor(storage.capacityBytes / RECORD_BYTES);
+  for (let page = 0; page < pages; page++) await write(page, 'random', page);
+  const wanted = [0, 16, 32, 48, 64, 80];
+  const holds = wanted.map(() => medium.holdNext('read'));
+  const reads = wanted.map((page) => read(page));
+  await Promise.all(holds.map(({ arrived }) => arrived));
+  const numbers = shuffled(pages);
+  const writes = (async () => {
+    for (let version = 1000; version < 1500; version++) {
+      await write(numbers.next().value, 'random', version);
+    }
+  })();
+  for (let turn = 0; turn < 200; turn++) await new Promise(setImmediate);
+  for (const hold of holds) hold.release();
+  await writes;
+  for (const [index, bytes] of (await Promise.all(reads)).entries()) {
+    expect(bytes.equals(pageOf(PAGE_BYTES, 'random', wanted[index] ?? -1))).toBe(true);
+  }
+});
+
+it('a segment that can not be written stays readable, fails later writes, and goes at last', async () => {
+  const { storage, medium, write, read } = openFixture(200 * PAGE_BYTES);
+  medium.failNext('write', 'ENOSPC', 3);
+  const failures: unknown[] = [];
+  const held: number[] = [];
+  for (let page = 0; page < 100; page++) {
+    await write(page, 'random', page).then(
+      () => held.push(page),
+      (cause) => failures.push(cause),
+    );
+  }
+  expect(failures).toHaveLength(2);
+  for (const failure of failures) expect(failure).toMatchObject({ kind: 'no-space' });
+  expect(storage.statistics.writeFailures).toBe(3);
+  for (const page of held) {
+    expect((await read(page)).equals(pageOf(PAGE_BYTES, 'random', page))).toBe(true);
+  }
+});
+
+it('passes over a segment that can not be read', async () => {
+  const { storage, medium, write, read } = openFixture(200 * PAGE_BYTES, FILE_BYTES);
+  for (let page = 0; page < 100; page++) await write(page, 'random', page);
+  // Reads of whole segments are the cleaner's.
+  medium.onRead = (offset, length) => {
+    if (length > 32768 && offset === 4096) throw new Error('EIO: injected');
+  };
+  const numbers = shuffled(96);
+  for (let version = 1000; version < 2000; version++) {
+    await write(4 + numbers.next().value, 'random', version);
+  }
+  expect(storage.statistics.cleanFailures).toBeGreaterThan(0);
+  expect(storage.damagedSegments).toBe(1);
+  for (let page = 0; page < 4; page++) {
+    expect((await read(page)).equals(pageOf(PAGE_BYTES, 'random', page))).toBe(true);
+  }
+});
