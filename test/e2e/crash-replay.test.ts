@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { connectToExport, EXPORT_MODES } from '../tools/crash-export.ts';
+import { connectToExport, EXPORT_MODES, type WritingMode } from '../tools/crash-export.ts';
 import { Clock, CrashModel } from '../tools/crash-model.ts';
 import { Random } from '../tools/crash-random.ts';
 import { cutPowerEverywhere, RecordingStorage } from '../tools/crash-recorder.ts';
@@ -20,14 +20,14 @@ type StorageClass = new (sizeBytes: number, clock: Clock) => RecordingStorage;
 /** Works on an export whose storage steps in random order, and then cuts the power everywhere. */
 async function workAndCutPower(
   seed: number,
-  mode: string,
+  mode: WritingMode,
   Recording: StorageClass = RecordingStorage,
 ): Promise<number> {
   const clock = new Clock();
   const random = new Random(seed);
   const model = new CrashModel(seed, SECTORS, 'flushed', clock);
   const storage = new Recording(SECTORS * SECTOR_BYTES, clock);
-  const { connection, forget } = connectToExport(storage, mode);
+  const { connection, close } = connectToExport(storage, mode, random);
   let left = REQUESTS;
   let isOver = false;
   const work = runWorkload({
@@ -38,13 +38,15 @@ async function workAndCutPower(
     isOver = true;
   });
   work.catch(() => undefined); // it is told below
-  for (let idle = 0; !isOver && idle < IDLE_TURNS_MAX; idle++) {
+  // What goes on behind the last answer is played to its end too.
+  for (let idle = 0, isMoving = true; idle < IDLE_TURNS_MAX && (!isOver || isMoving); idle++) {
     await new Promise((resolve) => setImmediate(resolve));
-    if (storage.step(random)) idle = 0;
+    isMoving = storage.step(random);
+    if (isMoving) idle = 0;
   }
   if (!isOver) throw new Error('Requests wait, and nothing is under way.');
   await work;
-  forget();
+  close();
   return cutPowerEverywhere(storage, model, random);
 }
 
