@@ -162,7 +162,7 @@ function grantRoutes(pools: ClientPools): readonly Route[] {
 const SHARE = {
   body: { schema: 'ShareChange' },
   answer: { status: 200, says: 'The share as it is now.', schema: 'ShareStatus' },
-  problems: { 404: 'There is nothing of that name.', 501: 'This service has no shares.' },
+  problems: { 404: 'There is nothing of that name.' },
 } as const;
 
 async function drain(controls: Controls, call: Call): Promise<Answer> {

@@ -29,8 +29,16 @@ const COMMON_PROBLEMS: Readonly<Record<number, string>> = {
   400: 'A name, a number or the body is not as it must be.',
   401: 'A token is configured, and this request has none or another.',
   403: 'The request comes from a web page, or its key is not the one of the pool.',
-  500: 'A defect of the service.',
+  411: 'The body comes without a Content-Length.',
+  500: 'A defect of the service, or a failure of its disk.',
   503: 'The service is stopping, or too many long requests are under way.',
+};
+
+/** Problems that every route with such a body can have. */
+const BODY_PROBLEMS: Readonly<Record<number, string>> = { 413: 'The body is too long.' };
+const JSON_PROBLEMS: Readonly<Record<number, string>> = {
+  ...BODY_PROBLEMS,
+  415: 'The body does not say that it is JSON.',
 };
 
 /** The routes, and one more that answers the document which describes them all. */
@@ -90,7 +98,7 @@ function describeApi(routes: readonly Route[], about: ApiAbout): unknown {
 
 function operationOf(route: Route, needsToken: boolean): unknown {
   const { operationId, summary, description, plane, poolKey, body, answer } = route;
-  const problems = { ...COMMON_PROBLEMS, ...route.problems };
+  const problems = { ...COMMON_PROBLEMS, ...problemsOf(body), ...route.problems };
   return {
     operationId,
     summary,
@@ -112,6 +120,11 @@ function operationOf(route: Route, needsToken: boolean): unknown {
       ),
     },
   };
+}
+
+function problemsOf(body: BodyForm | undefined): Readonly<Record<number, string>> {
+  if (body === undefined) return {};
+  return 'schema' in body ? JSON_PROBLEMS : BODY_PROBLEMS;
 }
 
 function securityOf(poolKey: Route['poolKey'], needsToken: boolean): unknown {

@@ -25,7 +25,6 @@ const PAGE = `${OBJECT}/pages/{index}`;
 
 const NO_POOL = 'There is no such pool of a client.';
 const NOT_HELD = 'There is no such pool of a client, or it does not hold the page.';
-const TOO_LONG = 'The body is longer than it may be.';
 const REFUSED = 'A page was refused, for the reason that the document names.';
 
 export function poolRoutes(controls: Controls, pools: ClientPools): readonly Route[] {
@@ -146,7 +145,7 @@ function objectRoutes(pools: ClientPools): readonly Route[] {
         `no page at all. At most ${CALL_BYTES_MAX} bytes.`,
       body: { bytes: 'Pages of the pool, one after another.' },
       answer: { status: 200, says: 'All pages are held.', schema: 'ObjectStored' },
-      problems: { 404: NO_POOL, 413: TOO_LONG, 507: REFUSED },
+      problems: { 404: NO_POOL, 507: REFUSED },
       handle: async (call) => {
         const view = viewOf(pools, call);
         const { pageBytes } = view.pool;
@@ -187,7 +186,7 @@ function objectRoutes(pools: ClientPools): readonly Route[] {
       description: BATCH_FORM,
       body: { bytes: 'Items, as described above.' },
       answer: { status: 200, says: 'Every item was done or refused.', bytes: 'Their results.' },
-      problems: { 404: NO_POOL, 413: TOO_LONG },
+      problems: { 404: NO_POOL },
       handle: async (call) => {
         const view = viewOf(pools, call);
         const body = await bodyFor(view, call, BATCH_BYTES_MAX);
