@@ -43,12 +43,18 @@ export function fillableBytes(segmentBytes: number, recordBytesMax: number): num
 
 /** Bytes that a file takes which holds a whole device even of pages that do not compress. */
 export function defaultFileBytes(sizeBytes: number, pageBytes: number): number {
-  const segmentBytes = segmentBytesFor(sizeBytes, pageBytes);
-  const recordBytesMax = recordBytesMaxOf(pageBytes, granuleBytesFor(2 * sizeBytes));
-  const liveBytes = Math.ceil(sizeBytes / pageBytes) * recordBytesMax;
-  const live = Math.ceil(liveBytes / fillableBytes(segmentBytes, recordBytesMax));
-  const segments = Math.ceil(live / LIVE_SHARE) + SPARE_SEGMENTS;
-  return FILE_HEADER_BYTES + Math.max(segments, SEGMENTS_WANTED) * segmentBytes;
+  let fileBytes = FILE_HEADER_BYTES + SEGMENTS_MIN * segmentBytesFor(0, pageBytes);
+  // A larger file may have larger segments, and then needs to be a little larger still.
+  for (;;) {
+    const segmentBytes = segmentBytesFor(fileBytes, pageBytes);
+    const recordBytesMax = recordBytesMaxOf(pageBytes, granuleBytesFor(fileBytes));
+    const liveBytes = Math.ceil(sizeBytes / pageBytes) * recordBytesMax;
+    const live = Math.ceil(liveBytes / fillableBytes(segmentBytes, recordBytesMax));
+    const segments = Math.ceil(live / LIVE_SHARE) + SPARE_SEGMENTS;
+    const neededBytes = FILE_HEADER_BYTES + segments * segmentBytes;
+    if (neededBytes <= fileBytes) return fileBytes;
+    fileBytes = neededBytes;
+  }
 }
 
 /** The layout of a file of at most `fileBytes`. Throws `usage` when that cannot be. */
@@ -91,7 +97,7 @@ function segmentBytesFor(fileBytes: number, pageBytes: number): number {
 
 function granuleBytesFor(fileBytes: number): number {
   let granuleBytes = GRANULE_BYTES;
-  while (fileBytes / granuleBytes >= LOCATIONS) granuleBytes *= 2;
+  while ((fileBytes - FILE_HEADER_BYTES) / granuleBytes > LOCATIONS) granuleBytes *= 2;
   return granuleBytes;
 }
 
