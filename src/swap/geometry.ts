@@ -43,7 +43,8 @@ export function fillableBytes(segmentBytes: number, recordBytesMax: number): num
 
 /** Bytes that a file takes which holds a whole device even of pages that do not compress. */
 export function defaultFileBytes(sizeBytes: number, pageBytes: number): number {
-  let fileBytes = FILE_HEADER_BYTES + SEGMENTS_MIN * segmentBytesFor(0, pageBytes);
+  const least = FILE_HEADER_BYTES + SEGMENTS_MIN * segmentBytesFor(0, pageBytes);
+  let fileBytes = Math.max(least, sizeBytes);
   // A larger file may have larger segments, and then needs to be a little larger still.
   for (;;) {
     const segmentBytes = segmentBytesFor(fileBytes, pageBytes);
