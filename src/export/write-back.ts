@@ -184,6 +184,14 @@ export class WriteBack implements WritePath {
     await this.#change(offset, length, false, () => image.discard(offset, length));
   }
 
+  /** Memory is short: about so many bytes of dirty pages should become clean soon. */
+  reduce(bytes: number): void {
+    const pages = Math.ceil(bytes / this.#pageBytes);
+    this.#ceiling = Math.max(CEILING_PAGES_MIN, this.tier.table.count - pages);
+    this.#refusedAt = this.#options.clock.now();
+    this.writer.kick();
+  }
+
   async sync(): Promise<void> {
     await this.writer.flush();
     await this.#options.image.sync();

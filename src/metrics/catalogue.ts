@@ -3,12 +3,16 @@
 import type { MetricDefinition } from './definition.ts';
 import { EXPORT_METRICS } from './export-metrics.ts';
 import { LAYER_METRICS } from './layer-metrics.ts';
+import { MEMORY_METRICS } from './memory-metrics.ts';
 import { NBD_METRICS } from './nbd-metrics.ts';
 import { PROCESS_METRICS } from './process-metrics.ts';
+import { WRITE_BACK_METRICS } from './write-back-metrics.ts';
 
 export const CATALOGUE: readonly MetricDefinition[] = [
   ...LAYER_METRICS,
   ...EXPORT_METRICS,
+  ...WRITE_BACK_METRICS,
+  ...MEMORY_METRICS,
   ...NBD_METRICS,
   ...PROCESS_METRICS,
 ];

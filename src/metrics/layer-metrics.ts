@@ -134,10 +134,9 @@ export const LAYER_METRICS: readonly MetricDefinition[] = [
     ['kind'],
     (sources, set) => {
       set(dataBytesOf(sources), { kind: 'data' });
-      set(
-        sumOver(sources.layers, (layer) => layer.usage().metadataBytes),
-        { kind: 'metadata' },
-      );
+      set(sumOver(sources.layers, (layer) => layer.usage().metadataBytes) + tableBytesOf(sources), {
+        kind: 'metadata',
+      });
       set(sources.memory.bufferBytes(), { kind: 'buffers' });
     },
   ),
@@ -173,6 +172,14 @@ export const LAYER_METRICS: readonly MetricDefinition[] = [
     },
   ),
 ];
+
+/** Tables beside the layers: of dirty pages, and of overflow files. */
+function tableBytesOf({ exports, overflows }: MetricsSources): number {
+  let bytes = 0;
+  for (const { writeBack } of exports) bytes += writeBack?.tier.table.metadataBytes ?? 0;
+  for (const { metadataBytes } of overflows) bytes += metadataBytes;
+  return bytes;
+}
 
 function dataBytesOf({ layers }: MetricsSources): number {
   return sumOver(layers, (layer) => layer.usage().dataBytes);

@@ -4,6 +4,8 @@
  */
 
 import type { ReadStatistics } from '../export/page-reads.ts';
+import type { WriteBackStatistics } from '../export/write-back.ts';
+import type { WriterStatistics } from '../export/writer.ts';
 import type { OperationCounters } from '../image/image.ts';
 import type { ServerStatistics } from '../nbd/statistics.ts';
 import type { LayerStatistics, LayerUsage } from '../tmem/layer.ts';
@@ -21,6 +23,9 @@ export interface ExportSource {
   readonly name: string;
   readonly sizeBytes: number;
   readonly mode: string;
+  readonly pageBytes: number;
+  /** Only where writes are written back. */
+  readonly writeBack: WriteBackSource | undefined;
   readonly reads: {
     readonly statistics: Readonly<ReadStatistics>;
     readonly readAhead: { readonly usedPages: number; readonly wastedPages: number };
@@ -32,6 +37,44 @@ export interface ExportSource {
     readonly misses: number;
     readonly pool: { readonly id: number };
   };
+}
+
+/** What an export that is written back does. */
+export interface WriteBackSource {
+  readonly tier: {
+    readonly table: {
+      readonly count: number;
+      readonly failedCount: number;
+      readonly lostCount: number;
+      readonly metadataBytes: number;
+    };
+  };
+  readonly limitPages: number;
+  readonly writer: { readonly statistics: Readonly<WriterStatistics> };
+  readonly statistics: Readonly<WriteBackStatistics>;
+}
+
+/** The overflow file of a swap device. */
+export interface OverflowSource {
+  /** The export's. */
+  readonly name: string;
+  readonly liveBytes: number;
+  readonly deadBytes: number;
+  readonly capacityBytes: number;
+  readonly metadataBytes: number;
+  readonly statistics: {
+    readonly recordsWritten: number;
+    readonly cleanedRecords: number;
+    readonly checksumFailures: number;
+  };
+}
+
+/** What the governor of the memory is at. */
+export interface GovernorReading {
+  readonly targetBytes: number;
+  readonly cuts: Readonly<Record<string, number>>;
+  readonly shrunkBytes: number;
+  readonly isStuck: boolean;
 }
 
 /** What the operating system and the runtime say of this process. */
@@ -70,6 +113,9 @@ export interface MetricsSources {
   readonly exports: readonly ExportSource[];
   readonly server: ServerStatistics;
   readonly memory: { readonly limitBytes: number; readonly bufferBytes: () => number };
+  readonly accounts: () => Iterable<{ readonly name: string; readonly usedBytes: number }>;
+  readonly governor: () => GovernorReading | undefined;
+  readonly overflows: readonly OverflowSource[];
   readonly process: () => ProcessReading;
   readonly vocabulary: Vocabulary;
 }

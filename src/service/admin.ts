@@ -4,6 +4,7 @@ import { ClientPools } from '../admin/client-pools.ts';
 import { AdminServer, type AdminServerOptions } from '../admin/http-server.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import { Metrics } from '../metrics/metrics.ts';
+import type { OverflowSource } from '../metrics/sources.ts';
 import { NbdErrno } from '../nbd/protocol.ts';
 import { COMMAND_NAMES, LATENCY_BOUNDS_SECONDS } from '../nbd/statistics.ts';
 import { PUT_OUTCOME_NAMES } from '../tmem/layer.ts';
@@ -15,11 +16,12 @@ export type AdminOptions = ControlledParts &
   Pick<AdminServerOptions, 'token' | 'log' | 'timeouts'> & {
     /** The longest page that the layers hold. */
     readonly pageBytesMax: number;
+    readonly overflows?: readonly OverflowSource[];
   };
 
 /** Makes the server; it does not listen yet. Throws `usage` for a token that cannot be one. */
 export function createAdminServer(options: AdminOptions): AdminServer {
-  const { tmem, exports, server, codecName, isStopping } = options;
+  const { tmem, exports, server, codecName, isStopping, governor } = options;
   const memory = {
     limitBytes: options.memory.limitBytes,
     // Of its own requests the server can only be asked when it is there.
@@ -33,6 +35,9 @@ export function createAdminServer(options: AdminOptions): AdminServer {
     exports,
     server,
     memory,
+    accounts: () => tmem.accounts,
+    governor: () => governor?.state,
+    overflows: options.overflows ?? [],
     process: () => readings.read(),
     vocabulary: {
       putOutcomes: PUT_OUTCOME_NAMES,

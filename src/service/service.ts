@@ -5,6 +5,7 @@
 
 import type { AdminServer } from '../admin/http-server.ts';
 import type { Export } from '../export/export.ts';
+import { Governor } from '../governor/governor.ts';
 import { loadCodec, type PageCodec } from '../layers/codec.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';
 import { TmemError } from '../lib/errors.ts';
@@ -19,6 +20,9 @@ import { createExports } from './exports.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
 import type { RunningExport, RunningService, ServiceLog, ServiceSettings } from './settings.ts';
 import { createStack, type Stack } from './stack.ts';
+
+/** The governor leaves the stack at least that, bytes. */
+const FLOOR_BYTES_MIN = 8 * 1024 * 1024;
 
 /** Opens the disks, builds the stack, listens. Everything is closed again when a part fails. */
 export async function startService(
@@ -54,6 +58,7 @@ class Service implements RunningService {
   readonly #exports: readonly Export[];
   /** Buffers that do not change: those of writers and overflows. */
   readonly #fixedBufferBytes: number;
+  readonly #governor: Governor;
   readonly #server: NbdServer;
   #admin: AdminServer | undefined;
   #stopping: Promise<void> | undefined;
@@ -95,6 +100,7 @@ class Service implements RunningService {
     const { all, writerBytes } = createExports(disks, parts);
     this.#exports = all;
     this.#fixedBufferBytes = writerBytes + overflowBuffers;
+    this.#governor = this.#createGovernor();
     this.#server = new NbdServer({
       exports: all,
       buffers: this.#buffers,
@@ -114,6 +120,7 @@ class Service implements RunningService {
     const bound: ListenAddress[] = [];
     for (const address of settings.listen) bound.push(await this.#server.listen(address));
     if (settings.admin !== undefined) await this.#startAdmin(settings.admin);
+    if (settings.hasGovernor) this.#governor.start();
     this.exports = this.#exports.map((each, i) => ({
       name: each.name,
       sizeBytes: each.sizeBytes,
@@ -132,6 +139,39 @@ class Service implements RunningService {
     this.#admin?.close();
   }
 
+  #createGovernor(): Governor {
+    const { tmem } = this.#stack;
+    return new Governor({
+      reclaimable: {
+        get usedBytes() {
+          return tmem.usedBytes;
+        },
+        get limitBytes() {
+          return tmem.limitBytes;
+        },
+        setLimit: (bytes) => tmem.setLimit(bytes),
+        shrink: (bytes) => tmem.shrink(bytes),
+        requestWriteBack: (bytes) => this.#writeBack(bytes),
+      },
+      configuredBytes: this.#plan.stackBytes,
+      floorBytes: Math.min(this.#plan.stackBytes, this.#floorBytes()),
+      log: this.#log,
+    });
+  }
+
+  /** What is guaranteed, and a little to work with. */
+  #floorBytes(): number {
+    let bytes = FLOOR_BYTES_MIN;
+    for (const { share } of this.#disks) bytes += share.minimumBytes;
+    return bytes;
+  }
+
+  /** Memory is held by dirty pages that can not go: each export writes its part of them. */
+  #writeBack(bytes: number): void {
+    const dirty = this.#exports.filter(({ writeBack }) => (writeBack?.tier.table.count ?? 0) > 0);
+    for (const { writeBack } of dirty) writeBack?.reduce(bytes / dirty.length);
+  }
+
   async #startAdmin(address: ListenAddress): Promise<void> {
     const { statistics } = this.#server;
     this.#admin = createAdminServer({
@@ -145,6 +185,8 @@ class Service implements RunningService {
           this.#buffers.totalBytes + this.#fixedBufferBytes + statistics.connections * WRITER_BYTES,
       },
       codecName: this.codecDescription,
+      governor: this.#governor,
+      overflows: this.#disks.flatMap(({ overflow }) => (overflow === undefined ? [] : [overflow])),
       isStopping: () => this.#stopping !== undefined,
       token: this.#settings.token,
       log: (message) => this.#log.info(message),
@@ -157,6 +199,7 @@ class Service implements RunningService {
    * those who watch. Rejects when something that was acknowledged could not be written.
    */
   async #stop(): Promise<void> {
+    this.#governor.stop();
     await this.#server.stop();
     const failures: unknown[] = [];
     const collect = async (work: Promise<unknown>): Promise<void> => {

@@ -2,7 +2,7 @@
 
 import { loadCodec } from '../../src/layers/codec.ts';
 import { Metrics } from '../../src/metrics/metrics.ts';
-import type { ExportSource, MetricsSources } from '../../src/metrics/sources.ts';
+import type { ExportSource, MetricsSources, OverflowSource } from '../../src/metrics/sources.ts';
 import { NbdErrno } from '../../src/nbd/protocol.ts';
 import {
   COMMAND_NAMES,
@@ -32,6 +32,13 @@ export function quietExport(name: string, poolId = 1): ExportSource {
     name,
     sizeBytes: MIB,
     mode: 'writethrough',
+    pageBytes: 4096,
+    writeBack: {
+      tier: { table: { count: 0, failedCount: 0, lostCount: 0, metadataBytes: 0 } },
+      limitPages: 256,
+      writer: { statistics: { writtenPages: 0, runs: 0, failures: 0, redirtiedPages: 0 } },
+      statistics: { fallThroughPages: 0, mergedPages: 0, waits: 0 },
+    },
     reads: {
       statistics: { readHits: 0, readMisses: 0, joinedPages: 0, aheadPages: 0 },
       readAhead: { usedPages: 0, wastedPages: 0 },
@@ -39,6 +46,12 @@ export function quietExport(name: string, poolId = 1): ExportSource {
     image: { counters: { read: counters(), write: counters(), sync: counters() } },
     cache: { hits: 0, misses: 0, pool: { id: poolId } },
   };
+}
+
+/** An overflow file of that export with nothing in it. */
+function quietOverflow(name: string): OverflowSource {
+  const statistics = { recordsWritten: 0, cleanedRecords: 0, checksumFailures: 0 };
+  return { name, liveBytes: 0, deadBytes: 0, capacityBytes: MIB, metadataBytes: 0, statistics };
 }
 
 /** Sources of a service at rest, but for what a test gives. */
@@ -49,6 +62,9 @@ export function sourcesOf(given: Partial<MetricsSources> = {}): MetricsSources {
     exports: [quietExport('disk')],
     server: new ServerStatistics(),
     memory: { limitBytes: 64 * MIB, bufferBytes: () => 3 * MIB },
+    accounts: () => [{ name: 'disk', usedBytes: 0 }],
+    governor: () => ({ targetBytes: 56 * MIB, cuts: { psi: 0 }, shrunkBytes: 0, isStuck: false }),
+    overflows: [quietOverflow('disk')],
     process: () => ({
       residentBytes: 1,
       heapUsedBytes: 2,
