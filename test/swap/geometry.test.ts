@@ -17,7 +17,7 @@ it('has room in a file of the default size for a device full of noise', () => {
 });
 
 it('is a little more than the device by default', () => {
-  for (const size of [1024 * MIB, 64 * 1024 * MIB, 256 * 1024 * MIB]) {
+  for (const size of [1024 * MIB, 8 * 1024 * MIB, 64 * 1024 * MIB]) {
     expect(defaultFileBytes(size, 4096) / size).toBeLessThan(1.1);
   }
 });
