@@ -12,6 +12,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   tmem: ['policy', 'lib'],
   layers: ['tmem', 'policy', 'lib'],
   swap: ['layers', 'tmem', 'storage', 'lib'],
+  snapshot: ['tmem', 'storage', 'lib'],
   export: ['tmem', 'image', 'lib'],
   nbd: ['export', 'tmem', 'lib'],
   governor: ['lib'],
@@ -19,7 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   admin: ['nbd', 'tmem', 'lib'],
   service: [
     ...['admin', 'metrics', 'nbd', 'export', 'layers', 'tmem', 'policy', 'image', 'storage'],
-    ...['governor', 'swap', 'config', 'lib'],
+    ...['governor', 'snapshot', 'swap', 'config', 'lib'],
   ],
   config: ['lib'],
   cli: ['service', 'config', 'image', 'lib'],
@@ -37,7 +38,7 @@ const MAY_IMPORT_TYPES: Readonly<Record<string, readonly string[]>> = {
 const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
   'node:fs': ['storage', 'config', 'cli', 'governor'],
   // A Unix socket that a server left behind is a file, and listening includes removing it.
-  'node:fs/promises': ['storage', 'config', 'cli', 'nbd/listen.ts'],
+  'node:fs/promises': ['storage', 'snapshot', 'config', 'cli', 'nbd/listen.ts'],
   'node:net': ['nbd'],
   'node:http': ['admin', 'cli'],
   'node:child_process': [],

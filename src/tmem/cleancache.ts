@@ -10,7 +10,7 @@
  */
 
 import type { Account } from './account.ts';
-import { type GetOutcome, MISS, type PutOutcome } from './layer.ts';
+import { type EncodedPage, type GetOutcome, MISS, type PutOutcome } from './layer.ts';
 import { type Lender, NO_LOAN } from './lender.ts';
 import type { Pool, Tmem } from './tmem.ts';
 
@@ -49,6 +49,15 @@ export class Cleancache {
   put(page: number, src: Buffer, srcOffset: number): PutOutcome {
     const object = Math.floor(page / PAGES_PER_OBJECT);
     return this.pool.put(object, page % PAGES_PER_OBJECT, src, srcOffset);
+  }
+
+  /** As `put`, of a page that is encoded already; see `Pool.putEncoded`. */
+  putEncoded(page: number, encoded: EncodedPage): PutOutcome {
+    return this.pool.putEncoded(
+      Math.floor(page / PAGES_PER_OBJECT),
+      page % PAGES_PER_OBJECT,
+      encoded,
+    );
   }
 
   /** Drops the pages `[first, first + count)`. */

@@ -8,6 +8,7 @@
 
 import { TmemError } from '../lib/errors.ts';
 import { Account, type AccountOptions } from './account.ts';
+import { checkEncoded } from './encoded-page.ts';
 import {
   type EncodedPage,
   type GetOutcome,
@@ -232,6 +233,18 @@ export class Pool {
     this.#check(object, index, src, srcOffset);
     if (this.#shared !== undefined) this.#touch(this.#shared, object);
     return this.#top.put(this.#id, object, index, RAW, src, srcOffset, this.pageBytes);
+  }
+
+  /**
+   * As `put`, of a page that is encoded already, as `peek` points at it. That it decodes to a page
+   * is the caller's word; one that does not is found out by the get that wants it.
+   */
+  putEncoded(object: number, index: number, page: EncodedPage): PutOutcome {
+    this.#checkName(object, index);
+    checkEncoded(page, this.pageBytes);
+    if (this.#shared !== undefined) this.#touch(this.#shared, object);
+    const { encoding, buffer, offset, length } = page;
+    return this.#top.put(this.#id, object, index, encoding, buffer, offset, length);
   }
 
   /** Copies the page to `dst[dstOffset]` at a hit; at a miss `dst` is untouched. */
