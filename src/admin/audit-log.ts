@@ -9,6 +9,7 @@ import type { IncomingMessage } from 'node:http';
 const BURST_LINES = 30;
 const LINES_PER_SECOND = 2;
 const TARGET_LENGTH_MAX = 200;
+const OUTCOME_LENGTH_MAX = 300;
 
 export class AuditLog {
   readonly #log: (message: string) => void;
@@ -38,7 +39,9 @@ export class AuditLog {
     }
     const who = request.socket.remoteAddress ?? 'the Unix socket';
     const target = (request.url ?? '').slice(0, TARGET_LENGTH_MAX);
-    this.#log(`admin: ${request.method} ${target} from ${who}: ${outcome}`);
+    // Words of a client may be in it: they stay on this line.
+    const said = outcome.slice(0, OUTCOME_LENGTH_MAX).replaceAll(/\p{Cc}/gu, '?');
+    this.#log(`admin: ${request.method} ${target} from ${who}: ${said}`);
   }
 
   #refill(): void {

@@ -70,6 +70,8 @@ export class AdminServer {
   readonly #authorisation: Authorisation;
   readonly #budget = new BodyBudget(BODY_BYTES_MAX);
   readonly #audit: AuditLog;
+  /** Apart, so that no number of calls can keep a defect out of the log. */
+  readonly #defects: AuditLog;
   readonly #router: Router;
   readonly #plain = new Map<string, () => Plain | Promise<Plain>>([
     ['/', () => ({ status: 200, body: INDEX })],
@@ -83,6 +85,7 @@ export class AdminServer {
     this.#options = options;
     this.#authorisation = new Authorisation(options.token);
     this.#audit = new AuditLog(options.log);
+    this.#defects = new AuditLog(options.log);
     const { controls, clientPools } = options;
     const routes = [
       ...tellingRoutes(controls),
@@ -140,8 +143,9 @@ export class AdminServer {
       else sendPlain(response, { status: 404, body: `There is no ${path} here.\n\n${INDEX}` });
     } catch (cause) {
       const problem = problemOf(cause);
-      if (isNoteworthy(request, problem))
-        this.#audit.note(request, `${problem.status} ${reasonOf(cause)}`);
+      const note = `${problem.status} ${cause instanceof Error ? cause.message : String(cause)}`;
+      if (problem.status === 500) this.#defects.note(request, note);
+      else if (isNoteworthy(request, problem)) this.#audit.note(request, note);
       sendProblem(request, response, problem);
     }
   }
@@ -265,13 +269,9 @@ function isChange({ method, headers }: IncomingMessage): boolean {
   return method !== 'GET' && method !== 'HEAD' && headers[POOL_KEY_HEADER] === undefined;
 }
 
-/** Whether the owner of the service should hear of a refusal: of a control, a stranger, a defect. */
+/** Whether the owner of the service should hear of a refusal: of a control, or of a stranger. */
 function isNoteworthy(request: IncomingMessage, { status }: Problem): boolean {
-  return isChange(request) || status === 401 || status === 403 || status === 500;
-}
-
-function reasonOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
+  return isChange(request) || status === 401 || status === 403;
 }
 
 function splitOnce(text: string, separator: string): [string, string] {

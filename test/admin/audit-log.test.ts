@@ -59,3 +59,10 @@ test('a long request is noted in part', () => {
   audit.note({ method: 'PUT', url, socket: {} } as IncomingMessage, '404');
   expect(lines[0]?.length).toBeLessThan(300);
 });
+
+test('what a client writes stays on its line', async () => {
+  const { ask, lines } = await startAdmin();
+  await ask('POST', '/v1/shrink', { json: { 'x\nadmin: all is well': 1, bytes: 1 } });
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).toMatch(/^admin: POST [^\n]*x\?admin: all is well/);
+});
