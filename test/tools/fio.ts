@@ -32,6 +32,7 @@ export async function runFio(
   directory: string,
   shared: FioJob['options'],
   jobs: readonly FioJob[],
+  patienceMs?: number,
 ): Promise<readonly FioResult[]> {
   // Threads, since fio's processes would outlive it when it is killed. The options before the first
   // name hold for every job.
@@ -39,7 +40,8 @@ export async function runFio(
   const [, , ...common] = argumentsOf({ name: '', uri: '', options: base });
   const output = path.join(directory, 'fio.json');
   const args = ['--output-format=json', `--output=${output}`, ...common];
-  await runWell('fio', [...args, ...jobs.flatMap(argumentsOf)], { directory });
+  const patience = patienceMs === undefined ? {} : { patienceMs };
+  await runWell('fio', [...args, ...jobs.flatMap(argumentsOf)], { directory, ...patience });
   // The engine puts a line about its connection before it.
   const text = fs.readFileSync(output, 'utf8');
   const report: {
