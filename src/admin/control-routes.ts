@@ -118,6 +118,7 @@ export function changingRoutes(controls: Controls, pools: ClientPools): readonly
       answer: { status: 200, says: 'It is clean.', schema: 'Drained' },
       problems: {
         404: 'There is no export of that name.',
+        501: 'It is a swap device, which has no image to be written to.',
         504: 'It was not clean in time; the document says how much is left.',
       },
       handle: (call) => drain(controls, call),

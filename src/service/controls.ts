@@ -119,8 +119,17 @@ export class ServiceControls implements Controls {
 
   async drain(name: string, signal: AbortSignal): Promise<DrainStatus> {
     const each = this.#exportOf(name);
-    // What clients write while a sync runs is dirty after it.
-    while (dirtyBytesOf(each) > 0 && !signal.aborted) await untilAborted(each.sync(), signal);
+    if (!each.isDurable) {
+      throw new TmemError(
+        'unsupported',
+        `${JSON.stringify(name)} is a swap device: what is written to it stays in memory`,
+      );
+    }
+    // What clients write while a drain runs may be dirty after it.
+    while (dirtyBytesOf(each) > 0 && !signal.aborted) {
+      await each.drain(signal).catch(() => undefined); // the status of the export says why
+      await nextTurn();
+    }
     const dirtyBytes = dirtyBytesOf(each);
     return { isClean: dirtyBytes === 0, dirtyBytes };
   }
@@ -220,21 +229,6 @@ function dirtyBytesOf({ writeBack, pageBytes }: Export): number {
 
 function holds({ cache, writeBack }: Export, pool: Pool): boolean {
   return cache.pool === pool || writeBack?.tier.frontswap.pool === pool;
-}
-
-/** Resolves when `work` does or `signal` is aborted; rejects when `work` does first. */
-async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  let stop = (): void => undefined;
-  const aborted = new Promise<void>((resolve) => {
-    stop = resolve;
-    signal.addEventListener('abort', stop, { once: true });
-  });
-  try {
-    await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop);
-    work.catch(() => undefined); // heard of above, or nobody waits any more
-  }
 }
 
 function nextTurn(): Promise<void> {

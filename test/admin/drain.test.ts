@@ -1,0 +1,103 @@
+import { expect, onTestFinished, test } from 'vitest';
+import type { Export } from '../../src/export/export.ts';
+import { Export as RealExport } from '../../src/export/export.ts';
+import { rawImage } from '../../src/image/raw.ts';
+import { BufferPool } from '../../src/lib/buffer-pool.ts';
+import { MemoryStorage } from '../../src/storage/memory.ts';
+import { Cleancache } from '../../src/tmem/cleancache.ts';
+import { Frontswap } from '../../src/tmem/frontswap.ts';
+import { smallStack } from '../metrics/scraped.ts';
+import { FaultyStorage } from '../storage/faulty-storage.ts';
+import { type AdminFixture, MIB, PAGE, page, startAdmin } from './fixture.ts';
+
+/** An export in the mode `writeback` whose writer does nothing by itself. */
+function writeBackExport() {
+  const tmem = smallStack();
+  const disk = Buffer.alloc(MIB);
+  const storage = new FaultyStorage(new MemoryStorage(disk));
+  const account = tmem.createAccount({ name: 'disk' });
+  const target = new RealExport({
+    name: 'disk',
+    image: rawImage(storage, 'disk'),
+    cache: new Cleancache(tmem, PAGE, undefined, account),
+    buffers: new BufferPool(MIB, PAGE),
+    mode: 'writeback',
+    writeBack: {
+      frontswap: new Frontswap(tmem, PAGE, undefined, account),
+      limitPages: 64,
+      buffers: new BufferPool(4 * MIB, PAGE),
+      tuning: { ageMsMax: Number.POSITIVE_INFINITY, highFraction: 2, lowFraction: 1 },
+      onFailure: () => undefined,
+    },
+  });
+  onTestFinished(() => target.close());
+  return { tmem, disk, storage, target };
+}
+
+async function startDirty(pages: number) {
+  const parts = writeBackExport();
+  for (let i = 0; i < pages; i++) await writePage(parts.target, i);
+  const { tmem, target } = parts;
+  const admin = await startAdmin({ parts: { tmem, exports: [target] } });
+  return { ...parts, admin };
+}
+
+async function writePage(target: Export, index: number): Promise<void> {
+  expect(target.tryWrite(index * PAGE, PAGE, page(index), 0)).toBe(true);
+}
+
+const drain = (admin: AdminFixture, json?: object) =>
+  admin.ask('POST', '/v1/exports/disk/drain', json === undefined ? {} : { json });
+
+test('a drain brings every dirty page to the image, and the export is clean then', async () => {
+  const { admin, disk } = await startDirty(5);
+  const before = (await admin.ask('GET', '/v1/exports/disk')).json;
+  expect(before.writeBack).toMatchObject({
+    dirtyBytes: 5 * PAGE,
+    limitBytes: 64 * PAGE,
+    state: 'dirty',
+  });
+  expect((await drain(admin)).json).toEqual({ isClean: true, dirtyBytes: 0 });
+  for (let i = 0; i < 5; i++) {
+    expect(disk.subarray(i * PAGE, (i + 1) * PAGE).equals(page(i))).toBe(true);
+  }
+  const after = (await admin.ask('GET', '/v1/exports/disk')).json;
+  expect(after.writeBack).toMatchObject({ dirtyBytes: 0, state: 'clean', oldestSeconds: 0 });
+  expect(after.pages).toBe(before.pages);
+});
+
+test('the pages of an export are divided between its pools, and none is counted twice', async () => {
+  const { admin, target } = await startDirty(5);
+  target.cache.put(20, page(20), 0);
+  const { pools } = (await admin.ask('GET', '/v1/pools')).json;
+  expect(pools).toMatchObject([
+    { owner: 'export:disk', kind: 'ephemeral', pages: 1 },
+    { owner: 'export:disk', kind: 'persistent', pages: 5 },
+  ]);
+});
+
+test('dirty pages are not flushed by hand', async () => {
+  const { admin, target } = await startDirty(1);
+  const id = target.writeBack?.tier.frontswap.pool.id;
+  const { status, json } = await admin.ask('DELETE', `/v1/pools/${id}`);
+  expect([status, json.detail]).toEqual([409, expect.stringContaining('drain it instead')]);
+  expect((await drain(admin)).status).toBe(200);
+});
+
+test('a drain that cannot end says how much is left, and why is in the status', async () => {
+  const { admin, storage } = await startDirty(3);
+  storage.failNext('write', 'ENOSPC', 1000);
+  const { status, json } = await drain(admin, { timeoutSeconds: 0.05 });
+  expect([status, json]).toMatchObject([504, { isClean: false, dirtyBytes: 3 * PAGE }]);
+  const { writeBack } = (await admin.ask('GET', '/v1/exports/disk')).json;
+  expect(writeBack).toMatchObject({ state: 'failing', dirtyBytes: 3 * PAGE });
+  expect((writeBack as { failure: string }).failure).not.toBe('');
+});
+
+test('an export that writes through is always clean; one that is not there is 404', async () => {
+  const admin = await startAdmin();
+  expect((await drain(admin)).json).toEqual({ isClean: true, dirtyBytes: 0 });
+  expect((await admin.ask('POST', '/v1/exports/none/drain')).status).toBe(404);
+  expect((await drain(admin, { timeoutSeconds: -1 })).status).toBe(400);
+  expect((await drain(admin, { timeoutSeconds: 3601 })).status).toBe(400);
+});

@@ -1,0 +1,78 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { Governor } from '../../src/governor/governor.ts';
+import { smallStack } from '../metrics/scraped.ts';
+import { MIB, page, startAdmin } from './fixture.ts';
+
+/** A stack of 8 MiB in a service of 64, under a governor that sees no pressure. */
+async function startGoverned() {
+  const tmem = smallStack();
+  const governor = new Governor({
+    reclaimable: {
+      get usedBytes() {
+        return tmem.usedBytes;
+      },
+      get limitBytes() {
+        return tmem.limitBytes;
+      },
+      setLimit: (bytes) => tmem.setLimit(bytes),
+      shrink: (bytes) => tmem.shrink(bytes),
+    },
+    configuredBytes: tmem.limitBytes,
+    log: { info: () => undefined },
+    read: () => ({
+      groupStalls: { someShare10s: 0.125, someTotalUs: 0, fullTotalUs: 0 },
+      machineStalls: undefined,
+      groupRooms: [],
+      machineRoom: undefined,
+    }),
+  });
+  onTestFinished(() => governor.stop());
+  const admin = await startAdmin({ parts: { tmem, governor } });
+  return { ...admin, tmem, governor, stackBytes: tmem.limitBytes };
+}
+
+test('a lower limit holds, counts the buffers in, and can be taken back', async () => {
+  const { ask, tmem, stackBytes } = await startGoverned();
+  const pool = tmem.createPool({ kind: 'ephemeral' });
+  for (let i = 0; i < 1000; i++) pool.put(0, i, page(i));
+  const lower = { limitBytes: 64 * MIB - stackBytes / 2 };
+  const { json } = await ask('PUT', '/v1/memory', { json: lower });
+  expect(json).toMatchObject({
+    configuredLimitBytes: lower.limitBytes,
+    limitBytes: lower.limitBytes,
+  });
+  expect(tmem.limitBytes).toBe(stackBytes / 2);
+  for (let i = 0; i < 1000; i++) pool.put(1, i, page(i));
+  expect(tmem.usedBytes).toBeLessThanOrEqual(stackBytes / 2);
+  const back = await ask('PUT', '/v1/memory', { json: { limitBytes: 64 * MIB } });
+  expect(back.json.configuredLimitBytes).toBe(64 * MIB);
+});
+
+test.each([
+  ['0', 0],
+  ['less than the buffers take', MIB],
+  ['more than the tables were made for', 64 * MIB + 1],
+  ['a fraction', 60.5 * MIB + 0.5],
+])('a limit of %s is refused and changes nothing', async (_, limitBytes) => {
+  const { ask, tmem, stackBytes } = await startGoverned();
+  expect((await ask('PUT', '/v1/memory', { json: { limitBytes } })).status).toBe(400);
+  expect(tmem.limitBytes).toBe(stackBytes);
+});
+
+test('what the governor sees is in the status', async () => {
+  const { ask, governor } = await startGoverned();
+  governor.start();
+  expect((await ask('GET', '/v1/status')).json.memory).toMatchObject({
+    pressure: { reason: 'calm', psiSomeAvg10: 12.5 },
+  });
+});
+
+test('a shrink goes through the governor, in slices', async () => {
+  const { ask, tmem } = await startGoverned();
+  const pool = tmem.createPool({ kind: 'ephemeral' });
+  for (let i = 0; i < 1000; i++) pool.put(0, i, page(i));
+  const before = tmem.usedBytes;
+  const { json } = await ask('POST', '/v1/shrink', { json: { bytes: 1000 * MIB } });
+  expect(json.freedBytes).toBeGreaterThan(0);
+  expect(before - tmem.usedBytes).toBe(json.freedBytes);
+});
