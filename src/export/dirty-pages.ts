@@ -3,8 +3,10 @@
  * Only names and numbers are kept here, in typed arrays; the bytes are in the frontswap tier.
  *
  * Every write of a page takes a new version, from one clock. An entry knows its newest version and
- * the oldest that was not written back, which is what a FLUSH waits for. Entries are in two queues:
- * by age, for what must go in time, and by last use, for what goes first when room is needed.
+ * the oldest that the image does not have, which is what a FLUSH waits for: one number for what is
+ * under way, one for what was written since. No page is under way twice at a time: one that is
+ * written again meanwhile waits for the end of that. Entries are in two queues: by age, for what
+ * must go in time, and by last use, for what goes first when room is needed.
  */
 
 import { SlotQueue } from '../policy/slot-queue.ts';
@@ -22,6 +24,13 @@ const WRITING = 2;
 const LOST = 4;
 /** The image refused it: it waits for another try, in the queue of those alone. */
 const FAILED = 8;
+/** The image refused it and it waits for a writer again, before those that only are old. */
+const RETRIED = 16;
+/** The image refused it, and does not have it to this day. */
+const TROUBLED = 32;
+
+/** No version: the image has all of them, or nobody waits for the one that it has not. */
+const NONE = Number.POSITIVE_INFINITY;
 
 /** Bytes that one dirty page takes in this table, at most. */
 export const DIRTY_PAGE_METADATA_BYTES = 72;
@@ -29,22 +38,30 @@ export const DIRTY_PAGE_METADATA_BYTES = 72;
 export class DirtyPages {
   /** Entries that this table can hold. */
   readonly capacity: number;
-  /** Grows by one with every write of a page. */
+  /** Grows with every write of a page. */
   version = 0;
-  /** Entries that may not be forgotten for a barrier; see `beginBarrier`. */
+  /** Entries that the barrier still waits for; see `beginBarrier`. */
   owedCount = 0;
   failedCount = 0;
+  /** Entries that the image refused and still does not have, tried again or not. */
+  troubledCount = 0;
   lostCount = 0;
   writingCount = 0;
+  /** Pages that were lost since the start, those too that were written again. */
+  lossCount = 0;
 
   readonly #index: PageIndex;
   readonly #states: Uint8Array;
   readonly #versions: Float64Array;
+  /** By slot: the oldest version that the image does not have and that is not under way. */
   readonly #firstVersions: Float64Array;
+  /** By slot: the oldest version that is under way. */
+  readonly #firstWriting: Float64Array;
   readonly #dirtySince: Float64Array;
   readonly #byAge: SlotQueue;
   readonly #byUse: SlotQueue;
   readonly #failed: SlotQueue;
+  readonly #retried: SlotQueue;
   #barrier = -1;
 
   /** Room for `capacity` pages; memory is mapped as it is touched. */
@@ -55,10 +72,12 @@ export class DirtyPages {
     this.#states = new Uint8Array(capacity);
     this.#versions = new Float64Array(capacity);
     this.#firstVersions = new Float64Array(capacity);
+    this.#firstWriting = new Float64Array(capacity);
     this.#dirtySince = new Float64Array(capacity);
     const ageLinks = new Int32Array(2 * capacity);
     this.#byAge = new SlotQueue(ageLinks);
     this.#failed = new SlotQueue(ageLinks);
+    this.#retried = new SlotQueue(ageLinks);
     this.#byUse = new SlotQueue(new Int32Array(2 * capacity));
   }
 
@@ -69,12 +88,12 @@ export class DirtyPages {
 
   /** Pages that wait for a writer. */
   get queuedCount(): number {
-    return this.#byAge.count;
+    return this.#byUse.count;
   }
 
   /** Bytes of this table in use. */
   get metadataBytes(): number {
-    return this.#index.metadataBytes + this.#index.slotsTouched * (1 + 24 + 16);
+    return this.#index.metadataBytes + this.#index.slotsTouched * (1 + 32 + 16);
   }
 
   /** The entry of the page, or NO_SLOT. */
@@ -111,13 +130,24 @@ export class DirtyPages {
     return (this.#states[slot]! & QUEUED) !== 0;
   }
 
+  /** Whether the image refused the entry, and it may be tried again now. */
+  isRetried(slot: number): boolean {
+    return (this.#states[slot]! & RETRIED) !== 0;
+  }
+
+  /** Whether the barrier waits for the entry. */
+  isOwed(slot: number): boolean {
+    return (
+      this.#firstVersions[slot]! <= this.#barrier || this.#firstWriting[slot]! <= this.#barrier
+    );
+  }
+
   /** The page was written at `now`, in milliseconds. The caller has seen to room for new ones. */
   mark(page: number, now: number): void {
     const version = ++this.version;
     let slot = this.find(page);
     if (slot === NO_SLOT) slot = this.#insert(page);
-    else if (this.isLost(slot)) this.#settle(this.#firstVersions[slot]!); // nothing is owed for it
-    this.#setLost(slot, false);
+    this.#set(slot, LOST, false);
     this.#versions[slot] = version;
     const state = this.#states[slot]!;
     if ((state & QUEUED) !== 0) {
@@ -126,9 +156,11 @@ export class DirtyPages {
       return;
     }
     if ((state & FAILED) !== 0) return; // it waits for its next try as it is, and is that old
-    this.#firstVersions[slot] = version;
-    this.#dirtySince[slot] = now;
-    this.#enqueue(slot);
+    if (this.#firstVersions[slot] === NONE) {
+      this.#firstVersions[slot] = version;
+      this.#dirtySince[slot] = now;
+    }
+    if ((state & WRITING) === 0) this.#enqueue(slot);
   }
 
   /** The page need not be written any more. It must not be under way. */
@@ -136,19 +168,23 @@ export class DirtyPages {
     const slot = this.find(page);
     if (slot === NO_SLOT) return;
     if ((this.#states[slot]! & WRITING) !== 0) throw new Error('dirty pages: dropped in flight');
-    this.#settle(this.#firstVersions[slot]!);
+    this.#disown(slot);
     this.#remove(slot);
   }
 
   /** The bytes of the page are gone. It stays, to be an error to whoever reads or flushes it. */
   markLost(slot: number): void {
+    if (this.isLost(slot)) return;
     this.#dequeue(slot);
-    this.#setLost(slot, true);
+    this.#disown(slot);
+    this.#set(slot, TROUBLED, false);
+    this.#set(slot, LOST, true);
+    this.lossCount++;
   }
 
-  /** The entry that has been dirty longest and may be taken, or NO_SLOT. */
+  /** The entry that should go first, of those that may be taken, or NO_SLOT. */
   get oldest(): number {
-    return this.#byAge.tail;
+    return this.#retried.count > 0 ? this.#retried.tail : this.#byAge.tail;
   }
 
   /** The entry that was written longest ago and may be taken, or NO_SLOT. */
@@ -158,7 +194,9 @@ export class DirtyPages {
 
   /** The entry that follows in the order of `oldest`, or NO_SLOT. */
   nextOldest(slot: number): number {
-    return this.#byAge.newerThan(slot);
+    if (!this.isRetried(slot)) return this.#byAge.newerThan(slot);
+    const next = this.#retried.newerThan(slot);
+    return next === NO_SLOT ? this.#byAge.tail : next;
   }
 
   /** The entry that follows in the order of `coldest`, or NO_SLOT. */
@@ -171,32 +209,37 @@ export class DirtyPages {
     return this.#dirtySince[slot]!;
   }
 
-  /** A writer takes the entry; answers the oldest version that it is about to settle. */
-  beginWrite(slot: number): number {
+  /** A writer takes the entry, which must be queued. */
+  beginWrite(slot: number): void {
+    if (!this.isQueued(slot)) throw new Error('dirty pages: not there to be taken');
     this.#dequeue(slot);
     this.#states[slot]! |= WRITING;
     this.writingCount++;
-    return this.#firstVersions[slot]!;
+    this.#firstWriting[slot] = this.#firstVersions[slot]!;
+    this.#firstVersions[slot] = NONE;
   }
 
   /**
-   * The image has the page as it was at `version`, dirty since `firstVersion`. Answers whether the
-   * page is clean now; it is not when it was written again meanwhile.
+   * The image has the page as it was at `version`. Answers whether the page is clean now; it is not
+   * when it was written again meanwhile.
    */
-  endWrite(slot: number, version: number, firstVersion: number): boolean {
+  endWrite(slot: number, version: number): boolean {
     this.#endWriting(slot);
-    this.#settle(firstVersion);
-    if (this.#versions[slot] !== version) return false;
-    this.#remove(slot);
-    return true;
+    if (this.#versions[slot] === version) {
+      this.#remove(slot);
+      return true;
+    }
+    this.#set(slot, TROUBLED, false);
+    if (!this.isLost(slot)) this.#enqueue(slot);
+    return false;
   }
 
-  /** The image did not take the page: it stays, as old as it was, until `retry`. */
-  failWrite(slot: number, firstVersion: number): void {
+  /** The image did not take the page: it stays until `retry`, and no barrier waits for it. */
+  failWrite(slot: number): void {
     this.#endWriting(slot);
-    if ((this.#states[slot]! & LOST) !== 0) return;
-    this.#dequeue(slot);
-    this.#firstVersions[slot] = firstVersion;
+    if (this.isLost(slot)) return;
+    this.#disown(slot);
+    this.#set(slot, TROUBLED, true);
     this.#states[slot]! |= FAILED;
     this.#failed.push(slot, 0);
     this.failedCount++;
@@ -206,14 +249,20 @@ export class DirtyPages {
   retry(): void {
     for (let slot = this.#failed.tail; slot !== NO_SLOT; slot = this.#failed.tail) {
       this.#dequeue(slot);
-      this.#enqueue(slot);
+      this.#firstVersions[slot] = ++this.version; // newer than any barrier, which may be waited for
+      this.#states[slot]! |= QUEUED | RETRIED;
+      this.#retried.push(slot, 0);
+      this.#byUse.push(slot, 0);
     }
   }
 
-  /** From now on `owedCount` counts down the pages that are dirty at this moment. */
+  /**
+   * From now on `owedCount` counts down the pages that are dirty at this moment. One that fails or
+   * is lost counts as settled: whoever waits must ask for that.
+   */
   beginBarrier(): void {
     this.#barrier = this.version;
-    this.owedCount = this.count;
+    this.owedCount = this.count - this.failedCount - this.lostCount;
   }
 
   #insert(page: number): number {
@@ -221,11 +270,16 @@ export class DirtyPages {
     const slot = this.#index.insert(POOL, object, page % PAGES_PER_OBJECT);
     if (slot === NO_SLOT) throw new Error('dirty pages: the table is full');
     this.#states[slot] = 0;
+    this.#firstVersions[slot] = NONE;
+    this.#firstWriting[slot] = NONE;
     return slot;
   }
 
-  #settle(firstVersion: number): void {
-    if (firstVersion <= this.#barrier) this.owedCount--;
+  /** Nobody waits for the entry any more. */
+  #disown(slot: number): void {
+    if (this.isOwed(slot)) this.owedCount--;
+    this.#firstVersions[slot] = NONE;
+    this.#firstWriting[slot] = NONE;
   }
 
   #enqueue(slot: number): void {
@@ -237,31 +291,38 @@ export class DirtyPages {
   #dequeue(slot: number): void {
     const state = this.#states[slot]!;
     if ((state & QUEUED) !== 0) {
-      this.#byAge.remove(slot, 0);
+      ((state & RETRIED) !== 0 ? this.#retried : this.#byAge).remove(slot, 0);
       this.#byUse.remove(slot, 0);
     }
     if ((state & FAILED) !== 0) {
       this.#failed.remove(slot, 0);
       this.failedCount--;
     }
-    this.#states[slot] = state & ~(QUEUED | FAILED);
+    this.#states[slot] = state & ~(QUEUED | FAILED | RETRIED);
   }
 
   #endWriting(slot: number): void {
+    const wasOwed = this.isOwed(slot);
+    this.#firstWriting[slot] = NONE;
+    if (wasOwed && !this.isOwed(slot)) this.owedCount--;
     this.#states[slot]! &= ~WRITING;
     this.writingCount--;
   }
 
-  #setLost(slot: number, isLost: boolean): void {
+  /** Sets a bit that entries are counted by. */
+  #set(slot: number, bit: typeof LOST | typeof TROUBLED, isSet: boolean): void {
     const state = this.#states[slot]!;
-    if (((state & LOST) !== 0) === isLost) return;
-    this.lostCount += isLost ? 1 : -1;
-    this.#states[slot] = state ^ LOST;
+    if (((state & bit) !== 0) === isSet) return;
+    const change = isSet ? 1 : -1;
+    if (bit === LOST) this.lostCount += change;
+    else this.troubledCount += change;
+    this.#states[slot] = state ^ bit;
   }
 
   #remove(slot: number): void {
     this.#dequeue(slot);
-    this.#setLost(slot, false);
+    this.#set(slot, LOST, false);
+    this.#set(slot, TROUBLED, false);
     this.#states[slot] = 0;
     this.#index.remove(slot);
   }

@@ -23,6 +23,8 @@ export class DirtyTier {
   readonly frontswap: Frontswap;
   /** Puts that were refused since the start. */
   refusedCount = 0;
+  /** Pages that the image got since the start. */
+  writtenCount = 0;
   readonly #clean: Cleancache;
   readonly #pageBytes: number;
   readonly #held = new Map<number, Held>();
@@ -89,6 +91,7 @@ export class DirtyTier {
 
   /** The image has the held page now. */
   releaseWritten(page: number): void {
+    this.writtenCount++;
     this.#held.delete(page);
     this.table.drop(page);
   }
@@ -113,10 +116,9 @@ export class DirtyTier {
   }
 
   /** The image has the page as it was at `version`. */
-  written(slot: number, page: number, version: number, firstVersion: number): void {
-    if (this.table.endWrite(slot, version, firstVersion)) {
-      this.frontswap.handOver(page, this.#clean);
-    }
+  written(slot: number, page: number, version: number): void {
+    this.writtenCount++;
+    if (this.table.endWrite(slot, version)) this.frontswap.handOver(page, this.#clean);
   }
 
   /** Lends the page from where it lies; NO_LOAN if it can not be. */

@@ -19,7 +19,8 @@ import { ExportPages } from './pages.ts';
 import { WriteBack } from './write-back.ts';
 import type { WritePath } from './write-path.ts';
 import { WriteThrough } from './write-through.ts';
-import type { WriteFailure, WriterTuning } from './writer.ts';
+import type { WriteFailure } from './writer.ts';
+import type { WriterTuning } from './writer-plan.ts';
 
 /**
  * What becomes of a write; see docs/architecture.md, "Write modes". A swap device is written back
@@ -62,6 +63,8 @@ const DRAIN_PAUSE_MS = 500;
 
 /** Pages that one extent is searched for writes that the image does not have yet. */
 const DIRTY_SCAN_PAGES_MAX = 65_536;
+/** How often the image is asked while pages keep getting clean; then it is called data. */
+const EXTENT_TRIES_MAX = 4;
 
 export class Export {
   readonly name: string;
@@ -224,9 +227,20 @@ export class Export {
 
   /** The state at `offset`: the image's, or data where it does not have what was written. */
   async #extent(offset: number, length: number): Promise<ExportExtent> {
-    const extent = await this.image.extent(offset, length);
     const tier = this.pages.dirty;
-    if (tier === undefined || tier.isEmpty || !(extent.isHole || extent.isZero)) return extent;
+    for (let tries = 0; tries < EXTENT_TRIES_MAX; tries++) {
+      const writtenCount = tier?.writtenCount;
+      const extent = await this.image.extent(offset, length);
+      if (tier === undefined || !(extent.isHole || extent.isZero)) return extent;
+      // What was dirty when the image was asked may be clean by now, and data.
+      if (tier.writtenCount === writtenCount) return this.#besidesDirty(tier, offset, extent);
+    }
+    const bytes = Math.min(length, this.pageBytes - (offset % this.pageBytes));
+    return { length: bytes, isHole: false, isZero: false };
+  }
+
+  #besidesDirty(tier: DirtyTier, offset: number, extent: ExportExtent): ExportExtent {
+    if (tier.isEmpty) return extent;
     const { pageBytes } = this;
     const first = Math.floor(offset / pageBytes);
     const isDirty = tier.has(first);

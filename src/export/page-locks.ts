@@ -42,11 +42,18 @@ export class PageLocks {
     return false;
   }
 
-  /** Resolves when the range is the caller's, who gives it back with `release`. */
-  async acquire(first: number, count: number): Promise<PageLock> {
+  /** Takes a range that is free; it is the caller's, who gives it back with `release`. */
+  take(first: number, count: number): PageLock {
     const lock = { first, count };
-    if (this.isFree(first, count)) this.#held.add(lock);
-    else await new Promise<void>((grant) => this.#waiting.push({ lock, grant }));
+    this.#held.add(lock);
+    return lock;
+  }
+
+  /** The same of any range; resolves when it is the caller's. */
+  async acquire(first: number, count: number): Promise<PageLock> {
+    if (this.isFree(first, count)) return this.take(first, count);
+    const lock = { first, count };
+    await new Promise<void>((grant) => this.#waiting.push({ lock, grant }));
     return lock;
   }
 

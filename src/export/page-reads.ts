@@ -121,7 +121,7 @@ export class PageReads {
     for (let i = 0; i < missing.length; ) {
       const page = missing[i]!;
       if (this.#pages.isDirty(page)) {
-        this.#getDirty(page, base, piece); // written since, or lost
+        work.push(this.#getDirty(page, base, piece)); // written since, or lost
         i++;
         continue;
       }
@@ -172,8 +172,8 @@ export class PageReads {
     return false;
   }
 
-  /** Copies a page that the image does not have to its place in `piece`. */
-  #getDirty(page: number, base: number, piece: PooledBuffer): void {
+  /** Copies a page that the image does not have to its place in `piece`, in this turn. */
+  async #getDirty(page: number, base: number, piece: PooledBuffer): Promise<void> {
     const to = piece.dataOffset + (page - base) * this.#pageBytes;
     if (this.#pages.get(page, piece.buffer, to) !== MISS) return;
     throw lostPage(this.#image.name, page * this.#pageBytes);

@@ -4,35 +4,34 @@
  * any older version of the page that is on its way there.
  *
  * Whoever changes a page in steps holds its lock: a write that must first read the rest of a page,
- * one that goes to the image itself, a trim, a zeroing. The writer leaves locked pages alone.
+ * one that goes to the image itself, a trim, a zeroing. The writer leaves locked pages alone. Who
+ * holds a lock waits for the image and for buffers of the writers, never for room.
  */
 
 import type { BlockImage } from '../image/image.ts';
+import { alignedBuffer } from '../lib/aligned-buffer.ts';
 import type { BufferPool, PooledBuffer } from '../lib/buffer-pool.ts';
 import { MISS } from '../tmem/layer.ts';
 import type { Clock } from './clock.ts';
-import { type DirtyTier, lostPage } from './dirty-tier.ts';
+import { DirtyRoom } from './dirty-room.ts';
+import type { DirtyTier } from './dirty-tier.ts';
+import { FallThrough } from './fall-through.ts';
 import type { InFlight } from './in-flight.ts';
-import { type PageLock, PageLocks } from './page-locks.ts';
+import { PageLocks } from './page-locks.ts';
+import { PageMerge } from './page-merge.ts';
 import type { ExportPages } from './pages.ts';
 import type { WritePath } from './write-path.ts';
-import { type WriteFailure, Writer, type WriterTuning } from './writer.ts';
+import { type WriteFailure, Writer } from './writer.ts';
+import type { WriterTuning } from './writer-plan.ts';
 
-/** After a refusal the limit falls to this share of what was dirty then. */
-const CEILING_FALL = 0.9;
-/** Without a refusal for so long it may rise again, milliseconds; by this share at a time. */
-const CEILING_CALM_MS = 1000;
-const CEILING_RISE = 1.125;
-/** It does not fall below so many pages: they are what a few requests bring. */
-const CEILING_PAGES_MIN = 256;
+/** Longer writes are not taken in the turn in which they come; it has room for two pages at least. */
+const SPARE_BYTES = 64 * 1024;
 
 export interface WriteBackOptions {
   readonly image: BlockImage;
   readonly pages: ExportPages;
   readonly tier: DirtyTier;
   readonly inFlight: InFlight;
-  /** For requests. */
-  readonly buffers: BufferPool;
   /** For the writer, and for pages that are merged; whoever holds one waits for no other. */
   readonly writerBuffers: BufferPool;
   readonly clock: Clock;
@@ -43,57 +42,71 @@ export interface WriteBackOptions {
 /** Counters of the path, plain fields. */
 export interface WriteBackStatistics {
   /** Pages that were refused and went to the image before their write was answered. */
-  fallThroughPages: number;
+  readonly fallThroughPages: number;
   /** Pages read from the image because a write covered them in part. */
-  mergedPages: number;
+  readonly mergedPages: number;
   /** Writes that waited because there were too many dirty pages. */
-  waits: number;
+  readonly waits: number;
 }
 
 export class WriteBack implements WritePath {
   readonly writer: Writer;
   readonly tier: DirtyTier;
-  readonly statistics: WriteBackStatistics = { fallThroughPages: 0, mergedPages: 0, waits: 0 };
 
   readonly #options: WriteBackOptions;
   readonly #pageBytes: number;
   readonly #locks: PageLocks;
+  readonly #room: DirtyRoom;
+  readonly #merge: PageMerge;
+  readonly #fallThrough: FallThrough;
   /** Pages that a write covers in part, while it is merged into them. */
   readonly #head: Buffer;
   readonly #tail: Buffer;
-  /** A buffer in reserve, so that a write which was taken and then refused has a place to lie. */
-  #spare: PooledBuffer | undefined;
-  #ceiling: number;
-  #refusedAt = Number.NEGATIVE_INFINITY;
-  #waiting: (() => void)[] = [];
+  /** In reserve, so that a write which was taken and then refused has a place to lie. */
+  readonly #spare: PooledBuffer;
 
   constructor(options: WriteBackOptions) {
-    const { image, tier, inFlight, writerBuffers, clock, tuning } = options;
+    const { image, tier, inFlight, pages, writerBuffers: buffers, clock, tuning } = options;
+    const { pageBytes } = pages;
     this.#options = options;
-    this.#pageBytes = options.pages.pageBytes;
+    this.#pageBytes = pageBytes;
     this.tier = tier;
-    this.#ceiling = tier.table.capacity;
-    this.#head = Buffer.alloc(this.#pageBytes);
-    this.#tail = Buffer.alloc(this.#pageBytes);
-    this.#locks = new PageLocks(() => this.writer.kick());
-    this.writer = new Writer({
-      image,
-      tier,
-      locks: this.#locks,
-      inFlight,
-      buffers: writerBuffers,
-      pageBytes: this.#pageBytes,
+    this.#head = Buffer.alloc(pageBytes);
+    this.#tail = Buffer.alloc(pageBytes);
+    const dataBytes = Math.max(SPARE_BYTES, 2 * pageBytes);
+    this.#spare = { buffer: alignedBuffer(dataBytes), dataOffset: 0, dataBytes, isLent: false };
+    this.#locks = new PageLocks(() => {
+      this.writer.kick();
+      this.#room.letIn();
+    });
+    this.#room = new DirtyRoom({
+      table: tier.table,
       clock,
-      tuning,
-      limitPages: () => this.limitPages,
-      onProgress: () => this.#resumeWaiting(),
+      kick: () => this.writer.kick(),
+      canProgress: () => this.writer.canProgress,
+    });
+    this.writer = new Writer({
+      ...{ image, tier, inFlight, buffers, pageBytes, clock, tuning },
+      locks: this.#locks,
+      room: this.#room,
       onFailure: options.onFailure,
     });
+    this.#merge = new PageMerge({ image, pages, buffers });
+    const { writer } = this;
+    this.#fallThrough = new FallThrough({ image, tier, inFlight, clock, writer, room: this.#room });
   }
 
   /** Dirty pages that there may be now: the limit that was set, or what memory was seen to take. */
   get limitPages(): number {
-    return Math.min(this.#ceiling, this.tier.table.capacity);
+    return this.#room.limitPages;
+  }
+
+  get statistics(): WriteBackStatistics {
+    return {
+      fallThroughPages: this.#fallThrough.pageCount,
+      mergedPages: this.#merge.pageCount,
+      waits: this.#room.waitCount,
+    };
   }
 
   tryWrite(
@@ -103,19 +116,14 @@ export class WriteBack implements WritePath {
     srcOffset: number,
   ): boolean | Promise<void> {
     const pageBytes = this.#pageBytes;
-    const { pages, inFlight } = this.#options;
+    const spare = this.#spare;
     const first = Math.floor(offset / pageBytes);
     const end = offset + length;
     const count = Math.ceil(end / pageBytes) - first;
-    if (!this.#hasRoom(count) || !this.#locks.isFree(first, count)) return false;
-    const spare = this.#takeSpare(count * pageBytes);
-    if (spare === undefined) return false;
-    // What a page has beside the written bytes must be at hand, before anything is put.
-    const last = first + count - 1;
+    if (spare.isLent || count * pageBytes > spare.dataBytes) return false;
+    if (!this.#room.has(first, count) || !this.#locks.isFree(first, count)) return false;
+    if (!this.#readEdges(offset, end)) return false;
     const hasHead = offset % pageBytes !== 0;
-    const hasTail = end % pageBytes !== 0 && !(hasHead && last === first);
-    if (hasHead && pages.get(first, this.#head, 0) === MISS) return false;
-    if (hasTail && pages.get(last, this.#tail, 0) === MISS) return false;
     let refusedCount = 0;
     for (let page = first; page < first + count; page++) {
       const start = page * pageBytes;
@@ -128,19 +136,16 @@ export class WriteBack implements WritePath {
         src.copy(bytes, from - start, at, at + to - from);
         at = 0;
       }
-      if (this.#put(page, bytes, at)) continue;
+      if (this.#fallThrough.put(page, bytes, at)) continue;
       const place = spare.dataOffset + (page - first) * pageBytes;
       bytes.copy(spare.buffer, place, at, at + pageBytes);
       this.tier.hold(page, spare.buffer, place);
       refusedCount++;
     }
-    inFlight.touch(first, count);
-    if (refusedCount === 0) {
-      this.writer.noteWritten();
-      return true;
-    }
-    this.#spare = undefined;
-    return this.#fallThroughFrom(spare, first, count);
+    this.#options.inFlight.touch(first, count);
+    if (refusedCount > 0) return this.#writeSpare(first, count);
+    this.writer.noteWritten();
+    return true;
   }
 
   async write(offset: number, length: number, piece: PooledBuffer): Promise<void> {
@@ -148,20 +153,23 @@ export class WriteBack implements WritePath {
     const pageBytes = this.#pageBytes;
     const first = Math.floor(offset / pageBytes);
     const count = Math.ceil((offset + length) / pageBytes) - first;
-    await this.#waitForRoom(count);
+    let reserved = await this.#room.enter(first, count);
     const lock = await this.#locks.acquire(first, count);
     try {
-      await this.#mergeEdges(offset, length, piece);
+      await this.#merge.complete(offset, length, piece);
       let refusedCount = 0;
       for (let page = first; page < first + count; page++) {
         const at = piece.dataOffset + (page - first) * pageBytes;
-        if (this.#put(page, piece.buffer, at)) continue;
+        if (this.#fallThrough.put(page, piece.buffer, at)) continue;
         this.tier.hold(page, piece.buffer, at);
         refusedCount++;
       }
       this.#options.inFlight.touch(first, count);
-      if (refusedCount > 0) await this.#fallThrough(first, count, piece);
+      this.#room.giveBack(reserved);
+      reserved = 0;
+      if (refusedCount > 0) await this.#fallThrough.write(first, count, piece);
     } finally {
+      this.#room.giveBack(reserved);
       this.#locks.release(lock);
     }
     this.writer.noteWritten();
@@ -186,10 +194,7 @@ export class WriteBack implements WritePath {
 
   /** Memory is short: about so many bytes of dirty pages should become clean soon. */
   reduce(bytes: number): void {
-    const pages = Math.ceil(bytes / this.#pageBytes);
-    this.#ceiling = Math.max(CEILING_PAGES_MIN, this.tier.table.count - pages);
-    this.#refusedAt = this.#options.clock.now();
-    this.writer.kick();
+    this.#room.reduce(Math.ceil(bytes / this.#pageBytes));
   }
 
   async sync(): Promise<void> {
@@ -199,7 +204,36 @@ export class WriteBack implements WritePath {
 
   close(): void {
     this.writer.close();
-    this.#resumeWaiting();
+    this.#room.letIn();
+  }
+
+  /**
+   * Has at hand what the first and the last page have beside the bytes of a write, before anything
+   * is put; no if it is not in memory.
+   */
+  #readEdges(offset: number, end: number): boolean {
+    const pageBytes = this.#pageBytes;
+    const { pages, image } = this.#options;
+    const first = Math.floor(offset / pageBytes);
+    const last = Math.floor((end - 1) / pageBytes);
+    const hasHead = offset % pageBytes !== 0;
+    if (hasHead && pages.get(first, this.#head, 0) === MISS) return false;
+    if (end % pageBytes === 0 || (hasHead && last === first)) return true;
+    if (end < image.virtualSizeBytes) return pages.get(last, this.#tail, 0) !== MISS;
+    this.#tail.fill(0);
+    return true;
+  }
+
+  /** Writes the refused pages that were copied to the spare buffer. */
+  async #writeSpare(first: number, count: number): Promise<void> {
+    this.#spare.isLent = true;
+    const lock = this.#locks.take(first, count);
+    try {
+      await this.#fallThrough.write(first, count, this.#spare);
+    } finally {
+      this.#spare.isLent = false;
+      this.#locks.release(lock);
+    }
   }
 
   /**
@@ -220,17 +254,15 @@ export class WriteBack implements WritePath {
     const lock = await this.#locks.acquire(first, count);
     const change = inFlight.beginChange(first, count);
     try {
-      pages.clean.flush(first, count);
       await this.writer.settled(first, count);
+      pages.clean.flush(first, count); // what became clean while it was waited for, too
       await act();
-      pages.clean.flush(first, count); // what became clean while it was waited for
       const wholeEnd = Math.floor(this.#paddedEnd(offset, length) / pageBytes);
       this.#dropRange(Math.ceil(offset / pageBytes), wholeEnd);
       if (isZeroed) await this.#zeroEdges(offset, length);
     } finally {
       inFlight.endChange(change);
       this.#locks.release(lock);
-      this.#resumeWaiting();
     }
   }
 
@@ -252,182 +284,25 @@ export class WriteBack implements WritePath {
 
   /** Dirty pages that a zeroed range covers in part get their zeros too. */
   async #zeroEdges(offset: number, length: number): Promise<void> {
+    const { writerBuffers } = this.#options;
     const pageBytes = this.#pageBytes;
     const end = offset + length;
     const edges = new Set([Math.floor(offset / pageBytes), Math.floor((end - 1) / pageBytes)]);
     for (const page of edges) {
       if (!this.tier.has(page)) continue;
       const start = page * pageBytes;
-      const piece = await this.#options.writerBuffers.wait(pageBytes);
+      const piece = await writerBuffers.wait(pageBytes);
+      const { buffer, dataOffset } = piece;
       try {
-        this.#readDirty(page, piece.buffer, piece.dataOffset);
+        this.#merge.readDirty(page, buffer, dataOffset);
         const from = Math.max(0, offset - start);
-        const to = Math.min(pageBytes, end - start);
-        piece.buffer.fill(0, piece.dataOffset + from, piece.dataOffset + to);
-        if (this.#put(page, piece.buffer, piece.dataOffset)) continue;
-        this.tier.hold(page, piece.buffer, piece.dataOffset);
-        await this.#fallThrough(page, 1, piece);
+        buffer.fill(0, dataOffset + from, dataOffset + Math.min(pageBytes, end - start));
+        if (this.#fallThrough.put(page, buffer, dataOffset)) continue;
+        this.tier.hold(page, buffer, dataOffset);
+        await this.#fallThrough.write(page, 1, piece);
       } finally {
-        this.#options.writerBuffers.release(piece);
+        writerBuffers.release(piece);
       }
     }
-  }
-
-  #readDirty(page: number, dst: Buffer, dstOffset: number): void {
-    if (this.tier.get(page, dst, dstOffset) !== MISS) return;
-    throw lostPage(this.#options.image.name, page * this.#pageBytes);
-  }
-
-  /** Puts around the bytes in `piece` what their first and last page have besides. */
-  async #mergeEdges(offset: number, length: number, piece: PooledBuffer): Promise<void> {
-    const pageBytes = this.#pageBytes;
-    const end = offset + length;
-    const first = Math.floor(offset / pageBytes);
-    const last = Math.floor((end - 1) / pageBytes);
-    const hasHead = offset % pageBytes !== 0;
-    const hasTail = end % pageBytes !== 0;
-    if (hasHead) await this.#merge(first, first, offset, end, piece);
-    if (hasTail && !(hasHead && first === last)) await this.#merge(last, first, offset, end, piece);
-  }
-
-  async #merge(
-    page: number,
-    first: number,
-    offset: number,
-    end: number,
-    piece: PooledBuffer,
-  ): Promise<void> {
-    // Not of the requests' own pool: those who wait there may all hold one and want another.
-    const { writerBuffers: buffers } = this.#options;
-    const pageBytes = this.#pageBytes;
-    const start = page * pageBytes;
-    const from = Math.max(0, offset - start);
-    const to = Math.min(pageBytes, end - start);
-    const place = piece.dataOffset + (page - first) * pageBytes;
-    const whole = await buffers.wait(pageBytes);
-    try {
-      await this.#readWhole(page, whole);
-      const { buffer, dataOffset } = whole;
-      buffer.copy(piece.buffer, place, dataOffset, dataOffset + from);
-      buffer.copy(piece.buffer, place + to, dataOffset + to, dataOffset + pageBytes);
-    } finally {
-      buffers.release(whole);
-    }
-  }
-
-  /** The page as it is now; its lock is held, so nobody writes it meanwhile. */
-  async #readWhole(page: number, into: PooledBuffer): Promise<void> {
-    const { pages, image } = this.#options;
-    const pageBytes = this.#pageBytes;
-    if (pages.isDirty(page)) {
-      this.#readDirty(page, into.buffer, into.dataOffset);
-      return;
-    }
-    if (pages.get(page, into.buffer, into.dataOffset) !== MISS) return;
-    const offset = page * pageBytes;
-    const bytes = Math.min(pageBytes, image.virtualSizeBytes - offset);
-    await image.read(into.buffer, into.dataOffset, bytes, offset);
-    into.buffer.fill(0, into.dataOffset + bytes, into.dataOffset + pageBytes);
-    this.statistics.mergedPages++;
-  }
-
-  #put(page: number, src: Buffer, srcOffset: number): boolean {
-    const { clock } = this.#options;
-    const now = clock.now();
-    if (this.tier.put(page, src, srcOffset, now)) return true;
-    const { table } = this.tier;
-    if (table.count < this.limitPages) {
-      this.#ceiling = Math.max(CEILING_PAGES_MIN, Math.floor(table.count * CEILING_FALL));
-      this.#refusedAt = now;
-    }
-    this.statistics.fallThroughPages++;
-    return false;
-  }
-
-  async #fallThroughFrom(piece: PooledBuffer, first: number, count: number): Promise<void> {
-    let lock: PageLock | undefined;
-    try {
-      lock = await this.#locks.acquire(first, count); // free, so it is held at once
-      await this.#fallThrough(first, count, piece);
-    } finally {
-      if (lock !== undefined) this.#locks.release(lock);
-      this.#options.buffers.release(piece);
-    }
-  }
-
-  /** Writes the held pages of a locked range, which lie in `piece`, to the image. */
-  async #fallThrough(first: number, count: number, piece: PooledBuffer): Promise<void> {
-    const { image, inFlight, clock } = this.#options;
-    const pageBytes = this.#pageBytes;
-    const change = inFlight.beginChange(first, count);
-    let page = first;
-    try {
-      await this.writer.settled(first, count);
-      while (page < first + count) {
-        if (!this.tier.isHeld(page)) {
-          page++;
-          continue;
-        }
-        let end = page + 1;
-        while (end < first + count && this.tier.isHeld(end)) end++;
-        const offset = page * pageBytes;
-        const bytes = Math.min((end - page) * pageBytes, image.virtualSizeBytes - offset);
-        await image.write(
-          piece.buffer,
-          piece.dataOffset + (page - first) * pageBytes,
-          bytes,
-          offset,
-        );
-        for (; page < end; page++) this.tier.releaseWritten(page);
-      }
-    } finally {
-      for (; page < first + count; page++) {
-        if (this.tier.isHeld(page)) this.tier.releaseFailed(page, clock.now());
-      }
-      inFlight.endChange(change);
-    }
-  }
-
-  #takeSpare(bytes: number): PooledBuffer | undefined {
-    const { buffers } = this.#options;
-    this.#spare ??= buffers.take(this.#pageBytes);
-    const spare = this.#spare;
-    return spare !== undefined && bytes <= spare.dataBytes ? spare : undefined;
-  }
-
-  #hasRoom(count: number): boolean {
-    if (this.#waiting.length > 0) return false;
-    const { table } = this.tier;
-    return table.count + count <= this.limitPages;
-  }
-
-  /** Waits until so many pages may become dirty, or until waiting can not help. */
-  async #waitForRoom(count: number): Promise<void> {
-    this.#raiseCeiling();
-    const wanted = Math.min(count, this.limitPages);
-    const { table } = this.tier;
-    let isFirst = true;
-    while (table.count + wanted > this.limitPages) {
-      this.writer.kick();
-      if (!this.writer.canProgress) return;
-      if (isFirst) this.statistics.waits++;
-      isFirst = false;
-      await new Promise<void>((resume) => this.#waiting.push(resume));
-    }
-  }
-
-  #resumeWaiting(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resume of waiting) resume();
-  }
-
-  /** Memory may take more than it did when it last refused: try a little more. */
-  #raiseCeiling(): void {
-    const { capacity, count } = this.tier.table;
-    if (this.#ceiling >= capacity || count < this.#ceiling) return;
-    if (this.#options.clock.now() - this.#refusedAt < CEILING_CALM_MS) return;
-    this.#ceiling = Math.min(capacity, Math.ceil(this.#ceiling * CEILING_RISE));
-    this.#refusedAt = this.#options.clock.now();
   }
 }

@@ -18,27 +18,20 @@ import { TmemError } from '../lib/errors.ts';
 import { MISS } from '../tmem/layer.ts';
 import { NO_SLOT } from '../tmem/page-index.ts';
 import type { Clock } from './clock.ts';
+import type { DirtyRoom } from './dirty-room.ts';
 import type { DirtyTier } from './dirty-tier.ts';
 import type { Change, InFlight } from './in-flight.ts';
 import type { PageLocks } from './page-locks.ts';
-
-/** When the writer begins, and how much it does at a time. */
-export interface WriterTuning {
-  /** A page is not dirty for longer than about this, milliseconds; Infinity for no such limit. */
-  readonly ageMsMax: number;
-  /** Dirty pages at which writing begins, and at which it stops, as shares of the dirty limit. */
-  readonly highFraction: number;
-  readonly lowFraction: number;
-}
+import { WriterPlan, type WriterTuning } from './writer-plan.ts';
 
 /** Writes under way at most; while reads wait for the image; while somebody waits for all. */
 const RUNS_MAX = 6;
 const RUNS_WHILE_READING_MAX = 2;
 const RUNS_WHILE_FLUSHING_MAX = 12;
-/** Pages that are sorted at a time. */
-const PLAN_PAGES_MAX = 512;
 const RETRY_MS_MIN = 1000;
 const RETRY_MS_MAX = 60_000;
+/** What is due and can not be taken now is looked at again after so long, at the latest. */
+const DUE_AGAIN_MS = 1000;
 
 /** A write of the image that failed, as told to whoever watches. */
 export interface WriteFailure {
@@ -68,10 +61,8 @@ export interface WriterOptions {
   readonly pageBytes: number;
   readonly clock: Clock;
   readonly tuning: WriterTuning;
-  /** The dirty limit as of now, pages. */
-  readonly limitPages: () => number;
-  /** Pages became clean, or can not become so: whoever waits for room may look again. */
-  readonly onProgress: () => void;
+  /** Who waits for room is let in as pages become clean, or can not become so. */
+  readonly room: DirtyRoom;
   readonly onFailure: (failure: WriteFailure) => void;
 }
 
@@ -82,9 +73,18 @@ interface Run {
   readonly piece: PooledBuffer;
   readonly slots: Int32Array;
   readonly versions: Float64Array;
-  readonly firstVersions: Float64Array;
   readonly change: Change;
   readonly ended: Promise<void>;
+}
+
+/** Somebody waits until all that was dirty then is on the image. */
+interface Flush {
+  readonly resolve: () => void;
+  readonly reject: (cause: TmemError) => void;
+  /** Losses in memory before it began. */
+  readonly lossCount: number;
+  /** The first write that failed since. */
+  failure: TmemError | undefined;
 }
 
 export class Writer {
@@ -94,66 +94,68 @@ export class Writer {
     failures: 0,
     redirtiedPages: 0,
   };
-  /** Why the last write that failed did; undefined when none has since one succeeded. */
+  /** Why the last write that failed did; undefined when the image has all that it refused. */
   failure: TmemError | undefined;
 
   readonly #options: WriterOptions;
-  readonly #runPagesMax: number;
+  readonly #plan: WriterPlan;
   readonly #runs = new Set<Run>();
-  #plan: number[] = []; // page numbers, the highest first
-  #isReducing = false; // between the high and the low watermark
+  /** A buffer that was waited for, until the next run takes it. */
+  #granted: PooledBuffer | undefined;
   #isWaitingForBuffer = false;
   #retryMs = RETRY_MS_MIN;
   #cancelTimer: (() => void) | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
   #cancelRetry: (() => void) | undefined;
-  #flush: { resolve: () => void; reject: (cause: unknown) => void } | undefined;
+  #flush: Flush | undefined;
   #isClosed = false;
 
   constructor(options: WriterOptions) {
     this.#options = options;
-    this.#runPagesMax = PIECE_BYTES / options.pageBytes;
+    this.#plan = new WriterPlan({ ...options, table: options.tier.table });
   }
 
-  /** Whether dirty pages may still become clean without a success that is in doubt. */
+  /** Whether pages may still become clean for whoever waits for room. */
   get canProgress(): boolean {
-    return this.#runs.size > 0 || this.#options.tier.table.queuedCount > 0;
+    if (this.#runs.size > 0) return true;
+    if (this.#isClosed || !this.#plan.canMakeRoom) return false;
+    return this.#options.tier.table.queuedCount > 0;
   }
 
   /** Looks whether there is something to write, and begins. */
   kick(): void {
     if (this.#isClosed) return;
-    const { tier } = this.#options;
     while (this.#runs.size < this.#runsMax() && !this.#isWaitingForBuffer) {
-      const page = this.#nextPage();
+      const page = this.#plan.next(this.#flush !== undefined, this.#runs.size === 0);
       if (page < 0) break;
       if (!this.#begin(page)) break;
     }
-    if (tier.table.queuedCount > 0) this.#setTimer();
+    this.#setTimer();
     this.#endFlushIfDone();
   }
 
   /** Pages were written: begins if there are too many, or sees to it that they go in time. */
   noteWritten(): void {
-    const { tier, tuning, limitPages } = this.#options;
-    const isHigh = tier.table.count >= limitPages() * tuning.highFraction;
-    if (isHigh || this.#cancelTimer === undefined) this.kick();
+    if (this.#plan.isHigh || this.#cancelTimer === undefined) this.kick();
   }
 
   /**
    * Resolves when every page that is dirty now is on the image, in this version or a newer one.
-   * Rejects with the first failure of the image. One at a time.
+   * When some can not be written it waits for all the others, and rejects with the first failure.
+   * One at a time.
    */
   async flush(): Promise<void> {
     if (this.#flush !== undefined) throw new Error('writer: two flushes at a time');
     const { table } = this.#options.tier;
+    if (this.#isClosed && table.count > 0) throw this.#closed();
     this.#cancelRetry?.();
     this.#cancelRetry = undefined;
     table.retry();
     table.beginBarrier();
     await new Promise<void>((resolve, reject) => {
-      this.#flush = { resolve, reject };
+      this.#flush = { resolve, reject, lossCount: table.lossCount, failure: undefined };
       this.kick();
+      if (this.#isClosed) this.#endFlushIfDone();
     });
   }
 
@@ -164,11 +166,13 @@ export class Writer {
     }
   }
 
-  /** Ends timers; writes under way end by themselves. */
+  /** Ends timers, and a flush that waits; writes under way end by themselves. */
   close(): void {
     this.#isClosed = true;
     this.#cancelTimer?.();
     this.#cancelRetry?.();
+    this.#flush?.reject(this.#closed());
+    this.#flush = undefined;
   }
 
   #runsMax(): number {
@@ -176,61 +180,18 @@ export class Writer {
     return this.#options.inFlight.fetchCount > 0 ? RUNS_WHILE_READING_MAX : RUNS_MAX;
   }
 
-  /** The next page in the order of the image, or -1 when nothing calls for writing. */
-  #nextPage(): number {
-    const { tier, locks } = this.#options;
-    for (let tries = 0; tries < 2; tries++) {
-      for (let page = this.#plan.pop(); page !== undefined; page = this.#plan.pop()) {
-        const slot = tier.table.find(page);
-        if (slot === NO_SLOT || !tier.table.isQueued(slot) || locks.isHeld(page)) continue;
-        return page;
-      }
-      this.#makePlan();
-      if (this.#plan.length === 0) break;
-    }
-    return -1;
-  }
-
-  /** Lists pages that should go now. */
-  #makePlan(): void {
-    const { tier, clock, tuning, limitPages } = this.#options;
-    const { table } = tier;
-    const limit = limitPages();
-    if (table.count >= limit * tuning.highFraction) this.#isReducing = true;
-    const excess = table.count - table.writingCount - Math.floor(limit * tuning.lowFraction);
-    if (excess <= 0) this.#isReducing = false;
-    const plan = this.#plan;
-    const isFlushing = this.#flush !== undefined;
-    const due = clock.now() - tuning.ageMsMax;
-    let slot = table.oldest;
-    while (slot !== NO_SLOT && plan.length < PLAN_PAGES_MAX) {
-      if (!isFlushing && table.dirtySince(slot) > due) break;
-      this.#planIfFree(slot);
-      slot = table.nextOldest(slot);
-    }
-    if (plan.length === 0 && this.#isReducing) {
-      const most = Math.min(excess, PLAN_PAGES_MAX);
-      for (slot = table.coldest; slot !== NO_SLOT && plan.length < most; ) {
-        this.#planIfFree(slot);
-        slot = table.nextColdest(slot);
-      }
-    }
-    plan.sort((a, b) => b - a);
-  }
-
-  #planIfFree(slot: number): void {
-    const page = this.#options.tier.table.pageOf(slot);
-    if (!this.#options.locks.isHeld(page)) this.#plan.push(page);
-  }
-
   /** Begins a run that has `page` in it; no when there is no buffer for it. */
   #begin(page: number): boolean {
     const { buffers, pageBytes, tier, inFlight } = this.#options;
+    const plan = this.#plan;
+    const bytesMax = Math.min(PIECE_BYTES, this.#granted?.dataBytes ?? PIECE_BYTES);
+    const pagesMax = Math.floor(bytesMax / pageBytes);
     let first = page;
     let end = page + 1;
-    while (end - first < this.#runPagesMax && this.#mayJoin(end)) end++;
-    while (end - first < this.#runPagesMax && this.#mayJoin(first - 1)) first--;
-    const piece = buffers.take((end - first) * pageBytes);
+    while (end - first < pagesMax && plan.mayTake(end)) end++;
+    while (end - first < pagesMax && first > 0 && plan.mayTake(first - 1)) first--;
+    const piece = this.#granted ?? buffers.take((end - first) * pageBytes);
+    this.#granted = undefined;
     if (piece === undefined) {
       this.#waitForBuffer((end - first) * pageBytes);
       return false;
@@ -238,22 +199,20 @@ export class Writer {
     const count = this.#copy(first, end, piece);
     if (count === 0) {
       buffers.release(piece); // the page was lost in memory; the tier remembers that
-      this.#endFlushIfDone();
+      this.#options.room.letIn();
       return true;
     }
     const slots = new Int32Array(count);
     const versions = new Float64Array(count);
-    const firstVersions = new Float64Array(count);
     for (let i = 0; i < count; i++) {
       const slot = tier.table.find(first + i);
       slots[i] = slot;
       versions[i] = tier.table.versionOf(slot);
-      firstVersions[i] = tier.table.beginWrite(slot);
+      tier.table.beginWrite(slot);
     }
     const change = inFlight.beginChange(first, count);
-    const parts = { first, count, piece, slots, versions, firstVersions, change };
     const run: Run = {
-      ...parts,
+      ...{ first, count, piece, slots, versions, change },
       ended: this.#write(first, count, piece).then(
         () => this.#succeeded(run),
         (cause: unknown) => this.#failed(run, cause),
@@ -262,14 +221,6 @@ export class Writer {
     this.#runs.add(run);
     this.statistics.runs++;
     return true;
-  }
-
-  /** Whether the page may go along with its neighbour. */
-  #mayJoin(page: number): boolean {
-    if (page < 0) return false;
-    const { tier, locks } = this.#options;
-    const slot = tier.table.find(page);
-    return slot !== NO_SLOT && tier.table.isQueued(slot) && !locks.isHeld(page);
   }
 
   /** Copies pages until one can not be read; answers how many were. */
@@ -293,45 +244,48 @@ export class Writer {
     const { tier } = this.#options;
     const before = tier.table.count;
     for (let i = 0; i < run.count; i++) {
-      tier.written(run.slots[i]!, run.first + i, run.versions[i]!, run.firstVersions[i]!);
+      tier.written(run.slots[i]!, run.first + i, run.versions[i]!);
     }
     this.statistics.writtenPages += run.count;
     this.statistics.redirtiedPages += run.count - (before - tier.table.count);
-    this.#retryMs = RETRY_MS_MIN;
-    if (tier.table.failedCount === 0) this.failure = undefined;
+    if (tier.table.troubledCount === 0) {
+      this.failure = undefined;
+      this.#retryMs = RETRY_MS_MIN;
+    }
     this.#end(run);
   }
 
   #failed(run: Run, cause: unknown): void {
-    const { tier, pageBytes, clock, onFailure } = this.#options;
-    for (let i = 0; i < run.count; i++) {
-      tier.table.failWrite(run.slots[i]!, run.firstVersions[i]!);
-    }
+    const { tier, pageBytes, onFailure } = this.#options;
+    for (const slot of run.slots) tier.table.failWrite(slot);
     this.statistics.failures++;
     this.failure =
       cause instanceof TmemError ? cause : new TmemError('io', 'writing back failed', { cause });
+    if (this.#flush !== undefined) this.#flush.failure ??= this.failure;
     const retryMs = this.#retryMs;
-    if (this.#cancelRetry === undefined) {
-      this.#retryMs = Math.min(RETRY_MS_MAX, retryMs * 2);
-      this.#cancelRetry = clock.after(retryMs, () => {
-        this.#cancelRetry = undefined;
-        tier.table.retry();
-        this.kick();
-      });
-    }
+    if (this.#cancelRetry === undefined && !this.#isClosed) this.#retryLater();
     const [offset, length] = [run.first * pageBytes, run.count * pageBytes];
     onFailure({ offset, length, cause, retryMs });
-    this.#flush?.reject(this.failure);
-    this.#flush = undefined;
     this.#end(run);
   }
 
+  #retryLater(): void {
+    const { tier, clock } = this.#options;
+    const cancel = clock.after(this.#retryMs, () => {
+      this.#cancelRetry = undefined;
+      this.#retryMs = Math.min(RETRY_MS_MAX, this.#retryMs * 2);
+      tier.table.retry();
+      this.kick();
+    });
+    this.#cancelRetry = cancel;
+  }
+
   #end(run: Run): void {
-    const { buffers, inFlight, onProgress } = this.#options;
+    const { buffers, inFlight, room } = this.#options;
     this.#runs.delete(run);
     inFlight.endChange(run.change);
     buffers.release(run.piece);
-    onProgress();
+    room.letIn();
     this.kick();
   }
 
@@ -339,20 +293,25 @@ export class Writer {
     const { buffers } = this.#options;
     this.#isWaitingForBuffer = true;
     void buffers.wait(bytes).then((piece) => {
-      buffers.release(piece);
       this.#isWaitingForBuffer = false;
+      this.#granted = piece; // not given back first: others who wait would pass it round for ever
       this.kick();
+      if (this.#granted === undefined) return;
+      this.#granted = undefined;
+      buffers.release(piece);
     });
   }
 
   #endFlushIfDone(): void {
     const flush = this.#flush;
-    if (flush === undefined) return;
     const { table } = this.#options.tier;
-    if (table.lostCount > 0) flush.reject(lostPages(table.lostCount, this.#options.image.name));
-    else if (table.owedCount <= 0) flush.resolve();
-    else return;
+    if (flush === undefined || table.owedCount > 0) return;
     this.#flush = undefined;
+    this.#plan.clear(); // the rest may stay
+    const lostCount = Math.max(table.lostCount, table.lossCount - flush.lossCount);
+    const failure = flush.failure ?? this.#lost(lostCount);
+    if (failure === undefined) flush.resolve();
+    else flush.reject(failure);
   }
 
   /** Sees to it that the oldest page is looked at when it is due. */
@@ -360,22 +319,31 @@ export class Writer {
     const { tier, clock, tuning } = this.#options;
     const { oldest } = tier.table;
     if (oldest === NO_SLOT || tuning.ageMsMax === Number.POSITIVE_INFINITY) return;
-    const due = tier.table.dirtySince(oldest) + tuning.ageMsMax;
+    const now = clock.now();
+    let due = tier.table.dirtySince(oldest) + tuning.ageMsMax;
+    if (due <= now) due = now + DUE_AGAIN_MS; // what is in its way ends with a kick
     if (this.#cancelTimer !== undefined && this.#timerDue <= due) return;
     this.#cancelTimer?.();
     this.#timerDue = due;
-    this.#cancelTimer = clock.after(Math.max(1, due - clock.now()), () => {
+    this.#cancelTimer = clock.after(due - now, () => {
       this.#cancelTimer = undefined;
       this.kick();
     });
   }
-}
 
-function lostPages(count: number, name: string): TmemError {
-  return new TmemError(
-    'io',
-    `${count} written pages of "${name}" were damaged in memory before they could be written ` +
-      'back; write them again',
-    { context: { image: name, count } },
-  );
+  #lost(count: number): TmemError | undefined {
+    if (count === 0) return undefined;
+    const { name } = this.#options.image;
+    return new TmemError(
+      'io',
+      `${count} written pages of "${name}" were damaged in memory before they could be written ` +
+        'back; write them again',
+      { context: { image: name, count } },
+    );
+  }
+
+  #closed(): TmemError {
+    const { name } = this.#options.image;
+    return new TmemError('shutdown', `"${name}" is being closed; connect again to flush it`);
+  }
 }

@@ -1,7 +1,8 @@
 /** Makes the exports of a service: disks behind caches on one stack. */
 
 import { Export, type WriteBackParts } from '../export/export.ts';
-import type { WriteFailure, WriterTuning } from '../export/writer.ts';
+import type { WriteFailure } from '../export/writer.ts';
+import type { WriterTuning } from '../export/writer-plan.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';
 import { formatSize } from '../lib/sizes.ts';
 import type { Account } from '../tmem/account.ts';
