@@ -7,6 +7,7 @@ import {
   fill,
   load,
   makeImage,
+  PAGE,
   type Place,
   pagesHeld,
   placeIn,

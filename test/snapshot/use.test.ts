@@ -1,0 +1,125 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '../storage/temporary-files.ts';
+import {
+  fill,
+  load,
+  makeImage,
+  type Place,
+  pagesHeld,
+  placeIn,
+  save,
+  serve,
+  upTo,
+} from './fixture.ts';
+
+const PAGES = upTo(20);
+
+let place: Place;
+let imagePath: string;
+
+beforeEach(() => {
+  place = placeIn(temporaryDirectory());
+  imagePath = makeImage(place, 'disk.raw');
+});
+
+async function saveSome(isStopped = false): Promise<void> {
+  const served = await serve(place);
+  fill(served, PAGES);
+  await save(place, served, { isStopped });
+}
+
+async function loadAll(bootId?: string) {
+  const served = await serve(place);
+  const { loader, log } = await load(place, served, bootId === undefined ? {} : { bootId });
+  return { count: pagesHeld(served, PAGES).length, loader, log };
+}
+
+describe('a page of a snapshot', () => {
+  const changes: Record<string, () => void> = {
+    'has grown': () => fs.appendFileSync(imagePath, Buffer.alloc(512)),
+    'was written': () => {
+      const fd = fs.openSync(imagePath, 'r+');
+      fs.writeSync(fd, 'x', 5000);
+      fs.closeSync(fd);
+    },
+    'was written, and got its old time of modification back': () => {
+      const { atimeMs, mtimeMs } = fs.statSync(imagePath);
+      fs.appendFileSync(imagePath, 'x');
+      fs.truncateSync(imagePath, fs.statSync(imagePath).size - 1);
+      fs.utimesSync(imagePath, atimeMs / 1000, mtimeMs / 1000);
+    },
+    'got another time of modification': () => fs.utimesSync(imagePath, 1, 1),
+    'was replaced by a copy': () => {
+      fs.copyFileSync(imagePath, `${imagePath}.copy`);
+      fs.renameSync(`${imagePath}.copy`, imagePath);
+    },
+  };
+
+  for (const [what, change] of Object.entries(changes)) {
+    it(`is not used when the image ${what}`, async () => {
+      await saveSome();
+      change();
+      const { count, loader, log } = await loadAll();
+      expect([count, loader.state]).toEqual([0, 'cold']);
+      expect(loader.statistics.skippedStale).toBe(PAGES.length);
+      expect(log).toEqual([expect.stringContaining('no image that is served is in it unchanged')]);
+    });
+  }
+
+  it('is used when another image has changed', async () => {
+    const otherPath = makeImage(place, 'other.raw');
+    const before = await serve(place, ['other.raw', 'disk.raw']);
+    fill(before, PAGES);
+    await save(place, before);
+    fs.appendFileSync(otherPath, Buffer.alloc(512));
+    const after = await serve(place, ['other.raw', 'disk.raw']);
+    const { loader } = await load(place, after);
+    expect([0, 1].map((image) => pagesHeld(after, PAGES, image).length)).toEqual([0, 20]);
+    expect(loader.statistics).toMatchObject({ loaded: 20, skippedStale: 20, skippedDamaged: 0 });
+  });
+
+  it('that was saved while serving is good until the machine is booted again', async () => {
+    await saveSome(false);
+    expect((await loadAll()).count).toBe(PAGES.length);
+    const { count, log } = await loadAll('another-boot');
+    expect(count).toBe(0);
+    expect(log).toEqual([expect.stringContaining('the machine was booted since')]);
+    expect((await loadAll('')).count).toBe(0);
+  });
+
+  it('that was saved at a clean stop outlives a boot, but not one in the middle of service', async () => {
+    await saveSome(true);
+    expect((await loadAll('second-boot')).count).toBe(PAGES.length);
+    expect((await loadAll('second-boot')).count).toBe(PAGES.length);
+    expect((await loadAll('third-boot')).count).toBe(0);
+  });
+
+  it('is not used when the mark of use is damaged at both ends', async () => {
+    await saveSome(true);
+    const bytes = fs.readFileSync(place.snapshotPath);
+    for (const at of [520, bytes.length - 4096 + 520]) bytes.writeUInt8(1, at);
+    fs.writeFileSync(place.snapshotPath, bytes);
+    expect((await loadAll()).count).toBe(0);
+  });
+
+  it('of a block device is never saved, nor is one of a file that was put in its place', async () => {
+    const served = await serve(place);
+    fill(served, PAGES);
+    const device = await save(place, served, { stamp: async () => undefined });
+    expect(device).toMatchObject({ pages: 0, leftOut: ['disk.raw'] });
+    fs.renameSync(imagePath, path.join(place.directory, 'away'));
+    expect(await save(place, served)).toMatchObject({ pages: 0, leftOut: ['disk.raw'] });
+    makeImage(place, 'disk.raw');
+    expect(await save(place, served)).toMatchObject({ pages: 0, leftOut: ['disk.raw'] });
+  });
+
+  it('whose image changes while it is saved is not used, and that is told', async () => {
+    const served = await serve(place);
+    fill(served, PAGES);
+    const onProgress = () => fs.utimesSync(imagePath, 1, 1);
+    expect(await save(place, served, { onProgress })).toMatchObject({ changed: ['disk.raw'] });
+    expect((await loadAll()).count).toBe(0);
+  });
+});
