@@ -6,8 +6,9 @@
  * of their own; other pages are in the eviction policy, unless the layer keeps persistent ones out.
  */
 
-import type { EvictionPolicy, PolicyFactory } from '../policy/policy.ts';
+import type { PolicyFactory, PolicyFamily } from '../policy/policy.ts';
 import { Budget } from '../tmem/budget.ts';
+import { IdTable } from '../tmem/id-table.ts';
 import {
   type EncodedPage,
   type Encoding,
@@ -25,6 +26,12 @@ import { NO_SLOT, PageIndex } from '../tmem/page-index.ts';
 import { NO_LOCATION, Slabs } from '../tmem/slabs.ts';
 import { FilledQueue } from './filled-queue.ts';
 import { PageTable, ROW_BYTES } from './page-table.ts';
+import { type Tenant, Tenants } from './tenants.ts';
+
+/** A pool, and the one whose pages it holds. */
+export interface HeldPool extends PoolDescription {
+  readonly tenant: Tenant;
+}
 
 export interface HeldPagesOptions {
   /** Bytes that data and metadata together may take; hard. */
@@ -45,8 +52,13 @@ export interface HeldPagesOptions {
   readonly arePersistentQueued: boolean;
   /** Tries for room that one put may make. */
   readonly triesPerPutMax: number;
-  /** One step towards room, by a page or a slab; false when there is nothing left to give up. */
-  readonly makeRoom: () => boolean;
+  /**
+   * One step towards room for who asks, by a page or a slab; false when there is nothing left to
+   * give up.
+   */
+  readonly makeRoom: (asking: Tenant | undefined) => boolean;
+  /** Makes an account give up pages until it may take so many bytes more; false if it cannot. */
+  readonly fitCap: (tenant: Tenant, bytes: number) => boolean;
   /** An ephemeral same-filled page is dropped, since there are as many as may be. */
   readonly filledEvicted: () => void;
   /** Frees the bytes of a page that leaves. Default: at once. */
@@ -60,11 +72,12 @@ export class HeldPages {
   readonly index: PageIndex;
   readonly pages: PageTable;
   readonly slabs: Slabs;
-  readonly policy: EvictionPolicy;
-  readonly budget: Budget;
+  readonly tenants: Tenants;
+  readonly budget: Budget<Tenant | undefined>;
 
   readonly #options: HeldPagesOptions;
-  readonly #pools: (PoolDescription | undefined)[] = [];
+  readonly #pools = new IdTable<HeldPool>();
+  readonly #family: PolicyFamily;
   readonly #filledQueue: FilledQueue;
   /** A same-filled page's four bytes, while somebody peeks at them. */
   readonly #word = Buffer.alloc(4);
@@ -85,11 +98,12 @@ export class HeldPages {
       objectBytesMax: options.pageBytesMax,
       mayGrow: (bytes) => options.mayAllocate?.() !== false && this.budget.allows(bytes),
     });
-    this.policy = options.policy({
+    this.#family = options.policy({
       slotCount,
       capacityBytes: limitBytes,
       hashOf: (slot) => this.index.hashOf(slot),
     });
+    this.tenants = new Tenants(this.#family, limitBytes);
     this.budget = new Budget({
       limitBytes,
       usedBytes: () => this.slabs.heldBytes + this.#metadataBytes,
@@ -101,23 +115,24 @@ export class HeldPages {
   }
 
   createPool(pool: PoolDescription): void {
-    this.#pools[pool.id] = pool;
+    this.#pools.set(pool.id, { ...pool, tenant: this.tenants.join(pool.account) });
     this.index.createPool(pool.id);
   }
 
   /** Forgets a pool that has no pages. */
   forgetPool(pool: number): void {
     this.index.forgetPool(pool);
-    this.#pools[pool] = undefined;
+    const tenant = this.#pools.get(pool)?.tenant;
+    if (this.#pools.delete(pool) && tenant !== undefined) this.tenants.leave(tenant);
   }
 
-  poolOf(pool: number): PoolDescription | undefined {
-    return this.#pools[pool];
+  poolOf(pool: number): HeldPool | undefined {
+    return this.#pools.get(pool);
   }
 
   /** Stores an encoded page that is not here, or says why not. */
   insert(
-    pool: PoolDescription,
+    pool: HeldPool,
     object: number,
     index: number,
     encoding: Encoding,
@@ -126,7 +141,13 @@ export class HeldPages {
     length: number,
   ): PutOutcome {
     if (this.#options.mayAllocate?.() === false) return REFUSED_ALLOCATION;
-    const slot = this.budget.insert(this.index, pool.id, object, index);
+    const { tenant } = pool;
+    const { account } = tenant;
+    const charge = this.#options.pageMetadataBytes + this.#slabBytesOf(encoding, length);
+    if (account.usedBytes + charge > account.capBytes && !this.#options.fitCap(tenant, charge)) {
+      return REFUSED_LIMIT;
+    }
+    const slot = this.budget.insert(tenant, this.index, pool.id, object, index);
     if (slot === NO_SLOT) return REFUSED_METADATA;
     this.pages.enter(slot, encoding, length, pool.isPersistent);
     if (encoding === FILLED) {
@@ -134,7 +155,7 @@ export class HeldPages {
       this.#filledCount++;
     } else {
       // The new slot is in no queue yet, so making room cannot evict it.
-      const location = this.budget.allocate(this.slabs, length, slot);
+      const location = this.budget.allocate(tenant, this.slabs, length, slot);
       if (location === NO_LOCATION) {
         this.pages.leave(slot);
         this.index.remove(slot);
@@ -145,8 +166,8 @@ export class HeldPages {
       this.#storedBytes += length;
       if (encoding === RAW) this.#rawCount++;
     }
-    this.#charge(slot, pool);
-    this.queue(slot);
+    this.#charge(pool, charge);
+    this.#queue(slot, tenant);
     return STORED;
   }
 
@@ -159,7 +180,7 @@ export class HeldPages {
 
   /** Drops a page that may be in a queue. */
   drop(slot: number): void {
-    this.#unqueue(slot);
+    this.#unqueue(slot, this.tenantOf(slot));
     this.release(slot);
   }
 
@@ -167,7 +188,7 @@ export class HeldPages {
   release(slot: number): void {
     const { pages } = this;
     const encoding = pages.encodingOf(slot);
-    this.#discharge(slot);
+    this.#charge(this.#poolOfSlot(slot), -this.chargeOf(slot));
     if (encoding === FILLED) {
       this.#filledCount--;
     } else {
@@ -182,22 +203,23 @@ export class HeldPages {
   }
 
   /** Gives the page to another pool; false when there is no room for its name there. */
-  move(slot: number, to: PoolDescription, object: number): boolean {
+  move(slot: number, to: HeldPool, object: number): boolean {
     const { index, pages, budget } = this;
-    const wasPersistent = pages.isPersistent(slot);
-    const isInPolicy = this.#isInPolicy(slot, wasPersistent);
+    const from = this.#poolOfSlot(slot);
+    const isInPolicy = this.#isInPolicy(slot, from.isPersistent);
     const hasRoom = budget.allows(index.moveGrowthFor(to.id, object));
-    const leavesQueue =
+    const changesQueue =
       isInPolicy !== this.#isInPolicy(slot, to.isPersistent) ||
-      (!isInPolicy && wasPersistent !== to.isPersistent);
+      (isInPolicy ? from.tenant !== to.tenant : from.isPersistent !== to.isPersistent);
     // Making room must not evict the very page.
-    const isOut = leavesQueue || (isInPolicy && !hasRoom);
-    if (isOut) this.#unqueue(slot);
-    const isMoved = hasRoom || budget.roomToMove(index, to.id, object);
+    const isOut = changesQueue || (isInPolicy && !hasRoom);
+    if (isOut) this.#unqueue(slot, from.tenant);
+    const isMoved = hasRoom || budget.roomToMove(to.tenant, index, to.id, object);
     if (isMoved) {
-      this.#discharge(slot);
+      const charge = this.chargeOf(slot);
+      this.#charge(from, -charge);
+      this.#charge(to, charge);
       pages.setPersistent(slot, to.isPersistent);
-      this.#charge(slot, to);
       index.move(slot, to.id, object);
     }
     if (isOut) this.queue(slot);
@@ -206,12 +228,18 @@ export class HeldPages {
 
   /** Puts the page in the queue that it belongs in, if any. */
   queue(slot: number): void {
-    const isPersistent = this.pages.isPersistent(slot);
-    if (this.#isInPolicy(slot, isPersistent)) {
-      this.policy.insert(slot, this.#chargeOf(slot), this.index.hashOf(slot));
-    } else if (!isPersistent) {
-      this.#queueFilled(slot);
-    }
+    this.#queue(slot, this.tenantOf(slot));
+  }
+
+  tenantOf(slot: number): Tenant {
+    return this.#poolOfSlot(slot).tenant;
+  }
+
+  /** What the page is charged for, bytes: its place in a slab, and metadata. */
+  chargeOf(slot: number): number {
+    const { pageMetadataBytes } = this.#options;
+    if (this.pages.encodingOf(slot) === FILLED) return pageMetadataBytes;
+    return this.slabs.sizeAt(this.pages.locationOf(slot) >>> 0) + pageMetadataBytes;
   }
 
   /** Points `page` at the bytes of the page in `slot`. */
@@ -237,7 +265,7 @@ export class HeldPages {
 
   setLimit(bytes: number): void {
     this.budget.limitBytes = bytes;
-    this.policy.setCapacity(bytes);
+    this.tenants.setLimit(bytes);
   }
 
   usage(): LayerUsage {
@@ -263,45 +291,48 @@ export class HeldPages {
     return (
       this.index.metadataBytes +
       this.index.slotsTouched * ROW_BYTES +
-      this.policy.metadataBytes +
+      this.#family.metadataBytes +
       this.slabs.metadataBytes +
       this.#filledQueue.metadataBytes
     );
   }
 
-  #chargeOf(slot: number): number {
-    const { pageMetadataBytes } = this.#options;
-    if (this.pages.encodingOf(slot) === FILLED) return pageMetadataBytes;
-    return this.slabs.sizeAt(this.pages.locationOf(slot) >>> 0) + pageMetadataBytes;
+  #slabBytesOf(encoding: Encoding, length: number): number {
+    return encoding === FILLED ? 0 : this.slabs.sizeFor(length);
   }
 
-  /** Whether the page is, or would be if it were persistent or not, among the policy's. */
+  #poolOfSlot(slot: number): HeldPool {
+    return this.#pools.get(this.index.poolOf(slot))!;
+  }
+
+  /** Charges the pool's account for a page, or for a page less where `bytes` is below 0. */
+  #charge(pool: HeldPool, bytes: number): void {
+    pool.tenant.charge(bytes);
+    if (!pool.isPersistent) return;
+    const { pageMetadataBytes } = this.#options;
+    this.#persistentBytes += bytes;
+    this.#persistentDataBytes += bytes - Math.sign(bytes) * pageMetadataBytes;
+  }
+
+  /** Whether the page is, or would be if it were persistent or not, among a policy's. */
   #isInPolicy(slot: number, isPersistent: boolean): boolean {
     if (this.pages.encodingOf(slot) === FILLED) return false;
     return !isPersistent || this.#options.arePersistentQueued;
   }
 
-  #charge(slot: number, pool: PoolDescription): void {
-    const bytes = this.#chargeOf(slot);
-    pool.account.charge(bytes);
-    if (pool.isPersistent) this.#countPersistent(bytes, 1);
-  }
-
-  #discharge(slot: number): void {
-    const bytes = this.#chargeOf(slot);
-    const pool = this.#pools[this.index.poolOf(slot)]!;
-    pool.account.discharge(bytes);
-    if (pool.isPersistent) this.#countPersistent(bytes, -1);
-  }
-
-  #countPersistent(chargedBytes: number, sign: 1 | -1): void {
-    this.#persistentBytes += sign * chargedBytes;
-    this.#persistentDataBytes += sign * (chargedBytes - this.#options.pageMetadataBytes);
-  }
-
-  #unqueue(slot: number): void {
+  #queue(slot: number, tenant: Tenant): void {
     const isPersistent = this.pages.isPersistent(slot);
-    if (this.#isInPolicy(slot, isPersistent)) this.policy.remove(slot);
+    if (this.#isInPolicy(slot, isPersistent)) {
+      this.tenants.size(tenant);
+      tenant.policy.insert(slot, this.chargeOf(slot), this.index.hashOf(slot));
+    } else if (!isPersistent) {
+      this.#queueFilled(slot);
+    }
+  }
+
+  #unqueue(slot: number, tenant: Tenant): void {
+    const isPersistent = this.pages.isPersistent(slot);
+    if (this.#isInPolicy(slot, isPersistent)) tenant.policy.remove(slot);
     else if (!isPersistent) this.#filledQueue.left();
   }
 

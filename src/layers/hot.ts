@@ -117,7 +117,7 @@ export class Hot implements Layer, Lender {
     if (slot !== NO_SLOT) {
       const pageBytes = this.#pages.lengthOf(slot);
       this.#slabs.copyOut(this.#pages.locationOf(slot) >>> 0, pageBytes, dst, dstOffset);
-      this.#held.policy.touch(slot);
+      this.#held.poolOf(pool)!.tenant.policy.touch(slot);
       this.statistics.hits++;
       return HIT;
     }
@@ -212,7 +212,7 @@ export class Hot implements Layer, Lender {
     if (slot === NO_SLOT) return NO_LOAN;
     const location = this.#pages.locationOf(slot) >>> 0;
     if (!this.#loans.lend(location)) return NO_LOAN;
-    this.#held.policy.touch(slot);
+    this.#held.poolOf(pool)?.tenant.policy.touch(slot);
     return location;
   }
 
@@ -237,7 +237,7 @@ export class Hot implements Layer, Lender {
     const location = this.#pages.locationOf(slot) >>> 0;
     if (this.#loans.isLent(location)) return false;
     this.#slabs.copyIn(location, src, srcOffset, length);
-    this.#held.policy.touch(slot);
+    this.#held.tenantOf(slot).policy.touch(slot);
     return true;
   }
 
@@ -251,7 +251,7 @@ export class Hot implements Layer, Lender {
     if (this.#held.insert(description, object, index, RAW, page, offset, pageBytes) === STORED) {
       this.statistics.promoted++;
     }
-    this.#held.budget.fit();
+    this.#held.budget.fit(description.tenant);
   }
 }
 

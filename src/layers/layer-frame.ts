@@ -19,7 +19,8 @@ import {
   STORED,
 } from '../tmem/layer.ts';
 import { NO_SLOT } from '../tmem/page-index.ts';
-import { HeldPages, type HeldPagesOptions } from './held-pages.ts';
+import { HeldPages, type HeldPagesOptions, type HeldPool } from './held-pages.ts';
+import type { Tenant } from './tenants.ts';
 
 /** Victims that one step towards room tries, where persistent ones may have nowhere to go. */
 const VICTIMS_PER_STEP_MAX = 10;
@@ -30,12 +31,13 @@ const BYTES_PER_VICTIM = 128;
 /** Slabs that one call moves so that arenas get empty: 256 KiB each at most. */
 const SLABS_MOVED_PER_SHRINK_MAX = 4;
 
-export interface LayerFrameOptions extends Omit<HeldPagesOptions, 'makeRoom' | 'filledEvicted'> {
+export interface LayerFrameOptions
+  extends Omit<HeldPagesOptions, 'makeRoom' | 'fitCap' | 'filledEvicted'> {
   readonly statistics: LayerStatistics;
   readonly next: Layer | undefined;
   /** Stores a page of a known pool that is not here, or says why not. */
   readonly store: (
-    pool: PoolDescription,
+    pool: HeldPool,
     object: number,
     index: number,
     encoding: Encoding,
@@ -60,7 +62,8 @@ export class LayerFrame {
     this.#pushed = createEncodedPage();
     this.held = new HeldPages({
       ...options,
-      makeRoom: () => this.#makeRoom(),
+      makeRoom: (asking) => this.#makeRoom(asking),
+      fitCap: (tenant, bytes) => this.#fitCap(tenant, bytes),
       filledEvicted: () => {
         this.#statistics.evictedForFilledCap++;
       },
@@ -91,17 +94,19 @@ export class LayerFrame {
     srcOffset: number,
     length: number,
   ): PutOutcome {
-    const stored = this.#store(hadOlder, pool, object, index, encoding, src, srcOffset, length);
+    const held = this.held.poolOf(pool);
+    const stored = this.#store(hadOlder, held, object, index, encoding, src, srcOffset, length);
     const outcome = stored === STORED && hadOlder ? REPLACED : stored;
     this.#statistics.puts[outcome]!++;
     if (isRefused(outcome)) {
       const below = this.#next?.put(pool, object, index, encoding, src, srcOffset, length);
-      this.held.budget.fit();
+      if (held !== undefined) this.held.budget.fit(held.tenant);
       if (below === undefined || isRefused(below)) return outcome;
       return hadOlder ? REPLACED : below;
     }
     const wasBelow = this.#next?.flushPage(pool, object, index) ?? false;
-    this.held.budget.fit(); // not earlier: it may push down the very page, which the flush drops
+    // Not earlier: it may push down the very page, which the flush would drop.
+    if (held !== undefined) this.held.budget.fit(held.tenant);
     return wasBelow ? REPLACED : outcome;
   }
 
@@ -135,7 +140,7 @@ export class LayerFrame {
     held.dropNamed(to, object, index);
     if (!isBelow) this.#next?.flushPage(to, object, index);
     const isMoved = held.move(slot, target, object);
-    held.budget.fit();
+    held.budget.fit(target.tenant);
     if (isMoved || !isBelow) return isMoved;
     held.drop(slot); // the copy below has the new name and stands for both
     return this.has(to, object, index);
@@ -191,8 +196,9 @@ export class LayerFrame {
     let victims = VICTIMS_PER_SHRINK_MIN + bytes / BYTES_PER_VICTIM;
     while (before - held.budget.usedBytes < bytes && victims-- > 0) {
       if (held.compact() > 0) continue;
-      const slot = held.policy.evict();
-      if (slot < 0) break;
+      const tenant = held.tenants.choose(undefined);
+      if (tenant === undefined) break;
+      const slot = this.#victimOf(tenant);
       if (this.#mayDrop(slot)) {
         held.release(slot);
         this.#statistics.evictedForShrink++;
@@ -201,15 +207,15 @@ export class LayerFrame {
       }
     }
     for (const slot of kept) held.queue(slot);
-    // What the policy remembers now must not take the layer above its limit.
-    if (before <= held.budget.limitBytes) held.budget.fit();
+    // What the policies remember now must not take the layer above its limit.
+    if (before <= held.budget.limitBytes) held.budget.fit(undefined);
     held.slabs.releaseArenas(SLABS_MOVED_PER_SHRINK_MAX);
     return before - held.budget.usedBytes;
   }
 
   #store(
     isKnown: boolean,
-    pool: number,
+    pool: HeldPool | undefined,
     object: number,
     index: number,
     encoding: Encoding,
@@ -217,48 +223,74 @@ export class LayerFrame {
     srcOffset: number,
     length: number,
   ): PutOutcome {
-    const description = this.held.poolOf(pool);
-    if (description === undefined) return REFUSED_POOL;
-    if (description.pageBytes > this.#options.pageBytesMax) return REFUSED_POOL;
+    if (pool === undefined) return REFUSED_POOL;
+    if (pool.pageBytes > this.#options.pageBytesMax) return REFUSED_POOL;
     if (this.isFrozen && !isKnown) return REFUSED_FROZEN;
     const { store } = this.#options;
-    return store(description, object, index, encoding, src, srcOffset, length);
+    return store(pool, object, index, encoding, src, srcOffset, length);
   }
 
   /** One step towards room: a slab by compaction, else the memory of a page; false if it is over. */
-  #makeRoom(): boolean {
-    if (this.held.compact() > 0) return true;
-    if (!this.#evictOne()) return false;
-    this.#statistics.evictedForCapacity++;
-    return true;
+  #makeRoom(asking: Tenant | undefined): boolean {
+    return this.held.compact() > 0 || this.#evictOne(asking);
   }
 
   /**
-   * Lets the first of the policy's next victims go that can: it is pushed down unless its copy is
-   * below already. A persistent page that the layer below refuses has nowhere to go and stays.
+   * Lets the first of the next victims go that can. A persistent page that the layer below refuses
+   * has nowhere to go and stays; then another account is asked, if there is one that may be.
    */
-  #evictOne(): boolean {
-    const { held } = this;
+  #evictOne(asking: Tenant | undefined): boolean {
+    const { tenants } = this.held;
+    let stuck: Tenant | undefined;
     for (let tries = 0; tries < VICTIMS_PER_STEP_MAX; tries++) {
-      const slot = held.policy.evict();
-      if (slot < 0) return false;
-      if (this.#pushDown(slot) || !held.pages.isPersistent(slot)) {
-        held.release(slot);
-        return true;
-      }
-      held.queue(slot);
+      const tenant = tenants.choose(asking, stuck) ?? tenants.choose(asking);
+      if (tenant === undefined) return false;
+      if (this.#evictFrom(tenant)) return true;
+      stuck = tenant;
     }
     return false;
   }
 
+  /** Makes the account give up pages of this layer, until so many bytes more are within its cap. */
+  #fitCap(tenant: Tenant, bytes: number): boolean {
+    const { account } = tenant;
+    for (let tries = this.#options.triesPerPutMax; tries > 0; tries--) {
+      if (tenant.policy.count === 0) return false;
+      this.#evictFrom(tenant);
+      if (account.usedBytes + bytes <= account.capBytes) return true;
+    }
+    return false;
+  }
+
+  /** Evicts the tenant's next victim; false when that has nowhere to go and must stay. */
+  #evictFrom(tenant: Tenant): boolean {
+    const slot = this.#victimOf(tenant);
+    if (!this.#pushDown(slot, tenant) && this.held.pages.isPersistent(slot)) {
+      this.held.queue(slot);
+      return false;
+    }
+    this.held.release(slot);
+    this.#statistics.evictedForCapacity++;
+    return true;
+  }
+
+  /** Takes the next victim out of the policy of a tenant that has one. */
+  #victimOf(tenant: Tenant): number {
+    this.held.tenants.size(tenant);
+    return tenant.policy.evict();
+  }
+
   /** Whether the layer below has the page now: it took it, or its copy was there. */
-  #pushDown(slot: number): boolean {
+  #pushDown(slot: number, { account }: Tenant): boolean {
     if (this.#next === undefined) return false;
     if (this.#isBelow(slot)) return true;
     const { index } = this.held;
     const page = this.#pushed;
     this.held.peek(slot, page);
     const { encoding, buffer, offset, length } = page;
+    // The page is about to leave from here: below it must not count against the cap twice.
+    const charge = this.held.chargeOf(slot);
+    account.usedBytes -= charge;
     const outcome = this.#next.put(
       index.poolOf(slot),
       index.objectOf(slot),
@@ -268,6 +300,7 @@ export class LayerFrame {
       offset,
       length,
     );
+    account.usedBytes += charge;
     if (isRefused(outcome)) return false;
     this.#statistics.pushedDown++;
     return true;

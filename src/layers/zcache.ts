@@ -28,7 +28,7 @@ import {
 import { NO_SLOT, type PageIndex } from '../tmem/page-index.ts';
 import type { Slabs } from '../tmem/slabs.ts';
 import type { PageCodec } from './codec.ts';
-import type { HeldPages } from './held-pages.ts';
+import type { HeldPages, HeldPool } from './held-pages.ts';
 import { LayerFrame } from './layer-frame.ts';
 import { PageEncoder } from './page-encoder.ts';
 import type { PageTable } from './page-table.ts';
@@ -109,7 +109,7 @@ export class Zcache implements Layer {
     }
     const location = this.#pages.locationOf(slot);
     const encoding = this.#pages.encodingOf(slot);
-    const { pageBytes } = this.#held.poolOf(pool)!;
+    const { pageBytes, tenant } = this.#held.poolOf(pool)!;
     if (encoding === FILLED) {
       this.#encoder.fill(location, pageBytes, dst, dstOffset);
       this.statistics.hits++;
@@ -128,7 +128,7 @@ export class Zcache implements Layer {
         return MISS;
       }
     }
-    if (!this.#pages.isPersistent(slot)) this.#held.policy.touch(slot);
+    if (!this.#pages.isPersistent(slot)) tenant.policy.touch(slot);
     this.statistics.hits++;
     return HIT;
   }
@@ -192,7 +192,7 @@ export class Zcache implements Layer {
 
   /** Stores a page in the shortest way there is; one that comes encoded as it comes. */
   #store(
-    pool: PoolDescription,
+    pool: HeldPool,
     object: number,
     index: number,
     encoding: Encoding,

@@ -18,12 +18,16 @@ export interface Ghost {
   add(keyHash: number): void;
   /** Whether the page left lately; forgets it, since it is about to be resident. */
   take(keyHash: number): boolean;
+  /** Forgets all, and gives the memory back. */
+  release(): void;
 }
 
 /** Words of a set: half a cache line, so a look-up costs one memory access. */
 const WAYS = 8;
 /** Sets are chosen by hash and fill unevenly; this many words an entry lose few ghosts early. */
 const WORDS_PER_ENTRY = 1.25;
+/** A table with room for this many times the entries wanted is replaced by a smaller one. */
+const SPARSE_PART = 16;
 /** A lifespan is at most this many ticks of the 16-bit clock, so that a full turn is far away. */
 const TICKS_PER_LIFESPAN = 1 << 14;
 const TICK_MASK = 0xffff;
@@ -38,10 +42,16 @@ export function tickShiftFor(count: number): number {
   return shift;
 }
 
+/** What the ghosts of a family take together. */
+export class GhostMemory {
+  bytes = 0;
+}
+
 /** A set-associative table of 16-bit fingerprints and 16-bit times: five bytes an entry. */
 export class GhostTable implements Ghost {
   /** High half the fingerprint (never 0), low half the tick it was added in; 0 is free. */
-  private readonly words: Int32Array;
+  private words = new Int32Array(0);
+  private readonly memory: GhostMemory;
   private readonly maxEntries: number;
   private readonly tickShift: number;
   private setCount = 0;
@@ -51,11 +61,11 @@ export class GhostTable implements Ghost {
   private clock = 0;
   private takenCount = 0;
 
-  /** `maxEntries` bounds `setEntries`; memory is reserved for all of it, touched as used. */
-  constructor(maxEntries: number) {
+  /** `maxEntries` bounds `setEntries`; memory is taken for what is set, at the first departure. */
+  constructor(maxEntries: number, memory = new GhostMemory()) {
     this.maxEntries = maxEntries;
+    this.memory = memory;
     this.tickShift = tickShiftFor(maxEntries);
-    this.words = new Int32Array(setCountFor(maxEntries) * WAYS);
   }
 
   get metadataBytes(): number {
@@ -67,10 +77,17 @@ export class GhostTable implements Ghost {
     this.lifespanTicks = Math.ceil(this.entries / (1 << this.tickShift));
   }
 
+  release(): void {
+    this.resize(0);
+  }
+
   add(keyHash: number): void {
     // The table is sized by the first departure: only a full cache knows how many pages fit.
-    // Growing moves every key to another set and so forgets the ghosts, which is rare and mild.
-    if (this.entries > this.setCount * WAYS) this.setCount = setCountFor(this.entries);
+    // Another size moves every key to another set and so forgets the ghosts, which is rare and mild.
+    const entriesMax = this.setCount * WAYS;
+    if (this.entries > entriesMax || this.entries * SPARSE_PART < entriesMax) {
+      this.resize(setCountFor(this.entries));
+    }
     if (this.setCount === 0) return;
     const words = this.words;
     const hash = mix(keyHash);
@@ -109,6 +126,19 @@ export class GhostTable implements Ghost {
       return true;
     }
     return false;
+  }
+
+  /** Takes a table of another size, or keeps this one if memory is short. */
+  private resize(setCount: number): void {
+    if (setCount === this.setCount) return;
+    try {
+      this.words = new Int32Array(setCount * WAYS);
+    } catch (cause) {
+      if (cause instanceof RangeError) return;
+      throw cause;
+    }
+    this.memory.bytes += (setCount - this.setCount) * WAYS * 4;
+    this.setCount = setCount;
   }
 
   /** Scales the high bits of the hash to a set, so that any number of sets will do. */

@@ -2,26 +2,49 @@
  * Exact LRU, the yardstick: the page whose last use is longest ago leaves. Twelve bytes a page.
  * Scans flush it and loops defeat it, which is why it is not the default.
  */
-import { assertCharge, type EvictionPolicy, type PolicyOptions, throwSlotState } from './policy.ts';
+import {
+  assertCharge,
+  type EvictionPolicy,
+  type PolicyFamily,
+  type PolicyOptions,
+  throwSlotState,
+} from './policy.ts';
 import { SlotQueue } from './slot-queue.ts';
 
 const BYTES_PER_SLOT = 12;
 
-/** Least recently used first; the capacity does not change its order. */
-export class Lru implements EvictionPolicy {
-  readonly name = 'lru';
-  private readonly queue: SlotQueue;
+/** What the policies of a layer keep for every slot. */
+export class LruFamily implements PolicyFamily {
+  readonly links: Int32Array;
   /** 0 means not resident. */
-  private readonly charges: Uint32Array;
-  private usedSlotCount = 0;
+  readonly charges: Uint32Array;
+  usedSlotCount = 0;
 
   constructor(options: PolicyOptions) {
-    this.queue = new SlotQueue(new Int32Array(2 * options.slotCount));
+    this.links = new Int32Array(2 * options.slotCount);
     this.charges = new Uint32Array(options.slotCount);
   }
 
   get metadataBytes(): number {
     return this.usedSlotCount * BYTES_PER_SLOT;
+  }
+
+  create(): Lru {
+    return new Lru(this);
+  }
+}
+
+/** Least recently used first; the capacity does not change its order. */
+export class Lru implements EvictionPolicy {
+  readonly name = 'lru';
+  private readonly family: LruFamily;
+  private readonly queue: SlotQueue;
+  private readonly charges: Uint32Array;
+
+  constructor(family: LruFamily) {
+    this.family = family;
+    this.queue = new SlotQueue(family.links);
+    this.charges = family.charges;
   }
 
   get count(): number {
@@ -35,7 +58,7 @@ export class Lru implements EvictionPolicy {
   insert(slot: number, charge: number, _keyHash: number): void {
     assertCharge(charge);
     if (this.charges[slot] !== 0) throwSlotState('insert', slot);
-    if (slot >= this.usedSlotCount) this.usedSlotCount = slot + 1;
+    if (slot >= this.family.usedSlotCount) this.family.usedSlotCount = slot + 1;
     this.charges[slot] = charge;
     this.queue.push(slot, charge);
   }
@@ -65,6 +88,8 @@ export class Lru implements EvictionPolicy {
   }
 
   setCapacity(_bytes: number): void {}
+
+  release(): void {}
 
   private chargeOf(slot: number, event: string): number {
     const charge = this.charges[slot];

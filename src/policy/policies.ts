@@ -1,13 +1,13 @@
 /** The eviction policies by name, for options and for the texts that list them. */
 import { TmemError } from '../lib/errors.ts';
-import { Lru } from './lru.ts';
+import { LruFamily } from './lru.ts';
 import type { PolicyFactory } from './policy.ts';
-import { S3FifoCw } from './s3fifo-cw.ts';
+import { S3FifoCwFamily } from './s3fifo-cw.ts';
 
 /** Every policy that can be asked for by name, the default first. */
 export const POLICIES = {
-  's3fifo-cw': (options) => new S3FifoCw(options),
-  lru: (options) => new Lru(options),
+  's3fifo-cw': (options) => new S3FifoCwFamily(options),
+  lru: (options) => new LruFamily(options),
 } as const satisfies Record<string, PolicyFactory>;
 
 /** A name in `POLICIES`. */
@@ -24,7 +24,7 @@ export function isPolicyName(name: string): name is PolicyName {
   return Object.hasOwn(POLICIES, name);
 }
 
-/** The factory of that name; a usage error that lists the names if there is none. */
+/** The factory of families of that name; a usage error that lists the names if there is none. */
 export function policyFactoryFor(name: string): PolicyFactory {
   if (isPolicyName(name)) return POLICIES[name];
   throw new TmemError(

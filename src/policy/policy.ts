@@ -1,21 +1,22 @@
 /**
  * The eviction policy seam: which page leaves next. A policy knows slots, charges and hashes,
  * never pages; the layer that owns the slots owns the bytes and does what the policy says.
+ *
+ * Where several accounts share a layer each has a policy of its own. They are one family: what a
+ * policy keeps for a slot lies in arrays that the family shares, since a slot is in one of them.
  */
 
 /** The highest charge a policy takes for one page: 20 bits, room for a 64 KiB page many times. */
 export const MAX_CHARGE_BYTES = 0xf_ffff;
 
 /**
- * Orders the resident pages of one layer. Slots are integers in `[0, slotCount)`; a charge is in
+ * Orders the resident pages of one account in one layer. Slots are integers in `[0, slotCount)`; a charge is in
  * `[1, MAX_CHARGE_BYTES]` bytes and includes the metadata the page costs. No method allocates.
  * A call that breaks the order of events (touching a slot that is not resident, inserting one
  * that is) throws a plain Error, since it means that the layer and its policy disagree.
  */
 export interface EvictionPolicy {
   readonly name: string;
-  /** Bytes of metadata this policy holds now: touched parts of its arrays, ghosts included. */
-  readonly metadataBytes: number;
   /** A page enters in `slot`; `keyHash` is a u32 hash of its identity, the key of its ghost. */
   insert(slot: number, charge: number, keyHash: number): void;
   /** A hit on the page in `slot`. */
@@ -38,13 +39,23 @@ export interface EvictionPolicy {
    * evicts nothing by itself; the layer calls `evict` until it is satisfied.
    */
   setCapacity(bytes: number): void;
+  /** Gives back what it remembers. No page may be resident; the policy is not used again. */
+  release(): void;
 }
 
-/** What a layer tells a policy when it makes one. */
+/** The policies of one layer. */
+export interface PolicyFamily {
+  /** Bytes of metadata of all of them: touched parts of the arrays they share, and ghosts. */
+  readonly metadataBytes: number;
+  /** One more policy over the same slots. A slot may be resident in one policy at a time. */
+  create(): EvictionPolicy;
+}
+
+/** What a layer tells the family of its policies when it makes one. */
 export interface PolicyOptions {
   /** One more than the highest slot number. Arrays are reserved for all, touched as used. */
   readonly slotCount: number;
-  /** The first capacity, as in `setCapacity`. */
+  /** The first capacity of every policy, as in `setCapacity`. */
   readonly capacityBytes: number;
   /**
    * The hash that `insert` was given for the page now in `slot`. It is asked during `evict`,
@@ -53,8 +64,8 @@ export interface PolicyOptions {
   readonly hashOf: (slot: number) => number;
 }
 
-/** Makes a policy for one layer. */
-export type PolicyFactory = (options: PolicyOptions) => EvictionPolicy;
+/** Makes the family of one layer's policies. */
+export type PolicyFactory = (options: PolicyOptions) => PolicyFamily;
 
 /** Throws unless a policy can account for the charge. */
 export function assertCharge(charge: number): void {

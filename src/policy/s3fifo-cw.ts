@@ -10,8 +10,14 @@
  * reads, read-ahead), and that is one use, not a reason to keep the page. As in 2Q and LRU-K, a
  * hit soon after the page came in does not count; "soon" is measured in insertions.
  */
-import { type Ghost, GhostTable, tickShiftFor } from './ghost.ts';
-import { assertCharge, type EvictionPolicy, type PolicyOptions, throwSlotState } from './policy.ts';
+import { type Ghost, GhostMemory, GhostTable, tickShiftFor } from './ghost.ts';
+import {
+  assertCharge,
+  type EvictionPolicy,
+  type PolicyFamily,
+  type PolicyOptions,
+  throwSlotState,
+} from './policy.ts';
 import { SlotQueue } from './slot-queue.ts';
 
 /** The numbers of the policy, as shares and counts. */
@@ -53,9 +59,45 @@ const CHARGE_HIGH = 0xf0;
 const BYTES_PER_SLOT = 13;
 const TICK_MASK = 0xffff;
 
-/** Byte-weighted S3-FIFO with a correlated-reference window; 13 bytes a page and its ghosts. */
+/** More ghosts than this, for each page held, are not remembered: so many would not fit. */
+const GHOSTS_PER_PAGE_MAX = 2;
+
+/** What the policies of a layer keep for every slot, 13 bytes, and the memory of their ghosts. */
+export class S3FifoCwFamily implements PolicyFamily {
+  readonly options: PolicyOptions;
+  readonly tuning: S3FifoCwTuning;
+  readonly links: Int32Array;
+  readonly states: Uint8Array;
+  readonly chargeLows: Uint16Array;
+  /** Tick of its policy's clock of insertions into small; means nothing for pages in main. */
+  readonly stamps: Uint16Array;
+  readonly ghosts = new GhostMemory();
+  usedSlotCount = 0;
+
+  constructor(options: PolicyOptions, tuning: Partial<S3FifoCwTuning> = {}) {
+    const { slotCount } = options;
+    this.options = options;
+    this.tuning = { ...S3FIFO_CW_DEFAULTS, ...tuning };
+    this.links = new Int32Array(2 * slotCount);
+    this.states = new Uint8Array(slotCount);
+    this.chargeLows = new Uint16Array(slotCount);
+    this.stamps = new Uint16Array(slotCount);
+  }
+
+  get metadataBytes(): number {
+    return this.usedSlotCount * BYTES_PER_SLOT + this.ghosts.bytes;
+  }
+
+  /** `ghost` may be another memory of departures, for instance an exact one in a simulation. */
+  create(ghost: Ghost = new GhostTable(this.options.slotCount, this.ghosts)): S3FifoCw {
+    return new S3FifoCw(this, ghost);
+  }
+}
+
+/** Byte-weighted S3-FIFO with a correlated-reference window. */
 export class S3FifoCw implements EvictionPolicy {
   readonly name = 's3fifo-cw';
+  private readonly family: S3FifoCwFamily;
   private readonly tuning: S3FifoCwTuning;
   private readonly hashOf: (slot: number) => number;
   private readonly ghost: Ghost;
@@ -63,10 +105,8 @@ export class S3FifoCw implements EvictionPolicy {
   private readonly main: SlotQueue;
   private readonly states: Uint8Array;
   private readonly chargeLows: Uint16Array;
-  /** Tick of the clock of insertions into small; means nothing for pages in main. */
   private readonly stamps: Uint16Array;
   private readonly tickShift: number;
-  private usedSlotCount = 0;
   private smallInsertions = 0;
   private capacityBytes = 0;
   private smallCapacityBytes = 0;
@@ -74,28 +114,19 @@ export class S3FifoCw implements EvictionPolicy {
   private isClock = false;
   private sweptPages = 0;
 
-  /** `ghost` may be another memory of departures, for instance an exact one in a simulation. */
-  constructor(
-    options: PolicyOptions,
-    tuning: Partial<S3FifoCwTuning> = {},
-    ghost: Ghost = new GhostTable(options.slotCount),
-  ) {
-    const { slotCount } = options;
-    this.tuning = { ...S3FIFO_CW_DEFAULTS, ...tuning };
+  constructor(family: S3FifoCwFamily, ghost: Ghost) {
+    const { options } = family;
+    this.family = family;
+    this.tuning = family.tuning;
     this.hashOf = options.hashOf;
     this.ghost = ghost;
-    const links = new Int32Array(2 * slotCount);
-    this.small = new SlotQueue(links);
-    this.main = new SlotQueue(links);
-    this.states = new Uint8Array(slotCount);
-    this.chargeLows = new Uint16Array(slotCount);
-    this.stamps = new Uint16Array(slotCount);
-    this.tickShift = tickShiftFor(slotCount);
+    this.small = new SlotQueue(family.links);
+    this.main = new SlotQueue(family.links);
+    this.states = family.states;
+    this.chargeLows = family.chargeLows;
+    this.stamps = family.stamps;
+    this.tickShift = tickShiftFor(options.slotCount);
     this.setCapacity(options.capacityBytes);
-  }
-
-  get metadataBytes(): number {
-    return this.usedSlotCount * BYTES_PER_SLOT + this.ghost.metadataBytes;
   }
 
   get count(): number {
@@ -119,7 +150,7 @@ export class S3FifoCw implements EvictionPolicy {
   insert(slot: number, charge: number, keyHash: number): void {
     assertCharge(charge);
     if (this.states[slot] !== 0) throwSlotState('insert', slot);
-    if (slot >= this.usedSlotCount) this.usedSlotCount = slot + 1;
+    if (slot >= this.family.usedSlotCount) this.family.usedSlotCount = slot + 1;
     this.sizeByPages((this.count + 1) / (this.chargedBytes + charge));
     this.chargeLows[slot] = charge;
     const chargeHigh = (charge >>> 12) & CHARGE_HIGH;
@@ -165,6 +196,10 @@ export class S3FifoCw implements EvictionPolicy {
       if (victim !== -1) return victim;
     }
     return this.evictFromMain();
+  }
+
+  release(): void {
+    this.ghost.release();
   }
 
   /** The first unused page from the tail, promoting used ones; -1 if all it saw were used. */
@@ -219,7 +254,8 @@ export class S3FifoCw implements EvictionPolicy {
     const { tuning } = this;
     const pages = this.capacityBytes * pagesPerByte;
     this.isClock = pages < tuning.clockBelowPages;
-    this.ghost.setEntries(Math.floor(pages * tuning.ghostShare));
+    const ghosts = Math.min(pages * tuning.ghostShare, (this.count + 1) * GHOSTS_PER_PAGE_MAX);
+    this.ghost.setEntries(Math.floor(ghosts));
     const smallPages = Math.floor(this.smallCapacityBytes * pagesPerByte);
     const leastWindow = Math.min(tuning.windowMinInsertions, smallPages >>> 1);
     const window = Math.max(Math.floor(smallPages * tuning.windowShare), leastWindow);

@@ -80,15 +80,9 @@ export class Account {
     this.#minimumBytes = minimumBytes;
   }
 
-  /** A layer holds one more page of it, which takes that many bytes. */
+  /** A layer holds one more page of it, of so many bytes, or one less where that is below 0. */
   charge(bytes: number): void {
     this.usedBytes += bytes;
-    this.pages++;
-  }
-
-  /** A page that was charged for is gone. */
-  discharge(bytes: number): void {
-    this.usedBytes -= bytes;
-    this.pages--;
+    this.pages += Math.sign(bytes);
   }
 }

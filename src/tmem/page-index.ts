@@ -9,6 +9,7 @@
  */
 
 import { randomInt } from 'node:crypto';
+import { IdTable } from './id-table.ts';
 
 /** No such slot. */
 export const NO_SLOT = -1;
@@ -47,7 +48,7 @@ export class PageIndex {
   count = 0;
 
   readonly #rows: Int32Array;
-  readonly #pools: (Map<number, TmemObject> | undefined)[] = [];
+  readonly #pools = new IdTable<Map<number, TmemObject>>();
   readonly #objects: (TmemObject | undefined)[] = [];
   readonly #freeObjects: number[] = [];
   readonly #seed: number;
@@ -87,12 +88,12 @@ export class PageIndex {
   }
 
   createPool(pool: number): void {
-    this.#pools[pool] = new Map();
+    this.#pools.set(pool, new Map());
   }
 
   /** The page's slot, or NO_SLOT. */
   find(pool: number, object: number, index: number): number {
-    const owner = this.#pools[pool]?.get(object);
+    const owner = this.#pools.get(pool)?.get(object);
     if (owner === undefined) return NO_SLOT;
     const rows = this.#rows;
     let slot = owner.heads[this.#bucket(owner, index)]!;
@@ -103,7 +104,7 @@ export class PageIndex {
 
   /** A slot for a page that is not in the index, or NO_SLOT when there is none left. */
   insert(pool: number, object: number, index: number): number {
-    const objects = this.#pools[pool];
+    const objects = this.#pools.get(pool);
     if (objects === undefined) return NO_SLOT;
     const slot = this.#takeSlot();
     if (slot === NO_SLOT) return NO_SLOT;
@@ -115,7 +116,7 @@ export class PageIndex {
 
   /** Gives the page in `slot` to an object of another pool, which has no page of its index. */
   move(slot: number, pool: number, object: number): void {
-    const objects = this.#pools[pool];
+    const objects = this.#pools.get(pool);
     if (objects === undefined) throw new Error(`page index: there is no pool ${pool}`);
     const from = this.#ownerOf(slot);
     this.#unlink(slot, from);
@@ -162,14 +163,14 @@ export class PageIndex {
 
   /** Bytes by which it would grow at most if a page of the index were moved to that object. */
   moveGrowthFor(pool: number, object: number): number {
-    const owner = this.#pools[pool]?.get(object);
+    const owner = this.#pools.get(pool)?.get(object);
     if (owner === undefined) return OBJECT_BYTES + (4 << FIRST_BUCKET_BITS);
     return isCrowded(owner) ? owner.heads.byteLength : 0;
   }
 
   /** Every slot of the object, as of now. */
   slotsOf(pool: number, object: number): number[] {
-    const owner = this.#pools[pool]?.get(object);
+    const owner = this.#pools.get(pool)?.get(object);
     const slots: number[] = [];
     if (owner !== undefined) this.#collect(owner, slots);
     return slots;
@@ -178,13 +179,13 @@ export class PageIndex {
   /** Every slot of the pool, as of now. */
   slotsOfPool(pool: number): number[] {
     const slots: number[] = [];
-    for (const owner of this.#pools[pool]?.values() ?? []) this.#collect(owner, slots);
+    for (const owner of this.#pools.get(pool)?.values() ?? []) this.#collect(owner, slots);
     return slots;
   }
 
   /** Objects of the pool that have pages. */
   objectsOf(pool: number): Iterable<number> {
-    return this.#pools[pool]?.keys() ?? [];
+    return this.#pools.get(pool)?.keys() ?? [];
   }
 
   /** Indexes of the object's pages, as of now, in no order. */
@@ -195,7 +196,7 @@ export class PageIndex {
 
   /** Forgets an empty pool. */
   forgetPool(pool: number): void {
-    delete this.#pools[pool];
+    this.#pools.delete(pool);
   }
 
   #link(slot: number, owner: TmemObject): void {
@@ -274,7 +275,7 @@ export class PageIndex {
   }
 
   #forgetObject(owner: TmemObject): void {
-    this.#pools[owner.pool]?.delete(owner.id);
+    this.#pools.get(owner.pool)?.delete(owner.id);
     this.#objects[owner.number] = undefined;
     this.#freeObjects.push(owner.number);
     this.#tableBytes -= OBJECT_BYTES + owner.heads.byteLength;

@@ -88,6 +88,11 @@ export class Slabs {
     return this.#classes[this.#slabAt(location).sizeClass]!.objectBytes;
   }
 
+  /** The size that an object of `bytes` takes. */
+  sizeFor(bytes: number): number {
+    return this.#classes[this.#sizes.numberFor(bytes)]!.objectBytes;
+  }
+
   /** A place for an object of `bytes`, owned by `owner` (31 bits), or NO_LOCATION. */
   allocate(bytes: number, owner: number): number {
     const classNumber = this.#sizes.numberFor(bytes);

@@ -1,20 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Lru } from '../../src/policy/lru.ts';
-import type { PolicyFactory } from '../../src/policy/policy.ts';
-import { S3FifoCw, type S3FifoCwTuning } from '../../src/policy/s3fifo-cw.ts';
+import { LruFamily } from '../../src/policy/lru.ts';
+import { S3FifoCwFamily, type S3FifoCwTuning } from '../../src/policy/s3fifo-cw.ts';
 import { CAPACITIES, MISSES, type StreamName, stream } from './golden-synthetic.ts';
 import { referenceMisses } from './reference-s3fifo.ts';
-import { ExactGhost, missesOf } from './simulate.ts';
+import { ExactGhost, type MakePolicy, missesOf } from './simulate.ts';
 
 /** Shares as published: no least window, and queues however small. */
 const PUBLISHED: Partial<S3FifoCwTuning> = { windowMinInsertions: 0, clockBelowPages: 0 };
 
-function withExactGhost(tuning: Partial<S3FifoCwTuning>): PolicyFactory {
-  return (options) => new S3FifoCw(options, { ...PUBLISHED, ...tuning }, new ExactGhost());
+function withExactGhost(tuning: Partial<S3FifoCwTuning>): MakePolicy {
+  return (options) =>
+    new S3FifoCwFamily(options, { ...PUBLISHED, ...tuning }).create(new ExactGhost());
 }
 
-function missesAtEachCapacity(make: PolicyFactory, keys: Uint32Array): number[] {
+function missesAtEachCapacity(make: MakePolicy, keys: Uint32Array): number[] {
   return CAPACITIES.map((capacity) => missesOf(make, keys, capacity));
 }
 
@@ -23,7 +23,9 @@ describe.each(Object.keys(MISSES) as StreamName[])('miss counts of the stream %s
   const golden = MISSES[name];
 
   it('are exact for lru', () => {
-    expect(missesAtEachCapacity((options) => new Lru(options), keys)).toEqual(golden.lru);
+    expect(missesAtEachCapacity((options) => new LruFamily(options).create(), keys)).toEqual(
+      golden.lru,
+    );
   });
 
   it('are exact for s3fifo-cw without a window, promoting at one hit and at two', () => {
@@ -34,8 +36,8 @@ describe.each(Object.keys(MISSES) as StreamName[])('miss counts of the stream %s
   });
 
   it('differ by at most one per cent with the table of fingerprints as the ghost', () => {
-    const make: PolicyFactory = (options) =>
-      new S3FifoCw(options, { ...PUBLISHED, windowShare: 0 });
+    const make: MakePolicy = (options) =>
+      new S3FifoCwFamily(options, { ...PUBLISHED, windowShare: 0 }).create();
     missesAtEachCapacity(make, keys).forEach((misses, i) => {
       const exact = golden.t1[i] ?? 0;
       expect(Math.abs(misses - exact)).toBeLessThanOrEqual(0.01 * exact);

@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { Lru } from '../../src/policy/lru.ts';
+import { LruFamily } from '../../src/policy/lru.ts';
 import { UnitCache } from './simulate.ts';
 
 it('lru holds exactly the most recently used keys, whatever the stream', () => {
   const streams = fc.array(fc.nat({ max: 30 }), { maxLength: 200, size: 'max' });
   fc.assert(
     fc.property(streams, fc.integer({ min: 1, max: 20 }), (keys, capacity) => {
-      const cache = new UnitCache((options) => new Lru(options), capacity);
+      const cache = new UnitCache((options) => new LruFamily(options).create(), capacity);
       let recent: number[] = [];
       for (const key of keys) {
         expect(cache.request(key)).toBe(recent.includes(key));

@@ -1,15 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { Lru } from '../../src/policy/lru.ts';
-import type { PolicyFactory } from '../../src/policy/policy.ts';
-import { S3FIFO_CW_DEFAULTS, S3FifoCw } from '../../src/policy/s3fifo-cw.ts';
+import { LruFamily } from '../../src/policy/lru.ts';
+import { S3FIFO_CW_DEFAULTS, S3FifoCwFamily } from '../../src/policy/s3fifo-cw.ts';
 import { stream } from './golden-synthetic.ts';
-import { missesOf, UnitCache } from './simulate.ts';
+import { type MakePolicy, missesOf, UnitCache } from './simulate.ts';
 
 const CAPACITY = 1000;
 const HOT_PAGES = 500;
 
 /** Of a hot set in use, the share still there after a scan of ten capacities. */
-function survivalOf(make: PolicyFactory, touchesPerScannedPage: number): number {
+function survivalOf(make: MakePolicy, touchesPerScannedPage: number): number {
   const cache = new UnitCache(make, CAPACITY);
   for (let round = 0; round < 10; round++) {
     for (let key = 0; key < HOT_PAGES; key++) cache.request(key);
@@ -23,7 +22,7 @@ function survivalOf(make: PolicyFactory, touchesPerScannedPage: number): number 
   return hits / HOT_PAGES;
 }
 
-const s3fifoCw: PolicyFactory = (options) => new S3FifoCw(options);
+const s3fifoCw: MakePolicy = (options) => new S3FifoCwFamily(options).create();
 
 describe('scan resistance of s3fifo-cw', () => {
   it.each([1, 2, 8])(
@@ -34,12 +33,12 @@ describe('scan resistance of s3fifo-cw', () => {
   );
 
   it('is what lru lacks: there the same scan leaves nothing', () => {
-    expect(survivalOf((options) => new Lru(options), 1)).toBe(0);
+    expect(survivalOf((options) => new LruFamily(options).create(), 1)).toBe(0);
   });
 
   it('comes from the window where the scan touches pages twice', () => {
-    const noWindow: PolicyFactory = (options) =>
-      new S3FifoCw(options, { windowShare: 0, windowMinInsertions: 0 });
+    const noWindow: MakePolicy = (options) =>
+      new S3FifoCwFamily(options, { windowShare: 0, windowMinInsertions: 0 }).create();
     expect(survivalOf(noWindow, 2)).toBeLessThan(0.5);
   });
 });
@@ -50,7 +49,7 @@ describe('s3fifo-cw', () => {
 
   it('counts a hit once as many pages came in as the window says, not one earlier', () => {
     const survives = (insertionsBetween: number) => {
-      const policy = new S3FifoCw(options, exactWindow);
+      const policy = new S3FifoCwFamily(options, exactWindow).create();
       policy.insert(0, 1, 0);
       for (let slot = 1; slot <= insertionsBetween; slot++) policy.insert(slot, 1, slot);
       policy.touch(0);
@@ -61,7 +60,10 @@ describe('s3fifo-cw', () => {
   });
 
   it('measures the window in pages, whatever they charge', () => {
-    const policy = new S3FifoCw({ ...options, capacityBytes: 3_000_000 }, exactWindow);
+    const policy = new S3FifoCwFamily(
+      { ...options, capacityBytes: 3_000_000 },
+      exactWindow,
+    ).create();
     for (let slot = 0; slot <= 24; slot++) policy.insert(slot, 3000, slot);
     policy.touch(0);
     expect(policy.evict()).toBe(0);
@@ -72,7 +74,7 @@ describe('s3fifo-cw', () => {
   });
 
   it('lets a page that returns as a ghost stay while newer pages leave', () => {
-    const policy = new S3FifoCw(options);
+    const policy = new S3FifoCwFamily(options).create();
     for (let slot = 0; slot < 50; slot++) policy.insert(slot, 1, slot);
     expect(policy.evict()).toBe(0);
     policy.insert(0, 1, 0);
@@ -83,7 +85,10 @@ describe('s3fifo-cw', () => {
 
   it('takes from main only while main holds more bytes than its share', () => {
     const victimWithMainAt = (bytes: number) => {
-      const policy = new S3FifoCw(options, { windowShare: 0, windowMinInsertions: 0 });
+      const policy = new S3FifoCwFamily(options, {
+        windowShare: 0,
+        windowMinInsertions: 0,
+      }).create();
       for (let slot = 0; slot < 100; slot++) {
         policy.insert(slot, 1, slot);
         policy.touch(slot);
@@ -99,7 +104,11 @@ describe('s3fifo-cw', () => {
   });
 
   it('looks at a bounded number of pages however many were used', () => {
-    const policy = new S3FifoCw({ slotCount: 20_000, capacityBytes: 20_000, hashOf: () => 0 });
+    const policy = new S3FifoCwFamily({
+      slotCount: 20_000,
+      capacityBytes: 20_000,
+      hashOf: () => 0,
+    }).create();
     for (let slot = 0; slot < 20_000; slot++) policy.insert(slot, 1, slot);
     for (let slot = 0; slot < 19_000; slot++) for (let i = 0; i < 3; i++) policy.touch(slot);
     for (let i = 0; i < 1000; i++) {
@@ -110,7 +119,7 @@ describe('s3fifo-cw', () => {
   });
 
   it('settles for the coldest page it saw when all it may look at were used', () => {
-    const policy = new S3FifoCw(options, { clockBelowPages: 2000, sweepLimit: 4 });
+    const policy = new S3FifoCwFamily(options, { clockBelowPages: 2000, sweepLimit: 4 }).create();
     for (let slot = 0; slot < 10; slot++) {
       policy.insert(slot, 1, slot);
       for (let hits = slot === 2 ? 1 : 3; hits > 0; hits--) policy.touch(slot);
@@ -119,16 +128,22 @@ describe('s3fifo-cw', () => {
   });
 
   it('costs at most 18 bytes a page, ghosts included', () => {
-    const cache = new UnitCache(s3fifoCw, 5000);
+    const families: S3FifoCwFamily[] = [];
+    const cache = new UnitCache((options) => {
+      const family = new S3FifoCwFamily(options);
+      families.push(family);
+      return family.create();
+    }, 5000);
     for (const key of stream('uniform-10k')) cache.request(key);
     expect(cache.policy.count).toBe(5000);
-    expect(cache.policy.metadataBytes).toBeGreaterThan(13 * 5000);
-    expect(cache.policy.metadataBytes).toBeLessThanOrEqual(18 * 5000);
+    const metadataBytes = families[0]?.metadataBytes;
+    expect(metadataBytes).toBeGreaterThan(13 * 5000);
+    expect(metadataBytes).toBeLessThanOrEqual(18 * 5000);
   });
 
   it.each([1, 2, 9, 31])('works as a plain cache when only %d pages fit', (capacity) => {
     const keys = stream('skewed-20k').subarray(0, 20_000);
-    const lru = missesOf((options) => new Lru(options), keys, capacity);
+    const lru = missesOf((options) => new LruFamily(options).create(), keys, capacity);
     expect(missesOf(s3fifoCw, keys, capacity)).toBeLessThanOrEqual(1.01 * lru);
   });
 });

@@ -6,7 +6,7 @@ import {
   MAX_CHARGE_BYTES,
   type PolicyFactory,
 } from '../../src/policy/policy.ts';
-import { S3FifoCw } from '../../src/policy/s3fifo-cw.ts';
+import { S3FifoCwFamily } from '../../src/policy/s3fifo-cw.ts';
 
 const SLOTS = 24;
 
@@ -88,7 +88,7 @@ class Model {
 
 /** The defaults hardly promote among so few pages; this one promotes and sweeps all the time. */
 const eager: PolicyFactory = (options) =>
-  new S3FifoCw(options, {
+  new S3FifoCwFamily(options, {
     windowShare: 0,
     windowMinInsertions: 0,
     clockBelowPages: 0,
@@ -101,7 +101,7 @@ const CASES: readonly [string, PolicyFactory][] = [
 
 describe.each(CASES)('the policy %s', (name, make) => {
   it('carries the name it is asked for by', () => {
-    const policy = make({ slotCount: 1, capacityBytes: 1, hashOf: () => 0 });
+    const policy = make({ slotCount: 1, capacityBytes: 1, hashOf: () => 0 }).create();
     expect(name.split(',')[0]).toBe(policy.name);
   });
 
@@ -110,7 +110,7 @@ describe.each(CASES)('the policy %s', (name, make) => {
     fc.assert(
       fc.property(runs, capacities, (events, capacityBytes) => {
         const hashOf = (slot: number) => slot * 7919;
-        const policy = make({ slotCount: SLOTS, capacityBytes, hashOf });
+        const policy = make({ slotCount: SLOTS, capacityBytes, hashOf }).create();
         const model = new Model(policy);
         for (const event of events) {
           model.apply(event);
@@ -124,13 +124,13 @@ describe.each(CASES)('the policy %s', (name, make) => {
   });
 
   it.each([-1, SLOTS, 0.5])('refuses slot %d, which it has no room for', (slot) => {
-    const policy = make({ slotCount: SLOTS, capacityBytes: 1000, hashOf: () => 0 });
+    const policy = make({ slotCount: SLOTS, capacityBytes: 1000, hashOf: () => 0 }).create();
     expect(() => policy.insert(slot, 1, 0)).toThrow('out of range');
     expect(() => policy.touch(slot)).toThrow('out of range');
   });
 
   it.each([0, -1, Number.NaN, MAX_CHARGE_BYTES + 1])('refuses a charge of %d bytes', (charge) => {
-    const policy = make({ slotCount: SLOTS, capacityBytes: 1000, hashOf: () => 0 });
+    const policy = make({ slotCount: SLOTS, capacityBytes: 1000, hashOf: () => 0 }).create();
     expect(() => policy.insert(0, charge, 0)).toThrow('charge');
     policy.insert(0, 1, 0);
     expect(() => policy.recharge(0, charge)).toThrow('charge');
@@ -138,10 +138,27 @@ describe.each(CASES)('the policy %s', (name, make) => {
   });
 
   it('counts metadata of the slots used so far, not of those reserved', () => {
-    const policy = make({ slotCount: 1e6, capacityBytes: 1e9, hashOf: () => 0 });
-    expect(policy.metadataBytes).toBe(0);
-    for (let slot = 0; slot < 100; slot++) policy.insert(slot, 4096, slot);
-    expect(policy.metadataBytes).toBeGreaterThan(0);
-    expect(policy.metadataBytes).toBeLessThanOrEqual(100 * 13);
+    const family = make({ slotCount: 1e6, capacityBytes: 1e9, hashOf: () => 0 });
+    const policies = [family.create(), family.create()];
+    expect(family.metadataBytes).toBe(0);
+    for (let slot = 0; slot < 100; slot++) policies[slot % 2]?.insert(slot, 4096, slot);
+    expect(family.metadataBytes).toBeGreaterThan(0);
+    expect(family.metadataBytes).toBeLessThanOrEqual(100 * 13);
+  });
+
+  it('keeps policies of a family apart, and takes back what one that is released remembers', () => {
+    const family = make({ slotCount: 1000, capacityBytes: 1000, hashOf: (slot) => slot });
+    const [one, other] = [family.create(), family.create()];
+    for (let slot = 0; slot < 500; slot++) {
+      one.insert(slot, 1, slot);
+      other.insert(500 + slot, 2, 500 + slot);
+    }
+    const before = family.metadataBytes;
+    const victims = Array.from({ length: 500 }, () => one.evict());
+    expect(new Set(victims)).toEqual(new Set(Array.from({ length: 500 }, (_, slot) => slot)));
+    expect([one.evict(), one.count, one.chargedBytes]).toEqual([-1, 0, 0]);
+    expect([other.count, other.chargedBytes]).toEqual([500, 1000]);
+    one.release();
+    expect(family.metadataBytes).toBe(before);
   });
 });

@@ -1,9 +1,12 @@
 /** A cache of unit-size pages over a policy: keys in, misses out. */
 import type { Ghost } from '../../src/policy/ghost.ts';
-import type { EvictionPolicy, PolicyFactory } from '../../src/policy/policy.ts';
+import type { EvictionPolicy, PolicyOptions } from '../../src/policy/policy.ts';
 
 /** Odd, so that distinct keys keep distinct hashes. */
 const HASH_FACTOR = 0x9e3779b1;
+
+/** Makes the one policy of a cache. */
+export type MakePolicy = (options: PolicyOptions) => EvictionPolicy;
 
 export class UnitCache {
   misses = 0;
@@ -11,7 +14,7 @@ export class UnitCache {
   private readonly slotByKey = new Map<number, number>();
   private readonly keyBySlot: Uint32Array;
 
-  constructor(make: PolicyFactory, capacity: number) {
+  constructor(make: MakePolicy, capacity: number) {
     this.keyBySlot = new Uint32Array(capacity);
     this.policy = make({
       slotCount: capacity,
@@ -45,7 +48,7 @@ export class UnitCache {
 }
 
 /** Misses of a stream of keys in a cache of `capacity` pages. */
-export function missesOf(make: PolicyFactory, keys: Uint32Array, capacity: number): number {
+export function missesOf(make: MakePolicy, keys: Uint32Array, capacity: number): number {
   const cache = new UnitCache(make, capacity);
   for (const key of keys) cache.request(key);
   return cache.misses;
@@ -66,6 +69,10 @@ export class ExactGhost implements Ghost {
 
   add(keyHash: number): void {
     this.hashes.add(keyHash);
+  }
+
+  release(): void {
+    this.hashes.clear();
   }
 
   take(keyHash: number): boolean {

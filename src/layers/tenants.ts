@@ -1,0 +1,145 @@
+/**
+ * The accounts that share a layer, and who of them gives when room is needed.
+ *
+ * Whoever is above its cap gives first; else whoever is furthest above its share, which is its
+ * weight's part of all that is charged here. So an account with unused share lends it to the others
+ * and gets it back as it needs it. An account with no more than its minimum gives nothing to others
+ * while they have more than theirs.
+ */
+
+import type { EvictionPolicy, PolicyFamily } from '../policy/policy.ts';
+import type { Account } from '../tmem/account.ts';
+
+/** What one account has in one layer. */
+export class Tenant {
+  readonly account: Account;
+  /** Orders its pages in this layer. */
+  readonly policy: EvictionPolicy;
+  /** Bytes charged for its pages in this layer. */
+  usedBytes = 0;
+  poolCount = 0;
+
+  constructor(account: Account, policy: EvictionPolicy) {
+    this.account = account;
+    this.policy = policy;
+  }
+
+  /** One more page of so many bytes, or one less where that is below 0. */
+  charge(bytes: number): void {
+    this.usedBytes += bytes;
+    this.account.charge(bytes);
+  }
+
+  get isAboveMinimum(): boolean {
+    return this.account.usedBytes > this.account.minimumBytes;
+  }
+}
+
+/** With more accounts a choice holds for some victims, so that choosing stays cheap. */
+const TENANTS_PER_CHOICE = 16;
+
+export class Tenants {
+  readonly #family: PolicyFamily;
+  readonly #tenants: Tenant[] = [];
+  #limitBytes: number;
+  #chosen: Tenant | undefined;
+  /** Who asked for the choice that still holds, and for how many victims more. */
+  #chosenFor: Tenant | undefined;
+  #choicesLeft = 0;
+
+  /** `limitBytes` is the layer's, and the capacity of the family's policies. */
+  constructor(family: PolicyFamily, limitBytes: number) {
+    this.#family = family;
+    this.#limitBytes = limitBytes;
+  }
+
+  get count(): number {
+    return this.#tenants.length;
+  }
+
+  /** A pool of the account was made. */
+  join(account: Account): Tenant {
+    let tenant = this.#tenants.find((each) => each.account === account);
+    if (tenant === undefined) {
+      tenant = new Tenant(account, this.#family.create());
+      tenant.policy.setCapacity(this.#limitBytes);
+      this.#tenants.push(tenant);
+      this.#choicesLeft = 0;
+    }
+    tenant.poolCount++;
+    return tenant;
+  }
+
+  /** A pool of the tenant is gone; with the last one so is the tenant. */
+  leave(tenant: Tenant): void {
+    if (--tenant.poolCount > 0) return;
+    this.#tenants.splice(this.#tenants.indexOf(tenant), 1);
+    this.#choicesLeft = 0;
+    this.#chosen = undefined;
+    this.#chosenFor = undefined;
+    tenant.policy.release();
+    this.setLimit(this.#limitBytes);
+  }
+
+  setLimit(bytes: number): void {
+    this.#limitBytes = bytes;
+    const [only, second] = this.#tenants;
+    if (only !== undefined && second === undefined) only.policy.setCapacity(bytes);
+  }
+
+  /**
+   * Before the tenant's policy takes a page in or chooses one: alone it may fill the layer; among
+   * others its queues are shares of what it holds.
+   */
+  size(tenant: Tenant): void {
+    if (this.#tenants.length > 1) tenant.policy.setCapacity(tenant.policy.chargedBytes);
+  }
+
+  /**
+   * Who gives a page next, or undefined when nobody may: `asking` needs the room, or nobody in
+   * particular. `besides` has just turned out to have nothing to give.
+   */
+  choose(asking: Tenant | undefined, besides?: Tenant): Tenant | undefined {
+    const { length } = this.#tenants;
+    const chosen = this.#chosen;
+    if (this.#choicesLeft > 0 && asking === this.#chosenFor && besides === undefined) {
+      this.#choicesLeft--;
+      if (chosen !== undefined && chosen.policy.count > 0) return chosen;
+    }
+    const next = this.#furthestAbove(asking, besides);
+    this.#chosen = besides === undefined ? next : undefined;
+    this.#chosenFor = asking;
+    this.#choicesLeft = Math.floor(length / TENANTS_PER_CHOICE);
+    return next;
+  }
+
+  #furthestAbove(asking: Tenant | undefined, besides: Tenant | undefined): Tenant | undefined {
+    let chargedBytes = 0;
+    let weights = 0;
+    for (const { usedBytes, account } of this.#tenants) {
+      chargedBytes += usedBytes;
+      if (usedBytes > 0) weights += account.weight;
+    }
+    const bytesPerWeight = chargedBytes / weights;
+    const mayTakeMinimum = asking === undefined || !asking.isAboveMinimum;
+    let furthest: Tenant | undefined;
+    let rank = 0;
+    let excess = 0;
+    for (const tenant of this.#tenants) {
+      const { account, usedBytes } = tenant;
+      if (tenant.policy.count === 0 || tenant === besides) continue;
+      const isAboveCap = account.usedBytes > account.capBytes;
+      if (!isAboveCap && !tenant.isAboveMinimum && !mayTakeMinimum && tenant !== asking) continue;
+      const ownRank = isAboveCap ? 2 : tenant.isAboveMinimum ? 1 : 0;
+      const ownExcess = isAboveCap
+        ? account.usedBytes - account.capBytes
+        : usedBytes - account.weight * bytesPerWeight;
+      const isFurther = ownRank > rank || (ownRank === rank && ownExcess > excess);
+      if (furthest !== undefined && !isFurther) continue;
+      furthest = tenant;
+      rank = ownRank;
+      excess = ownExcess;
+    }
+    return furthest;
+  }
+}
