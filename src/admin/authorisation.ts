@@ -49,7 +49,8 @@ export class Authorisation {
     throw new TmemError(
       'usage',
       `${formatListenAddress(address)} can be reached from elsewhere, and whoever reaches it controls ` +
-        'the service: set an admin token, or choose a loopback address or a Unix socket with --admin',
+        'the service: give it a token with --token-file, or choose a loopback address or a Unix socket ' +
+        'with --admin',
     );
   }
 

@@ -18,7 +18,7 @@ describe('a listener that strangers can reach', () => {
   ])('is refused at %s without a token, in one sentence', async (host) => {
     await expect(startAdmin({ address: { kind: 'tcp', host, port: 0 } })).rejects.toMatchObject({
       kind: 'usage',
-      message: expect.stringMatching(/can be reached from elsewhere.*set an admin token/),
+      message: expect.stringMatching(/can be reached from elsewhere.*--token-file/),
     });
   });
 
