@@ -13,7 +13,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   layers: ['tmem', 'policy', 'lib'],
   swap: ['layers', 'tmem', 'storage', 'lib'],
   snapshot: ['tmem', 'storage', 'lib'],
-  export: ['tmem', 'image', 'lib'],
+  export: ['tmem', 'policy', 'image', 'lib'],
   nbd: ['export', 'tmem', 'lib'],
   governor: ['lib'],
   metrics: ['lib'],
