@@ -1,8 +1,8 @@
 /**
  * Loads a snapshot into the clean pages of the images that are served, behind the back of those who
  * read them: nobody waits for it. A page is put only where nothing is known of it yet. One that was
- * changed since the start is left alone, and loading ends when the memory is full: what the service
- * has learnt is worth more than what the last one knew.
+ * changed since the start is left alone, and loading ends when the memory is nearly full: what the
+ * service has learnt is worth more than what the last one knew.
  */
 
 import { constants, type FileHandle, open } from 'node:fs/promises';
@@ -14,6 +14,7 @@ import { type FoundHead, headFailure, readHead } from './head.ts';
 import type { SavedImage } from './image-table.ts';
 import { PendingPages } from './pending-pages.ts';
 import { removeLeftovers } from './replacement.ts';
+import { Room } from './room.ts';
 import type { SnapshotImage } from './save.ts';
 import { PAGE_FOUND, SEGMENT_BYTES, SEGMENT_END, SegmentReader } from './segment.ts';
 import { Slices, type Turns } from './slices.ts';
@@ -34,8 +35,8 @@ export interface LoaderOptions {
 }
 
 /**
- * `loading` until the last page was looked at: then `done`; `full` when memory was short before, or
- * the stack frozen; `stopped` by `stop`. `cold` when there is nothing that can be used.
+ * `loading` until the last page was looked at: then `done`; `full` when memory got short before, or
+ * the stack was frozen; `stopped` by `stop`. `cold` when there is nothing that can be used.
  */
 export type LoaderState = 'new' | 'loading' | 'done' | 'full' | 'stopped' | 'cold';
 
@@ -82,7 +83,6 @@ export class SnapshotLoader {
   #pending: readonly (PendingPages | undefined)[] = [];
   #state: LoaderState = 'new';
   #finished: Promise<void> = Promise.resolve();
-  #evictedAtStart = 0;
 
   constructor(options: LoaderOptions) {
     this.#options = options;
@@ -157,7 +157,6 @@ export class SnapshotLoader {
     if (this.#pending.every((each) => each === undefined)) {
       throw refuse('no image that is served is in it unchanged');
     }
-    this.#evictedAtStart = this.#evicted;
     // What is cut off need not be looked for.
     const there = Math.ceil((size - found.layout.segmentsAt) / SEGMENT_BYTES);
     return { ...found, readableSegments: Math.max(0, Math.min(head.segmentCount, there)) };
@@ -215,6 +214,7 @@ export class SnapshotLoader {
     const { head, layout } = found;
     const reader = new SegmentReader(Buffer.alloc(SEGMENT_BYTES), head.id, head.pageBytes);
     const slices = new Slices(this.#options.turns);
+    const room = new Room(this.#options.tmem);
     let seen = 0;
     for (let number = 0; number < found.readableSegments; number++) {
       if (!this.#isWanted(number)) continue;
@@ -225,7 +225,7 @@ export class SnapshotLoader {
       for (let what = reader.next(); what !== SEGMENT_END; what = reader.next()) {
         if (slices.isOver) await slices.next();
         if (this.#state !== 'loading') return seen;
-        if (what === PAGE_FOUND && this.#take(reader)) seen++;
+        if (what === PAGE_FOUND && this.#take(reader, room)) seen++;
         else if (what !== PAGE_FOUND && reader.isCountKnown) this.statistics.skippedDamaged++;
       }
     }
@@ -240,7 +240,7 @@ export class SnapshotLoader {
   }
 
   /** Puts the page that the reader found, unless it is known better; false when it is nobody's. */
-  #take(reader: SegmentReader): boolean {
+  #take(reader: SegmentReader, room: Room): boolean {
     const { statistics } = this;
     const { page, encoded } = reader;
     const entry = this.#loadable[reader.image];
@@ -250,21 +250,13 @@ export class SnapshotLoader {
       statistics.skippedChanged++;
     } else if (cache.has(page)) {
       statistics.skippedPresent++;
-    } else if (this.#evicted > this.#evictedAtStart || isRefused(cache.putEncoded(page, encoded))) {
+    } else if (!room.isLeft || isRefused(cache.putEncoded(page, encoded))) {
       this.#state = 'full';
     } else {
       statistics.loaded++;
       statistics.bytes += encoded.length;
     }
     return true;
-  }
-
-  /** Pages that left the stack for want of memory. */
-  get #evicted(): number {
-    const { layers } = this.#options.tmem;
-    let count = layers.at(-1)?.statistics.evictedForCapacity ?? 0;
-    for (const layer of layers) count += layer.statistics.evictedForShrink;
-    return count;
   }
 
   #summary(): string {

@@ -1,0 +1,40 @@
+/** Whether a stack has room for pages that nobody has asked for: none is to leave for them. */
+
+import type { Layer } from '../tmem/layer.ts';
+import type { Tmem } from '../tmem/tmem.ts';
+
+/** What stays free in the last layer, so that the first pages that are asked for push out none. */
+const RESERVE_SHARE = 1 / 16;
+const RESERVE_BYTES_MAX = 4 * 1024 * 1024;
+/** What is free is added up at every so many looks; a few pages do not fill the reserve. */
+const LOOKS_PER_SUM = 8;
+
+export class Room {
+  readonly #layers: readonly Layer[];
+  readonly #evictedAtStart: number;
+  #looks = 0;
+
+  /** Room of the stack from now on: what was evicted before does not count. */
+  constructor(tmem: Tmem) {
+    this.#layers = tmem.layers;
+    this.#evictedAtStart = this.#evicted;
+  }
+
+  /** False when the last layer is nearly full, or pages have had to leave the stack. */
+  get isLeft(): boolean {
+    if (this.#evicted > this.#evictedAtStart) return false;
+    if (this.#looks++ % LOOKS_PER_SUM > 0) return true;
+    const usage = this.#layers.at(-1)?.usage();
+    if (usage === undefined) return false;
+    const { limitBytes, dataBytes, metadataBytes } = usage;
+    const reserveBytes = Math.min(RESERVE_BYTES_MAX, limitBytes * RESERVE_SHARE);
+    return dataBytes + metadataBytes + reserveBytes <= limitBytes;
+  }
+
+  /** Pages that left the stack for want of memory, or because it was taken back. */
+  get #evicted(): number {
+    let count = this.#layers.at(-1)?.statistics.evictedForCapacity ?? 0;
+    for (const { statistics } of this.#layers) count += statistics.evictedForShrink;
+    return count;
+  }
+}

@@ -1,0 +1,178 @@
+import fc from 'fast-check';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { SnapshotLoader } from '../../src/snapshot/loader.ts';
+import { MISS } from '../../src/tmem/layer.ts';
+import { temporaryDirectory } from '../storage/temporary-files.ts';
+import { pageOf } from '../tmem/page-content.ts';
+import {
+  fill,
+  load,
+  makeImage,
+  PAGE,
+  type Place,
+  pagesHeld,
+  placeIn,
+  save,
+  serve,
+  startLoading,
+  stepping,
+  upTo,
+} from './fixture.ts';
+
+const PAGES = upTo(200);
+const dst = Buffer.alloc(PAGE);
+
+let place: Place;
+
+beforeEach(() => {
+  place = placeIn(temporaryDirectory());
+  makeImage(place, 'disk.raw');
+});
+
+async function saveSome(pages: readonly number[] = PAGES): Promise<void> {
+  const served = await serve(place);
+  fill(served, pages);
+  await save(place, served);
+}
+
+describe('a page that is changed while a snapshot is loaded', () => {
+  it('is never given its old content again', async () => {
+    await saveSome();
+    const change = fc.record({
+      first: fc.nat(PAGES.length - 1),
+      count: fc.integer({ min: 1, max: 20 }),
+      isCached: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(change, { maxLength: 60 }), async (changes) => {
+        const served = await serve(place, ['disk.raw'], 2 ** 22);
+        const cache = served.images[0]?.cache;
+        if (cache === undefined) throw new Error('nothing is served');
+        const changed = new Set<number>();
+        let loader: SnapshotLoader | undefined;
+        let turn = 0;
+        const turns = stepping(() => {
+          const next = turn++ % 3 === 0 ? changes.shift() : undefined;
+          if (next === undefined) return;
+          loader?.noteChange(0, next.first, next.count);
+          cache.flush(next.first, next.count);
+          for (let page = next.first; page < next.first + next.count; page++) {
+            changed.add(page);
+            if (next.isCached) cache.put(page, pageOf(PAGE, 'half', page + 1000), 0);
+          }
+        });
+        ({ loader } = await startLoading(place, served, { turns }));
+        await loader.finished;
+        expect(loader.state).toBe('done');
+        for (const page of changed) {
+          if (cache.get(page, dst, 0) === MISS) continue;
+          expect(dst.equals(pageOf(PAGE, 'half', page + 1000))).toBe(true);
+        }
+        const unchanged = PAGES.filter((page) => !changed.has(page));
+        expect(pagesHeld(served, unchanged)).toEqual(unchanged);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('before its turn comes is left out and counted; so is one that is cached', async () => {
+    await saveSome();
+    const served = await serve(place);
+    fill(served, upTo(3));
+    const { loader, log } = await startLoading(place, served);
+    loader.noteChange(0, 10, 5);
+    loader.noteChange(1, 20, 5); // no such image
+    await loader.finished;
+    expect(loader.statistics).toMatchObject({
+      loaded: PAGES.length - 8,
+      skippedChanged: 5,
+      skippedPresent: 3,
+    });
+    expect(pagesHeld(served, upTo(20))).toEqual([...upTo(10), 15, 16, 17, 18, 19]);
+    expect(log).toEqual([expect.stringMatching(/^192 pages .*; left out: 5 changed meanwhile$/)]);
+  });
+});
+
+describe('loading a snapshot', () => {
+  it('ends when the memory is full, without pushing out what is there', async () => {
+    const pages = upTo(2500);
+    await saveSome(pages);
+    const served = await serve(place, ['disk.raw'], 2 ** 20);
+    const own = upTo(20).map((page) => 90_000 + page);
+    fill(served, own);
+    const { loader, log } = await load(place, served);
+    expect(loader.state).toBe('full');
+    expect(loader.statistics.loaded).toBeGreaterThan(100);
+    expect(loader.statistics.loaded).toBeLessThan(pages.length);
+    expect(served.tmem.layers.at(-1)?.statistics.evictedForCapacity).toBe(0);
+    expect(pagesHeld(served, own)).toEqual(own);
+    expect(log).toEqual([expect.stringContaining(', until the memory was full')]);
+  });
+
+  it('ends when others push pages out', async () => {
+    await saveSome(upTo(2500));
+    const served = await serve(place, ['disk.raw'], 2 ** 20);
+    let turn = 0;
+    const turns = stepping(() => {
+      if (++turn === 50)
+        fill(
+          served,
+          upTo(1000).map((page) => 50_000 + page),
+        );
+    });
+    const { loader } = await load(place, served, { turns });
+    expect(loader.state).toBe('full');
+    expect(loader.statistics.loaded).toBeLessThanOrEqual(50);
+  });
+
+  it('ends when memory is being taken back', async () => {
+    await saveSome();
+    const served = await serve(place);
+    let count = 0;
+    const turns = stepping(() => {
+      if (++count === 50) served.tmem.shrink(1);
+    });
+    const { loader } = await load(place, served, { turns });
+    expect(loader.state).toBe('full');
+    expect(loader.statistics.loaded).toBeLessThan(PAGES.length);
+  });
+
+  it('into a frozen stack ends at once', async () => {
+    await saveSome();
+    const served = await serve(place);
+    served.tmem.freeze();
+    const { loader } = await load(place, served);
+    expect([loader.state, loader.statistics.loaded]).toEqual(['full', 0]);
+  });
+
+  it('ends when it is stopped, and not later', async () => {
+    await saveSome();
+    const served = await serve(place);
+    let loader: SnapshotLoader | undefined;
+    const turns = stepping(() => {
+      if (loader?.statistics.loaded === 30) loader.stop();
+    });
+    const loading = await startLoading(place, served, { turns });
+    loader = loading.loader;
+    await loader.finished;
+    expect([loader.state, loader.statistics.loaded]).toEqual(['stopped', 30]);
+    expect(pagesHeld(served, PAGES).length).toBe(30);
+  });
+
+  it('ends with a sentence when the pool it goes to is destroyed', async () => {
+    await saveSome();
+    const served = await serve(place);
+    const { loader, log } = await startLoading(place, served);
+    served.images[0]?.cache.pool.destroy();
+    await loader.finished;
+    expect([loader.state, log.length]).toEqual(['stopped', 1]);
+  });
+
+  it('gives others a turn between any two pages when the clock says so', async () => {
+    await saveSome();
+    let turnCount = 0;
+    const turns = stepping(() => turnCount++);
+    await load(place, await serve(place), { turns });
+    expect(turnCount).toBeGreaterThanOrEqual(PAGES.length);
+  });
+});

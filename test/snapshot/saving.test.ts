@@ -1,0 +1,154 @@
+import fs from 'node:fs';
+import { open } from 'node:fs/promises';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { TmemError } from '../../src/lib/errors.ts';
+import type { CreateFile } from '../../src/snapshot/replacement.ts';
+import { temporaryDirectory } from '../storage/temporary-files.ts';
+import {
+  contentOf,
+  fill,
+  load,
+  makeImage,
+  type Place,
+  pagesHeld,
+  placeIn,
+  save,
+  serve,
+  stepping,
+  upTo,
+} from './fixture.ts';
+
+let place: Place;
+
+beforeEach(() => {
+  place = placeIn(temporaryDirectory());
+  makeImage(place, 'disk.raw');
+});
+
+const filesThere = () => fs.readdirSync(place.directory).sort();
+
+/** Files whose writes go through `write`, which may throw instead. */
+function filesThat(write: (length: number) => number): CreateFile {
+  return async (path) => {
+    const file = await open(path, 'wx', 0o600);
+    return {
+      write: (buffer, offset, length, at) => file.write(buffer, offset, write(length), at),
+      sync: () => file.sync(),
+      close: () => file.close(),
+    };
+  };
+}
+
+async function saveFirst(): Promise<Buffer> {
+  const served = await serve(place);
+  fill(served, upTo(10));
+  await save(place, served);
+  return fs.readFileSync(place.snapshotPath);
+}
+
+describe('saving', () => {
+  it('on a full disk leaves the old snapshot, at whichever write it fails', async () => {
+    const older = await saveFirst();
+    const served = await serve(place);
+    fill(served, upTo(1500));
+    for (let failing = 0; failing < 6; failing++) {
+      let writes = 0;
+      const createFile = filesThat((length) => {
+        if (writes++ < failing) return length;
+        throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+      });
+      await expect(save(place, served, { createFile })).rejects.toMatchObject({
+        kind: 'no-space',
+        message: expect.stringContaining('make room there'),
+      });
+      expect(fs.readFileSync(place.snapshotPath).equals(older)).toBe(true);
+      expect(filesThere()).toEqual(['cache.snapshot', 'disk.raw']);
+    }
+  });
+
+  it('goes on where a write was short', async () => {
+    const served = await serve(place);
+    fill(served, upTo(1500));
+    await save(place, served, { createFile: filesThat((length) => Math.min(length, 70_001)) });
+    const after = await serve(place);
+    await load(place, after);
+    expect(pagesHeld(after, upTo(1500)).length).toBe(1500);
+  });
+
+  it('that is ended by its signal leaves the old snapshot and nothing else', async () => {
+    const older = await saveFirst();
+    const served = await serve(place);
+    fill(served, upTo(1500));
+    const ending = new AbortController();
+    const { signal } = ending;
+    const onProgress = () => ending.abort();
+    await expect(save(place, served, { signal, onProgress })).rejects.toMatchObject({
+      kind: 'shutdown',
+    });
+    expect(fs.readFileSync(place.snapshotPath).equals(older)).toBe(true);
+    expect(filesThere()).toEqual(['cache.snapshot', 'disk.raw']);
+  });
+
+  it('removes what a process that is gone did not finish, at the next start or save', async () => {
+    const served = await serve(place);
+    const gone = `${place.snapshotPath}.tmp-4194999`; // no process has an id so high
+    const living = `${place.snapshotPath}.tmp-${process.ppid}`;
+    const other = `${place.snapshotPath}.tmp-x`;
+    for (const path of [gone, living, other]) fs.writeFileSync(path, '');
+    await load(place, served);
+    expect(filesThere().length).toBe(3);
+    fs.writeFileSync(`${place.snapshotPath}.tmp-${process.pid}`, ''); // of a namesake
+    fs.writeFileSync(gone, '');
+    await save(place, served);
+    expect(filesThere().length).toBe(4);
+  });
+
+  it('goes on once at a time', async () => {
+    const served = await serve(place);
+    fill(served, upTo(10));
+    const both = await Promise.allSettled([save(place, served), save(place, served)]);
+    const failures = both.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
+    expect(failures).toEqual([expect.any(TmemError)]);
+    expect(failures[0]).toMatchObject({ kind: 'busy' });
+    await save(place, served);
+  });
+
+  it('where there is no such directory says so', async () => {
+    const path = `${place.directory}/none/cache.snapshot`;
+    await expect(save(place, await serve(place), { path })).rejects.toMatchObject({
+      kind: 'not-found',
+    });
+  });
+
+  it('while pages come and go saves each as it is', async () => {
+    const served = await serve(place, ['disk.raw'], 2 ** 20);
+    const pages = upTo(5000);
+    fill(served, upTo(1000));
+    let next = 1000;
+    const turns = stepping(() => {
+      for (let i = 0; i < 3; i++) {
+        const page = next++ % pages.length;
+        served.images[0]?.cache.put(page, contentOf(page), 0);
+        served.images[0]?.cache.flush((page * 7) % pages.length, 1);
+      }
+    });
+    const saved = await save(place, served, { turns });
+    expect(saved.pages).toBeGreaterThan(100);
+    const after = await serve(place);
+    const { loader } = await load(place, after);
+    expect(loader.statistics).toMatchObject({ skippedDamaged: 0 });
+    expect(loader.statistics.loaded + loader.statistics.skippedPresent).toBe(saved.pages);
+    expect(pagesHeld(after, pages).length).toBe(loader.statistics.loaded);
+  });
+
+  it('beside the load of the last snapshot takes its place', async () => {
+    await saveFirst();
+    const served = await serve(place);
+    fill(served, upTo(30));
+    const [{ loader }] = await Promise.all([load(place, served), save(place, served)]);
+    expect(loader.state).toBe('done');
+    const after = await serve(place);
+    await load(place, after);
+    expect(pagesHeld(after, upTo(30)).length).toBe(30);
+  });
+});
