@@ -74,6 +74,7 @@ export interface ExportStatus {
   readonly poolIds: readonly number[];
   /** Reads answered from memory alone, and those that needed the image. */
   readonly reads: { readonly hits: number; readonly misses: number };
+  /** A page that lies in two layers counts twice. */
   readonly pages: number;
   readonly memoryBytes: number;
   readonly share: ShareStatus;

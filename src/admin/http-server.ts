@@ -18,14 +18,14 @@ import type { Controls } from './controls.ts';
 import { withDocument } from './openapi.ts';
 import { POOL_KEY_HEADER, readQuery } from './parameters.ts';
 import { poolRoutes } from './pool-routes.ts';
-import { PROBLEM_TYPE, type Problem, problemOf } from './problem.ts';
+import { PROBLEM_TYPE, Problem, problemOf } from './problem.ts';
 import { type Answer, Router } from './router.ts';
 
 /** Bounds on what clients of this server can hold of it. */
 const SOCKETS_MAX = 32;
 const HEADER_BYTES_MAX = 8 * 1024;
-/** Bodies and answers that are held at once: two of the longest calls. */
-const BODY_BYTES_MAX = 10 * 1024 * 1024;
+/** Bytes of bodies and answers that are held at once, at most: two of the longest calls. */
+export const BODY_BYTES_MAX = 10 * 1024 * 1024;
 const KEEP_ALIVE_MS = 5_000;
 /** What a client sends behind a refusal is read and dropped up to here, so that it hears of it. */
 const DROPPED_BYTES_MAX = 16 * 1024 * 1024;
@@ -158,7 +158,11 @@ export class AdminServer {
   ): Promise<void> {
     const method = request.method ?? '';
     const { route, parameters } = this.#router.find(method, path);
-    if (method !== 'GET') checkOrigin(request.headers);
+    if (method !== 'GET') {
+      checkOrigin(request.headers);
+      if (this.#options.isStopping())
+        throw new Problem(503, 'the service is stopping; ask the next');
+    }
     const call = new Call({
       request,
       response,

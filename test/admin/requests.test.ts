@@ -158,3 +158,15 @@ test('a defect is 500 without a word of how it is built, and with one in the log
   expect(bytes.toString()).not.toContain('secret');
   expect(lines.at(-1)).toContain('secret detail');
 });
+
+test('a service that is stopping takes nothing any more, and still tells', async () => {
+  let isStopping = false;
+  const { ask, makePool } = await startAdmin({ parts: { isStopping: () => isStopping } });
+  const { path, key } = await makePool({ kind: 'persistent' });
+  await ask('PUT', `${path}/objects/1/pages/0`, { key, bytes: page(1) });
+  isStopping = true;
+  const late = await ask('PUT', `${path}/objects/1/pages/0`, { key, bytes: page(2) });
+  expect(late.json).toMatchObject({ status: 503, title: 'Service Unavailable' });
+  expect((await ask('GET', `${path}/objects/1/pages/0`, { key })).bytes.equals(page(1))).toBe(true);
+  expect((await ask('GET', '/v1/status')).json.isStopping).toBe(true);
+});
