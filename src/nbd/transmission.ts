@@ -9,6 +9,7 @@
 import type { Export } from '../export/export.ts';
 import type { BufferPool } from '../lib/buffer-pool.ts';
 import { carryOutOther } from './other-commands.ts';
+import { PayloadDrain } from './payload-drain.ts';
 import {
   Command,
   CommandFlag,
@@ -68,8 +69,7 @@ export class Transmission {
   #input: Buffer | undefined; // what is not yet taken
   #at = 0;
   #write: IncomingWrite | undefined;
-  #drainBytes = 0; // of a payload that nobody wants
-  #afterDrain: (() => void) | undefined;
+  readonly #drain = new PayloadDrain();
   #waitingCount = 0;
   /** A BLOCK_STATUS is under way: thousands of system calls, so one at a time for each client. */
   #isMapping = false;
@@ -253,7 +253,7 @@ export class Transmission {
       this.#write?.abandon();
       this.#write = undefined;
     }
-    const isOver = this.#isLeaving || (this.#isShuttingDown && this.#drainBytes === 0);
+    const isOver = this.#isLeaving || (this.#isShuttingDown && !this.#drain.isActive);
     if (isOver && this.#waitingCount === 0) this.#finish();
   }
 
@@ -271,7 +271,7 @@ export class Transmission {
       this.#at = this.#input?.length ?? 0;
       return false;
     }
-    if (this.#drainBytes > 0) return this.#drain();
+    if (this.#drain.isActive) return this.#takeUnwanted();
     if (this.#write !== undefined) return this.#takePayload(this.#write);
     if (!this.#hasRequest && !this.#takeHeader()) return false;
     if (this.#waitingCount >= WAITING_COUNT_MAX || !this.options.writer.hasRoom) return false;
@@ -368,21 +368,14 @@ export class Transmission {
       answer();
       return true;
     }
-    this.#drainBytes = length;
-    this.#afterDrain = answer;
+    this.#drain.begin(length, answer);
     return true;
   }
 
-  #drain(): boolean {
-    const input = this.#input;
-    if (input === undefined) return false;
-    const taken = Math.min(this.#drainBytes, input.length - this.#at);
-    this.#at += taken;
-    this.#drainBytes -= taken;
-    if (this.#drainBytes > 0) return false;
-    this.#afterDrain?.();
-    this.#afterDrain = undefined;
-    return true;
+  #takeUnwanted(): boolean {
+    if (this.#input === undefined) return false;
+    this.#at += this.#drain.take(this.#input.length - this.#at);
+    return !this.#drain.isActive;
   }
 
   #takePayload(write: IncomingWrite): boolean {
