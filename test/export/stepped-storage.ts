@@ -22,6 +22,8 @@ export class SteppedStorage implements Storage {
   readonly steps: { readonly what: string; readonly go: () => void }[] = [];
   /** Says what becomes of the next request. */
   fateOf: (what: string) => Fate = () => 'well';
+  /** Ranges that are being changed now. */
+  readonly changing = new Set<{ readonly offset: number; readonly length: number }>();
   /** Called when bytes of the disk have changed. */
   onChange: () => void = () => undefined;
 
@@ -76,6 +78,21 @@ export class SteppedStorage implements Storage {
   async close(): Promise<void> {}
 
   async #change(
+    what: string,
+    offset: number,
+    length: number,
+    apply: (from: number, to: number) => void,
+  ): Promise<void> {
+    const range = { offset, length };
+    this.changing.add(range);
+    try {
+      await this.#changeHalves(what, offset, length, apply);
+    } finally {
+      this.changing.delete(range);
+    }
+  }
+
+  async #changeHalves(
     what: string,
     offset: number,
     length: number,
