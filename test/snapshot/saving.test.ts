@@ -121,18 +121,22 @@ describe('saving', () => {
   });
 
   it('while pages come and go saves each as it is', async () => {
-    const served = await serve(place, ['disk.raw'], 2 ** 20);
+    const served = await serve(place, ['disk.raw'], 2 ** 22);
     const pages = upTo(5000);
-    fill(served, upTo(1000));
-    let next = 1000;
-    const turns = stepping(() => {
-      for (let i = 0; i < 3; i++) {
+    fill(served, upTo(3000));
+    let next = 3000;
+    const churn = (count: number) => {
+      for (let i = 0; i < count; i++) {
         const page = next++ % pages.length;
         served.images[0]?.cache.put(page, contentOf(page), 0);
         served.images[0]?.cache.flush((page * 7) % pages.length, 1);
       }
+    };
+    const createFile = filesThat((length) => {
+      churn(2000);
+      return length;
     });
-    const saved = await save(place, served, { turns });
+    const saved = await save(place, served, { turns: stepping(() => churn(1)), createFile });
     expect(saved.pages).toBeGreaterThan(100);
     const after = await serve(place);
     const { loader } = await load(place, after);

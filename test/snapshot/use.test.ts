@@ -96,6 +96,12 @@ describe('a page of a snapshot', () => {
     expect((await loadAll('third-boot')).count).toBe(0);
   });
 
+  it('is used once where the system does not tell its boots apart', async () => {
+    await saveSome(true);
+    expect((await loadAll('')).count).toBe(PAGES.length);
+    expect((await loadAll('')).count).toBe(0);
+  });
+
   it('is not used when the mark of use is damaged at both ends', async () => {
     await saveSome(true);
     const bytes = fs.readFileSync(place.snapshotPath);
