@@ -14,10 +14,15 @@ import type { Pool, Tmem } from '../tmem/tmem.ts';
 import { exportStatus, layerStatus, memoryUsage, poolStatus, shareOf } from './status.ts';
 
 const MS_PER_SECOND = 1000;
+/** What the governor leaves beside all that is guaranteed, to work with. */
+const SPARE_BYTES = 8 * 1024 * 1024;
 /** What one step of a shrink gives back, bytes: well under 2 ms of work. */
 const SHRINK_STEP_BYTES = 256 * 1024;
 /** Steps in a row that may give nothing back before a shrink ends: some only prepare. */
 const IDLE_STEPS_MAX = 8;
+
+/** What is used of a governor. */
+type GovernorControl = Pick<Governor, 'state' | 'setConfiguredLimit' | 'setFloor' | 'reclaim'>;
 
 export interface ControlledParts {
   readonly tmem: Tmem;
@@ -28,7 +33,7 @@ export interface ControlledParts {
   readonly codecName: string;
   readonly isStopping: () => boolean;
   /** Who holds the layers to their limit; without one the limit cannot be changed. */
-  readonly governor?: Pick<Governor, 'state' | 'setConfiguredLimit' | 'reclaim'> | undefined;
+  readonly governor?: GovernorControl | undefined;
   /** Saves the clean pages; without it there is no snapshot. */
   readonly snapshot?: (() => Promise<SnapshotStatus>) | undefined;
 }
@@ -110,11 +115,11 @@ export class ServiceControls implements Controls {
   }
 
   setExportShare(name: string, change: ShareChange): ShareStatus {
-    return setShare(this.#exportOf(name).cache.pool.account, change);
+    return this.#setShare(this.#exportOf(name).cache.pool.account, change);
   }
 
   setPoolShare(id: number, change: ShareChange): ShareStatus {
-    return setShare(this.#poolOf(id).account, change);
+    return this.#setShare(this.#poolOf(id).account, change);
   }
 
   async drain(name: string, signal: AbortSignal): Promise<DrainStatus> {
@@ -180,6 +185,24 @@ export class ServiceControls implements Controls {
     };
   }
 
+  #setShare(account: Account, { weight, capBytes, minimumBytes }: ShareChange): ShareStatus {
+    account.setShare({
+      ...(weight === undefined ? {} : { weight }),
+      ...(capBytes === undefined ? {} : { capBytes: capBytes ?? Number.POSITIVE_INFINITY }),
+      ...(minimumBytes === undefined ? {} : { minimumBytes }),
+    });
+    // What is guaranteed must be there when the governor has taken all it may.
+    this.#parts.governor?.setFloor(SPARE_BYTES + this.#minimumBytes());
+    return shareOf(account);
+  }
+
+  /** All guaranteed minimums. */
+  #minimumBytes(): number {
+    let bytes = 0;
+    for (const account of this.#parts.tmem.accounts) bytes += account.minimumBytes;
+    return bytes;
+  }
+
   #ownerOf(pool: Pool): string {
     const owner = this.#clientPools.ownerOf(pool);
     if (owner !== undefined) return owner;
@@ -211,16 +234,6 @@ export class ServiceControls implements Controls {
         '/v1/exports/NAME/drain',
     );
   }
-}
-
-function setShare(account: Account, change: ShareChange): ShareStatus {
-  const { weight, capBytes, minimumBytes } = change;
-  account.setShare({
-    ...(weight === undefined ? {} : { weight }),
-    ...(capBytes === undefined ? {} : { capBytes: capBytes ?? Number.POSITIVE_INFINITY }),
-    ...(minimumBytes === undefined ? {} : { minimumBytes }),
-  });
-  return shareOf(account);
 }
 
 function dirtyBytesOf({ writeBack, pageBytes }: Export): number {

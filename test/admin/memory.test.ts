@@ -3,9 +3,9 @@ import { Governor } from '../../src/governor/governor.ts';
 import { smallStack } from '../metrics/scraped.ts';
 import { MIB, page, startAdmin } from './fixture.ts';
 
-/** A stack of 8 MiB in a service of 64, under a governor that sees no pressure. */
-async function startGoverned() {
-  const tmem = smallStack();
+/** A small stack in a service of 64 MiB, under a governor that sees no pressure. */
+async function startGoverned(memoryBytes = 8 * MIB) {
+  const tmem = smallStack(memoryBytes);
   const governor = new Governor({
     reclaimable: {
       get usedBytes() {
@@ -75,4 +75,17 @@ test('a shrink goes through the governor, in slices', async () => {
   const { json } = await ask('POST', '/v1/shrink', { json: { bytes: 1000 * MIB } });
   expect(json.freedBytes).toBeGreaterThan(0);
   expect(before - tmem.usedBytes).toBe(json.freedBytes);
+});
+
+test('what is guaranteed to an owner is what the governor leaves', async () => {
+  const { ask, governor, tmem } = await startGoverned(60 * MIB);
+  const { id } = tmem.createPool({ kind: 'ephemeral' });
+  const before = governor.state.floorBytes;
+  const share = (minimumBytes: number) => {
+    return ask('PUT', `/v1/pools/${id}/share`, { json: { minimumBytes } });
+  };
+  await share(40 * MIB);
+  expect(governor.state.floorBytes).toBe(48 * MIB);
+  await share(0);
+  expect(governor.state.floorBytes).toBe(before);
 });

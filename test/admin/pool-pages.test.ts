@@ -1,0 +1,46 @@
+import { expect, test } from 'vitest';
+import { ClientPools } from '../../src/admin/client-pools.ts';
+import { getObject, putObject } from '../../src/admin/pool-pages.ts';
+import { smallStack } from '../metrics/scraped.ts';
+import { MIB, page } from './fixture.ts';
+
+function makeView() {
+  const pools = new ClientPools(smallStack(), 8192);
+  const request = { kind: 'persistent', pageBytes: 4096, isExclusive: false, client: 'c' } as const;
+  const { pool, key } = pools.create(request, undefined);
+  return { pools, pool, view: pools.open(pool.id, key) };
+}
+
+const long = Buffer.concat(Array.from({ length: 256 }, (_, i) => page(i)));
+
+test('a long request leaves turns of the event loop to others', async () => {
+  const { pools, view } = makeView();
+  let turns = 0;
+  let isDone = false;
+  const count = (): void => {
+    turns++;
+    if (!isDone) setImmediate(count);
+  };
+  setImmediate(count);
+  await putObject(pools, view, 1, long);
+  const body = Buffer.alloc(MIB);
+  await getObject(view, 1, body);
+  isDone = true;
+  expect(body.equals(long)).toBe(true);
+  expect(turns).toBeGreaterThanOrEqual(12);
+});
+
+test('a pool that ends between two slices of a request is not there any more', async () => {
+  const { pools, view } = makeView();
+  const put = putObject(pools, view, 1, long);
+  pools.destroy(view);
+  await expect(put).rejects.toMatchObject({ status: 404 });
+});
+
+test('an object that shrinks between two slices is answered with the page that is missing', async () => {
+  const { pools, pool, view } = makeView();
+  await putObject(pools, view, 1, long);
+  const get = getObject(view, 1, Buffer.alloc(MIB));
+  pool.flushPage(1, 200);
+  await expect(get).rejects.toMatchObject({ status: 404, members: { index: 200 } });
+});
