@@ -2,6 +2,26 @@
 
 const PAGE_BYTES_MIN = 4096;
 
+/**
+ * The way out for arenas. A buffer that nobody refers to is freed when the collector gets to it,
+ * which in an idle process may be never; one that is transferred to a port without a receiver is
+ * freed at once.
+ */
+export class ArenaExit {
+  readonly #port: InstanceType<typeof MessageChannel>['port1'];
+
+  constructor() {
+    const { port1, port2 } = new MessageChannel();
+    port2.close();
+    this.#port = port1;
+  }
+
+  /** Frees the memory; every view of it is empty from then on. */
+  release(memory: ArrayBuffer): void {
+    this.#port.postMessage(null, [memory]);
+  }
+}
+
 /** One buffer that slabs are cut from. Behind its frames lies a page to copy through. */
 export class Arena {
   /** Frames, then the tail. */
@@ -47,6 +67,11 @@ export class Arena {
   freeFrame(frame: number): void {
     this.#slabs[frame] = -1;
     this.freeFrames.push(frame);
+  }
+
+  /** Gives the memory back to the system; nothing of it may be in use. */
+  release(exit: ArenaExit): void {
+    exit.release(this.buffer.buffer as ArrayBuffer);
   }
 
   /** The number of a slab that lies here, or -1 when there is none. */

@@ -10,7 +10,7 @@
  * objects that span two pages: in user space nothing forces 4 KiB frames.
  */
 
-import { Arena } from './arena.ts';
+import { Arena, ArenaExit } from './arena.ts';
 import { OBJECTS_PER_SLAB_MAX, OWNER_BYTES, type SizeClass, SizeClasses } from './size-classes.ts';
 
 /** No object: the allocation was refused. */
@@ -67,6 +67,7 @@ export class Slabs {
   readonly #slabs: Slab[] = [];
   readonly #freeSlabs: number[] = [];
   readonly #arenas: Arena[] = [];
+  readonly #exit = new ArenaExit();
   #ownerBytes = 0;
 
   constructor(options: SlabOptions) {
@@ -372,6 +373,7 @@ export class Slabs {
     arena.freeFrame(offset / this.slabBytes);
     if (arena.usedFrameCount === 0) {
       this.#arenas.splice(this.#arenas.indexOf(arena), 1);
+      arena.release(this.#exit);
     }
   }
 
