@@ -20,11 +20,12 @@ import { FILLED } from '../tmem/layer.ts';
 import type { SegmentMedium } from './appender.ts';
 import { Cleaner, turnOfTheLoop } from './cleaner.ts';
 import { geometryFor } from './geometry.ts';
+import { eachPart } from './page-parts.ts';
 import { type ReadSlot, ReadSlots } from './read-slots.ts';
 import { RecordReader } from './record-reader.ts';
 import { type OverflowStatistics, RecordStore } from './record-store.ts';
 
-/** Pages compressed, dropped or mapped in one turn of the event loop. */
+/** Pages compressed, by all writes together, dropped or mapped in one turn of the event loop. */
 const WRITE_PAGES_PER_TURN = 64;
 const DROP_PAGES_PER_TURN = 16_384;
 const EXTENT_PAGES_MAX = 65_536;
@@ -62,6 +63,8 @@ export class OverflowStorage implements Storage {
   readonly #encoder: PageEncoder;
   readonly #slots: ReadSlots;
   readonly #medium: SegmentMedium;
+  #turn: Promise<void> | undefined;
+  #turnPages = 0; // compressed since the loop was last left to others
   #inFlightCount = 0;
   #closing: Promise<void> | undefined;
   #onDrained: (() => void) | undefined;
@@ -127,7 +130,7 @@ export class OverflowStorage implements Storage {
 
   read(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void> {
     return this.#request('read', offset, length, buffer, bufferOffset, async () => {
-      await this.#eachPart(offset, length, bufferOffset, {
+      await eachPart(this.#pageBytes, offset, length, bufferOffset, {
         pages: (first, count, at) => this.#readPages(first, first + count, buffer, at),
         part: (page, from, count, at) => this.#readPart(page, from, count, buffer, at),
       });
@@ -136,7 +139,7 @@ export class OverflowStorage implements Storage {
 
   write(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void> {
     return this.#request('write', offset, length, buffer, bufferOffset, async () => {
-      await this.#eachPart(offset, length, bufferOffset, {
+      await eachPart(this.#pageBytes, offset, length, bufferOffset, {
         pages: (first, count, at) => this.#writePages(first, first + count, buffer, at),
         part: (page, from, count, at) =>
           this.#changePart(page, (bytes) => buffer.copy(bytes, from, at, at + count)),
@@ -152,7 +155,7 @@ export class OverflowStorage implements Storage {
   /** Whole pages are dropped, and read as zeros; the rest of the range stays as it is. */
   discard(offset: number, length: number): Promise<void> {
     return this.#request('discard', offset, length, undefined, 0, async () => {
-      await this.#eachPart(offset, length, 0, {
+      await eachPart(this.#pageBytes, offset, length, 0, {
         pages: (first, count) => this.#dropPages(first, first + count),
         part: async () => {},
       });
@@ -162,7 +165,7 @@ export class OverflowStorage implements Storage {
   /** Whole pages are dropped whatever `mayDiscard` says: no page has a place of its own to keep. */
   writeZeroes(offset: number, length: number): Promise<void> {
     return this.#request('zero', offset, length, undefined, 0, async () => {
-      await this.#eachPart(offset, length, 0, {
+      await eachPart(this.#pageBytes, offset, length, 0, {
         pages: (first, count) => this.#dropPages(first, first + count),
         part: (page, from, count) =>
           this.#changePart(page, (bytes) => bytes.fill(0, from, from + count)),
@@ -198,33 +201,6 @@ export class OverflowStorage implements Storage {
     const { guest, mover } = this.#store;
     await Promise.allSettled([guest.settle(), mover.settle()]);
     await this.#medium.close();
-  }
-
-  /** Visits the whole pages of a range as runs, and the parts of pages at its ends, in order. */
-  async #eachPart(
-    offset: number,
-    length: number,
-    bufferOffset: number,
-    visit: {
-      pages(first: number, count: number, at: number): Promise<void>;
-      part(page: number, from: number, count: number, at: number): Promise<void>;
-    },
-  ): Promise<void> {
-    const pageBytes = this.#pageBytes;
-    for (let done = 0; done < length; ) {
-      const page = Math.floor((offset + done) / pageBytes);
-      const from = (offset + done) % pageBytes;
-      const wholePages = from === 0 ? Math.floor((length - done) / pageBytes) : 0;
-      const at = bufferOffset + done;
-      if (wholePages > 0) {
-        await visit.pages(page, wholePages, at);
-        done += wholePages * pageBytes;
-      } else {
-        const count = Math.min(pageBytes - from, length - done);
-        await visit.part(page, from, count, at);
-        done += count;
-      }
-    }
   }
 
   /** Reads of the file go on at the same time; all have ended when this settles. */
@@ -283,10 +259,27 @@ export class OverflowStorage implements Storage {
 
   async #writePages(first: number, end: number, buffer: Buffer, at: number): Promise<void> {
     for (let page = first; page < end; page++) {
-      while (!this.#store.guest.hasRoom) await this.#cleaner.makeRoom();
+      while (!this.#mayWrite) await this.#wait();
       this.#writePage(page, buffer, at + (page - first) * this.#pageBytes);
-      if ((page - first + 1) % WRITE_PAGES_PER_TURN === 0) await turnOfTheLoop();
     }
+  }
+
+  /** Whether there is room, and all writes together have not yet had their share of this turn. */
+  get #mayWrite(): boolean {
+    return this.#turnPages < WRITE_PAGES_PER_TURN && this.#store.guest.hasRoom;
+  }
+
+  #wait(): Promise<void> {
+    const isTurnOver = this.#turnPages >= WRITE_PAGES_PER_TURN;
+    return isTurnOver ? this.#nextTurn() : this.#cleaner.makeRoom();
+  }
+
+  #nextTurn(): Promise<void> {
+    this.#turn ??= turnOfTheLoop().then(() => {
+      this.#turn = undefined;
+      this.#turnPages = 0;
+    });
+    return this.#turn;
   }
 
   /** Changes a page that is not overwritten whole: again, if somebody else changed it meanwhile. */
@@ -294,7 +287,7 @@ export class OverflowStorage implements Storage {
     const slot = this.#slots.take() ?? (await this.#slots.wait());
     try {
       for (;;) {
-        while (!this.#store.guest.hasRoom) await this.#cleaner.makeRoom();
+        while (!this.#mayWrite) await this.#wait();
         const before = this.#store.whereabouts(page);
         await this.#fetch(slot, page);
         if (!this.#store.isStill(page, before) || !this.#store.guest.hasRoom) continue;
@@ -309,6 +302,7 @@ export class OverflowStorage implements Storage {
 
   /** Writes a page to the segment in memory, which has room. The page it was stays if this throws. */
   #writePage(page: number, src: Buffer, srcOffset: number): void {
+    this.#turnPages++;
     const encoder = this.#encoder;
     const encoding = encoder.encode(src, srcOffset, this.#pageBytes);
     if (encoding === FILLED) {

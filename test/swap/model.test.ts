@@ -150,7 +150,7 @@ it('holds what a map of pages holds, whatever fails and however full the file is
         expect(storage.freeBytes).toBeGreaterThanOrEqual((storage.segmentCount - 2) * 65536);
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 25 },
   );
   // The runs were hard enough to mean something.
   expect(cleanedBytes).toBeGreaterThan(1_000_000);

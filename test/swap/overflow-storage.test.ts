@@ -94,3 +94,20 @@ it('does not lose a whole write to a part of the page that is written meanwhile'
   const expected = pageOf(PAGE_BYTES, 'half', 5000).fill(0xaa, 100, 110);
   expect((await read(0)).equals(expected)).toBe(true);
 });
+
+it('leaves the event loop to others while many pages are written at once', async () => {
+  const count = 512;
+  const { storage, write } = openFixture(count * PAGE_BYTES);
+  const recordsPerTurn: number[] = [];
+  let isDone = false;
+  const writes = Promise.all(Array.from({ length: count }, (_, page) => write(page, 'tiny', page)));
+  void writes.then(() => {
+    isDone = true;
+  });
+  for (let before = 0; !isDone; before = storage.statistics.recordsWritten) {
+    await new Promise(setImmediate);
+    recordsPerTurn.push(storage.statistics.recordsWritten - before);
+  }
+  expect(storage.statistics.recordsWritten).toBe(count);
+  expect(Math.max(...recordsPerTurn)).toBeLessThanOrEqual(2 * 64);
+});
