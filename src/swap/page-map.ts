@@ -6,9 +6,6 @@
 /** The span of a page that repeats one word: the word takes the place of the location. */
 const FILLED_SPAN = 0xffff;
 
-/** The most granules that a record may take. */
-export const SPAN_MAX = FILLED_SPAN - 1;
-
 /** The map; pages are numbers below `pageCount`, locations and spans are granules. */
 export class PageMap {
   readonly pageCount: number;
