@@ -25,6 +25,7 @@ beforeEach(() => {
 });
 
 async function saveSome(isStopped = false): Promise<void> {
+  fs.utimesSync(imagePath, 1e9, 1e9); // so that it can be given back exactly
   const served = await serve(place);
   fill(served, PAGES);
   await save(place, served, { isStopped });
@@ -45,10 +46,10 @@ describe('a page of a snapshot', () => {
       fs.closeSync(fd);
     },
     'was written, and got its old time of modification back': () => {
-      const { atimeMs, mtimeMs } = fs.statSync(imagePath);
-      fs.appendFileSync(imagePath, 'x');
-      fs.truncateSync(imagePath, fs.statSync(imagePath).size - 1);
-      fs.utimesSync(imagePath, atimeMs / 1000, mtimeMs / 1000);
+      const fd = fs.openSync(imagePath, 'r+');
+      fs.writeSync(fd, 'x', 5000);
+      fs.futimesSync(fd, 1e9, 1e9);
+      fs.closeSync(fd);
     },
     'got another time of modification': () => fs.utimesSync(imagePath, 1, 1),
     'was replaced by a copy': () => {
@@ -108,6 +109,31 @@ describe('a page of a snapshot', () => {
     for (const at of [520, bytes.length - 4096 + 520]) bytes.writeUInt8(1, at);
     fs.writeFileSync(place.snapshotPath, bytes);
     expect((await loadAll()).count).toBe(0);
+  });
+
+  it('is not used when one end of the file says that the service was not stopped', async () => {
+    await saveSome(true);
+    const clean = fs.readFileSync(place.snapshotPath);
+    await loadAll('second-boot');
+    const inUse = fs.readFileSync(place.snapshotPath);
+    const tail = clean.length - 4096;
+    for (const [first, last] of [
+      [clean, inUse],
+      [inUse, clean],
+      [inUse, Buffer.alloc(0)],
+    ] as const) {
+      const bytes = Buffer.concat([first.subarray(0, tail), last.subarray(tail)]);
+      fs.writeFileSync(place.snapshotPath, bytes);
+      expect((await loadAll('third-boot')).count).toBe(0);
+    }
+  });
+
+  it('is not used when the open image is another file than the one at its path', async () => {
+    await saveSome();
+    const served = await serve(place);
+    const images = served.images.map((image) => ({ ...image, medium: 'file:1:1' }));
+    const { loader } = await load(place, { ...served, images });
+    expect(loader.state).toBe('cold');
   });
 
   it('of a block device is never saved, nor is one of a file that was put in its place', async () => {

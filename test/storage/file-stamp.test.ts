@@ -52,6 +52,18 @@ describe('the stamp of a file', () => {
     expect([isSameStamp(first, second), isSameStamp(first, third)]).toEqual([true, false]);
   });
 
+  it('is another one when any part of it is', () => {
+    const stamp: FileStamp = { medium: 'file:1:2', sizeBytes: 512, mtimeNs: 3n, ctimeNs: 4n };
+    const others: FileStamp[] = [
+      { ...stamp, medium: 'file:1:3' },
+      { ...stamp, sizeBytes: 1024 },
+      { ...stamp, mtimeNs: 4n },
+      { ...stamp, ctimeNs: 5n },
+    ];
+    expect(others.map((other) => isSameStamp(stamp, other))).toEqual([false, false, false, false]);
+    expect(isSameStamp(stamp, { ...stamp })).toBe(true);
+  });
+
   it('is not there for what has no time of change, and an error for what is not there', async () => {
     expect(await stampFile('/dev/null')).toBeUndefined();
     expect(await settledStamp('/dev/null')).toBeUndefined();
