@@ -1,31 +1,13 @@
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { openFileStorage } from '../../src/storage/file.ts';
 import { type Libc, loadLibc } from '../../src/storage/libc.ts';
 import { needsPrograms } from '../tools/programs.ts';
+import { FLOCK_PROGRAM, holder } from './lock-holder.ts';
 import { temporaryFile } from './temporary-files.ts';
 
 const libc = await loadLibc();
-
-const FLOCK_PROGRAM = 'flock';
-
-/** Another process that holds a lock on `file`: `stop` ends it and waits until it has. */
-async function holder(file: string, kind: '--shared' | '--exclusive') {
-  // flock(1) keeps the descriptor open over the program that it becomes, which says it is there.
-  const script = 'echo locked; exec sleep 60';
-  const child = spawn(FLOCK_PROGRAM, [kind, '--no-fork', file, 'sh', '-c', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const ended = new Promise((resolve) => child.once('close', resolve));
-  const stop = async () => {
-    child.kill('SIGKILL');
-    await ended;
-  };
-  onTestFinished(stop);
-  await new Promise((resolve) => child.stdout.once('data', resolve));
-  return { pid: child.pid ?? 0, stop };
-}
 
 const open = (file: string, isReadOnly: boolean) => openFileStorage(file, { isReadOnly });
 

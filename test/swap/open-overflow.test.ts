@@ -3,10 +3,13 @@ import path from 'node:path';
 import { expect, it } from 'vitest';
 import { loadCodec } from '../../src/layers/codec.ts';
 import { TmemError } from '../../src/lib/errors.ts';
+import { loadLibc } from '../../src/storage/libc.ts';
 import { type OverflowFileOptions, openOverflow } from '../../src/swap/open-overflow.ts';
 import { fileHeader } from '../../src/swap/record.ts';
+import { FLOCK_PROGRAM, holder } from '../storage/lock-holder.ts';
 import { temporaryDirectory, temporaryFile } from '../storage/temporary-files.ts';
 import { pageOf } from '../tmem/page-content.ts';
+import { leaveOutWithout } from '../tools/programs.ts';
 
 const codec = loadCodec();
 const PAGES = 2000;
@@ -115,6 +118,16 @@ it('a file is one device’s', async () => {
   }
   await storage.close();
   await (await open(file)).close();
+});
+
+it('a file that another process has locked is refused, and stays as it is', async ({ skip }) => {
+  leaveOutWithout(skip, FLOCK_PROGRAM);
+  if ((await loadLibc()) === undefined) return skip('needs koffi');
+  const file = temporaryFile(Buffer.concat([header, Buffer.alloc(5000, 1)]));
+  const { pid } = await holder(file, '--exclusive');
+  const failure = await open(file).catch((cause) => cause);
+  expect(failure).toMatchObject({ kind: 'busy', context: { pid } });
+  expect(fs.statSync(file).size).toBe(4096 + 5000);
 });
 
 it('a limit that is too small is refused before there is a file', async () => {
