@@ -9,7 +9,6 @@ import { NO_LOAN } from '../../src/tmem/lender.ts';
 import { pageOf } from '../tmem/page-content.ts';
 
 const PAGE = 4096;
-const account = new Account({ name: 'tested' });
 const EPHEMERAL = 1;
 const PERSISTENT = 2;
 const LARGE = 3;
@@ -30,10 +29,11 @@ function make(sizes: Sizes = {}) {
   const next = new Zcache({ limitBytes: zcacheBytes, pageBytesMax, codec: loadCodec(), policy });
   const options = { limitBytes: hotBytes, pageBytesMax, policy, next, promoteOneIn, mayAllocate };
   const hot = new Hot(options);
+  const account = new Account({ name: 'tested' });
   hot.createPool({ id: EPHEMERAL, isPersistent: false, pageBytes: PAGE, account });
   hot.createPool({ id: PERSISTENT, isPersistent: true, pageBytes: PAGE, account });
   hot.createPool({ id: LARGE, isPersistent: false, pageBytes: 65536, account });
-  return { hot, next };
+  return { hot, next, account };
 }
 
 function put(hot: Hot, pool: number, index: number, version = index): number {
@@ -162,6 +162,44 @@ describe('hot', () => {
       expect(next.has(PERSISTENT, 0, i)).toBe(false);
       expectPage(hot, PERSISTENT, i, 1000 + i);
     }
+  });
+
+  it('moves a page over an older one that lies in the other layer', () => {
+    const { hot, next } = make({ promoteOneIn: 0 });
+    const stays = (pool: number) => {
+      put(hot, pool, 0, 100 + pool); // in hot, as nothing follows it
+      expect(next.has(pool, 0, 0)).toBe(false);
+    };
+    const sinks = (pool: number) => {
+      put(hot, pool, 0, 100 + pool);
+      for (let i = 1; i < 400; i++) put(hot, EPHEMERAL, i);
+      expect(next.has(pool, 0, 0)).toBe(true);
+      expect(hot.lend(pool, 0, 0)).toBe(NO_LOAN);
+    };
+    for (const [older, newer] of [
+      [stays, sinks],
+      [sinks, stays],
+    ] as const) {
+      // What stays is put last, whichever of the two it is.
+      if (older === sinks) older(EPHEMERAL);
+      newer(PERSISTENT);
+      if (older === stays) older(EPHEMERAL);
+      expect(hot.transfer(PERSISTENT, EPHEMERAL, 0, 0)).toBe(true);
+      expectPage(hot, EPHEMERAL, 0, 100 + PERSISTENT);
+      expect(hot.has(PERSISTENT, 0, 0)).toBe(false);
+      expect(hot.flushPage(EPHEMERAL, 0, 0)).toBe(true);
+      expect(hot.has(EPHEMERAL, 0, 0)).toBe(false);
+    }
+  });
+
+  it('asks another account for room when the first has only pages that can not leave', () => {
+    const { hot, account } = make({ zcacheBytes: 0 });
+    const other = new Account({ name: 'other' });
+    hot.createPool({ id: 9, isPersistent: true, pageBytes: PAGE, account: other });
+    for (let i = 0; i < 150; i++) expect(put(hot, 9, i)).toBe(STORED);
+    for (let i = 0; i < 300; i++) expect(put(hot, EPHEMERAL, i)).toBe(STORED);
+    expect(other.usedBytes).toBeGreaterThan(account.usedBytes);
+    for (let i = 0; i < 150; i++) expectPage(hot, 9, i);
   });
 
   it('lends what is here only, and no page to more readers than it can count', () => {

@@ -154,6 +154,28 @@ describe('zcache', () => {
     for (let i = 0; i < 200; i++) expect(get(layer, i)).toBe(HIT_ZERO);
   });
 
+  it('moves pages to names that need room, and makes it from others', () => {
+    const layer = makeZcache();
+    layer.createPool({ id: 2, isPersistent: false, pageBytes: PAGE, account });
+    const putIn = (object: number, kind: PageKind) =>
+      layer.put(POOL, object, 0, RAW, pageOf(PAGE, kind, object), 0, PAGE);
+    let object = 0;
+    for (; layer.statistics.evictedForCapacity === 0; object++) putIn(object, 'half');
+    // Names alone take what room there is left.
+    const before = layer.statistics.evictedForCapacity;
+    for (; layer.statistics.evictedForCapacity < before + 20; object++) putIn(object, 'zero');
+    const evicted = layer.statistics.evictedForCapacity;
+    for (let i = 0; i < object; i++) {
+      if (!layer.has(POOL, i, 0)) continue;
+      const isFilled = layer.get(POOL, i, 0, dst, 0) === HIT_ZERO;
+      expect(layer.transfer(POOL, 2, i, 0)).toBe(true);
+      expect([layer.has(POOL, i, 0), layer.has(2, i, 0)]).toEqual([false, true]);
+      expect(layer.get(2, i, 0, dst, 0)).toBe(isFilled ? HIT_ZERO : HIT);
+      if (!isFilled) expect(dst.equals(pageOf(PAGE, 'half', i))).toBe(true);
+    }
+    expect(layer.statistics.evictedForCapacity).toBeGreaterThan(evicted);
+  });
+
   it('goes on when the system refuses memory in the middle of a put', () => {
     const layer = makeZcache();
     const original = globalThis.ArrayBuffer;

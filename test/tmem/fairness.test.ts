@@ -194,14 +194,14 @@ describe('a scan', () => {
 it('accounts that come and go by the thousand leave nothing behind', () => {
   const clients = new Clients('hot over zcache', 2 * MIB);
   const { tmem } = clients;
-  const stays = clients.join();
-  clients.fill(stays, 2000);
+  const stays = clients.join({ weight: 10_000 });
+  clients.fill(stays, 2500);
   const metadataBytes = () =>
     tmem.layers.reduce((sum, layer) => sum + layer.usage().metadataBytes, 0);
   const before = metadataBytes();
   for (let i = 0; i < 3000; i++) {
-    const pool = clients.join();
-    clients.fill(pool, 20);
+    const pool = clients.join({ weight: 1 });
+    clients.fill(pool, 40);
     pool.destroy();
     expect([pool.account.pages, pool.account.usedBytes]).toEqual([0, 0]);
   }

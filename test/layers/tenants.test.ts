@@ -1,0 +1,133 @@
+import { describe, expect, it } from 'vitest';
+import { type Tenant, Tenants } from '../../src/layers/tenants.ts';
+import { LruFamily } from '../../src/policy/lru.ts';
+import type { EvictionPolicy, PolicyFamily } from '../../src/policy/policy.ts';
+import { Account, type AccountShare } from '../../src/tmem/account.ts';
+
+const LIMIT = 10_000;
+
+/** Policies that tell the capacity they were given last, and whether they were released. */
+class Family implements PolicyFamily {
+  readonly metadataBytes = 0;
+  readonly capacities = new Map<EvictionPolicy, number>();
+  readonly released = new Set<EvictionPolicy>();
+  readonly #lru = new LruFamily({ slotCount: 1000, capacityBytes: LIMIT, hashOf: () => 0 });
+
+  create(): EvictionPolicy {
+    const policy = this.#lru.create();
+    policy.setCapacity = (bytes) => this.capacities.set(policy, bytes);
+    policy.release = () => this.released.add(policy);
+    return policy;
+  }
+}
+
+class Layer {
+  readonly family = new Family();
+  readonly tenants = new Tenants(this.family, LIMIT);
+  #slot = 0;
+
+  /** One with `bytes` in this layer, all of which may leave. */
+  join(bytes: number, share: AccountShare = {}): Tenant {
+    const tenant = this.tenants.join(new Account({ name: 'a', ...share }));
+    this.grow(tenant, bytes);
+    return tenant;
+  }
+
+  grow(tenant: Tenant, bytes: number): void {
+    tenant.policy.insert(this.#slot++, bytes, 0);
+    tenant.charge(bytes);
+  }
+
+  capacityOf(tenant: Tenant): number | undefined {
+    return this.family.capacities.get(tenant.policy);
+  }
+}
+
+describe('who gives when room is needed', () => {
+  it('is who is furthest above its share of what is held', () => {
+    const layer = new Layer();
+    const [a, b, c] = [layer.join(3000, { weight: 300 }), layer.join(1300), layer.join(1200)];
+    expect(layer.tenants.choose(a)).toBe(b); // 5500 bytes: shares of 3300, 1100 and 1100
+    layer.grow(c, 200);
+    expect(layer.tenants.choose(a)).toBe(c);
+    layer.grow(a, 5000);
+    expect([a, b, c].map((asking) => layer.tenants.choose(asking))).toEqual([a, a, a]);
+  });
+
+  it('is who is above its cap, before all others', () => {
+    const layer = new Layer();
+    const [large, capped] = [layer.join(5000), layer.join(100, { capBytes: 50 })];
+    expect(layer.tenants.choose(large)).toBe(capped);
+    capped.account.setShare({ capBytes: 100 });
+    expect(layer.tenants.choose(large)).toBe(large);
+  });
+
+  it('is not who has its minimum or less, unless all that need room have no more than theirs', () => {
+    const layer = new Layer();
+    const kept = layer.join(5000, { minimumBytes: 5000 });
+    const other = layer.join(100);
+    expect(layer.tenants.choose(kept)).toBe(other);
+    other.policy.evict(); // what it has left is persistent, say
+    expect(layer.tenants.choose(other)).toBeUndefined();
+    expect(layer.tenants.choose(kept)).toBe(kept);
+    expect(layer.tenants.choose(undefined)).toBe(kept);
+    other.account.setShare({ minimumBytes: 100 });
+    expect(layer.tenants.choose(other)).toBe(kept);
+    layer.grow(kept, 1);
+    expect(layer.tenants.choose(other)).toBe(kept);
+  });
+
+  it('is somebody else when the first turned out to have nothing', () => {
+    const layer = new Layer();
+    const [first, second, third] = [layer.join(3000), layer.join(2000), layer.join(1000)];
+    expect(layer.tenants.choose(third)).toBe(first);
+    expect(layer.tenants.choose(third, first)).toBe(second);
+    expect(layer.tenants.choose(third)).toBe(first);
+  });
+
+  it('is found anew, among many, after some victims, for others who ask and after one left', () => {
+    const layer = new Layer();
+    const many = Array.from({ length: 64 }, (_, i) => layer.join(100 + i));
+    const [one, other] = many;
+    const last = many.at(-1);
+    expect(layer.tenants.choose(one)).toBe(last);
+    const larger = layer.join(1000);
+    expect(layer.tenants.choose(one)).toBe(larger);
+    larger.policy.evict();
+    expect(layer.tenants.choose(one)).toBe(last);
+    if (other === undefined) return;
+    layer.grow(other, 5000);
+    const choices = Array.from({ length: 5 }, () => layer.tenants.choose(one));
+    expect([choices[0], choices.at(-1)]).toEqual([last, other]);
+    layer.tenants.leave(other);
+    expect(layer.tenants.choose(one)).toBe(last);
+  });
+});
+
+describe('the policy of an account', () => {
+  it('may fill the layer alone, and has queues by what it holds among others', () => {
+    const layer = new Layer();
+    const a = layer.join(700);
+    layer.tenants.size(a);
+    expect(layer.capacityOf(a)).toBe(LIMIT);
+    layer.tenants.setLimit(5000);
+    expect(layer.capacityOf(a)).toBe(5000);
+    const b = layer.join(300);
+    layer.tenants.size(a);
+    layer.tenants.size(b);
+    expect([layer.capacityOf(a), layer.capacityOf(b)]).toEqual([700, 300]);
+    layer.tenants.leave(b);
+    expect(layer.capacityOf(a)).toBe(5000);
+  });
+
+  it('is one for all its pools, and is given back with the last of them', () => {
+    const layer = new Layer();
+    const tenant = layer.join(100);
+    expect(layer.tenants.join(tenant.account)).toBe(tenant);
+    layer.tenants.leave(tenant);
+    expect([layer.tenants.count, layer.family.released.size]).toEqual([1, 0]);
+    layer.tenants.leave(tenant);
+    expect([layer.tenants.count, layer.family.released.size]).toEqual([0, 1]);
+    expect(layer.tenants.choose(undefined)).toBeUndefined();
+  });
+});
