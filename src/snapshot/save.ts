@@ -35,6 +35,11 @@ export interface SnapshotImage {
   /** What the open image says that it is; a path may have been given to another file. */
   readonly medium: string;
   readonly cache: Cleancache;
+  /**
+   * False once a sync of the image has failed: the system then forgets what it could not write, so
+   * that what is cached need not be what is on the disk. By default it is always sound.
+   */
+  readonly isSound?: (() => boolean) | undefined;
 }
 
 export interface SaveOptions {
@@ -136,12 +141,12 @@ async function stampImages(
 }
 
 async function stampOne(
-  { path, medium }: SnapshotImage,
+  { path, medium, isSound }: SnapshotImage,
   isStopped: boolean,
   stampOf: (path: string) => Promise<FileStamp | undefined>,
 ): Promise<FileStamp | undefined> {
   try {
-    const stamp = await stampOf(path);
+    const stamp = isSound?.() === false ? undefined : await stampOf(path);
     if (stamp?.medium !== medium) return undefined;
     if (isStopped) await syncFile(path);
     return stamp;
