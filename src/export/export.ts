@@ -79,6 +79,7 @@ export class Export {
   readonly writeBack: WriteBack | undefined;
 
   readonly #writes: WritePath;
+  readonly #inFlight: InFlight;
   #sync: Promise<void> | undefined;
   #nextSync: Promise<void> | undefined;
 
@@ -91,6 +92,7 @@ export class Export {
     this.sizeBytes = image.virtualSizeBytes;
     this.pageBytes = cache.pageBytes;
     const inFlight = new InFlight(this.pageBytes);
+    this.#inFlight = inFlight;
     if ((mode === 'writeback' || mode === 'swap') !== (writeBack !== undefined)) {
       throw new Error(`export: the mode ${mode} does not go with its parts`);
     }
@@ -218,6 +220,11 @@ export class Export {
       at += bytes;
     }
     return extents;
+  }
+
+  /** Has `watcher` hear of every range of pages that is about to change; undefined ends that. */
+  watchChanges(watcher: ((first: number, count: number) => void) | undefined): void {
+    this.#inFlight.onChange = watcher;
   }
 
   /** Ends what goes on by itself; nothing is asked of the export afterwards. */

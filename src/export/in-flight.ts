@@ -41,6 +41,8 @@ export interface Change {
 }
 
 export class InFlight {
+  /** Hears of every change of pages, before it begins or in the turn in which it is made. */
+  onChange: ((first: number, count: number) => void) | undefined;
   readonly #pageBytes: number;
   readonly #fetches = new Map<number, Fetch>(); // by page; stale ones are not in it
   readonly #running = new Set<Fetch>();
@@ -57,6 +59,7 @@ export class InFlight {
 
   /** Pages changed without the image: whoever reads them from it now must not cache what it gets. */
   touch(first: number, count: number): void {
+    this.onChange?.(first, count);
     if (this.#running.size === 0) return;
     for (const fetch of this.#running) {
       if (fetch.isStale || !overlaps(fetch, { first, count })) continue;

@@ -98,6 +98,20 @@ export const MEMORY_METRICS: readonly MetricDefinition[] = [
       }
     },
   ),
+  gauge(
+    'tmem_snapshot_pages',
+    'Pages of the last snapshot by what became of them.',
+    ['outcome'],
+    ({ snapshot }, set) => {
+      const { loaded = 0, skippedPresent = 0, skippedChanged = 0 } = snapshot() ?? {};
+      const { skippedStale = 0, skippedDamaged = 0 } = snapshot() ?? {};
+      set(loaded, { outcome: 'loaded' });
+      set(skippedPresent, { outcome: 'present' });
+      set(skippedChanged, { outcome: 'changed' });
+      set(skippedStale, { outcome: 'stale' });
+      set(skippedDamaged, { outcome: 'damaged' });
+    },
+  ),
   counter(
     'tmem_overflow_damaged_total',
     'Records of the overflow file that were not what had been written: reading them failed.',

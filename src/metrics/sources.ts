@@ -8,6 +8,7 @@ import type { WriteBackStatistics } from '../export/write-back.ts';
 import type { WriterStatistics } from '../export/writer.ts';
 import type { OperationCounters } from '../image/image.ts';
 import type { ServerStatistics } from '../nbd/statistics.ts';
+import type { LoaderStatistics } from '../snapshot/loader.ts';
 import type { LayerStatistics, LayerUsage } from '../tmem/layer.ts';
 
 /** One layer of the stack. */
@@ -116,6 +117,8 @@ export interface MetricsSources {
   readonly accounts: () => Iterable<{ readonly name: string; readonly usedBytes: number }>;
   readonly governor: () => GovernorReading | undefined;
   readonly overflows: readonly OverflowSource[];
+  /** Undefined where none is kept. */
+  readonly snapshot: () => Readonly<LoaderStatistics> | undefined;
   readonly process: () => ProcessReading;
   readonly vocabulary: Vocabulary;
 }

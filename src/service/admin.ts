@@ -7,6 +7,7 @@ import { Metrics } from '../metrics/metrics.ts';
 import type { OverflowSource } from '../metrics/sources.ts';
 import { NbdErrno } from '../nbd/protocol.ts';
 import { COMMAND_NAMES, LATENCY_BOUNDS_SECONDS } from '../nbd/statistics.ts';
+import type { LoaderStatistics } from '../snapshot/loader.ts';
 import { PUT_OUTCOME_NAMES } from '../tmem/layer.ts';
 import { type ControlledParts, ServiceControls } from './controls.ts';
 import { ProcessReadings } from './process-readings.ts';
@@ -17,6 +18,8 @@ export type AdminOptions = ControlledParts &
     /** The longest page that the layers hold. */
     readonly pageBytesMax: number;
     readonly overflows?: readonly OverflowSource[];
+    /** What became of the pages of the last snapshot. */
+    readonly loaded?: (() => Readonly<LoaderStatistics> | undefined) | undefined;
   };
 
 /** Makes the server; it does not listen yet. Throws `usage` for a token that cannot be one. */
@@ -38,6 +41,7 @@ export function createAdminServer(options: AdminOptions): AdminServer {
     accounts: () => tmem.accounts,
     governor: () => governor?.state,
     overflows: options.overflows ?? [],
+    snapshot: () => options.loaded?.(),
     process: () => readings.read(),
     vocabulary: {
       putOutcomes: PUT_OUTCOME_NAMES,

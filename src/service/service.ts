@@ -20,6 +20,7 @@ import { createExports } from './exports.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
 import type { RunningExport, RunningService, ServiceLog, ServiceSettings } from './settings.ts';
 import { createStack, type Stack } from './stack.ts';
+import { WarmRestart } from './warm-restart.ts';
 
 /** The governor leaves the stack at least that, bytes. */
 const FLOOR_BYTES_MIN = 8 * 1024 * 1024;
@@ -59,8 +60,10 @@ class Service implements RunningService {
   /** Buffers that do not change: those of writers and overflows. */
   readonly #fixedBufferBytes: number;
   readonly #governor: Governor;
+  readonly #warmRestart: WarmRestart | undefined;
   readonly #server: NbdServer;
   #admin: AdminServer | undefined;
+  #hasStarted = false;
   #stopping: Promise<void> | undefined;
 
   constructor(
@@ -101,6 +104,7 @@ class Service implements RunningService {
     this.#exports = all;
     this.#fixedBufferBytes = writerBytes + overflowBuffers;
     this.#governor = this.#createGovernor();
+    this.#warmRestart = this.#createWarmRestart();
     this.#server = new NbdServer({
       exports: all,
       buffers: this.#buffers,
@@ -117,10 +121,12 @@ class Service implements RunningService {
     if (connectionCount < settings.maxConnections) {
       this.#log.info(`the memory has buffers for ${connectionCount} clients at a time`);
     }
+    await this.#warmRestart?.start();
     const bound: ListenAddress[] = [];
     for (const address of settings.listen) bound.push(await this.#server.listen(address));
     if (settings.admin !== undefined) await this.#startAdmin(settings.admin);
     if (settings.hasGovernor) this.#governor.start();
+    this.#hasStarted = true;
     this.exports = this.#exports.map((each, i) => ({
       name: each.name,
       sizeBytes: each.sizeBytes,
@@ -159,6 +165,14 @@ class Service implements RunningService {
     });
   }
 
+  #createWarmRestart(): WarmRestart | undefined {
+    const { snapshotPath: path, pageBytes } = this.#settings;
+    if (path === undefined) return undefined;
+    const { tmem } = this.#stack;
+    const parts = { disks: this.#disks, exports: this.#exports, log: this.#log };
+    return new WarmRestart({ path, pageBytes, tmem, ...parts });
+  }
+
   /** What is guaranteed, and a little to work with. */
   #floorBytes(): number {
     let bytes = FLOOR_BYTES_MIN;
@@ -174,6 +188,7 @@ class Service implements RunningService {
 
   async #startAdmin(address: ListenAddress): Promise<void> {
     const { statistics } = this.#server;
+    const warmRestart = this.#warmRestart;
     this.#admin = createAdminServer({
       tmem: this.#stack.tmem,
       pageBytesMax: this.#settings.pageBytes,
@@ -186,6 +201,8 @@ class Service implements RunningService {
       },
       codecName: this.codecDescription,
       governor: this.#governor,
+      snapshot: warmRestart && (() => warmRestart.save()),
+      loaded: () => warmRestart?.loader.statistics,
       overflows: this.#disks.flatMap(({ overflow }) => (overflow === undefined ? [] : [overflow])),
       isStopping: () => this.#stopping !== undefined,
       token: this.#settings.token,
@@ -200,6 +217,7 @@ class Service implements RunningService {
    */
   async #stop(): Promise<void> {
     this.#governor.stop();
+    await this.#warmRestart?.stop();
     await this.#server.stop();
     const failures: unknown[] = [];
     const collect = async (work: Promise<unknown>): Promise<void> => {
@@ -208,6 +226,7 @@ class Service implements RunningService {
     await collect(drainExports(this.#exports, this.#settings.drainMsMax, this.#log));
     for (const each of this.#exports) each.close();
     for (const { image } of this.#disks) await collect(image.close());
+    if (this.#hasStarted) await this.#warmRestart?.saveAtEnd();
     this.#admin?.close();
     if (failures.length === 0) return;
     const [first] = failures;

@@ -28,8 +28,8 @@ export interface LoaderOptions {
   readonly images: readonly SnapshotImage[];
   /** The stack that the images' caches are on: its evictions say that memory is full. */
   readonly tmem: Tmem;
-  /** Hears in a sentence what became of the snapshot, if there is one. */
-  readonly log: (message: string) => void;
+  /** Hears in a sentence what became of the snapshot, if there is one: `warn` of what is lost. */
+  readonly log: { info(message: string): void; warn(message: string): void };
   readonly turns?: Turns | undefined;
   readonly bootId?: string | undefined;
 }
@@ -119,7 +119,7 @@ export class SnapshotLoader {
       }
     } catch (cause) {
       const { message } = cause instanceof Error ? cause : new Error(String(cause));
-      log(`${message}; the cache starts empty`);
+      log.warn(`${message}; the cache starts empty`);
     }
   }
 
@@ -193,10 +193,11 @@ export class SnapshotLoader {
         this.#state = 'done';
         this.statistics.skippedDamaged = this.#expected - seen;
       }
-      log(this.#summary());
+      if (this.statistics.skippedDamaged > 0) log.warn(this.#summary());
+      else log.info(this.#summary());
     } catch (cause) {
       this.#state = 'stopped';
-      log(`loading the snapshot "${path}" ended early: ${String(cause)}`);
+      log.warn(`loading the snapshot "${path}" ended early: ${String(cause)}`);
     } finally {
       this.#pending = [];
       this.#loadable = [];

@@ -65,6 +65,7 @@ export function sourcesOf(given: Partial<MetricsSources> = {}): MetricsSources {
     accounts: () => [{ name: 'disk', usedBytes: 0 }],
     governor: () => ({ targetBytes: 56 * MIB, cuts: { psi: 0 }, shrunkBytes: 0, isStuck: false }),
     overflows: [quietOverflow('disk')],
+    snapshot: () => undefined,
     process: () => ({
       residentBytes: 1,
       heapUsedBytes: 2,

@@ -120,7 +120,7 @@ export async function startLoading(
     pageBytes: PAGE,
     images,
     tmem,
-    log: (message) => log.push(message),
+    log: { info: (message) => log.push(message), warn: (message) => log.push(message) },
     ...options,
   });
   await loader.start();
