@@ -49,13 +49,14 @@ test('a lower limit holds, counts the buffers in, and can be taken back', async 
 });
 
 test.each([
-  ['0', 0],
-  ['less than the buffers take', MIB],
-  ['more than the tables were made for', 64 * MIB + 1],
-  ['a fraction', 60.5 * MIB + 0.5],
-])('a limit of %s is refused and changes nothing', async (_, limitBytes) => {
+  [0, 'limitBytes'],
+  [MIB, 'the buffers of requests alone take 56M'],
+  [64 * MIB + 1, 'the tables of this service were made for 64M'],
+  [60 * MIB + 0.5, 'limitBytes'],
+])('a limit of %d bytes is refused and changes nothing', async (limitBytes, message) => {
   const { ask, tmem, stackBytes } = await startGoverned();
-  expect((await ask('PUT', '/v1/memory', { json: { limitBytes } })).status).toBe(400);
+  const { status, json } = await ask('PUT', '/v1/memory', { json: { limitBytes } });
+  expect([status, json.detail]).toEqual([400, expect.stringContaining(message)]);
   expect(tmem.limitBytes).toBe(stackBytes);
 });
 
