@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { loadCodec } from '../../src/layers/codec.ts';
 import { Hot } from '../../src/layers/hot.ts';
 import { Zcache } from '../../src/layers/zcache.ts';
+import { LruFamily } from '../../src/policy/lru.ts';
 import { policyFactoryFor } from '../../src/policy/policies.ts';
+import type { PolicyFactory } from '../../src/policy/policy.ts';
 import { Account } from '../../src/tmem/account.ts';
 import { HIT, RAW, REPLACED, STORED } from '../../src/tmem/layer.ts';
 import { NO_LOAN } from '../../src/tmem/lender.ts';
@@ -19,12 +21,13 @@ interface Sizes {
   readonly zcacheBytes?: number;
   readonly promoteOneIn?: number;
   readonly mayAllocate?: () => boolean;
+  readonly policy?: PolicyFactory;
 }
 
 function make(sizes: Sizes = {}) {
   const { hotBytes = 2 ** 20, zcacheBytes = 2 ** 22, promoteOneIn = 1 } = sizes;
   const { mayAllocate = () => true } = sizes;
-  const policy = policyFactoryFor('lru');
+  const { policy = policyFactoryFor('lru') } = sizes;
   const pageBytesMax = 65536;
   const next = new Zcache({ limitBytes: zcacheBytes, pageBytesMax, codec: loadCodec(), policy });
   const options = { limitBytes: hotBytes, pageBytesMax, policy, next, promoteOneIn, mayAllocate };
@@ -97,6 +100,32 @@ describe('hot', () => {
     expect(freed).toBeGreaterThanOrEqual(100_000);
     expect(before - total()).toBe(freed);
     for (const i of held) expectPage(hot, PERSISTENT, i);
+  });
+
+  it('looks at a bounded number of pages when it is to shrink and can not', () => {
+    let victims = 0;
+    const policy: PolicyFactory = (options) => {
+      const family = new LruFamily(options);
+      const create = () => {
+        const lru = family.create();
+        const evict = lru.evict.bind(lru);
+        lru.evict = () => {
+          victims++;
+          return evict();
+        };
+        return lru;
+      };
+      return { metadataBytes: 0, create };
+    };
+    const { hot } = make({ hotBytes: 2 ** 24, zcacheBytes: 0, policy });
+    for (let i = 0; i < 3000; i++) put(hot, PERSISTENT, i);
+    for (let calls = 0; calls < 5; calls++) {
+      const before = victims;
+      expect(hot.shrink(4096)).toBeLessThanOrEqual(0);
+      expect(victims - before).toBeGreaterThan(0);
+      expect(victims - before).toBeLessThan(150);
+    }
+    for (let i = 0; i < 3000; i++) expectPage(hot, PERSISTENT, i);
   });
 
   it('makes room for ephemeral pages behind persistent ones that can not leave', () => {
@@ -187,6 +216,8 @@ describe('hot', () => {
       expect(hot.transfer(PERSISTENT, EPHEMERAL, 0, 0)).toBe(true);
       expectPage(hot, EPHEMERAL, 0, 100 + PERSISTENT);
       expect(hot.has(PERSISTENT, 0, 0)).toBe(false);
+      for (let i = 1; i < 400; i++) put(hot, EPHEMERAL, i); // it goes below, over nothing older
+      expectPage(hot, EPHEMERAL, 0, 100 + PERSISTENT);
       expect(hot.flushPage(EPHEMERAL, 0, 0)).toBe(true);
       expect(hot.has(EPHEMERAL, 0, 0)).toBe(false);
     }

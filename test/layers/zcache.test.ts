@@ -3,7 +3,17 @@ import { loadCodec, type PageCodec } from '../../src/layers/codec.ts';
 import { Zcache } from '../../src/layers/zcache.ts';
 import { policyFactoryFor } from '../../src/policy/policies.ts';
 import { Account } from '../../src/tmem/account.ts';
-import { FILLED, HIT, HIT_ZERO, isRefused, LZ4, MISS, RAW, STORED } from '../../src/tmem/layer.ts';
+import {
+  createEncodedPage,
+  FILLED,
+  HIT,
+  HIT_ZERO,
+  isRefused,
+  LZ4,
+  MISS,
+  RAW,
+  STORED,
+} from '../../src/tmem/layer.ts';
 import { type PageKind, pageOf } from '../tmem/page-content.ts';
 
 const PAGE = 4096;
@@ -159,6 +169,7 @@ describe('zcache', () => {
     layer.createPool({ id: 2, isPersistent: false, pageBytes: PAGE, account });
     const putIn = (object: number, kind: PageKind) =>
       layer.put(POOL, object, 0, RAW, pageOf(PAGE, kind, object), 0, PAGE);
+    const encoded = createEncodedPage();
     let object = 0;
     for (; layer.statistics.evictedForCapacity === 0; object++) putIn(object, 'half');
     // Names alone take what room there is left.
@@ -167,7 +178,8 @@ describe('zcache', () => {
     const evicted = layer.statistics.evictedForCapacity;
     for (let i = 0; i < object; i++) {
       if (!layer.has(POOL, i, 0)) continue;
-      const isFilled = layer.get(POOL, i, 0, dst, 0) === HIT_ZERO;
+      layer.peek(POOL, i, 0, encoded);
+      const isFilled = encoded.encoding === FILLED;
       expect(layer.transfer(POOL, 2, i, 0)).toBe(true);
       expect([layer.has(POOL, i, 0), layer.has(2, i, 0)]).toEqual([false, true]);
       expect(layer.get(2, i, 0, dst, 0)).toBe(isFilled ? HIT_ZERO : HIT);

@@ -126,6 +126,8 @@ describe.each([
       expect(clients.fill(capped, 1)).toBe(0);
       expect(capped.account.usedBytes).toBeLessThanOrEqual(MIB);
     }
+    // What leaves hot is compressed, so that the cap holds more than its bytes in pages.
+    expect(capped.account.pages * PAGE).toBeGreaterThan(1.5 * MIB);
     expect(capped.account.usedBytes).toBeGreaterThan(0.95 * MIB);
     expect(capped.has(0, 1999)).toBe(true);
     expect(usedBytes([other])[0]).toBeGreaterThanOrEqual((before ?? 0) * 0.6);

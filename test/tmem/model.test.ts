@@ -44,6 +44,8 @@ const options = fc.oneof(
   }),
 );
 
+/** The number of one of the model's accounts, or of none. */
+const account = fc.nat({ max: 3 });
 const name = fc.tuple(pool, object, index);
 const run = fc.tuple(pool, object, index, kind, fc.nat({ max: 80 }));
 const bytes = fc.constantFrom(0, 1, 70_000, 300_000, Number.POSITIVE_INFINITY);
@@ -63,7 +65,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   step(8, 'returnLoan', fc.tuple(fc.nat()), (model, at) => model.returnLoan(at)),
   step(8, 'flushPage', name, (model, ...of) => model.flushPage(...of)),
   step(3, 'flushObject', fc.tuple(pool, object), (model, ...of) => model.flushObject(...of)),
-  step(3, 'createPool', fc.tuple(options), (model, of) => model.createPool(of)),
+  step(3, 'createPool', fc.tuple(options, account), (model, ...of) => model.createPool(...of)),
   step(2, 'destroyPool', fc.tuple(pool), (model, at) => model.destroyPool(at)),
   step(3, 'shrink', fc.tuple(bytes), (model, by) => model.shrink(by)),
   step(3, 'setLimit', fc.tuple(fc.constantFrom(0, 200_000, 800_000, 4_000_000)), (model, to) =>
@@ -76,7 +78,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
 );
 
 const runs = fc.tuple(
-  fc.array(options, { minLength: 2, maxLength: 4 }),
+  fc.array(fc.tuple(options, account), { minLength: 2, maxLength: 4 }),
   fc.array(steps, { minLength: 20, maxLength: 200, size: 'max' }),
 );
 
@@ -88,7 +90,7 @@ describe('a stack of layers, beside a model', () => {
           const model = new Model((mayAllocate) =>
             make({ limitBytes: LIMIT_BYTES, pageBytesMax: 65536, mayAllocate }),
           );
-          for (const each of pools) model.createPool(each);
+          for (const each of pools) model.createPool(...each);
           for (const act of acts) {
             act.run(model);
             model.check();

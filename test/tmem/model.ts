@@ -1,6 +1,7 @@
 /** A stack of layers beside a model of what it may answer: the two are driven together. */
 
 import { expect } from 'vitest';
+import type { Account } from '../../src/tmem/account.ts';
 import { createEncodedPage, isRefused, MISS, REPLACED, STORED } from '../../src/tmem/layer.ts';
 import { NO_LOAN } from '../../src/tmem/lender.ts';
 import { type Pool, type PoolOptions, Tmem } from '../../src/tmem/tmem.ts';
@@ -43,6 +44,9 @@ export class Model {
   readonly #src = Buffer.alloc(65536);
   readonly #dst = Buffer.alloc(65536 + 8);
   readonly #page = createEncodedPage();
+  readonly #accounts: readonly Account[];
+  /** Accounts that were given pages from others: nothing keeps those within a cap. */
+  readonly #given = new Set<Account>();
   /** What each layer held at the last check. */
   readonly #usedBytes: number[];
   #wasLimitLowered = false;
@@ -51,12 +55,18 @@ export class Model {
   constructor(make: (mayAllocate: () => boolean) => Composition) {
     this.#composition = make(() => this.mayAllocate);
     this.#tmem = new Tmem(this.#composition.layers);
+    this.#accounts = [
+      this.#tmem.createAccount({ name: 'capped', capBytes: 150_000 }),
+      this.#tmem.createAccount({ name: 'kept', minimumBytes: 200_000, weight: 50 }),
+    ];
     this.#usedBytes = this.#composition.layers.map(() => 256);
     for (const client of SHARING_CLIENTS) this.#tmem.authorise(client, SHARED_NAME);
   }
 
-  createPool(options: PoolOptions): void {
-    const pool = this.#tmem.createPool(options);
+  /** With the account of that number, or one of its own if there is none. */
+  createPool(options: PoolOptions, accountAt = 0): void {
+    const account = this.#accounts[accountAt];
+    const pool = this.#tmem.createPool({ ...options, ...(account && { account }) });
     const twin = this.#pools.find((each) => each.pool.id === pool.id);
     expect(pool.isShared || twin === undefined).toBe(true);
     const objects = twin?.objects ?? new Map();
@@ -142,6 +152,7 @@ export class Model {
     }
     expect([isHeld, from.pool.has(object, index)]).toEqual([true, false]);
     expect(to.pool.has(object, index)).toBe(true);
+    if (from.pool.account !== to.pool.account) this.#given.add(to.pool.account);
     from.objects.get(object)?.delete(index);
     if (content === undefined) expect.fail('a page was moved that nobody had put');
     const pages = to.objects.get(object) ?? new Map<number, Content>();
@@ -236,6 +247,12 @@ export class Model {
   /** What must be so after every step. */
   check(): void {
     const { layers } = this.#composition;
+    for (const account of this.#accounts) {
+      if (account.usedBytes <= account.capBytes || this.#given.has(account)) continue;
+      expect.fail(`${account.name} has ${account.usedBytes} of ${account.capBytes} bytes`);
+    }
+    const pages = [...this.#tmem.accounts].reduce((sum, account) => sum + account.pages, 0);
+    expect(pages).toBe(layers.reduce((sum, layer) => sum + pagesIn(layer), 0));
     for (const [at, layer] of layers.entries()) {
       const { dataBytes, metadataBytes, storedBytes, limitBytes } = layer.usage();
       const usedBytes = dataBytes + metadataBytes;
