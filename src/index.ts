@@ -11,7 +11,12 @@ import { PAGE_BYTES_MAX } from './tmem/layer.ts';
 import { checkPageBytes, type Tmem } from './tmem/tmem.ts';
 
 export { type ErrorKind, TmemError } from './lib/errors.ts';
+export type { Account, AccountOptions, AccountShare } from './tmem/account.ts';
 export {
+  createEncodedPage,
+  type EncodedPage,
+  type Encoding,
+  FILLED,
   type GetOutcome,
   HIT,
   HIT_ZERO,
@@ -19,9 +24,11 @@ export {
   type Layer,
   type LayerStatistics,
   type LayerUsage,
+  LZ4,
   MISS,
   PUT_OUTCOME_NAMES,
   type PutOutcome,
+  RAW,
   REPLACED,
   STORED,
 } from './tmem/layer.ts';

@@ -1,5 +1,14 @@
 import { expect, it } from 'vitest';
-import { createTmem, HIT, isRefused, MISS, TmemError } from '../../src/index.ts';
+import {
+  createEncodedPage,
+  createTmem,
+  FILLED,
+  HIT,
+  isRefused,
+  MISS,
+  RAW,
+  TmemError,
+} from '../../src/index.ts';
 
 it('the library holds pages in pools, and gives memory back, as its manual shows', () => {
   // A stack: 64 MiB for everything, a quarter of it for pages as they are.
@@ -42,6 +51,36 @@ it('the library holds pages in pools, and gives memory back, as its manual shows
   // A destroyed pool takes its pages with it.
   expect(pool.destroy()).toBeGreaterThan(0);
   expect(() => pool.put(7, 42, page)).toThrow(TmemError);
+});
+
+it('the library makes a written page a clean one, and shows how it is held, as its manual shows', () => {
+  const tmem = createTmem({ memoryBytes: 16 * 1024 * 1024 });
+  const account = tmem.createAccount({ name: 'vm-1', weight: 200, capBytes: 8 * 1024 * 1024 });
+  const dirty = tmem.createPool({ kind: 'persistent', account });
+  const clean = tmem.createPool({ kind: 'ephemeral', account: dirty.account });
+  const page = Buffer.alloc(dirty.pageBytes, 'what a guest wrote. ');
+  dirty.put(7, 42, page);
+  expect(dirty.transferTo(clean, 7, 42)).toBe(true);
+  expect([dirty.has(7, 42), clean.has(7, 42)]).toEqual([false, true]);
+
+  const encoded = createEncodedPage();
+  expect(clean.peek(7, 42, encoded)).toBe(true);
+  const { buffer, offset, length } = encoded;
+  expect(encoded.encoding).toBe(RAW);
+  expect(buffer.subarray(offset, offset + length).equals(page)).toBe(true);
+  clean.put(7, 43, Buffer.alloc(clean.pageBytes));
+  expect(clean.peek(7, 43, encoded)).toBe(true);
+  expect([encoded.encoding, encoded.length]).toEqual([FILLED, 4]);
+  expect([...clean.objects()]).toEqual([7]);
+  expect([...clean.indexesOf(7)].sort()).toEqual([42, 43]);
+
+  expect(tmem.accounts).toEqual(new Set([account]));
+  expect(account.pages).toBe(2);
+  account.setShare({ weight: 50, minimumBytes: 1024 * 1024 });
+  expect(() => account.setShare({ weight: 0 })).toThrow(TmemError);
+  tmem.setLimit(8 * 1024 * 1024);
+  expect(tmem.limitBytes).toBe(8 * 1024 * 1024);
+  expect(tmem.freeableBytes).toBeLessThanOrEqual(tmem.usedBytes);
 });
 
 it('the library refuses options that make no stack', () => {
