@@ -69,6 +69,11 @@ export class WriterPlan {
     return this.#takeChosen();
   }
 
+  /** The page that `next` answered could not be taken, and is the next again. */
+  putBack(page: number): void {
+    this.#pages.push(page);
+  }
+
   /** Whether the page may be taken now. */
   mayTake(page: number): boolean {
     const { table, locks } = this.#options;

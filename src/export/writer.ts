@@ -125,8 +125,10 @@ export class Writer {
   /** Looks whether there is something to write, and begins. */
   kick(): void {
     if (this.#isClosed) return;
+    const { table } = this.#options.tier;
     while (this.#runs.size < this.#runsMax() && !this.#isWaitingForBuffer) {
-      const page = this.#plan.next(this.#flush !== undefined, this.#runs.size === 0);
+      const isFlushing = this.#flush !== undefined && table.owedCount > 0;
+      const page = this.#plan.next(isFlushing, this.#runs.size === 0);
       if (page < 0) break;
       if (!this.#begin(page)) break;
     }
@@ -193,6 +195,7 @@ export class Writer {
     const piece = this.#granted ?? buffers.take((end - first) * pageBytes);
     this.#granted = undefined;
     if (piece === undefined) {
+      plan.putBack(page);
       this.#waitForBuffer((end - first) * pageBytes);
       return false;
     }
