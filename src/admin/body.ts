@@ -21,6 +21,13 @@ export class BodyBudget {
 
   /** Sets bytes aside; throws a Problem when there are not so many left. */
   take(bytes: number): void {
+    if (bytes > this.limitBytes) {
+      throw new Problem(
+        413,
+        `this service has buffers for requests of ${this.limitBytes} bytes; send less at a time, or ` +
+          'start it with more --memory',
+      );
+    }
     if (this.#usedBytes + bytes > this.limitBytes) {
       throw new Problem(503, 'too many long requests are under way; try again', {
         headers: { 'retry-after': '1' },

@@ -56,6 +56,8 @@ export interface AdminServerOptions {
   /** Where calls that change something, and refusals, are noted. */
   readonly log: (message: string) => void;
   readonly timeouts?: AdminTimeouts;
+  /** Bytes of bodies and answers that are held at once. Default BODY_BYTES_MAX, and not more. */
+  readonly bodyBytesMax?: number | undefined;
 }
 
 interface Plain {
@@ -68,7 +70,7 @@ export class AdminServer {
   readonly #server: Server;
   readonly #options: AdminServerOptions;
   readonly #authorisation: Authorisation;
-  readonly #budget = new BodyBudget(BODY_BYTES_MAX);
+  readonly #budget: BodyBudget;
   readonly #audit: AuditLog;
   /** Apart, so that no number of calls can keep a defect out of the log. */
   readonly #defects: AuditLog;
@@ -83,6 +85,7 @@ export class AdminServer {
   /** Throws `usage` for a token that cannot be one. */
   constructor(options: AdminServerOptions) {
     this.#options = options;
+    this.#budget = new BodyBudget(options.bodyBytesMax ?? BODY_BYTES_MAX);
     this.#authorisation = new Authorisation(options.token);
     this.#audit = new AuditLog(options.log);
     this.#defects = new AuditLog(options.log);

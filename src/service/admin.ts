@@ -14,7 +14,7 @@ import { ProcessReadings } from './process-readings.ts';
 
 /** The parts of a service, and how its administrative server is to be. */
 export type AdminOptions = ControlledParts &
-  Pick<AdminServerOptions, 'token' | 'log' | 'timeouts'> & {
+  Pick<AdminServerOptions, 'token' | 'log' | 'timeouts' | 'bodyBytesMax'> & {
     /** The longest page that the layers hold. */
     readonly pageBytesMax: number;
     readonly overflows?: readonly OverflowSource[];
@@ -61,6 +61,7 @@ export function createAdminServer(options: AdminOptions): AdminServer {
     controls: new ServiceControls({ ...options, memory }, clientPools),
     clientPools,
     isStopping,
+    bodyBytesMax: options.bodyBytesMax,
     token: options.token,
     log: options.log,
     ...(options.timeouts === undefined ? {} : { timeouts: options.timeouts }),

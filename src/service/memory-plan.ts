@@ -1,5 +1,6 @@
 /** How the memory of a service is divided: the parts never come to more than the whole. */
 
+import { BODY_BYTES_MAX } from '../admin/http-server.ts';
 import { DIRTY_PAGE_METADATA_BYTES } from '../export/dirty-pages.ts';
 import { TmemError } from '../lib/errors.ts';
 import { formatSize } from '../lib/sizes.ts';
@@ -14,6 +15,9 @@ const BUFFER_BYTES_MAX = 64 * MIB;
 const WRITER_SHARE = 1 / 64;
 const WRITER_BUFFER_BYTES_MIN = 2 * MIB;
 const WRITER_BUFFER_BYTES_MAX = 16 * MIB;
+/** The share for bodies of requests over HTTP, where there is an admin address, and its bounds. */
+const BODY_SHARE = 1 / 32;
+const BODY_BYTES_MIN = MIB;
 /** The share for the tables of swap devices, which may have every page of the memory. */
 const SWAP_TABLE_SHARE = 1 / 20;
 /** The least that is worth a stack. */
@@ -29,6 +33,8 @@ export interface MemoryNeeds {
   readonly dirtyLimitBytes: number;
   /** Sizes of the swap devices, bytes. */
   readonly swapBytes: readonly number[];
+  /** Whether there is an admin address. */
+  readonly hasAdmin: boolean;
   /** Buffers and tables that were made before, bytes. */
   readonly takenBytes: number;
 }
@@ -38,6 +44,8 @@ export interface MemoryPlan {
   readonly poolBytes: number;
   /** Buffers of all writers together; 0 when nothing is written back. */
   readonly writerBytes: number;
+  /** Bodies of HTTP requests that are held at a time; 0 without an admin address. */
+  readonly bodyBytes: number;
   /** Clients admitted at a time: each has reply buffers of its own. */
   readonly connectionCount: number;
   /** Dirty pages that each export written back may have. */
@@ -56,6 +64,9 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
   const writerBytes = hasWriters
     ? clamp(memoryBytes * WRITER_SHARE, WRITER_BUFFER_BYTES_MIN, WRITER_BUFFER_BYTES_MAX)
     : 0;
+  const bodyBytes = needs.hasAdmin
+    ? clamp(memoryBytes * BODY_SHARE, BODY_BYTES_MIN, BODY_BYTES_MAX)
+    : 0;
   const dirtyPages = Math.floor(needs.dirtyLimitBytes / pageBytes / Math.max(1, writeBackCount));
   const tableBytes = (memoryBytes * SWAP_TABLE_SHARE) / Math.max(1, swapBytes.length);
   const swapDirtyPages = swapBytes.map((bytes) =>
@@ -63,7 +74,8 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
   );
   let dirtyCount = dirtyPages * writeBackCount;
   for (const count of swapDirtyPages) dirtyCount += count;
-  const fixedBytes = bufferBytes + writerBytes + dirtyCount * DIRTY_PAGE_METADATA_BYTES;
+  const tablesBytes = dirtyCount * DIRTY_PAGE_METADATA_BYTES;
+  const fixedBytes = bufferBytes + writerBytes + bodyBytes + tablesBytes;
   const stackBytes = Math.floor(memoryBytes - fixedBytes - needs.takenBytes);
   if (stackBytes < STACK_BYTES_MIN) {
     const least = formatSize(memoryBytes - stackBytes + STACK_BYTES_MIN);
@@ -74,7 +86,8 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
     );
   }
   const poolBytes = Math.floor(bufferBytes - connectionCount * WRITER_BYTES);
-  return { stackBytes, poolBytes, writerBytes, connectionCount, dirtyPages, swapDirtyPages };
+  const counts = { connectionCount, dirtyPages, swapDirtyPages };
+  return { stackBytes, poolBytes, writerBytes, bodyBytes, ...counts };
 }
 
 function clamp(value: number, least: number, most: number): number {

@@ -89,6 +89,7 @@ class Service implements RunningService {
       writeBackCount: disks.filter(({ mode }) => mode === 'writeback').length,
       dirtyLimitBytes: settings.dirtyLimitBytes,
       swapBytes: settings.swaps.map(({ sizeBytes }) => sizeBytes),
+      hasAdmin: settings.admin !== undefined,
       takenBytes: overflowBuffers + overflowTables,
     });
     this.#buffers = new BufferPool(this.#plan.poolBytes, pageBytes);
@@ -205,6 +206,7 @@ class Service implements RunningService {
       loaded: () => warmRestart?.loader.statistics,
       overflows: this.#disks.flatMap(({ overflow }) => (overflow === undefined ? [] : [overflow])),
       isStopping: () => this.#stopping !== undefined,
+      bodyBytesMax: this.#plan.bodyBytes,
       token: this.#settings.token,
       log: (message) => this.#log.info(message),
     });

@@ -3,7 +3,7 @@
 import type { Export } from '../export/export.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { SnapshotLoader } from '../snapshot/loader.ts';
-import { type SnapshotImage, saveSnapshot } from '../snapshot/save.ts';
+import { type SaveResult, type SnapshotImage, saveSnapshot } from '../snapshot/save.ts';
 import type { Tmem } from '../tmem/tmem.ts';
 import type { Disk } from './disks.ts';
 import type { ServiceLog } from './settings.ts';
@@ -24,7 +24,7 @@ export class WarmRestart {
   /** By image: the exports that change it. */
   readonly #changers: readonly (readonly Export[])[];
   readonly #loader: SnapshotLoader;
-  #saving: Promise<{ pages: number; bytes: number }> | undefined;
+  #saving: Promise<SaveResult> | undefined;
 
   constructor(options: WarmRestartOptions) {
     const { path, pageBytes, tmem, exports, disks, log } = options;
@@ -39,7 +39,11 @@ export class WarmRestart {
         changers[known]?.push(target);
         continue;
       }
-      images.push({ name, path: image.name, medium: image.medium, cache: target.cache });
+      images.push({
+        ...{ name, path: image.name, medium: image.medium, cache: target.cache },
+        // After a failed sync nobody knows what the disk has.
+        isSound: () => image.counters.sync.failures === 0,
+      });
       changers.push([target]);
     }
     this.#images = images;
@@ -72,14 +76,25 @@ export class WarmRestart {
   }
 
   /** Saves what is clean now; whoever asks while that goes on gets the same. */
-  save(isStopped = false): Promise<{ pages: number; bytes: number }> {
+  save(isStopped = false): Promise<SaveResult> {
     const { path, pageBytes } = this.#options;
-    this.#saving ??= saveSnapshot({ path, pageBytes, images: this.#images, isStopped }).finally(
-      () => {
+    this.#saving ??= saveSnapshot({ path, pageBytes, images: this.#images, isStopped })
+      .then((result) => this.#tell(result))
+      .finally(() => {
         this.#saving = undefined;
-      },
-    );
+      });
     return this.#saving;
+  }
+
+  #tell(result: SaveResult): SaveResult {
+    const { log } = this.#options;
+    for (const name of result.leftOut) {
+      log.warn(`the pages of "${name}" are not in the snapshot: nothing tells when it changes`);
+    }
+    for (const name of result.changed) {
+      log.info(`"${name}" changed while the snapshot was saved: its pages will not be used`);
+    }
+    return result;
   }
 
   /** Saves at the end of the service, when the images are closed; a failure is a sentence. */
