@@ -92,7 +92,7 @@ export class DirtyRoom {
   letIn(): void {
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       if (this.lackingPages > 0) this.#raiseCeiling();
-      if (this.lackingPages > 0 && this.#options.canProgress()) return;
+      if (this.lackingPages > 0 && this.#canWait) return;
       this.#waiting.shift();
       next.enter(this.#reserve(this.#freshPages(next.first, next.count)));
     }
@@ -112,6 +112,11 @@ export class DirtyRoom {
     this.#ceiling = Math.max(CEILING_PAGES_MIN, Math.min(this.#ceiling, table.count - pages));
     this.#changedAt = clock.now();
     kick();
+  }
+
+  /** Whether room may still appear: from a writer, or from those who were let in. */
+  get #canWait(): boolean {
+    return this.#reservedPages > 0 || this.#options.canProgress();
   }
 
   #reserve(pages: number): number {
