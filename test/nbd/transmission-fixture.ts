@@ -5,6 +5,7 @@ import { TransmissionFlag } from '../../src/nbd/protocol.ts';
 import { ReplyWriter } from '../../src/nbd/reply-writer.ts';
 import { ServerStatistics } from '../../src/nbd/statistics.ts';
 import { Transmission } from '../../src/nbd/transmission.ts';
+import type { Lender } from '../../src/tmem/lender.ts';
 import { makeExport } from '../export/fixture.ts';
 import { type Answer, type Asked, ReplyParser } from './reply-parser.ts';
 import { type ClientRequest, encodeRequest } from './requests.ts';
@@ -28,8 +29,13 @@ const TURNS_MAX = 20_000;
 
 export type ExportParts = ReturnType<typeof makeExport>;
 
-export interface ClientOptions {
-  readonly parts?: ExportParts;
+/** What a client needs of an export. */
+export type ClientParts = Pick<ExportParts, 'target' | 'buffers' | 'storage'> & {
+  readonly lender: Lender | undefined;
+};
+
+export interface ClientOptions<Parts extends ClientParts = ExportParts> {
+  readonly parts?: Parts | undefined;
   readonly isStructured?: boolean;
   readonly transmissionFlags?: number;
   readonly contextIds?: readonly number[];
@@ -37,8 +43,8 @@ export interface ClientOptions {
   readonly isSlow?: boolean;
 }
 
-export class TestClient {
-  readonly parts: ExportParts;
+export class TestClient<Parts extends ClientParts = ExportParts> {
+  readonly parts: Parts;
   readonly transmission: Transmission;
   readonly parser: ReplyParser;
   readonly statistics = new ServerStatistics();
@@ -59,8 +65,8 @@ export class TestClient {
   #isGone = false;
   #nextCookie = 0xfedc_ba98_0000_0001n;
 
-  constructor(options: ClientOptions = {}) {
-    const parts = options.parts ?? makeExport();
+  constructor(options: ClientOptions<Parts> = {}) {
+    const parts = options.parts ?? (makeExport() as unknown as Parts);
     const { isStructured = true, contextIds = isStructured ? [CONTEXT_ID] : [] } = options;
     this.parts = parts;
     this.isSlow = options.isSlow ?? false;
