@@ -152,6 +152,15 @@ describe('when there are as many dirty pages as may be', () => {
     expect(parts.table.count).toBe(8);
   });
 
+  test('one that came before there was anything to write does not wait for its age', async () => {
+    const parts = makeWriteBack({ limitPages: 8, tuning: { ageMsMax: 5000, highFraction: 2 } });
+    await writeAtOnce(parts, 0, noise(PAGE));
+    await parts.target.sync(); // a timer is left
+    const writes = [10, 20].map((page) => write(parts, page * PAGE, noise(5 * PAGE, page)));
+    await Promise.all(writes);
+    expect(parts.writeBack.statistics).toMatchObject({ waits: 1, fallThroughPages: 0 });
+  });
+
   test('a request of more pages than may be is taken all the same', async () => {
     const parts = makeWriteBack({ limitPages: 2 });
     await writeAtOnce(parts, 0, noise(10 * PAGE, 4));

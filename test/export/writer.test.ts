@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { BufferPool } from '../../src/lib/buffer-pool.ts';
-import { KIB, MIB, noise, quiet, read } from './fixture.ts';
+import { KIB, MIB, noise, quiet, read, write } from './fixture.ts';
 import { SteppedStorage } from './stepped-storage.ts';
 import { makeWriteBack, type WriteBackOptions, writeBackOn } from './write-back-fixture.ts';
 
@@ -273,6 +273,21 @@ describe('closing', () => {
     expect(parts.writerBuffers.lentBytes).toBe(0);
     expect(parts.clock.nextMs).toBeUndefined();
     await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'shutdown' });
+  });
+
+  test('lets a write that waits for room go to the disk', async () => {
+    const parts = makeWriteBack({ limitPages: 1, tuning: LAZY });
+    dirty(parts, [1]);
+    const taken = [1, 2, 3, 4].map(() => parts.writerBuffers.take(PAGE));
+    const written = write(parts, 9 * PAGE, contentOf(9));
+    await quiet();
+    expect([parts.storage.requests.write, parts.writeBack.statistics.waits]).toEqual([0, 1]);
+    parts.target.close();
+    await written;
+    expect(parts.disk.subarray(9 * PAGE, 10 * PAGE).equals(contentOf(9))).toBe(true);
+    for (const piece of taken) if (piece !== undefined) parts.writerBuffers.release(piece);
+    await quiet();
+    expect(parts.writerBuffers.lentBytes).toBe(0);
   });
 
   test('with nothing dirty leaves nothing to flush', async () => {
