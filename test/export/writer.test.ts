@@ -224,6 +224,24 @@ describe('a flush', () => {
     expect(await second).toBe(true);
   });
 
+  test('finds what it waits for behind pages that came since', async () => {
+    const storage = new SteppedStorage(noise(MIB));
+    const parts = writeBackOn(storage);
+    dirty(parts, [1]);
+    parts.clock.turn(5000);
+    dirty(parts, [1]); // while it is under way, so that it is queued when that ends
+    let isDone = false;
+    const done = parts.target.sync().then(() => {
+      isDone = true;
+    });
+    dirty(parts, [200]);
+    await quiet();
+    for (; !isDone; await storage.step(0)) expect(storage.steps.length).toBeGreaterThan(0);
+    await done;
+    expect(storage.disk.subarray(PAGE, 2 * PAGE).equals(contentOf(1))).toBe(true);
+    expect(parts.table.has(1)).toBe(false);
+  });
+
   test('goes on when the pages it waits for are locked, and let go', async () => {
     const parts = makeWriteBack({ tuning: LAZY });
     dirty(parts, [1, 2]);
