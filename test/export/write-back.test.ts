@@ -95,11 +95,14 @@ describe('the end of an image that is no multiple of the page', () => {
   test('is completed with zeros, in either way of writing', async () => {
     for (const way of [writeAtOnce, write]) {
       const parts = makeWriteBack({ sizeBytes: 5 * PAGE + 512, tuning: LAZY });
+      await read(parts, 0, PAGE);
+      await writeAtOnce(parts, 0, noise(100, 9)); // what is merged leaves nothing behind
+      const { read: reads } = parts.storage.requests;
       await way(parts, 5 * PAGE, noise(512, 9));
       const page = Buffer.alloc(PAGE, 1);
       parts.tier.get(5, page, 0);
       expect(page.subarray(512).equals(Buffer.alloc(PAGE - 512))).toBe(true);
-      expect(parts.storage.requests.read).toBe(0);
+      expect(parts.storage.requests.read).toBe(reads);
     }
   });
 });
@@ -313,6 +316,20 @@ test('a page that was damaged in memory is an error, and never what the disk has
   await writeAtOnce(parts, 2 * PAGE, noise(PAGE, 9));
   await parts.target.sync();
   expect((await read(parts, 2 * PAGE, PAGE)).equals(noise(PAGE, 9))).toBe(true);
+});
+
+test('a read that fails for a lost page ends when its other reads have', async () => {
+  const parts = makeWriteBack({ tuning: LAZY });
+  await writeAtOnce(parts, 2 * PAGE, noise(PAGE, 2));
+  parts.frontswap.flush(2);
+  const hold = parts.storage.holdNext('read');
+  const failed = read(parts, PAGE, 2 * PAGE).catch(String);
+  await hold.arrived;
+  await quiet();
+  expect(parts.buffers.lentBytes).toBeGreaterThan(0); // the disk still fills it
+  hold.release();
+  expect(await failed).toMatch('damaged in memory');
+  expect(parts.buffers.lentBytes).toBe(0);
 });
 
 test('memory that is short has dirty pages written, for a while', async () => {

@@ -108,6 +108,24 @@ describe('the writer begins by itself', () => {
   });
 });
 
+test('a page that is locked for long does not keep others from their time', async () => {
+  const parts = noting({ tuning: { ageMsMax: 5000 } });
+  dirty(parts, [1]);
+  const hold = parts.storage.holdNext('discard');
+  const trimmed = parts.target.trim(0, 4 * PAGE);
+  await hold.arrived;
+  parts.clock.turn(1000);
+  dirty(parts, [9]);
+  parts.clock.turn(4000);
+  await quiet();
+  expect(parts.writes).toEqual([]);
+  parts.clock.turn(1000);
+  await quiet();
+  expect(parts.writes).toEqual([[9, 1]]);
+  hold.release();
+  await trimmed;
+});
+
 test('few writes are under way at a time, fewer while a read waits, more for a flush', async () => {
   const storage = new SteppedStorage(noise(4 * MIB));
   const writerBuffers = new BufferPool(8 * MIB, PAGE);
@@ -174,17 +192,20 @@ describe('a write that fails', () => {
   });
 
   test('does not shorten the pauses of others by its success', async () => {
-    const parts = makeWriteBack({ tuning: { ageMsMax: 5000 } });
+    const parts = makeWriteBack({ tuning: { ageMsMax: 500 } });
     parts.storage.onWrite = (offset) => {
       if (offset === 0) throw new Error('a bad sector');
     };
     dirty(parts, [0, 9]);
-    parts.clock.turn(5000);
+    parts.clock.turn(500);
     for (const ms of [1000, 2000, 4000]) {
       await quiet();
       expect(parts.failures.at(-1)?.retryMs).toBe(ms);
       dirty(parts, [9]);
-      parts.clock.turn(ms);
+      parts.clock.turn(500);
+      await quiet();
+      expect(parts.table.has(9)).toBe(false);
+      parts.clock.turn(ms - 500);
     }
   });
 });
