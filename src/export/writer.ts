@@ -138,8 +138,7 @@ export class Writer {
 
   /** Pages were written: begins if there are too many, or sees to it that they go in time. */
   noteWritten(): void {
-    const isWanted = this.#plan.isHigh || this.#options.room.lackingPages > 0;
-    if (isWanted || this.#cancelTimer === undefined) this.kick();
+    if (this.#plan.isHigh || this.#cancelTimer === undefined) this.kick();
   }
 
   /**
