@@ -68,7 +68,7 @@ export const SERVE_OPTIONS = {
   buffered: { help: "use the system's page cache also where the file\nsystem could do without" },
   spin: {
     value: 'MICROSECONDS',
-    help: 'stay awake this long after a request; 0 costs\nlatency and saves power (default: 50)',
+    help: 'stay awake this long after a request; 0 costs\nlatency and saves power (default: 150)',
   },
   config: { value: 'FILE', help: 'read settings from YAML; options override them' },
   'print-config': { help: 'print the configuration that applies, and end' },

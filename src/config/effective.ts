@@ -188,7 +188,7 @@ export function resolveConfig(
     policy: asked.policy ?? 's3fifo-cw',
     listen: asked.listen ?? [DEFAULT_LISTEN],
     admin: asked.admin === NO_ADMIN ? undefined : (asked.admin ?? defaultAdmin),
-    spinMicroseconds: asked.spin ?? 50,
+    spinMicroseconds: asked.spin ?? 150,
     isBuffered: asked.buffered ?? false,
     codec: asked.codec ?? 'auto',
     pageBytes,

@@ -84,8 +84,8 @@ export class Connection {
   #receive(chunk: Buffer): void {
     if (this.#isEnded) return;
     if (this.#transmission !== undefined) {
-      if (!this.#transmission.receive(chunk)) this.#socket.pause();
       this.#options.spinner.note();
+      if (!this.#transmission.receive(chunk)) this.#socket.pause();
       return;
     }
     const handshake = this.#handshake;
@@ -136,6 +136,7 @@ export class Connection {
   #send(segments: readonly Buffer[], done: () => void): void {
     const socket = this.#socket;
     const last = segments.length - 1;
+    this.#options.spinner.noteReply();
     if (last > 0) socket.cork();
     for (let i = 0; i < last; i++) socket.write(segments[i]!);
     socket.write(segments[last]!, done);
@@ -153,7 +154,6 @@ export class Connection {
     this.#isWakeScheduled = false;
     if (this.#isEnded || this.#transmission === undefined) return;
     if (this.#transmission.resume() && this.#socket.isPaused()) this.#socket.resume();
-    this.#options.spinner.note();
   };
 
   /** The client will send no more: what it asked for is still answered. */

@@ -26,27 +26,31 @@ export class Spinner {
     this.#now = now;
   }
 
-  /** Hears that requests were served just now. */
+  /** Hears that requests came just now. */
   note(): void {
-    if (this.#budgetSeconds === 0) return;
-    if (this.#isSpinning) {
-      this.#hasRequest = true;
-      this.#deadline = this.#now() + this.#budgetSeconds;
-      return;
-    }
-    if (this.#skip > 0) {
-      this.#skip--;
-      return;
-    }
-    this.#isSpinning = true;
-    this.#hasRequest = false;
-    this.#deadline = this.#now() + this.#budgetSeconds;
-    setImmediate(this.#turn);
+    if (this.#isSpinning) this.#hasRequest = true;
+    else if (this.#skip > 0) this.#skip--;
+    else this.#begin();
+    if (this.#isSpinning) this.#deadline = this.#now() + this.#budgetSeconds;
+  }
+
+  /** Hears that replies went out, after which the next request is most likely. */
+  noteReply(): void {
+    if (this.#isSpinning) this.#deadline = this.#now() + this.#budgetSeconds;
+    else if (this.#skip === 0) this.#begin();
   }
 
   /** Ends the spin that runs, if one does. */
   stop(): void {
     this.#deadline = 0;
+  }
+
+  #begin(): void {
+    if (this.#budgetSeconds === 0) return;
+    this.#isSpinning = true;
+    this.#hasRequest = false;
+    this.#deadline = this.#now() + this.#budgetSeconds;
+    setImmediate(this.#turn);
   }
 
   /** One turn of the event loop: it polls for requests without sleeping while this is pending. */

@@ -49,7 +49,7 @@ test('serve passes settings on, prints what is served, and exits 0 after a drain
     listen: [{ kind: 'tcp', host: '127.0.0.1', port: 10809 }],
     admin: undefined,
     codec: 'auto',
-    spinMicroseconds: 50,
+    spinMicroseconds: 150,
     wantsDirect: false,
     maxConnections: 100,
     handshakeTimeoutMs: 10_000,

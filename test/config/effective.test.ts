@@ -32,7 +32,7 @@ test('resolveConfig without wishes gives the documented defaults', () => {
     policy: 's3fifo-cw',
     listen: [{ kind: 'tcp', host: '127.0.0.1', port: 10809 }],
     admin: { kind: 'tcp', host: '127.0.0.1', port: 9842 },
-    spinMicroseconds: 50,
+    spinMicroseconds: 150,
     isBuffered: false,
     codec: 'auto',
     pageBytes: 4096,

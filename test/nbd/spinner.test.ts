@@ -54,6 +54,20 @@ test('a request in the middle prolongs a spin, and pays for it', async () => {
   expect([spinner.paid, spinner.inVain]).toEqual([1, 0]);
 });
 
+test('a reply prolongs a spin, and begins one, but pays for none', async () => {
+  const { spinner, pass, isSpinning } = spinnerOf(50);
+  spinner.note();
+  pass(40);
+  spinner.noteReply();
+  pass(40);
+  expect(await isSpinning()).toBe(true);
+  pass(20);
+  await isSpinning();
+  expect([spinner.paid, spinner.inVain]).toEqual([0, 1]);
+  spinner.noteReply(); // not yet: the last one did not pay
+  expect(await isSpinning()).toBe(false);
+});
+
 describe('where spinning does not pay', () => {
   /** Requests that each come long after the last; answers after which of them it spun. */
   async function lonelyRequests(count: number) {
