@@ -35,7 +35,7 @@ export const SERVE_OPTIONS = {
   },
   admin: {
     value: 'ADDRESS',
-    help: 'where metrics and health are: HOST:PORT, unix:PATH\nor none (default: 127.0.0.1:9842)',
+    help: 'where metrics and control are: HOST:PORT, unix:PATH\nor none (default: 127.0.0.1:9842)',
   },
   mode: {
     value: 'MODE',

@@ -58,6 +58,8 @@ export interface BlockImageParts {
   /** Names the medium, whatever is on it: two images on one medium change each other. */
   readonly medium: string;
   readonly format: ImageFormat;
+  /** Whether no other service can have the medium open meanwhile. Default true: there is no other. */
+  readonly isLocked?: boolean;
   /** All storages the format maps to, the image's own from then on; at least one. */
   readonly storages: readonly Storage[];
 }
@@ -76,6 +78,7 @@ export class BlockImage {
   readonly formatName: string;
   readonly virtualSizeBytes: number;
   readonly isReadOnly: boolean;
+  readonly isLocked: boolean;
   /** Requests aligned to this, in memory too, avoid the page cache; see `Storage`. */
   readonly alignmentBytes: number;
   readonly counters: Readonly<Record<Operation, OperationCounters>> = {
@@ -94,6 +97,7 @@ export class BlockImage {
     this.name = parts.name;
     this.identity = parts.identity;
     this.medium = parts.medium;
+    this.isLocked = parts.isLocked ?? true;
     this.formatName = format.formatName;
     this.virtualSizeBytes = format.virtualSizeBytes;
     this.isReadOnly = storages.some((storage) => storage.isReadOnly);

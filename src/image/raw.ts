@@ -8,7 +8,9 @@ import { BlockImage, type ImageFormat, type Mapping } from './image.ts';
 /** Opens the file or block device at `path` as a raw image; see `openFileStorage`. */
 export async function openRawImage(path: string, options: FileStorageOptions): Promise<BlockImage> {
   const storage = await openFileStorage(path, options);
-  return rawImage(storage, storage.identity, storage.medium);
+  const { identity, medium, isLocked, name } = storage;
+  const format = new RawFormat(storage);
+  return new BlockImage({ name, identity, medium, isLocked, format, storages: [storage] });
 }
 
 /** A raw image on any storage; `identity` and `medium` are as in `BlockImageParts`. */

@@ -8,21 +8,42 @@ import type { ServiceLog } from './settings.ts';
 /** How often it is said how far it is. */
 const PROGRESS_MS = 1000;
 
-/**
- * Writes what is dirty in all exports and syncs them, again after every failure, for at most `ms`.
- * Says how far it is while that takes long. Rejects with a TmemError that names what is lost.
- */
-export async function drainExports(
-  exports: readonly Export[],
-  ms: number,
-  log: ServiceLog,
-): Promise<void> {
-  const deadline = new AbortController();
-  const timer = setTimeout(() => deadline.abort(), ms);
-  const progress = setInterval(() => {
+/** Says how much is unwritten, for as long as that is; the result ends it. */
+export function tellProgress(exports: readonly Export[], log: ServiceLog): () => void {
+  const timer = setInterval(() => {
     const left = dirtyBytesOf(exports);
     if (left > 0) log.warn(`writing back: ${formatSize(left)} left`);
   }, PROGRESS_MS);
+  return () => clearInterval(timer);
+}
+
+/** The result of `work`; rejects with a TmemError that names `what` when it takes longer than `ms`. */
+export async function inTime<Result>(
+  work: Promise<Result>,
+  ms: number,
+  what: string,
+): Promise<Result> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const seconds = ms / 1000;
+    const sentence = `${what} did not end what was under way within ${seconds} s; look at its disk`;
+    timer = setTimeout(() => reject(new TmemError('io', sentence)), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+    work.catch(() => undefined); // nobody waits for it any more
+  }
+}
+
+/**
+ * Writes what is dirty in all exports and syncs them, again after every failure, for at most `ms`.
+ * Rejects with a TmemError that names what is lost.
+ */
+export async function drainExports(exports: readonly Export[], ms: number): Promise<void> {
+  const deadline = new AbortController();
+  const timer = setTimeout(() => deadline.abort(), ms);
   try {
     const results = await Promise.allSettled(exports.map((each) => each.drain(deadline.signal)));
     const failures: string[] = [];
@@ -36,7 +57,6 @@ export async function drainExports(
     if (failures.length > 0) throw new TmemError(kind, failures.join('; '));
   } finally {
     clearTimeout(timer);
-    clearInterval(progress);
   }
 }
 

@@ -15,7 +15,7 @@ import { WRITER_BYTES } from '../nbd/reply-writer.ts';
 import { NbdServer } from '../nbd/server.ts';
 import { createAdminServer } from './admin.ts';
 import { type Disk, openDisks } from './disks.ts';
-import { drainExports } from './drain.ts';
+import { drainExports, inTime, tellProgress } from './drain.ts';
 import { createExports } from './exports.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
 import type { RunningExport, RunningService, ServiceLog, ServiceSettings } from './settings.ts';
@@ -24,6 +24,9 @@ import { WarmRestart } from './warm-restart.ts';
 
 /** The governor leaves the stack at least that, bytes. */
 const FLOOR_BYTES_MIN = 8 * 1024 * 1024;
+
+/** How long a disk may take to end what is under way and to close, milliseconds. */
+const CLOSE_MS_MAX = 10_000;
 
 /** Opens the disks, builds the stack, listens. Everything is closed again when a part fails. */
 export async function startService(
@@ -118,6 +121,13 @@ class Service implements RunningService {
 
   async start(): Promise<void> {
     const settings = this.#settings;
+    for (const { image } of this.#disks) {
+      if (image.isLocked) continue;
+      this.#log.warn(
+        `"${image.name}" is not locked against other services: its file system or this installation ` +
+          'has no locks; see to it that nobody else opens it',
+      );
+    }
     const { connectionCount } = this.#plan;
     if (connectionCount < settings.maxConnections) {
       this.#log.info(`the memory has buffers for ${connectionCount} clients at a time`);
@@ -219,16 +229,27 @@ class Service implements RunningService {
    */
   async #stop(): Promise<void> {
     this.#governor.stop();
-    await this.#warmRestart?.stop();
-    await this.#server.stop();
     const failures: unknown[] = [];
     const collect = async (work: Promise<unknown>): Promise<void> => {
       await work.catch((cause: unknown) => failures.push(cause));
     };
-    await collect(drainExports(this.#exports, this.#settings.drainMsMax, this.#log));
-    for (const each of this.#exports) each.close();
-    for (const { image } of this.#disks) await collect(image.close());
-    if (this.#hasStarted) await this.#warmRestart?.saveAtEnd();
+    const endProgress = tellProgress(this.#exports, this.#log);
+    try {
+      // What is dirty already need not wait for the last client; the drain hears of failures.
+      const early = Promise.allSettled(this.#exports.map((each) => each.sync()));
+      await this.#warmRestart?.stop();
+      await this.#server.stop();
+      await collect(drainExports(this.#exports, this.#settings.drainMsMax));
+      for (const each of this.#exports) each.close();
+      // While the images are locked nobody else can have changed what is saved.
+      if (this.#hasStarted) await this.#warmRestart?.saveAtEnd();
+      await inTime(early, CLOSE_MS_MAX, 'the images').catch(() => undefined);
+      for (const { image } of this.#disks) {
+        await collect(inTime(image.close(), CLOSE_MS_MAX, `"${image.name}"`));
+      }
+    } finally {
+      endProgress();
+    }
     this.#admin?.close();
     if (failures.length === 0) return;
     const [first] = failures;

@@ -97,7 +97,7 @@ export class WarmRestart {
     return result;
   }
 
-  /** Saves at the end of the service, when the images are closed; a failure is a sentence. */
+  /** Saves at the end of the service, before the images are closed; a failure is a sentence. */
   async saveAtEnd(): Promise<void> {
     await this.#saving?.catch(() => undefined);
     try {

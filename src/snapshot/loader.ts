@@ -145,10 +145,11 @@ export class SnapshotLoader {
     const { head } = found;
     const refuse = (why: string) =>
       new TmemError('invalid', `cannot use the snapshot "${path}": ${why}`, { context: { path } });
+    const bootId = this.#options.bootId ?? (await readBootId());
     if (head.pageBytes !== pageBytes) {
+      await markAsUsed(handle, found, bootId); // the images will change all the same
       throw refuse(`its pages have ${head.pageBytes} bytes, and those of the service ${pageBytes}`);
     }
-    const bootId = this.#options.bootId ?? (await readBootId());
     if (!isBelievable(head.mark, bootId)) {
       throw refuse('the machine was booted since, and the service had not been stopped before');
     }

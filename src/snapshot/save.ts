@@ -50,8 +50,8 @@ export interface SaveOptions {
   /** Each medium once; those that cannot be vouched for are left out. */
   readonly images: readonly SnapshotImage[];
   /**
-   * The service has stopped, and closed its images: they are brought to the disk with their times, and
-   * the snapshot outlives a boot of the machine. Otherwise it is good for this boot.
+   * The service has stopped, and changes its images no more: they are brought to the disk with their
+   * times, and the snapshot outlives a boot of the machine. Otherwise it is good for this boot.
    */
   readonly isStopped: boolean;
   /** Ends the saving; the old snapshot stays. */

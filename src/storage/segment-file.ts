@@ -4,6 +4,7 @@
  */
 
 import fs from 'node:fs';
+import { userInfo } from 'node:os';
 import { promisify } from 'node:util';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { FileStorage } from './file.ts';
@@ -72,6 +73,7 @@ export async function openSegmentFile(
     const bufferedFd = await open(fs.constants.O_CREAT);
     const stats = await statDescriptor(bufferedFd, { bigint: true });
     checkIsFile(path, stats);
+    checkIsPrivate(path, stats);
     const libc = options.libc === undefined ? await loadLibc() : (options.libc ?? undefined);
     const medium = mediumOf(stats);
     const lock = await lockDescriptor(path, bufferedFd, false, libc);
@@ -101,6 +103,15 @@ export async function openSegmentFile(
     for (const fd of opened) await closeDescriptor(fd);
     throw cause instanceof TmemError ? cause : openFailure(path, cause);
   }
+}
+
+/** Somebody else who made the file may have it open, or know it by another name. */
+function checkIsPrivate(path: string, { uid, nlink }: fs.BigIntStats): void {
+  if (uid === BigInt(userInfo().uid) && nlink === 1n) return;
+  const why = nlink === 1n ? 'it belongs to another user' : 'it has another name besides';
+  throw new TmemError('usage', `cannot use "${path}" for overflow: ${why}; name a new one`, {
+    context: { path },
+  });
 }
 
 class OpenSegmentFile implements SegmentFile {

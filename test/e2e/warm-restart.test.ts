@@ -6,7 +6,7 @@ import { needsPrograms, runWell } from '../tools/programs.ts';
 import { startServer, type TestServer } from '../tools/server.ts';
 import { MIB, makeImage, workspace } from '../tools/workspace.ts';
 
-needsPrograms('nbdsh', 'curl');
+needsPrograms('nbdsh', 'curl', 'flock');
 
 const SIZE = 16 * MIB;
 
@@ -83,6 +83,21 @@ test('what was changed behind the back of the service is read from the image', a
   const second = await world.start();
   await readAll(second, world.image);
   expect(await world.metric('tmem_snapshot_pages{outcome="loaded"}')).toBe(0);
+  second.signal('SIGTERM');
+  expect(await second.ended).toMatchObject({ code: 0 });
+});
+
+test('a program that waits for the image to be let go cannot slip a change by', async () => {
+  const world = warmed();
+  const first = await world.start();
+  await readAll(first, world.image);
+  await nbdsh(first, world.image, 'h = connect()\nh.pwrite(b"old" * 4096, 5 * MIB)');
+  const change = `dd if=/dev/zero of=${world.image} bs=4096 count=3 seek=1280 conv=notrunc status=none`;
+  const waiting = runWell('flock', [world.image, '-c', change]);
+  await first.stop();
+  await waiting;
+  const second = await world.start();
+  await readAll(second, world.image);
   second.signal('SIGTERM');
   expect(await second.ended).toMatchObject({ code: 0 });
 });

@@ -108,6 +108,12 @@ it('a directory that is not there is said', async () => {
   await expectRefused(file, 'not-found', /no such directory; make it first/);
 });
 
+it('a file with a second name is refused: somebody may know it by that', async () => {
+  const file = temporaryFile(Buffer.alloc(0));
+  fs.linkSync(file, `${file}.other`);
+  await expectRefused(file, 'usage', /it has another name besides; name a new one/);
+});
+
 it('a file is one device’s', async () => {
   const file = newPath();
   const storage = await open(file);
