@@ -19,7 +19,7 @@ import { withDocument } from './openapi.ts';
 import { POOL_KEY_HEADER, readQuery } from './parameters.ts';
 import { poolRoutes } from './pool-routes.ts';
 import { PROBLEM_TYPE, Problem, problemOf } from './problem.ts';
-import { type Answer, Router } from './router.ts';
+import { type Answer, type Route, Router } from './router.ts';
 
 /** Bounds on what clients of this server can hold of it. */
 const SOCKETS_MAX = 32;
@@ -64,6 +64,13 @@ interface Plain {
   readonly status: number;
   readonly body: string;
   readonly type?: string;
+}
+
+/** Where a request goes, and how. */
+interface Target {
+  readonly path: string;
+  readonly query: string;
+  readonly method: string;
 }
 
 export class AdminServer {
@@ -137,18 +144,24 @@ export class AdminServer {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const [path = '', query = ''] = splitOnce(request.url ?? '', '?');
+    const [path, query] = splitOnce(request.url ?? '', '?');
+    const target: Target = { path, query, method: request.method ?? '' };
+    let route: Route | undefined;
     try {
       if (!PUBLIC.has(path)) this.#authorisation.check(request.headers);
       const plain = this.#plain.get(path);
-      if (plain !== undefined) await servePlain(request, response, path, plain);
-      else if (isApi(path)) await this.#serveApi(request, response, path, query);
-      else sendPlain(response, { status: 404, body: `There is no ${path} here.\n\n${INDEX}` });
+      if (plain !== undefined) {
+        checkReads(target);
+        sendPlain(response, await plain());
+      } else {
+        route = this.#router.find(target.method, path);
+        await this.#serveApi(request, response, route, target);
+      }
     } catch (cause) {
       const problem = problemOf(cause);
       const note = `${problem.status} ${cause instanceof Error ? cause.message : String(cause)}`;
       if (problem.status === 500) this.#defects.note(request, note);
-      else if (isNoteworthy(request, problem)) this.#audit.note(request, note);
+      else if (isNoteworthy(request, route, problem)) this.#audit.note(request, note);
       sendProblem(request, response, problem);
     }
   }
@@ -156,12 +169,11 @@ export class AdminServer {
   async #serveApi(
     request: IncomingMessage,
     response: ServerResponse,
-    path: string,
-    query: string,
+    route: Route,
+    { path, query, method }: Target,
   ): Promise<void> {
-    const method = request.method ?? '';
-    const { route, parameters } = this.#router.find(method, path);
-    if (method !== 'GET') {
+    const parameters = this.#router.parametersOf(route, path);
+    if (!isRead(method)) {
       checkOrigin(request.headers);
       if (this.#options.isStopping())
         throw new Problem(503, 'the service is stopping; ask the next');
@@ -176,7 +188,7 @@ export class AdminServer {
     response.once('close', () => call.release());
     if (route.body === undefined) call.refuseBody();
     const answer = await route.handle(call);
-    if (isChange(request)) this.#audit.note(request, String(answer.status));
+    if (isChange(request, route)) this.#audit.note(request, String(answer.status));
     sendAnswer(response, answer);
   }
 
@@ -187,12 +199,7 @@ export class AdminServer {
 
   async #scrape(): Promise<Plain> {
     const { metrics } = this.#options;
-    try {
-      return { status: 200, body: await metrics.scrape(), type: metrics.contentType };
-    } catch {
-      // A broken metric must not take the service down with it, nor tell a client how it is built.
-      return { status: 500, body: 'The metrics could not be read.\n' };
-    }
+    return { status: 200, body: await metrics.scrape(), type: metrics.contentType };
   }
 }
 
@@ -208,22 +215,17 @@ const INDEX = `tmem
 /openapi.json  what else can be asked and done
 `;
 
-function isApi(path: string): boolean {
-  return path === '/openapi.json' || path === '/v1' || path.startsWith('/v1/');
+/** Whether a request with that method only reads. */
+function isRead(method: string): boolean {
+  return method === 'GET' || method === 'HEAD';
 }
 
-async function servePlain(
-  request: IncomingMessage,
-  response: ServerResponse,
-  path: string,
-  route: () => Plain | Promise<Plain>,
-): Promise<void> {
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
-    response.setHeader('allow', 'GET, HEAD');
-    sendPlain(response, { status: 405, body: `${path} can only be read, with GET or HEAD.\n` });
-    return;
-  }
-  sendPlain(response, await route());
+/** Throws a Problem for a method that a plain path has not. */
+function checkReads({ method, path }: Target): void {
+  if (isRead(method)) return;
+  throw new Problem(405, `${path} can only be read; use GET or HEAD`, {
+    headers: { allow: 'GET, HEAD' },
+  });
 }
 
 /** Headers of every answer: none is to be kept, and none is what it does not say it is. */
@@ -234,8 +236,6 @@ function sendPlain(response: ServerResponse, { status, body, type = TEXT }: Plai
     'content-type': type,
     'content-length': Buffer.byteLength(body),
     ...COMMON,
-    // Nobody reads what came with a request that was not to be served: hang up on it.
-    ...(status === 404 || status === 405 ? { connection: 'close' } : {}),
   });
   response.end(body); // a HEAD request gets no body: the response knows
 }
@@ -271,14 +271,22 @@ function sendProblem(request: IncomingMessage, response: ServerResponse, problem
   response.end(problem.document);
 }
 
-/** Whether it is about how the service runs, rather than about pages of a client. */
-function isChange({ method, headers }: IncomingMessage): boolean {
-  return method !== 'GET' && method !== 'HEAD' && headers[POOL_KEY_HEADER] === undefined;
+/**
+ * Whether it is about how the service runs, rather than about pages of a client: who shows the key
+ * of a pool, where one can be shown, acts for that client. Elsewhere such a header says nothing.
+ */
+function isChange({ method = '', headers }: IncomingMessage, route: Route | undefined): boolean {
+  const isOfClient = route?.poolKey !== undefined && headers[POOL_KEY_HEADER] !== undefined;
+  return !isRead(method) && !isOfClient;
 }
 
 /** Whether the owner of the service should hear of a refusal: of a control, or of a stranger. */
-function isNoteworthy(request: IncomingMessage, { status }: Problem): boolean {
-  return isChange(request) || status === 401 || status === 403;
+function isNoteworthy(
+  request: IncomingMessage,
+  route: Route | undefined,
+  { status }: Problem,
+): boolean {
+  return isChange(request, route) || status === 401 || status === 403;
 }
 
 function splitOnce(text: string, separator: string): [string, string] {

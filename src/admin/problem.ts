@@ -20,7 +20,6 @@ const TITLES: Readonly<Record<number, string>> = {
   411: 'Length Required',
   413: 'Content Too Large',
   415: 'Unsupported Media Type',
-  429: 'Too Many Requests',
   500: 'Internal Server Error',
   501: 'Not Implemented',
   503: 'Service Unavailable',

@@ -42,12 +42,6 @@ export interface Route {
   readonly handle: (call: Call) => Answer | Promise<Answer>;
 }
 
-/** A route that was found, and the values of the names in its path. */
-interface Found {
-  readonly route: Route;
-  readonly parameters: ReadonlyMap<string, string | number>;
-}
-
 export class Router {
   readonly #routes: readonly (readonly [Route, segments: readonly string[]])[];
 
@@ -55,22 +49,27 @@ export class Router {
     this.#routes = routes.map((route) => [route, route.path.split('/')]);
   }
 
-  /** The route of a request. Throws a Problem for an unknown path, a wrong method, a bad name. */
-  find(method: string, path: string): Found {
+  /** The route of a request. Throws a Problem for an unknown path, and for a wrong method. */
+  find(method: string, path: string): Route {
     const given = path.split('/');
     const allowed: string[] = [];
     for (const [route, segments] of this.#routes) {
       if (!matches(segments, given)) continue;
       const methods = methodsOf(route);
-      if (methods.includes(method)) return { route, parameters: readParameters(segments, given) };
+      if (methods.includes(method)) return route;
       allowed.push(...methods);
     }
     const shown = path.slice(0, 200);
     if (allowed.length === 0) {
-      throw new Problem(404, `there is no ${shown} here; /openapi.json lists what there is`);
+      throw new Problem(404, `there is no ${shown} here; / and /openapi.json list what there is`);
     }
     const allow = allowed.join(', ');
     throw new Problem(405, `${shown} takes ${allow}, not ${method}`, { headers: { allow } });
+  }
+
+  /** The values of the names in a path of that route. Throws a Problem for what is none. */
+  parametersOf(route: Route, path: string): ReadonlyMap<string, string | number> {
+    return readParameters(route.path.split('/'), path.split('/'));
   }
 }
 

@@ -33,6 +33,23 @@ test('a key or a token is never noted, nor what a client does with pages of its 
   }
 });
 
+test('a key of a pool that is sent where none is asked for hides nothing', async () => {
+  const { ask, lines } = await startAdmin();
+  await ask('POST', '/v1/freeze', { key: 'f'.repeat(32) });
+  await ask('PUT', '/v1/memory', { key: 'f'.repeat(32), json: {} });
+  expect(lines).toEqual([
+    'admin: POST /v1/freeze from 127.0.0.1: 200',
+    expect.stringMatching(/^admin: PUT \/v1\/memory from 127.0.0.1: 400 /),
+  ]);
+});
+
+test('what a client asks wrongly of its pool is not noted', async () => {
+  const { ask, lines, makePool } = await startAdmin();
+  const { path, key } = await makePool();
+  await ask('PUT', `${path}/objects/1/pages/x`, { key, bytes: page(1) });
+  expect(lines).toHaveLength(1); // that it made the pool
+});
+
 test('lines come at a bounded rate, and what was left out is counted', () => {
   let nowMs = 0;
   const lines: string[] = [];

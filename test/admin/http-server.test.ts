@@ -64,12 +64,16 @@ test('/readyz says when the service is stopping, /healthz does not mind', async 
   expect(await ask(`${base}/healthz`)).toMatchObject({ status: 200, text: 'ok\n' });
 });
 
-test('/ lists what there is, and so does a path that is not there', async () => {
+test('/ lists what there is, and a path that is not there says so', async () => {
   const base = (await admin.listen(LOOPBACK)).replace('/metrics', '');
   expect(await ask(`${base}/?q=1`)).toMatchObject({ status: 200, text: /\/metrics.*\/readyz/s });
-  const { status, text } = await ask(`${base}/metric`);
-  expect(status).toBe(404);
-  expect(text).toContain('/metrics');
+  const { headers, text } = await ask(`${base}/metric`);
+  expect(headers.get('content-type')).toBe('application/problem+json');
+  expect(JSON.parse(text)).toEqual({
+    title: 'Not Found',
+    status: 404,
+    detail: 'there is no /metric here; / and /openapi.json list what there is',
+  });
 });
 
 test('HEAD has the length of the answer and no body, other methods are not allowed', async () => {
@@ -80,6 +84,7 @@ test('HEAD has the length of the answer and no body, other methods are not allow
   const post = await ask(url, 'POST');
   expect(post.status).toBe(405);
   expect(post.headers.get('allow')).toBe('GET, HEAD');
+  expect(post.headers.get('content-type')).toBe('application/problem+json');
 });
 
 test('a Unix socket is served too, and its URL holds its path', async () => {

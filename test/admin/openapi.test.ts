@@ -122,3 +122,9 @@ test('HEAD answers as GET without a body, but takes no page out of a pool', asyn
   expect((await ask('HEAD', place, { key })).status).toBe(405);
   expect((await ask('GET', place, { key })).bytes).toEqual(page(1));
 });
+
+test('HEAD changes nothing: a web page may ask, and so may anyone while the service stops', async () => {
+  const { ask } = await startAdmin({ parts: { isStopping: () => true } });
+  const headers = { origin: 'http://localhost' };
+  expect((await ask('HEAD', '/v1/status', { headers })).status).toBe(200);
+});

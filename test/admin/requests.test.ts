@@ -159,6 +159,17 @@ test('a defect is 500 without a word of how it is built, and with one in the log
   expect(lines.at(-1)).toContain('secret detail');
 });
 
+test('metrics that cannot be read are a defect of the service too', async () => {
+  const bufferBytes = (): number => {
+    throw new RangeError('secret detail');
+  };
+  const { send, lines } = await startAdmin({ parts: { memory: { limitBytes: MIB, bufferBytes } } });
+  const { status, type, bytes } = await send('GET', '/metrics');
+  expect([status, type]).toEqual([500, 'application/problem+json']);
+  expect(bytes.toString()).not.toContain('secret');
+  expect(lines.at(-1)).toContain('secret detail');
+});
+
 test('a service that is stopping takes nothing any more, and still tells', async () => {
   let isStopping = false;
   const { ask, makePool } = await startAdmin({ parts: { isStopping: () => isStopping } });
