@@ -120,6 +120,16 @@ function resolveShare(asked: RequestedShare, memoryBytes: number): EffectiveShar
   return { weight, capBytes: cap, minimumBytes: minimum };
 }
 
+/** What is guaranteed must be there. */
+function checkMinimums(owners: readonly { share: EffectiveShare }[], memoryBytes: number): void {
+  let bytes = 0;
+  for (const { share } of owners) bytes += share.minimumBytes;
+  if (bytes * 2 <= memoryBytes) return;
+  refuse(
+    `the minimums come to ${exactSize(bytes)}, more than half of the memory; guarantee less, or give more memory`,
+  );
+}
+
 function resolveSwaps(
   requested: readonly RequestedSwap[],
   exports: readonly EffectiveExport[],
@@ -174,9 +184,11 @@ export function resolveConfig(
   checkPageSize(pageBytes);
   const modeOf = (each: RequestedExport) => options.mode ?? each.mode ?? mode;
   const exports = resolveExports(asked.exports ?? [], modeOf, memoryBytes);
+  const swaps = resolveSwaps(asked.swap ?? [], exports, memoryBytes);
+  checkMinimums([...exports, ...swaps], memoryBytes);
   return {
     exports,
-    swaps: resolveSwaps(asked.swap ?? [], exports, memoryBytes),
+    swaps,
     mode,
     dirtyLimitBytes: resolveDirtyLimit(asked.dirtyLimit, memoryBytes),
     drainSeconds: asked.drainTimeout ?? 60,

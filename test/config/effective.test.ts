@@ -131,3 +131,14 @@ test('formatConfig prints what loads back to the same configuration, even under 
     }),
   );
 });
+
+test('resolveConfig refuses to guarantee more than half of the memory', () => {
+  const export_ = (path: string, minimum: number) => ({ path, minimum });
+  const file = { memory: GIB, exports: [export_('/a', 400 * MIB), export_('/b', 100 * MIB)] };
+  expect(resolve(file).exports.map(({ share }) => share.minimumBytes)).toEqual([
+    400 * MIB,
+    100 * MIB,
+  ]);
+  const more = { ...file, swap: [{ name: 's', size: GIB, minimum: 13 * MIB }] };
+  expect(() => resolve(more)).toThrow(/the minimums come to 513MiB/);
+});
