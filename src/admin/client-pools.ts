@@ -154,6 +154,7 @@ export class ClientPools {
     if (!this.#grants.delete(grantName(client, sharedName))) {
       throw new Problem(404, `${client} was not granted ${sharedName}; there is nothing to revoke`);
     }
+    this.#tmem.revoke(client, sharedName);
     let count = 0;
     for (const entry of [...this.#entries]) {
       if (entry.client !== client || entry.sharedName !== sharedName) continue;

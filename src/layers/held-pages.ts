@@ -308,6 +308,7 @@ export class HeldPages {
   /** Charges the pool's account for a page, or for a page less where `bytes` is below 0. */
   #charge(pool: HeldPool, bytes: number): void {
     pool.tenant.charge(bytes);
+    pool.usage?.charge(bytes);
     if (!pool.isPersistent) return;
     const { pageMetadataBytes } = this.#options;
     this.#persistentBytes += bytes;

@@ -86,3 +86,16 @@ export class Account {
     this.pages += Math.sign(bytes);
   }
 }
+
+/** What one pool is charged for, of what its account is, in all layers. */
+export class PoolUsage {
+  usedBytes = 0;
+  /** One that lies in two layers counts twice. */
+  pages = 0;
+
+  /** A layer holds one more page of it, of so many bytes, or one less where that is below 0. */
+  charge(bytes: number): void {
+    this.usedBytes += bytes;
+    this.pages += Math.sign(bytes);
+  }
+}

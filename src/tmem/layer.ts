@@ -18,7 +18,7 @@
  * Source: the Xen and Linux tmem interfaces (put, get, flush page, flush object, destroy pool).
  */
 
-import type { Account } from './account.ts';
+import type { Account, PoolUsage } from './account.ts';
 
 /** No layer holds the page; the destination is untouched. */
 export const MISS = 0;
@@ -110,6 +110,8 @@ export interface PoolDescription {
   readonly pageBytes: number;
   /** Who is charged for its pages. */
   readonly account: Account;
+  /** Where its part of that is counted, if anywhere. */
+  readonly usage?: PoolUsage;
 }
 
 /** Counters of a layer. Plain fields: counting must cost nothing on the hot path. */

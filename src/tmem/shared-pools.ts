@@ -61,6 +61,10 @@ export class SharedPools<Sharer> {
     this.#grants.add(JSON.stringify([client, sharedName]));
   }
 
+  revoke(client: string, sharedName: string): void {
+    this.#grants.delete(JSON.stringify([client, sharedName]));
+  }
+
   /**
    * The pool of the name asked for, made if there is none; undefined when no name is given, or the
    * client is not authorised for it. Throws `usage` for options that go against the rules.

@@ -7,7 +7,7 @@
  */
 
 import { TmemError } from '../lib/errors.ts';
-import { Account, type AccountOptions } from './account.ts';
+import { Account, type AccountOptions, PoolUsage } from './account.ts';
 import { checkEncoded } from './encoded-page.ts';
 import {
   type EncodedPage,
@@ -89,6 +89,11 @@ export class Tmem {
   /** Lets `client` share the pool of that name; nothing is shared without this. */
   authorise(client: string, sharedName: string): void {
     this.#shared.authorise(client, sharedName);
+  }
+
+  /** Takes that back; pools that the client has of it stay until they are destroyed. */
+  revoke(client: string, sharedName: string): void {
+    this.#shared.revoke(client, sharedName);
   }
 
   /**
@@ -179,7 +184,8 @@ export class Tmem {
   #describe(options: PoolOptions, pageBytes: number): PoolDescription {
     const id = this.#nextPoolId++;
     const account = options.account ?? new Account({ name: `pool ${id}` });
-    const description = { id, isPersistent: options.kind === 'persistent', pageBytes, account };
+    const isPersistent = options.kind === 'persistent';
+    const description = { id, isPersistent, pageBytes, account, usage: new PoolUsage() };
     this.#top.createPool(description);
     return description;
   }
@@ -191,6 +197,8 @@ export class Pool {
   readonly isPersistent: boolean;
   readonly isExclusive: boolean;
   readonly account: Account;
+  /** Its part of what the account is charged; that of all sharers for a shared pool. */
+  readonly usage: Readonly<PoolUsage>;
   readonly #top: Layer;
   readonly #id: number;
   readonly #shared: SharedPool<Pool> | undefined;
@@ -211,6 +219,7 @@ export class Pool {
     this.isPersistent = description.isPersistent;
     this.isExclusive = isExclusive;
     this.account = description.account;
+    this.usage = description.usage ?? new PoolUsage();
     this.#shared = shared;
     this.#left = left;
     shared?.sharers.add(this);

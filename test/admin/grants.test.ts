@@ -61,6 +61,8 @@ test('a revoked grant ends the pools it gave, and only those', async () => {
   expect(bytes.equals(page(1))).toBe(true);
   await expect(join(admin, 'a', grantKey)).rejects.toThrow('may not share libs');
   expect((await admin.ask('DELETE', '/v1/grants/a/libs')).status).toBe(404);
+  const late = admin.tmem.createPool({ kind: 'ephemeral', client: 'a', sharedName: 'libs' });
+  expect(late.isShared).toBe(false);
 });
 
 test('a grant is the same when it is granted again, and another after it was revoked', async () => {

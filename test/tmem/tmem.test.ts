@@ -194,6 +194,14 @@ describe('a shared pool', () => {
     expect(dst.equals(page)).toBe(true);
   });
 
+  it('is private again for a client whose authorisation was taken back', () => {
+    const { tmem, pools } = makeShared('a', 'b');
+    tmem.revoke('a', 'base');
+    expect(shared(tmem, 'a').isShared).toBe(false);
+    expect(shared(tmem, 'b').isShared).toBe(true);
+    expect(pools[0]?.isShared).toBe(true);
+  });
+
   it('tells clients and names apart, however they are put together', () => {
     const tmem = makeTmem();
     tmem.authorise('a","b', 'c');
