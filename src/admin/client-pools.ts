@@ -6,6 +6,7 @@
  */
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Account } from '../tmem/account.ts';
 import { type PutOutcome, REFUSED_LIMIT } from '../tmem/layer.ts';
 import { checkPageBytes, type Pool, type PoolOptions, type Tmem } from '../tmem/tmem.ts';
 import { isSameSecret } from './authorisation.ts';
@@ -52,7 +53,9 @@ interface Grant {
 export class ClientPools {
   readonly #tmem: Tmem;
   readonly #pageBytesMax: number;
-  readonly #entries = new Set<Entry>();
+  readonly #entries = new Map<Pool, Entry>();
+  /** By owner, while it has pools: those of one client have one share of the memory between them. */
+  readonly #accounts = new Map<string, Account>();
   readonly #grants = new Map<string, Grant>();
 
   /** Pools on `tmem`, of pages that its layers can hold: at most `pageBytesMax`. */
@@ -72,14 +75,15 @@ export class ClientPools {
     if (sharedName !== undefined) this.#checkGrant(client, sharedName, grantKey);
     this.#checkCounts(client);
     const owner = sharedName === undefined ? `client:${client}` : `shared:${sharedName}`;
-    const account = this.#tmem.createAccount({ name: owner });
+    const account = this.#accounts.get(owner) ?? this.#tmem.createAccount({ name: owner });
     const options: PoolOptions = { kind, pageBytes, isExclusive, client, account };
     const pool = this.#tmem.createPool(
       sharedName === undefined ? options : { ...options, sharedName },
     );
     const key = newKey();
     const entry: Entry = { pool, client, sharedName, isOpen: true, keyDigest: digestOf(key) };
-    this.#entries.add(entry);
+    this.#entries.set(pool, entry);
+    this.#accounts.set(owner, account);
     return { pool, key };
   }
 
@@ -93,7 +97,7 @@ export class ClientPools {
     const digest = digestOf(key);
     let found: Entry | undefined;
     let isKnown = false;
-    for (const entry of this.#entries) {
+    for (const entry of this.#entries.values()) {
       if (entry.pool.id !== id) continue;
       isKnown = true;
       if (timingSafeEqual(entry.keyDigest, digest)) found = entry;
@@ -115,24 +119,22 @@ export class ClientPools {
 
   /** The clients' views of the pool of that number; none for a pool that is not theirs. */
   viewsOf(id: number): readonly ClientPool[] {
-    return [...this.#entries].filter(({ pool }) => pool.id === id);
+    return [...this.#entries.values()].filter(({ pool }) => pool.id === id);
   }
 
   /** Who a pool belongs to, if it is one of these. */
   ownerOf(pool: Pool): string | undefined {
-    for (const entry of this.#entries) if (entry.pool === pool) return pool.account.name;
-    return undefined;
+    return this.#entries.has(pool) ? pool.account.name : undefined;
   }
 
   /** Ends a pool, or a client's view of a shared one; answers how many pages went. */
   destroy(view: ClientPool): number {
-    for (const entry of this.#entries) {
-      if (entry !== view) continue;
-      entry.isOpen = false;
-      this.#entries.delete(entry);
-      return entry.pool.destroy();
-    }
-    return 0;
+    const entry = this.#entries.get(view.pool);
+    if (entry === undefined) return 0;
+    entry.isOpen = false;
+    this.#entries.delete(entry.pool);
+    this.#forgetAccount(entry.pool.account);
+    return entry.pool.destroy();
   }
 
   /** Lets a client join a shared pool; answers the key that it needs for that. */
@@ -156,7 +158,7 @@ export class ClientPools {
     }
     this.#tmem.revoke(client, sharedName);
     let count = 0;
-    for (const entry of [...this.#entries]) {
+    for (const entry of [...this.#entries.values()]) {
       if (entry.client !== client || entry.sharedName !== sharedName) continue;
       this.destroy(entry);
       count++;
@@ -168,9 +170,14 @@ export class ClientPools {
     let limitBytes = 0;
     for (const layer of this.#tmem.layers) limitBytes += layer.usage().limitBytes;
     let usedBytes = pageBytes;
-    for (const { pool } of this.#entries)
-      if (pool.isPersistent) usedBytes += pool.account.usedBytes;
+    for (const { isPersistent, usage } of this.#entries.keys())
+      if (isPersistent) usedBytes += usage.usedBytes;
     return usedBytes <= limitBytes * PERSISTENT_SHARE;
+  }
+
+  #forgetAccount(account: Account): void {
+    for (const pool of this.#entries.keys()) if (pool.account === account) return;
+    this.#accounts.delete(account.name);
   }
 
   #checkGrant(client: string, sharedName: string, key: string | undefined): void {
@@ -188,7 +195,7 @@ export class ClientPools {
       throw new Problem(507, `there are ${POOL_COUNT_MAX} pools of clients; delete one first`);
     }
     let count = 0;
-    for (const entry of this.#entries) if (entry.client === client) count++;
+    for (const entry of this.#entries.values()) if (entry.client === client) count++;
     if (count >= POOLS_PER_CLIENT_MAX) {
       throw new Problem(507, `${client} has ${POOLS_PER_CLIENT_MAX} pools; delete one first`);
     }

@@ -20,33 +20,28 @@ export function tellingRoutes(controls: Controls): readonly Route[] {
     {
       ...get('/v1/layers', 'listLayers', 'The layers of the stack, from the top down.'),
       answer: { status: 200, says: 'The layers.', schema: 'LayerList' },
-      handle: () => ok({ layers: controls.status().layers }),
+      handle: () => ok({ layers: controls.layers() }),
     },
     {
       ...get('/v1/exports', 'listExports', 'The exports.'),
       answer: { status: 200, says: 'The exports.', schema: 'ExportList' },
-      handle: () => ok({ exports: controls.status().exports }),
+      handle: () => ok({ exports: controls.exports() }),
     },
     {
       ...get('/v1/exports/{name}', 'getExport', 'One export.'),
       answer: { status: 200, says: 'The export.', schema: 'ExportStatus' },
       problems: { 404: 'There is no export of that name.' },
-      handle: (call) => {
-        const name = call.text('name');
-        const found = controls.status().exports.find((each) => each.name === name);
-        if (found === undefined) throw unknownExport(name);
-        return ok(found);
-      },
+      handle: (call) => ok(controls.export(call.text('name'))),
     },
     {
       ...get('/v1/pools', 'listPools', 'The pools, those of exports among them.'),
       answer: { status: 200, says: 'The pools.', schema: 'PoolList' },
-      handle: () => ok({ pools: controls.status().pools }),
+      handle: () => ok({ pools: controls.pools() }),
     },
     {
       ...get('/v1/freeable', 'getFreeable', 'How much memory a shrink could give back.'),
       answer: { status: 200, says: 'The bytes.', schema: 'Freeable' },
-      handle: () => ok({ freeableBytes: controls.status().memory.freeableBytes }),
+      handle: () => ok({ freeableBytes: controls.freeableBytes() }),
     },
   ];
 }
@@ -200,8 +195,4 @@ function control<Method extends Route['method']>(
 /** The answer of what went well. */
 export function ok(json: unknown): Answer {
   return { status: 200, json };
-}
-
-function unknownExport(name: string): Problem {
-  return new Problem(404, `there is no export ${JSON.stringify(name)}; /v1/exports lists them`);
 }

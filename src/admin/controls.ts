@@ -1,6 +1,13 @@
 /** What the administrative API can have a service do: the seam between HTTP and the service. */
 
-import type { MemoryStatus, ServiceStatus, ShareStatus } from './api.ts';
+import type {
+  ExportStatus,
+  LayerStatus,
+  MemoryStatus,
+  PoolStatus,
+  ServiceStatus,
+  ShareStatus,
+} from './api.ts';
 
 /** A share as it is to become; what is left out stays as it is. */
 export interface ShareChange {
@@ -27,7 +34,13 @@ export interface SnapshotStatus {
  * unknown export or pool, `unsupported` for what this service cannot do.
  */
 export interface Controls {
+  /** Everything; the parts of it after this cost less. */
   status(): ServiceStatus;
+  layers(): readonly LayerStatus[];
+  exports(): readonly ExportStatus[];
+  export(name: string): ExportStatus;
+  pools(): readonly PoolStatus[];
+  freeableBytes(): number;
   freeze(): void;
   thaw(): void;
   /** Changes what all memory may come to. */

@@ -1,6 +1,13 @@
 /** The service as its administrative API sees it: one object that reads and turns its parts. */
 
-import type { MemoryStatus, ServiceStatus, ShareStatus } from '../admin/api.ts';
+import type {
+  ExportStatus,
+  LayerStatus,
+  MemoryStatus,
+  PoolStatus,
+  ServiceStatus,
+  ShareStatus,
+} from '../admin/api.ts';
 import type { ClientPools } from '../admin/client-pools.ts';
 import type { Controls, DrainStatus, ShareChange, SnapshotStatus } from '../admin/controls.ts';
 import type { Export } from '../export/export.ts';
@@ -11,7 +18,14 @@ import { exactSize } from '../lib/sizes.ts';
 import type { ServerStatistics } from '../nbd/statistics.ts';
 import type { Account } from '../tmem/account.ts';
 import type { Pool, Tmem } from '../tmem/tmem.ts';
-import { exportStatus, layerStatus, memoryUsage, poolStatus, shareOf } from './status.ts';
+import {
+  exportOwners,
+  exportStatus,
+  layerStatus,
+  memoryUsage,
+  poolStatus,
+  shareOf,
+} from './status.ts';
 
 const MS_PER_SECOND = 1000;
 /** What the governor leaves beside all that is guaranteed, to work with. */
@@ -54,7 +68,7 @@ export class ServiceControls implements Controls {
   }
 
   status(): ServiceStatus {
-    const { tmem, exports, server, codecName } = this.#parts;
+    const { tmem, server, codecName } = this.#parts;
     return {
       version: packageVersion(),
       startedAt: this.#startedAt.toISOString(),
@@ -64,10 +78,34 @@ export class ServiceControls implements Controls {
       codec: codecName,
       connections: server.connections,
       memory: this.#memory(),
-      layers: tmem.layers.map(layerStatus),
-      exports: exports.map(exportStatus),
-      pools: [...tmem.pools].map((pool) => poolStatus(pool, this.#ownerOf(pool), exports)),
+      layers: this.layers(),
+      exports: this.exports(),
+      pools: this.pools(),
     };
+  }
+
+  layers(): readonly LayerStatus[] {
+    return this.#parts.tmem.layers.map(layerStatus);
+  }
+
+  exports(): readonly ExportStatus[] {
+    return this.#parts.exports.map(exportStatus);
+  }
+
+  export(name: string): ExportStatus {
+    return exportStatus(this.#exportOf(name));
+  }
+
+  pools(): readonly PoolStatus[] {
+    const owners = exportOwners(this.#parts.exports);
+    return Array.from(this.#parts.tmem.pools, (pool) => {
+      const owner = this.#clientPools.ownerOf(pool) ?? owners.get(pool) ?? pool.account.name;
+      return poolStatus(pool, owner);
+    });
+  }
+
+  freeableBytes(): number {
+    return memoryUsage(this.#parts.tmem.layers).freeableBytes;
   }
 
   freeze(): void {
@@ -203,13 +241,6 @@ export class ServiceControls implements Controls {
     return bytes;
   }
 
-  #ownerOf(pool: Pool): string {
-    const owner = this.#clientPools.ownerOf(pool);
-    if (owner !== undefined) return owner;
-    const names = this.#parts.exports.filter((each) => holds(each, pool)).map(({ name }) => name);
-    return names.length === 0 ? pool.account.name : names.map((name) => `export:${name}`).join(',');
-  }
-
   #exportOf(name: string): Export {
     const found = this.#parts.exports.find((each) => each.name === name);
     if (found !== undefined) return found;
@@ -238,10 +269,6 @@ export class ServiceControls implements Controls {
 
 function dirtyBytesOf({ writeBack, pageBytes }: Export): number {
   return (writeBack?.tier.table.count ?? 0) * pageBytes;
-}
-
-function holds({ cache, writeBack }: Export, pool: Pool): boolean {
-  return cache.pool === pool || writeBack?.tier.frontswap.pool === pool;
 }
 
 function nextTurn(): Promise<void> {

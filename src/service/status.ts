@@ -88,10 +88,8 @@ export function exportStatus(each: Export): ExportStatus {
   };
 }
 
-/** A pool; the bytes of one account are divided among its pools by their pages. */
-export function poolStatus(pool: Pool, owner: string, exports: readonly Export[]): PoolStatus {
-  const { account } = pool;
-  const pages = pagesOf(pool, exports);
+export function poolStatus(pool: Pool, owner: string): PoolStatus {
+  const { pages, usedBytes } = pool.usage;
   return {
     id: pool.id,
     owner,
@@ -99,19 +97,22 @@ export function poolStatus(pool: Pool, owner: string, exports: readonly Export[]
     isShared: pool.isShared,
     pageBytes: pool.pageBytes,
     pages,
-    bytes: account.pages === 0 ? 0 : Math.round((account.usedBytes * pages) / account.pages),
-    share: shareOf(account),
+    bytes: usedBytes,
+    share: shareOf(pool.account),
   };
 }
 
-function pagesOf({ account, isPersistent }: Pool, exports: readonly Export[]): number {
-  for (const { cache, writeBack } of exports) {
-    if (writeBack === undefined || cache.pool.account !== account) continue;
-    if (writeBack.tier.frontswap.pool.account !== account) continue;
-    const dirtyPages = Math.min(account.pages, writeBack.tier.table.count);
-    return isPersistent ? dirtyPages : account.pages - dirtyPages;
+/** Whose each pool of an export is, as a status says it. */
+export function exportOwners(exports: readonly Export[]): ReadonlyMap<Pool, string> {
+  const owners = new Map<Pool, string>();
+  for (const { name, cache, writeBack } of exports) {
+    for (const pool of [cache.pool, writeBack?.tier.frontswap.pool]) {
+      if (pool === undefined) continue;
+      const others = owners.get(pool);
+      owners.set(pool, others === undefined ? `export:${name}` : `${others},export:${name}`);
+    }
   }
-  return account.pages;
+  return owners;
 }
 
 function writeBackStatus(

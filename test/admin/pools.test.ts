@@ -234,6 +234,46 @@ describe('a pool', () => {
     expect(tmem.pools.size).toBe(1);
   });
 
+  it('has one share with the others of its client, while there are any', async () => {
+    const { ask, makePool, send } = await startAdmin();
+    const [a, b] = [await makePool({ client: 'a' }), await makePool({ client: 'a' })];
+    const other = await makePool({ client: 'b' });
+    for (const [i, { path, key }] of [a, b, other].entries()) {
+      await ask('PUT', `${path}/objects/1`, { key, bytes: Buffer.concat([page(i), page(9)]) });
+    }
+    const shareOf = async ({ id }: typeof a) => {
+      const { pools } = (await ask('GET', '/v1/pools')).json;
+      return (pools as { id: number; share: object }[]).find((each) => each.id === id)?.share;
+    };
+    await ask('PUT', `${a.path}/share`, { json: { weight: 7 } });
+    expect(await shareOf(b)).toMatchObject({ weight: 7 });
+    expect(await shareOf(other)).toMatchObject({ weight: 100 });
+    const text = (await send('GET', '/metrics')).bytes.toString();
+    const samples = text.match(/^tmem_account_memory_bytes\{.*$/gm) ?? [];
+    const byName = new Map(samples.map((line) => line.split(' ') as [string, string]));
+    expect(byName.size).toBe(samples.length);
+    const bytesOf = (name: string) =>
+      Number(byName.get(`tmem_account_memory_bytes{account="client:${name}"}`));
+    expect(bytesOf('a')).toBe(2 * bytesOf('b'));
+    for (const { path, key } of [a, b]) await ask('DELETE', path, { key });
+    expect(await shareOf(await makePool({ client: 'a' }))).toMatchObject({ weight: 100 });
+  });
+
+  it('has the pages that it was given, whatever others of its client have', async () => {
+    const { ask, makePool } = await startAdmin();
+    const made = [await makePool(), await makePool({ kind: 'persistent' })];
+    for (const [i, { path, key }] of made.entries()) {
+      const bytes = Buffer.concat(Array.from({ length: 3 + i }, (_, seed) => page(seed)));
+      await ask('PUT', `${path}/objects/1`, { key, bytes });
+    }
+    const { pools } = (await ask('GET', '/v1/pools')).json;
+    expect(pools).toEqual([
+      expect.objectContaining({ owner: 'export:disk' }),
+      expect.objectContaining({ owner: 'client:anonymous', kind: 'ephemeral', pages: 3 }),
+      expect.objectContaining({ owner: 'client:anonymous', kind: 'persistent', pages: 4 }),
+    ]);
+  });
+
   it('is one of 16 of its client, and of 256 of all', async () => {
     const { ask, makePool } = await startAdmin();
     for (let i = 0; i < 256; i++) await makePool({ client: `c${i % 16}` });
@@ -246,6 +286,19 @@ describe('a pool', () => {
     expect(await tooMany('c1')).toContain('c1 has 16 pools');
     await makePool({ client: 'c0' });
   });
+});
+
+test('pages that may vanish take nothing of what those of the same client may that may not', async () => {
+  const { ask, makePool, tmem } = await startAdmin({ memoryBytes: 8 * MIB });
+  const [clean, kept] = [await makePool(), await makePool({ kind: 'persistent' })];
+  for (let object = 0; object < 6; object++) {
+    const { path, key } = clean;
+    await ask('PUT', `${path}/objects/${object}`, { key, bytes: randomBytes(MIB) });
+  }
+  expect(tmem.usedBytes).toBeGreaterThan(5 * MIB);
+  const { path, key } = kept;
+  const { status } = await ask('PUT', `${path}/objects/1`, { key, bytes: randomBytes(MIB) });
+  expect(status).toBe(200);
 });
 
 test('pages that may not vanish take at most half the memory, whoever has them', async () => {
