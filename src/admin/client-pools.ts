@@ -53,15 +53,20 @@ interface Grant {
 export class ClientPools {
   readonly #tmem: Tmem;
   readonly #pageBytesMax: number;
+  readonly #accountEnded: () => void;
   readonly #entries = new Map<Pool, Entry>();
   /** By owner, while it has pools: those of one client have one share of the memory between them. */
   readonly #accounts = new Map<string, Account>();
   readonly #grants = new Map<string, Grant>();
 
-  /** Pools on `tmem`, of pages that its layers can hold: at most `pageBytesMax`. */
-  constructor(tmem: Tmem, pageBytesMax: number) {
+  /**
+   * Pools on `tmem`, of pages that its layers can hold: at most `pageBytesMax`. `accountEnded` is
+   * called when an account has gone with its last pool.
+   */
+  constructor(tmem: Tmem, pageBytesMax: number, accountEnded: () => void = () => undefined) {
     this.#tmem = tmem;
     this.#pageBytesMax = pageBytesMax;
+    this.#accountEnded = accountEnded;
   }
 
   /** Makes a pool and its key. Throws a Problem or a TmemError when it may not be. */
@@ -133,8 +138,9 @@ export class ClientPools {
     if (entry === undefined) return 0;
     entry.isOpen = false;
     this.#entries.delete(entry.pool);
+    const flushedPages = entry.pool.destroy();
     this.#forgetAccount(entry.pool.account);
-    return entry.pool.destroy();
+    return flushedPages;
   }
 
   /** Lets a client join a shared pool; answers the key that it needs for that. */
@@ -178,6 +184,7 @@ export class ClientPools {
   #forgetAccount(account: Account): void {
     for (const pool of this.#entries.keys()) if (pool.account === account) return;
     this.#accounts.delete(account.name);
+    this.#accountEnded();
   }
 
   #checkGrant(client: string, sharedName: string, key: string | undefined): void {

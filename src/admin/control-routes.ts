@@ -70,7 +70,6 @@ export function changingRoutes(controls: Controls, pools: ClientPools): readonly
       ...control('PUT', '/v1/memory', 'setMemory', 'Changes what all memory may come to.'),
       body: { schema: 'MemoryChange' },
       answer: { status: 200, says: 'The memory as it is now.', schema: 'MemoryStatus' },
-      problems: { 501: 'This service cannot change its limit.' },
       handle: async (call) => {
         const { limitBytes } = await call.json(memoryChange);
         return ok(controls.setMemoryLimit(limitBytes));
@@ -88,7 +87,7 @@ export function changingRoutes(controls: Controls, pools: ClientPools): readonly
       handle: async (call) => {
         const { bytes } = await call.json(shrinkRequest);
         call.takesLong();
-        return ok({ freedBytes: await controls.shrink(bytes, call.signal) });
+        return ok({ freedBytes: await controls.shrink(bytes) });
       },
     },
     {

@@ -45,8 +45,8 @@ export interface Controls {
   thaw(): void;
   /** Changes what all memory may come to. */
   setMemoryLimit(bytes: number): MemoryStatus;
-  /** Gives memory back until it is `bytes`, or nothing more can be, or `signal` is aborted. */
-  shrink(bytes: number, signal: AbortSignal): Promise<number>;
+  /** Gives memory back until it is `bytes`, or nothing more can be. */
+  shrink(bytes: number): Promise<number>;
   setExportShare(name: string, change: ShareChange): ShareStatus;
   setPoolShare(pool: number, change: ShareChange): ShareStatus;
   /** Writes what is dirty until nothing is, or `signal` is aborted. */

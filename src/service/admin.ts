@@ -30,7 +30,8 @@ export function createAdminServer(options: AdminOptions): AdminServer {
     // Of its own requests the server can only be asked when it is there.
     bufferBytes: (): number => options.memory.bufferBytes() + admin.bufferBytes,
   };
-  const clientPools = new ClientPools(tmem, options.pageBytesMax);
+  const clientPools = new ClientPools(tmem, options.pageBytesMax, () => controls.fitFloor());
+  const controls = new ServiceControls({ ...options, memory }, clientPools);
   const readings = new ProcessReadings();
   const metrics = new Metrics({
     build: { version: packageVersion(), node: process.versions.node, codec: codecName },
@@ -39,7 +40,7 @@ export function createAdminServer(options: AdminOptions): AdminServer {
     server,
     memory,
     accounts: () => tmem.accounts,
-    governor: () => governor?.state,
+    governor: () => governor.state,
     overflows: options.overflows ?? [],
     snapshot: () => options.loaded?.(),
     process: () => readings.read(),
@@ -58,7 +59,7 @@ export function createAdminServer(options: AdminOptions): AdminServer {
         return metrics.scrape();
       },
     },
-    controls: new ServiceControls({ ...options, memory }, clientPools),
+    controls,
     clientPools,
     isStopping,
     bodyBytesMax: options.bodyBytesMax,

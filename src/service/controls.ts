@@ -30,10 +30,6 @@ import {
 const MS_PER_SECOND = 1000;
 /** What the governor leaves beside all that is guaranteed, to work with. */
 const SPARE_BYTES = 8 * 1024 * 1024;
-/** What one step of a shrink gives back, bytes: well under 2 ms of work. */
-const SHRINK_STEP_BYTES = 256 * 1024;
-/** Steps in a row that may give nothing back before a shrink ends: some only prepare. */
-const IDLE_STEPS_MAX = 8;
 
 /** What is used of a governor. */
 type GovernorControl = Pick<Governor, 'state' | 'setConfiguredLimit' | 'setFloor' | 'reclaim'>;
@@ -46,8 +42,8 @@ export interface ControlledParts {
   readonly memory: { readonly limitBytes: number; readonly bufferBytes: () => number };
   readonly codecName: string;
   readonly isStopping: () => boolean;
-  /** Who holds the layers to their limit; without one the limit cannot be changed. */
-  readonly governor?: GovernorControl | undefined;
+  /** Who holds the layers to their limit. */
+  readonly governor: GovernorControl;
   /** Saves the clean pages; without it there is no snapshot. */
   readonly snapshot?: (() => Promise<SnapshotStatus>) | undefined;
 }
@@ -63,8 +59,7 @@ export class ServiceControls implements Controls {
     this.#parts = parts;
     this.#clientPools = clientPools;
     const { governor, memory } = parts;
-    const layersBytes = governor?.state.configuredBytes ?? memory.limitBytes;
-    this.#reservedBytes = memory.limitBytes - layersBytes;
+    this.#reservedBytes = memory.limitBytes - governor.state.configuredBytes;
   }
 
   status(): ServiceStatus {
@@ -118,9 +113,6 @@ export class ServiceControls implements Controls {
 
   setMemoryLimit(bytes: number): MemoryStatus {
     const { governor, memory } = this.#parts;
-    if (governor === undefined) {
-      throw new TmemError('unsupported', 'this service cannot change its limit while it runs');
-    }
     if (bytes > memory.limitBytes) {
       throw new TmemError(
         'usage',
@@ -138,18 +130,14 @@ export class ServiceControls implements Controls {
     return this.#memory();
   }
 
-  async shrink(bytes: number, signal: AbortSignal): Promise<number> {
-    const { governor, tmem } = this.#parts;
-    if (governor !== undefined) return governor.reclaim(bytes);
-    let freedBytes = 0;
-    let idleSteps = 0;
-    while (freedBytes < bytes && idleSteps < IDLE_STEPS_MAX && !signal.aborted) {
-      const stepBytes = tmem.shrink(Math.min(SHRINK_STEP_BYTES, bytes - freedBytes));
-      freedBytes += stepBytes;
-      idleSteps = stepBytes === 0 ? idleSteps + 1 : 0;
-      await nextTurn();
-    }
-    return freedBytes;
+  shrink(bytes: number): Promise<number> {
+    return this.#parts.governor.reclaim(bytes);
+  }
+
+  /** Tells the governor what is guaranteed; for whoever changes that, or ends a pool. */
+  fitFloor(): void {
+    // It must be there when the governor has taken all it may.
+    this.#parts.governor.setFloor(SPARE_BYTES + this.#minimumBytes());
   }
 
   setExportShare(name: string, change: ShareChange): ShareStatus {
@@ -204,34 +192,43 @@ export class ServiceControls implements Controls {
   #memory(): MemoryStatus {
     const { tmem, memory, governor } = this.#parts;
     const usage = memoryUsage(tmem.layers);
-    const state = governor?.state;
-    const stalls = state?.readings?.groupStalls ?? state?.readings?.machineStalls;
+    const { configuredBytes, targetBytes, reason, readings } = governor.state;
+    const stalls = readings?.groupStalls ?? readings?.machineStalls;
     return {
-      configuredLimitBytes: (state?.configuredBytes ?? memory.limitBytes) + this.#reservedBytes,
-      limitBytes: (state?.targetBytes ?? memory.limitBytes) + this.#reservedBytes,
+      configuredLimitBytes: configuredBytes + this.#reservedBytes,
+      limitBytes: targetBytes + this.#reservedBytes,
       dataBytes: usage.dataBytes,
       metadataBytes: usage.metadataBytes,
       bufferBytes: memory.bufferBytes(),
       freeableBytes: usage.freeableBytes,
       pressure:
-        state === undefined
+        readings === undefined
           ? null
-          : {
-              reason: state.reason,
-              psiSomeAvg10: stalls === undefined ? null : stalls.someShare10s * 100,
-            },
+          : { reason, psiSomeAvg10: stalls === undefined ? null : stalls.someShare10s * 100 },
     };
   }
 
   #setShare(account: Account, { weight, capBytes, minimumBytes }: ShareChange): ShareStatus {
+    if (minimumBytes !== undefined) this.#checkMinimum(account, minimumBytes);
     account.setShare({
       ...(weight === undefined ? {} : { weight }),
       ...(capBytes === undefined ? {} : { capBytes: capBytes ?? Number.POSITIVE_INFINITY }),
       ...(minimumBytes === undefined ? {} : { minimumBytes }),
     });
-    // What is guaranteed must be there when the governor has taken all it may.
-    this.#parts.governor?.setFloor(SPARE_BYTES + this.#minimumBytes());
+    this.fitFloor();
     return shareOf(account);
+  }
+
+  /** Throws `usage` when the memory is too little for all that is guaranteed with this. */
+  #checkMinimum(account: Account, minimumBytes: number): void {
+    const limitBytes = this.#parts.governor.state.configuredBytes;
+    const othersBytes = this.#minimumBytes() - account.minimumBytes;
+    if (othersBytes + minimumBytes <= limitBytes) return;
+    throw new TmemError(
+      'usage',
+      `${exactSize(othersBytes)} of the ${exactSize(limitBytes)} for pages are guaranteed to others; ` +
+        'ask for a minimum of no more than the rest',
+    );
   }
 
   /** All guaranteed minimums. */

@@ -14,6 +14,7 @@ import { MemoryStorage } from '../../src/storage/memory.ts';
 import { Cleancache } from '../../src/tmem/cleancache.ts';
 import { smallStack } from '../metrics/scraped.ts';
 import { ApiDocument } from './api-document.ts';
+import { quietGovernor } from './quiet-governor.ts';
 
 export const KIB = 1024;
 export const MIB = 1024 * KIB;
@@ -51,6 +52,7 @@ export type AdminFixture = Awaited<ReturnType<typeof startAdmin>>;
 /** Starts a server, which ends with the test. */
 export async function startAdmin(options: AdminFixtureOptions = {}) {
   const tmem = smallStack(options.memoryBytes);
+  const governor = quietGovernor(options.parts?.tmem ?? tmem);
   const cache = new Cleancache(tmem, PAGE);
   const image = rawImage(new MemoryStorage(Buffer.alloc(MIB), { name: 'disk.raw' }), 'disk');
   const buffers = new BufferPool(MIB, PAGE);
@@ -62,6 +64,7 @@ export async function startAdmin(options: AdminFixtureOptions = {}) {
     server: new ServerStatistics(),
     memory: { limitBytes: 64 * MIB, bufferBytes: () => 0 },
     codecName: 'lz4 (native)',
+    governor,
     isStopping: () => false,
     pageBytesMax: 8192,
     token: options.token,
@@ -125,7 +128,7 @@ export async function startAdmin(options: AdminFixtureOptions = {}) {
     return { id: Number(id), key: String(key), path: `/v1/pools/${id}` };
   };
 
-  return { admin, url, place, tmem, cache, disk, lines, send, ask, makePool };
+  return { admin, url, place, tmem, governor, cache, disk, lines, send, ask, makePool };
 }
 
 /** A page that no other seed has, which LZ4 shortens. */

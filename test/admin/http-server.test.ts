@@ -10,6 +10,7 @@ import { ServerStatistics } from '../../src/nbd/statistics.ts';
 import { createAdminServer } from '../../src/service/admin.ts';
 import { samplesOf, smallStack } from '../metrics/scraped.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
+import { quietGovernor } from './quiet-governor.ts';
 
 const LOOPBACK: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 0 };
 
@@ -17,11 +18,13 @@ let admin: AdminServer;
 let isStopping: boolean;
 
 function newAdmin(token?: string): AdminServer {
+  const tmem = smallStack();
   return createAdminServer({
-    tmem: smallStack(),
+    tmem,
+    governor: quietGovernor(tmem),
     exports: [],
     server: new ServerStatistics(),
-    memory: { limitBytes: 1, bufferBytes: () => 0 },
+    memory: { limitBytes: 64 * 2 ** 20, bufferBytes: () => 0 },
     codecName: 'lz4 (native)',
     isStopping: () => isStopping,
     pageBytesMax: 8192,
@@ -47,7 +50,7 @@ test('/metrics answers what Prometheus scrapes', async () => {
   expect(status).toBe(200);
   expect(headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
   const samples = samplesOf(text);
-  expect(samples.get('tmem_memory_limit_bytes')).toBe(1);
+  expect(samples.get('tmem_memory_limit_bytes')).toBe(64 * 2 ** 20);
   expect(text).toContain(`node="${process.versions.node}",codec="lz4 (native)"} 1\n`);
   expect(text).toContain(`tmem_build_info{version="${packageVersion()}",`);
   expect(samples.get('process_resident_memory_bytes')).toBeGreaterThan(1024 * 1024);
@@ -157,7 +160,7 @@ test('/v1/status has the memory, every layer and every pool', async () => {
     isStopping: false,
     isFrozen: false,
     codec: 'lz4 (native)',
-    memory: { configuredLimitBytes: 1, pressure: null },
+    memory: { configuredLimitBytes: 64 * 2 ** 20, pressure: null },
     layers: [{ name: 'hot', puts: { stored: 0, frozen: 0 } }, { name: 'zcache' }],
     exports: [],
     pools: [],

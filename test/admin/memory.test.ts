@@ -1,34 +1,10 @@
-import { expect, onTestFinished, test } from 'vitest';
-import { Governor } from '../../src/governor/governor.ts';
-import { smallStack } from '../metrics/scraped.ts';
+import { expect, test } from 'vitest';
 import { MIB, page, startAdmin } from './fixture.ts';
 
 /** A small stack in a service of 64 MiB, under a governor that sees no pressure. */
 async function startGoverned(memoryBytes = 8 * MIB) {
-  const tmem = smallStack(memoryBytes);
-  const governor = new Governor({
-    reclaimable: {
-      get usedBytes() {
-        return tmem.usedBytes;
-      },
-      get limitBytes() {
-        return tmem.limitBytes;
-      },
-      setLimit: (bytes) => tmem.setLimit(bytes),
-      shrink: (bytes) => tmem.shrink(bytes),
-    },
-    configuredBytes: tmem.limitBytes,
-    log: { info: () => undefined },
-    read: () => ({
-      groupStalls: { someShare10s: 0.125, someTotalUs: 0, fullTotalUs: 0 },
-      machineStalls: undefined,
-      groupRooms: [],
-      machineRoom: undefined,
-    }),
-  });
-  onTestFinished(() => governor.stop());
-  const admin = await startAdmin({ parts: { tmem, governor } });
-  return { ...admin, tmem, governor, stackBytes: tmem.limitBytes };
+  const admin = await startAdmin({ memoryBytes });
+  return { ...admin, stackBytes: admin.tmem.limitBytes };
 }
 
 test('a lower limit holds, counts the buffers in, and can be taken back', async () => {
@@ -62,6 +38,7 @@ test.each([
 
 test('what the governor sees is in the status', async () => {
   const { ask, governor } = await startGoverned();
+  expect((await ask('GET', '/v1/status')).json.memory).toMatchObject({ pressure: null });
   governor.start();
   expect((await ask('GET', '/v1/status')).json.memory).toMatchObject({
     pressure: { reason: 'calm', psiSomeAvg10: 12.5 },
@@ -89,4 +66,30 @@ test('what is guaranteed to an owner is what the governor leaves', async () => {
   expect(governor.state.floorBytes).toBe(48 * MIB);
   await share(0);
   expect(governor.state.floorBytes).toBe(before);
+});
+
+test('what was guaranteed to a client is given up with its last pool', async () => {
+  const { ask, governor, makePool } = await startGoverned(60 * MIB);
+  const { floorBytes } = governor.state;
+  const [one, two] = [await makePool(), await makePool()];
+  await ask('PUT', `${one.path}/share`, { json: { minimumBytes: 40 * MIB } });
+  await ask('DELETE', one.path);
+  expect(governor.state.floorBytes).toBe(48 * MIB);
+  await ask('DELETE', two.path);
+  expect(governor.state.floorBytes).toBe(floorBytes);
+});
+
+test('no more is guaranteed than there is, to all together, and a refusal changes nothing', async () => {
+  const { ask, governor, cache, makePool } = await startGoverned(60 * MIB);
+  const { path } = await makePool();
+  const share = async (target: string, minimumBytes: number) => {
+    return (await ask('PUT', `${target}/share`, { json: { minimumBytes } })).status;
+  };
+  expect(await share('/v1/exports/disk', Number.MAX_SAFE_INTEGER)).toBe(400);
+  expect(cache.pool.account.minimumBytes).toBe(0);
+  expect(await share('/v1/exports/disk', 40 * MIB)).toBe(200);
+  expect(await share(path, 20 * MIB + 1)).toBe(400);
+  expect(await share(path, 20 * MIB)).toBe(200);
+  expect(await share(path, 20 * MIB)).toBe(200);
+  expect(governor.state.floorBytes).toBe(60 * MIB);
 });
