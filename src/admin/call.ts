@@ -3,6 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { z } from 'zod';
 import { announcedLength, type BodyBudget, readBody } from './body.ts';
+import type { LongCalls } from './long-calls.ts';
 import { Problem } from './problem.ts';
 
 /** The longest JSON body, bytes. */
@@ -14,6 +15,7 @@ export interface CallParts {
   readonly parameters: ReadonlyMap<string, string | number>;
   readonly query: ReadonlyMap<string, string | number>;
   readonly budget: BodyBudget;
+  readonly longCalls: LongCalls;
 }
 
 export class Call {
@@ -92,9 +94,13 @@ export class Call {
     throw new Problem(400, `the body is not as it must be: ${place}${issue?.message ?? ''}`);
   }
 
-  /** The answer may take long to come: the idle timeout of the socket is for clients, not for us. */
-  takesLong(): void {
-    this.#parts.request.socket.setTimeout(0);
+  /** Does what may take long; rejects with a Problem while too many others do. */
+  takeLong<Result>(work: () => Promise<Result>): Promise<Result> {
+    const { request, longCalls } = this.#parts;
+    return longCalls.run(() => {
+      request.socket.setTimeout(0); // it is for clients that are silent, not for us
+      return work();
+    });
   }
 
   /** Aborted when the client hangs up before it is answered. */

@@ -86,8 +86,7 @@ export function changingRoutes(controls: Controls, pools: ClientPools): readonly
       },
       handle: async (call) => {
         const { bytes } = await call.json(shrinkRequest);
-        call.takesLong();
-        return ok({ freedBytes: await controls.shrink(bytes) });
+        return ok({ freedBytes: await call.takeLong(() => controls.shrink(bytes)) });
       },
     },
     {
@@ -121,10 +120,7 @@ export function changingRoutes(controls: Controls, pools: ClientPools): readonly
       ...post('/v1/snapshot', 'snapshot', 'Saves the clean pages, to begin with them next time.'),
       answer: { status: 200, says: 'What was saved.', schema: 'Snapshot' },
       problems: { 501: 'This service has no place for a snapshot.' },
-      handle: async (call) => {
-        call.takesLong();
-        return ok(await controls.snapshot());
-      },
+      handle: async (call) => ok(await call.takeLong(() => controls.snapshot())),
     },
     ...grantRoutes(pools),
   ];
@@ -164,9 +160,10 @@ async function drain(controls: Controls, call: Call): Promise<Answer> {
   const given = call.bodyBytes === 0 ? {} : undefined;
   const { timeoutSeconds } =
     given === undefined ? await call.json(drainRequest) : drainRequest.parse(given);
-  call.takesLong();
-  const timeout = AbortSignal.timeout(Math.ceil(timeoutSeconds * MS_PER_SECOND));
-  const status = await controls.drain(call.text('name'), AbortSignal.any([call.signal, timeout]));
+  const status = await call.takeLong(() => {
+    const timeout = AbortSignal.timeout(Math.ceil(timeoutSeconds * MS_PER_SECOND));
+    return controls.drain(call.text('name'), AbortSignal.any([call.signal, timeout]));
+  });
   if (status.isClean) return ok(status);
   const detail =
     `${status.dirtyBytes} bytes are still dirty after ${timeoutSeconds} s; ` +

@@ -15,6 +15,7 @@ import { Call } from './call.ts';
 import type { ClientPools } from './client-pools.ts';
 import { changingRoutes, tellingRoutes } from './control-routes.ts';
 import type { Controls } from './controls.ts';
+import { LongCalls } from './long-calls.ts';
 import { withDocument } from './openapi.ts';
 import { POOL_KEY_HEADER, readQuery } from './parameters.ts';
 import { poolRoutes } from './pool-routes.ts';
@@ -78,6 +79,7 @@ export class AdminServer {
   readonly #options: AdminServerOptions;
   readonly #authorisation: Authorisation;
   readonly #budget: BodyBudget;
+  readonly #longCalls = new LongCalls();
   readonly #audit: AuditLog;
   /** Apart, so that no number of calls can keep a defect out of the log. */
   readonly #defects: AuditLog;
@@ -184,6 +186,7 @@ export class AdminServer {
       parameters,
       query: readQuery(query, route.query ?? []),
       budget: this.#budget,
+      longCalls: this.#longCalls,
     });
     response.once('close', () => call.release());
     if (route.body === undefined) call.refuseBody();

@@ -31,7 +31,7 @@ const COMMON_PROBLEMS: Readonly<Record<number, string>> = {
   403: 'The request comes from a web page, or its key is not the one of the pool.',
   411: 'The body comes without a Content-Length.',
   500: 'A defect of the service, or a failure of its disk.',
-  503: 'The service is stopping, or too many long requests are under way.',
+  503: 'The service is stopping, or too many long calls or bodies are under way.',
 };
 
 /** Problems that every route with such a body can have. */

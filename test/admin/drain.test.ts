@@ -101,3 +101,30 @@ test('an export that writes through is always clean; one that is not there is 40
   expect((await drain(admin, { timeoutSeconds: -1 })).status).toBe(400);
   expect((await drain(admin, { timeoutSeconds: 3601 })).status).toBe(400);
 });
+
+test('drains that do not end leave connections to others: the ninth is to come again', async () => {
+  const { admin, storage } = await startDirty(1);
+  storage.failNext('write', 'ENOSPC', 1_000_000);
+  const url = admin.url.replace('/metrics', '/v1/exports/disk/drain');
+  const hangUp = new AbortController();
+  onTestFinished(() => hangUp.abort());
+  const ask = (timeoutSeconds: number, signal: AbortSignal) =>
+    fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ timeoutSeconds }),
+      signal,
+    });
+  const waiting = Array.from({ length: 12 }, () => ask(3600, hangUp.signal));
+  const settled = waiting.map((each) => each.catch(() => undefined));
+  const turnedAway = await Promise.race(settled);
+  expect([turnedAway?.status, turnedAway?.headers.get('retry-after')]).toEqual([503, '1']);
+  const text = await turnedAway?.json();
+  expect(text).toMatchObject({ detail: '8 long calls are under way; try again' });
+  expect((await admin.send('GET', '/healthz')).status).toBe(200);
+  hangUp.abort();
+  await Promise.all(settled);
+  let status = 503;
+  while (status === 503) ({ status } = await drain(admin, { timeoutSeconds: 0 }));
+  expect(status).toBe(504);
+});
