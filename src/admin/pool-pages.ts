@@ -86,19 +86,20 @@ export function pagesInRow({ pool }: ClientPool, object: number, countMax: numbe
 }
 
 /**
- * Copies pages 0 to `body.length / pageBytes` of the object to `body`. Rejects with a Problem at
- * one that is not there.
+ * Copies pages of the object to `body`, from index 0 on, up to the first that is not there; answers
+ * how many. Rejects with a Problem when the pool ends meanwhile.
  */
-export async function getObject(view: ClientPool, object: number, body: Buffer): Promise<void> {
+export async function getObject(view: ClientPool, object: number, body: Buffer): Promise<number> {
   const { pool } = view;
   const { pageBytes } = pool;
   const count = body.length / pageBytes;
   const slices = new Slices(view);
   for (let index = 0; index < count; index++) {
     if (slices.isDue) await slices.turn();
-    if (pool.get(object, index, body, index * pageBytes) === MISS) throw missing(object, index);
+    if (pool.get(object, index, body, index * pageBytes) === MISS) return index;
     slices.count();
   }
+  return count;
 }
 
 /** What a page that is not held is answered with. */

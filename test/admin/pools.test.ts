@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { describe, expect, it, test } from 'vitest';
+import { describe, expect, it, test, vi } from 'vitest';
 import { KIB, MIB, PAGE, page, startAdmin } from './fixture.ts';
 
 describe('a page', () => {
@@ -108,6 +108,27 @@ describe('an object', () => {
     expect((await ask('GET', `${path}/objects/5/pages/2`, { key })).bytes.equals(page(2))).toBe(
       true,
     );
+  });
+
+  it('is answered as far as it is still there, but with a count whole or not at all', async () => {
+    const { ask, send, makePool, tmem } = await startAdmin();
+    const { id, path, key } = await makePool();
+    const pool = [...tmem.pools].find((each) => each.id === id)!;
+    const bytes = Buffer.concat(Array.from({ length: 64 }, (_, i) => page(i)));
+    for (const [query, status] of [
+      ['', 200],
+      ['?count=64', 404],
+    ] as const) {
+      await ask('PUT', `${path}/objects/5`, { key, bytes });
+      vi.spyOn(pool, 'get').mockImplementationOnce((object, index, dst) => {
+        pool.flushPage(5, 40); // after the pages were counted
+        return pool.get(object, index, dst);
+      });
+      const answered = await send('GET', `${path}/objects/5${query}`, { key });
+      expect(answered.status).toBe(status);
+      if (status === 200) expect(answered.bytes.equals(bytes.subarray(0, 40 * PAGE))).toBe(true);
+      else expect(answered.json).toMatchObject({ index: 40 });
+    }
   });
 
   it('has no page left when one of its pages is refused', async () => {
