@@ -12,7 +12,9 @@
 import { SlotQueue } from '../policy/slot-queue.ts';
 import { NO_SLOT, PageIndex } from '../tmem/page-index.ts';
 
-const PAGES_PER_OBJECT = 16_384;
+/** A run of pages that shares a table: large, since each takes memory however few pages it has. */
+const PAGES_PER_OBJECT = 2 ** 18;
+const OBJECT_BYTES = 512;
 const POOL = 1;
 
 // Bits of an entry's state.
@@ -34,6 +36,11 @@ const NONE = Number.POSITIVE_INFINITY;
 
 /** Bytes that one dirty page takes in this table, at most. */
 export const DIRTY_PAGE_METADATA_BYTES = 72;
+
+/** What the tables for a disk of that many pages may take besides, bytes. */
+export function dirtyObjectBytes(pageCount: number): number {
+  return Math.ceil(pageCount / PAGES_PER_OBJECT) * OBJECT_BYTES;
+}
 
 export class DirtyPages {
   /** Entries that this table can hold. */

@@ -198,9 +198,16 @@ export class Export {
         throw failure ?? new TmemError('io', `"${this.name}" could not be written in time`);
       }
       if ((await attempt) === 'done') return;
+      if (this.#isBeyondHelp) throw failure;
       const pause = new Promise((resolve) => setTimeout(resolve, DRAIN_PAUSE_MS).unref());
       await Promise.race([pause, aborted]);
     }
+  }
+
+  /** Whether all that is unwritten is lost, so that no further try can help. */
+  get #isBeyondHelp(): boolean {
+    const table = this.writeBack?.tier.table;
+    return table !== undefined && table.count > 0 && table.count === table.lostCount;
   }
 
   /** Allocation states from `offset` on, neighbours joined; at most `countMax` of them. */

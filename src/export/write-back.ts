@@ -27,6 +27,9 @@ import type { WriterTuning } from './writer-plan.ts';
 /** Longer writes are not taken in the turn in which they come; it has room for two pages at least. */
 const SPARE_BYTES = 64 * 1024;
 
+/** Dirty pages of a trimmed range that are dropped in one turn of the event loop. */
+const DROPS_PER_TURN = 4096;
+
 export interface WriteBackOptions {
   readonly image: BlockImage;
   readonly pages: ExportPages;
@@ -198,8 +201,10 @@ export class WriteBack implements WritePath {
   }
 
   async sync(): Promise<void> {
-    await this.writer.flush();
+    // What could be written is synced, whatever could not.
+    const [flushed] = await Promise.allSettled([this.writer.flush()]);
     await this.#options.image.sync();
+    if (flushed.status === 'rejected') throw flushed.reason;
   }
 
   close(): void {
@@ -258,7 +263,7 @@ export class WriteBack implements WritePath {
       pages.clean.flush(first, count); // what became clean while it was waited for, too
       await act();
       const wholeEnd = Math.floor(this.#paddedEnd(offset, length) / pageBytes);
-      this.#dropRange(Math.ceil(offset / pageBytes), wholeEnd);
+      await this.#dropRange(Math.ceil(offset / pageBytes), wholeEnd);
       if (isZeroed) await this.#zeroEdges(offset, length);
     } finally {
       inFlight.endChange(change);
@@ -273,13 +278,16 @@ export class WriteBack implements WritePath {
     return Math.ceil(end / this.#pageBytes) * this.#pageBytes;
   }
 
-  #dropRange(first: number, end: number): void {
+  /** Drops what is dirty in a range that is locked, some thousand pages in one turn. */
+  async #dropRange(first: number, end: number): Promise<void> {
     const { table } = this.tier;
-    if (end - first <= table.count) {
-      for (let page = first; page < end; page++) this.tier.drop(page);
-      return;
+    const isSparse = end - first > table.count;
+    const pages = isSparse ? table.pagesIn(first, end) : undefined;
+    const count = pages?.length ?? end - first;
+    for (let i = 0; i < count; i++) {
+      if (i % DROPS_PER_TURN === DROPS_PER_TURN - 1) await new Promise(setImmediate);
+      this.tier.drop(pages?.[i] ?? first + i);
     }
-    for (const page of table.pagesIn(first, end)) this.tier.drop(page);
   }
 
   /** Dirty pages that a zeroed range covers in part get their zeros too. */

@@ -140,6 +140,8 @@ export class LayerFrame {
     held.dropNamed(to, object, index);
     if (!isBelow) this.#next?.flushPage(to, object, index);
     const isMoved = held.move(slot, target, object);
+    // A copy below that found no room for its new name would be nobody's under the old one.
+    if (isMoved && !isBelow) this.#next?.flushPage(from, object, index);
     held.budget.fit(target.tenant);
     if (isMoved || !isBelow) return isMoved;
     held.drop(slot); // the copy below has the new name and stands for both
@@ -241,12 +243,18 @@ export class LayerFrame {
    */
   #evictOne(asking: Tenant | undefined): boolean {
     const { tenants } = this.held;
-    let stuck: Tenant | undefined;
+    let isAnyStuck = false;
     for (let tries = 0; tries < VICTIMS_PER_STEP_MAX; tries++) {
-      const tenant = tenants.choose(asking, stuck) ?? tenants.choose(asking);
+      let tenant = tenants.choose(asking, isAnyStuck);
+      if (tenant === undefined && isAnyStuck) {
+        tenants.forgetStuck(); // everybody was asked once: once more
+        tenant = tenants.choose(asking);
+      }
       if (tenant === undefined) return false;
       if (this.#evictFrom(tenant)) return true;
-      stuck = tenant;
+      if (!isAnyStuck) tenants.forgetStuck();
+      tenants.noteStuck(tenant);
+      isAnyStuck = true;
     }
     return false;
   }

@@ -18,6 +18,8 @@ export class Tenant {
   /** Bytes charged for its pages in this layer. */
   usedBytes = 0;
   poolCount = 0;
+  /** The round of choices in which it turned out to have nothing to give. */
+  stuckRound = 0;
 
   constructor(account: Account, policy: EvictionPolicy) {
     this.account = account;
@@ -46,6 +48,7 @@ export class Tenants {
   /** Who asked for the choice that still holds, and for how many victims more. */
   #chosenFor: Tenant | undefined;
   #choicesLeft = 0;
+  #round = 1;
 
   /** `limitBytes` is the layer's, and the capacity of the family's policies. */
   constructor(family: PolicyFamily, limitBytes: number) {
@@ -97,23 +100,32 @@ export class Tenants {
 
   /**
    * Who gives a page next, or undefined when nobody may: `asking` needs the room, or nobody in
-   * particular. `besides` has just turned out to have nothing to give.
+   * particular. With `skipsStuck` nobody is chosen who has turned out to have nothing to give.
    */
-  choose(asking: Tenant | undefined, besides?: Tenant): Tenant | undefined {
+  choose(asking: Tenant | undefined, skipsStuck = false): Tenant | undefined {
     const { length } = this.#tenants;
     const chosen = this.#chosen;
-    if (this.#choicesLeft > 0 && asking === this.#chosenFor && besides === undefined) {
+    if (this.#choicesLeft > 0 && asking === this.#chosenFor && !skipsStuck) {
       this.#choicesLeft--;
       if (chosen !== undefined && chosen.policy.count > 0) return chosen;
     }
-    const next = this.#furthestAbove(asking, besides);
-    this.#chosen = besides === undefined ? next : undefined;
+    const next = this.#furthestAbove(asking, skipsStuck);
+    this.#chosen = skipsStuck ? undefined : next;
     this.#chosenFor = asking;
     this.#choicesLeft = Math.floor(length / TENANTS_PER_CHOICE);
     return next;
   }
 
-  #furthestAbove(asking: Tenant | undefined, besides: Tenant | undefined): Tenant | undefined {
+  /** The tenant has nothing to give now: it is skipped until `forgetStuck`. */
+  noteStuck(tenant: Tenant): void {
+    tenant.stuckRound = this.#round;
+  }
+
+  forgetStuck(): void {
+    this.#round++;
+  }
+
+  #furthestAbove(asking: Tenant | undefined, skipsStuck: boolean): Tenant | undefined {
     let chargedBytes = 0;
     let weights = 0;
     for (const { usedBytes, account } of this.#tenants) {
@@ -127,7 +139,8 @@ export class Tenants {
     let excess = 0;
     for (const tenant of this.#tenants) {
       const { account, usedBytes } = tenant;
-      if (tenant.policy.count === 0 || tenant === besides) continue;
+      if (tenant.policy.count === 0) continue;
+      if (skipsStuck && tenant.stuckRound === this.#round) continue;
       const isAboveCap = account.usedBytes > account.capBytes;
       if (!isAboveCap && !tenant.isAboveMinimum && !mayTakeMinimum && tenant !== asking) continue;
       const ownRank = isAboveCap ? 2 : tenant.isAboveMinimum ? 1 : 0;

@@ -8,6 +8,7 @@
 
 import type { Export } from '../export/export.ts';
 import type { BufferPool } from '../lib/buffer-pool.ts';
+import { BufferShare } from '../lib/buffer-share.ts';
 import { carryOutOther } from './other-commands.ts';
 import { PayloadDrain } from './payload-drain.ts';
 import {
@@ -59,6 +60,8 @@ export interface TransmissionOptions {
 
 export class Transmission {
   readonly options: TransmissionOptions;
+  /** The buffers that payloads may hold, which may wait for a slow disk: a part, so that others can read. */
+  readonly writeShare: BufferShare;
   /** While a long reply in the simple style is under way no other may come between. */
   isExclusive = false;
 
@@ -86,6 +89,7 @@ export class Transmission {
 
   constructor(options: TransmissionOptions) {
     this.options = options;
+    this.writeShare = new BufferShare(options.buffers);
     this.#counts = options.statistics.requestsOf(options.export.name);
     this.#reads = new Reads(this);
   }
@@ -160,6 +164,7 @@ export class Transmission {
     this.#write?.abandon();
     this.#write = undefined;
     this.options.writer.close();
+    this.writeShare.close();
   }
 
   /** Whether a long-running request should go on. */

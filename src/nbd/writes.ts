@@ -64,7 +64,7 @@ export class IncomingWrite {
   abandon(): void {
     this.#isAbandoned = true;
     this.#failure ??= new TmemError('invalid', 'the payload of a write was cut off');
-    if (this.#piece !== undefined) this.#transmission.options.buffers.release(this.#piece);
+    if (this.#piece !== undefined) this.#transmission.writeShare.release(this.#piece);
     this.#piece = undefined;
     this.#bytesLeft = 0;
     this.#finishIfDone();
@@ -73,39 +73,40 @@ export class IncomingWrite {
   /** A buffer for the next piece, if one may be had now. */
   #beginPiece(): boolean {
     if (this.#isWaiting || this.#underWay >= PIECES_UNDER_WAY_MAX) return false;
-    const { export: target, buffers } = this.#transmission.options;
-    const { pageBytes } = target;
+    const { writeShare: share } = this.#transmission;
+    const { pageBytes } = this.#transmission.options.export;
     const inPage = this.#offset % pageBytes;
     this.#pieceOffset = this.#offset;
     this.#pieceLength = Math.min(this.#bytesLeft, PIECE_BYTES - inPage);
     this.#pieceFilled = 0;
     const room = Math.ceil((inPage + this.#pieceLength) / pageBytes) * pageBytes;
-    this.#piece = buffers.take(room);
+    this.#piece = share.hasRoomFor(room) ? share.take(room) : undefined;
     if (this.#piece === undefined) this.#waitForBuffer(room);
     return this.#piece !== undefined;
   }
 
   #waitForBuffer(room: number): void {
     this.#isWaiting = true;
-    const { buffers, host } = this.#transmission.options;
-    void buffers.wait(room).then((piece) => {
+    const { writeShare: share, options } = this.#transmission;
+    void share.wait(room).then((piece) => {
       this.#isWaiting = false;
       if (this.#isAbandoned) {
-        buffers.release(piece);
+        share.release(piece);
         return;
       }
       this.#piece = piece;
-      host.wake();
+      options.host.wake();
     });
   }
 
   #sendPiece(piece: PooledBuffer): void {
-    const { export: target, buffers, host } = this.#transmission.options;
+    const { writeShare: share } = this.#transmission;
+    const { export: target, host } = this.#transmission.options;
     this.#piece = undefined;
     this.#offset += this.#pieceLength;
     this.#underWay++;
     const ended = (): void => {
-      buffers.release(piece);
+      share.release(piece);
       this.#underWay--;
       this.#finishIfDone();
       if (this.#bytesLeft > 0) host.wake();

@@ -68,7 +68,8 @@ function describe(each: Export, cause: unknown): string {
   return `${lost} to ${each.image.name} and are lost: ${reason}`;
 }
 
-function dirtyBytesOf(exports: readonly Export[]): number {
+/** Bytes of pages that were acknowledged and that images do not have, of all the exports. */
+export function dirtyBytesOf(exports: readonly Export[]): number {
   let bytes = 0;
   for (const { writeBack, pageBytes, isDurable } of exports) {
     if (writeBack !== undefined && isDurable) bytes += writeBack.tier.table.count * pageBytes;

@@ -50,9 +50,8 @@ export function createExports(disks: readonly Disk[], parts: ExportParts): Expor
   const { stack, pageBytes, buffers, plan } = parts;
   /** By image: exports of one read-only image share its pages. */
   const caches = new Map<string, Cleancache>();
-  const writerBuffers =
-    plan.writerBytes > 0 ? new BufferPool(plan.writerBytes, pageBytes) : undefined;
   let swapCount = 0;
+  let writerBytes = 0;
   const all = disks.map((disk) => {
     const { name, image, mode } = disk;
     const account = stack.tmem.createAccount({ name, ...shareOf(disk) });
@@ -60,10 +59,11 @@ export function createExports(disks: readonly Disk[], parts: ExportParts): Expor
       caches.get(image.identity) ?? new Cleancache(stack.tmem, pageBytes, stack.lender, account);
     caches.set(image.identity, cache);
     const limitPages = mode === 'swap' ? (plan.swapDirtyPages[swapCount++] ?? 0) : plan.dirtyPages;
-    const writeBack = writerBuffers && writeBackOf(disk, account, limitPages, writerBuffers, parts);
+    const writeBack = writeBackOf(disk, account, limitPages, parts);
+    writerBytes += writeBack?.buffers.totalBytes ?? 0;
     return new Export({ name, image, cache, buffers, mode, writeBack });
   });
-  return { all, writerBytes: writerBuffers?.totalBytes ?? 0 };
+  return { all, writerBytes };
 }
 
 function shareOf({ share: { weight, capBytes, minimumBytes } }: Disk) {
@@ -74,15 +74,15 @@ function writeBackOf(
   { name, mode, overflow }: Disk,
   account: Account,
   limitPages: number,
-  buffers: BufferPool,
-  { stack, pageBytes, log }: ExportParts,
+  { stack, pageBytes, plan, log }: ExportParts,
 ): WriteBackParts | undefined {
   if (mode !== 'writeback' && mode !== 'swap') return undefined;
   const swapTuning = overflow === undefined ? NO_OVERFLOW_TUNING : SWAP_TUNING;
   return {
     frontswap: new Frontswap(stack.tmem, pageBytes, stack.lender, account),
     limitPages,
-    buffers,
+    // Its own: a disk that hangs must not hold what other exports write from.
+    buffers: new BufferPool(plan.writerBytes, pageBytes),
     tuning: mode === 'swap' ? swapTuning : IMAGE_TUNING,
     onFailure: failureLogger(name, log),
   };

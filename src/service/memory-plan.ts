@@ -11,7 +11,9 @@ const MIB = 1024 * 1024;
 const BUFFER_SHARE = 1 / 8;
 const BUFFER_BYTES_MIN = 8 * MIB;
 const BUFFER_BYTES_MAX = 64 * MIB;
-/** The share for buffers of writing back, and its bounds. */
+/** What each export that is written back has besides: a spare, and pages that are merged. */
+const WRITE_BACK_BYTES = 256 * 1024;
+/** The share for buffers of writing back, and its bounds for each export. */
 const WRITER_SHARE = 1 / 64;
 const WRITER_BUFFER_BYTES_MIN = 2 * MIB;
 const WRITER_BUFFER_BYTES_MAX = 16 * MIB;
@@ -31,6 +33,8 @@ export interface MemoryNeeds {
   /** Exports that are written back. */
   readonly writeBackCount: number;
   readonly dirtyLimitBytes: number;
+  /** What the tables of dirty pages may take for sparse writes, bytes; see `dirtyObjectBytes`. */
+  readonly dirtyObjectBytes: number;
   /** Sizes of the swap devices, bytes. */
   readonly swapBytes: readonly number[];
   /** Whether there is an admin address. */
@@ -42,7 +46,7 @@ export interface MemoryNeeds {
 export interface MemoryPlan {
   readonly stackBytes: number;
   readonly poolBytes: number;
-  /** Buffers of all writers together; 0 when nothing is written back. */
+  /** Buffers of the writer of each export that is written back; 0 when none is. */
   readonly writerBytes: number;
   /** Bodies of HTTP requests that are held at a time; 0 without an admin address. */
   readonly bodyBytes: number;
@@ -60,10 +64,10 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
   const bufferBytes = clamp(memoryBytes * BUFFER_SHARE, BUFFER_BYTES_MIN, BUFFER_BYTES_MAX);
   const admitted = Math.floor(bufferBytes / 2 / WRITER_BYTES);
   const connectionCount = Math.max(1, Math.min(maxConnections, admitted));
-  const hasWriters = writeBackCount + swapBytes.length > 0;
-  const writerBytes = hasWriters
-    ? clamp(memoryBytes * WRITER_SHARE, WRITER_BUFFER_BYTES_MIN, WRITER_BUFFER_BYTES_MAX)
-    : 0;
+  const writerCount = writeBackCount + swapBytes.length;
+  const writerShare = (memoryBytes * WRITER_SHARE) / Math.max(1, writerCount);
+  const writerBytes =
+    writerCount === 0 ? 0 : clamp(writerShare, WRITER_BUFFER_BYTES_MIN, WRITER_BUFFER_BYTES_MAX);
   const bodyBytes = needs.hasAdmin
     ? clamp(memoryBytes * BODY_SHARE, BODY_BYTES_MIN, BODY_BYTES_MAX)
     : 0;
@@ -74,8 +78,9 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
   );
   let dirtyCount = dirtyPages * writeBackCount;
   for (const count of swapDirtyPages) dirtyCount += count;
-  const tablesBytes = dirtyCount * DIRTY_PAGE_METADATA_BYTES;
-  const fixedBytes = bufferBytes + writerBytes + bodyBytes + tablesBytes;
+  const tablesBytes = dirtyCount * DIRTY_PAGE_METADATA_BYTES + needs.dirtyObjectBytes;
+  const writersBytes = writerCount * (writerBytes + WRITE_BACK_BYTES);
+  const fixedBytes = bufferBytes + writersBytes + bodyBytes + tablesBytes;
   const stackBytes = Math.floor(memoryBytes - fixedBytes - needs.takenBytes);
   if (stackBytes < STACK_BYTES_MIN) {
     const least = formatSize(memoryBytes - stackBytes + STACK_BYTES_MIN);

@@ -4,6 +4,7 @@
  */
 
 import type { AdminServer } from '../admin/http-server.ts';
+import { dirtyObjectBytes } from '../export/dirty-pages.ts';
 import type { Export } from '../export/export.ts';
 import { Governor } from '../governor/governor.ts';
 import { loadCodec, type PageCodec } from '../layers/codec.ts';
@@ -11,11 +12,12 @@ import { BufferPool } from '../lib/buffer-pool.ts';
 import { TmemError } from '../lib/errors.ts';
 import type { ListenAddress } from '../lib/listen-address.ts';
 import { nbdUri } from '../lib/nbd-uri.ts';
+import { formatSize } from '../lib/sizes.ts';
 import { WRITER_BYTES } from '../nbd/reply-writer.ts';
 import { NbdServer } from '../nbd/server.ts';
 import { createAdminServer } from './admin.ts';
 import { type Disk, openDisks } from './disks.ts';
-import { drainExports, inTime, tellProgress } from './drain.ts';
+import { dirtyBytesOf, drainExports, inTime, tellProgress } from './drain.ts';
 import { createExports } from './exports.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
 import type { RunningExport, RunningService, ServiceLog, ServiceSettings } from './settings.ts';
@@ -91,6 +93,11 @@ class Service implements RunningService {
       pageBytes,
       writeBackCount: disks.filter(({ mode }) => mode === 'writeback').length,
       dirtyLimitBytes: settings.dirtyLimitBytes,
+      dirtyObjectBytes: sum(
+        disks
+          .filter(({ mode }) => mode === 'writeback' || mode === 'swap')
+          .map(({ image }) => dirtyObjectBytes(image.virtualSizeBytes / pageBytes)),
+      ),
       swapBytes: settings.swaps.map(({ sizeBytes }) => sizeBytes),
       hasAdmin: settings.admin !== undefined,
       takenBytes: overflowBuffers + overflowTables,
@@ -152,6 +159,8 @@ class Service implements RunningService {
   }
 
   abort(): void {
+    const bytes = dirtyBytesOf(this.#exports);
+    if (bytes > 0) this.#log.warn(`${formatSize(bytes)} were not written back and are lost`);
     this.#server.abort();
     this.#admin?.close();
   }
@@ -193,7 +202,11 @@ class Service implements RunningService {
 
   /** Memory is held by dirty pages that can not go: each export writes its part of them. */
   #writeBack(bytes: number): void {
-    const dirty = this.#exports.filter(({ writeBack }) => (writeBack?.tier.table.count ?? 0) > 0);
+    const dirty = this.#exports.filter(
+      ({ writeBack, mode }, i) =>
+        (writeBack?.tier.table.count ?? 0) > 0 &&
+        (mode !== 'swap' || this.#disks[i]?.overflow !== undefined),
+    );
     for (const { writeBack } of dirty) writeBack?.reduce(bytes / dirty.length);
   }
 
@@ -244,9 +257,10 @@ class Service implements RunningService {
       // While the images are locked nobody else can have changed what is saved.
       if (this.#hasStarted) await this.#warmRestart?.saveAtEnd();
       await inTime(early, CLOSE_MS_MAX, 'the images').catch(() => undefined);
-      for (const { image } of this.#disks) {
-        await collect(inTime(image.close(), CLOSE_MS_MAX, `"${image.name}"`));
-      }
+      const closing = this.#disks.map(({ image }) =>
+        collect(inTime(image.close(), CLOSE_MS_MAX, `"${image.name}"`)),
+      );
+      await Promise.all(closing);
     } finally {
       endProgress();
     }

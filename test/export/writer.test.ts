@@ -185,9 +185,10 @@ describe('a write that fails', () => {
     dirty(parts, range(0, 60, 2));
     parts.storage.failNext('write', 'ENOSPC');
     await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'no-space' });
-    expect([parts.table.count, parts.storage.requests.sync]).toEqual([1, 0]);
+    // What was written is safe by now: the next one may never come.
+    expect([parts.table.count, parts.storage.requests.sync]).toEqual([1, 1]);
     await parts.target.sync();
-    expect([parts.table.count, parts.storage.requests.sync]).toEqual([0, 1]);
+    expect([parts.table.count, parts.storage.requests.sync]).toEqual([0, 2]);
     expect(parts.clock.nextMs).toBeUndefined();
   });
 

@@ -223,6 +223,22 @@ describe('hot', () => {
     }
   });
 
+  it('leaves no copy below under the old name when there is no room for the new one there', () => {
+    const { hot, next } = make();
+    put(hot, PERSISTENT, 0);
+    for (let i = 1; i < 400; i++) put(hot, EPHEMERAL, i);
+    expect(next.has(PERSISTENT, 0, 0)).toBe(true);
+    expectPage(hot, PERSISTENT, 0); // copied up; the copy below stays
+    expect(hot.lend(PERSISTENT, 0, 0)).not.toBe(NO_LOAN);
+    hot.returnLoan(hot.lend(PERSISTENT, 0, 0));
+    next.flushObject(EPHEMERAL, 0);
+    next.setLimit(0);
+    expect(hot.transfer(PERSISTENT, EPHEMERAL, 0, 0)).toBe(true);
+    expectPage(hot, EPHEMERAL, 0);
+    expect(next.has(PERSISTENT, 0, 0)).toBe(false);
+    expect(next.usage().persistentBytes).toBe(0);
+  });
+
   it('asks another account for room when the first has only pages that can not leave', () => {
     const { hot, account } = make({ zcacheBytes: 0 });
     const other = new Account({ name: 'other' });

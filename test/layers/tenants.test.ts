@@ -81,7 +81,14 @@ describe('who gives when room is needed', () => {
     const layer = new Layer();
     const [first, second, third] = [layer.join(3000), layer.join(2000), layer.join(1000)];
     expect(layer.tenants.choose(third)).toBe(first);
-    expect(layer.tenants.choose(third, first)).toBe(second);
+    layer.tenants.noteStuck(first);
+    expect(layer.tenants.choose(third, true)).toBe(second);
+    layer.tenants.noteStuck(second);
+    expect(layer.tenants.choose(third, true)).toBe(third);
+    layer.tenants.noteStuck(third);
+    expect(layer.tenants.choose(third, true)).toBeUndefined();
+    layer.tenants.forgetStuck();
+    expect(layer.tenants.choose(third, true)).toBe(first);
     expect(layer.tenants.choose(third)).toBe(first);
   });
 

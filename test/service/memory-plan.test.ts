@@ -1,0 +1,66 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { DIRTY_PAGE_METADATA_BYTES } from '../../src/export/dirty-pages.ts';
+import { WRITER_BYTES } from '../../src/nbd/reply-writer.ts';
+import { type MemoryNeeds, planMemory } from '../../src/service/memory-plan.ts';
+
+const MIB = 1024 * 1024;
+const NEEDS: MemoryNeeds = {
+  memoryBytes: 256 * MIB,
+  maxConnections: 100,
+  pageBytes: 4096,
+  writeBackCount: 0,
+  dirtyLimitBytes: 64 * MIB,
+  dirtyObjectBytes: 0,
+  swapBytes: [],
+  hasAdmin: false,
+  takenBytes: 0,
+};
+
+test('the parts of a plan never come to more than the memory', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 32, max: 65_536 }),
+      fc.integer({ min: 1, max: 200 }),
+      fc.nat({ max: 3 }),
+      fc.array(fc.integer({ min: 1, max: 1 << 20 }), { maxLength: 2 }),
+      fc.boolean(),
+      (memory, maxConnections, writeBackCount, swaps, hasAdmin) => {
+        const memoryBytes = memory * MIB;
+        const swapBytes = swaps.map((each) => each * MIB);
+        const needs = {
+          ...NEEDS,
+          memoryBytes,
+          maxConnections,
+          writeBackCount,
+          swapBytes,
+          hasAdmin,
+        };
+        const plan = planMemory({ ...needs, dirtyLimitBytes: memoryBytes / 4 });
+        const writers = writeBackCount + swapBytes.length;
+        let dirtyPages = plan.dirtyPages * writeBackCount;
+        for (const count of plan.swapDirtyPages) dirtyPages += count;
+        const parts =
+          plan.stackBytes +
+          plan.poolBytes +
+          plan.connectionCount * WRITER_BYTES +
+          plan.writerBytes * writers +
+          plan.bodyBytes +
+          dirtyPages * DIRTY_PAGE_METADATA_BYTES;
+        expect(parts).toBeLessThanOrEqual(memoryBytes);
+        expect(plan.stackBytes).toBeGreaterThanOrEqual(8 * MIB);
+        expect(plan.connectionCount).toBeGreaterThanOrEqual(1);
+      },
+    ),
+  );
+});
+
+test('what is not asked for takes nothing', () => {
+  const plan = planMemory(NEEDS);
+  expect([plan.writerBytes, plan.bodyBytes, plan.swapDirtyPages]).toEqual([0, 0, []]);
+});
+
+test('a plan that leaves no stack is refused with what it would take', () => {
+  const needs = { ...NEEDS, memoryBytes: 32 * MIB, takenBytes: 20 * MIB };
+  expect(() => planMemory(needs)).toThrow(/memory is 32MiB, but these exports need 36MiB/);
+});
