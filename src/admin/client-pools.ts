@@ -10,6 +10,7 @@ import type { Account } from '../tmem/account.ts';
 import { type PutOutcome, REFUSED_LIMIT } from '../tmem/layer.ts';
 import { checkPageBytes, type Pool, type PoolOptions, type Tmem } from '../tmem/tmem.ts';
 import { isSameSecret } from './authorisation.ts';
+import { dropPages } from './drop-pages.ts';
 import { GRANT_KEY_HEADER, POOL_KEY_HEADER } from './parameters.ts';
 import { Problem } from './problem.ts';
 
@@ -103,7 +104,7 @@ export class ClientPools {
     let found: Entry | undefined;
     let isKnown = false;
     for (const entry of this.#entries.values()) {
-      if (entry.pool.id !== id) continue;
+      if (entry.pool.id !== id || !entry.isOpen) continue;
       isKnown = true;
       if (timingSafeEqual(entry.keyDigest, digest)) found = entry;
     }
@@ -124,7 +125,7 @@ export class ClientPools {
 
   /** The clients' views of the pool of that number; none for a pool that is not theirs. */
   viewsOf(id: number): readonly ClientPool[] {
-    return [...this.#entries.values()].filter(({ pool }) => pool.id === id);
+    return [...this.#entries.values()].filter(({ pool, isOpen }) => pool.id === id && isOpen);
   }
 
   /** Who a pool belongs to, if it is one of these. */
@@ -132,13 +133,17 @@ export class ClientPools {
     return this.#entries.has(pool) ? pool.account.name : undefined;
   }
 
-  /** Ends a pool, or a client's view of a shared one; answers how many pages went. */
-  destroy(view: ClientPool): number {
+  /**
+   * Ends a pool, or a client's view of a shared one, at once; resolves when its pages are gone, with
+   * how many there were. Until then it counts against all bounds.
+   */
+  async destroy(view: ClientPool): Promise<number> {
     const entry = this.#entries.get(view.pool);
-    if (entry === undefined) return 0;
+    if (entry === undefined || !entry.isOpen) return 0;
     entry.isOpen = false;
+    let flushedPages = this.#isShared(entry) ? 0 : await dropPages(entry.pool);
+    flushedPages += entry.pool.destroy();
     this.#entries.delete(entry.pool);
-    const flushedPages = entry.pool.destroy();
     this.#forgetAccount(entry.pool.account);
     return flushedPages;
   }
@@ -157,19 +162,25 @@ export class ClientPools {
     return key;
   }
 
-  /** Takes a grant back and ends the views it gave; answers how many. Throws a Problem for none. */
-  revoke(client: string, sharedName: string): number {
+  /** Takes a grant back and ends the views it gave; answers how many. Rejects with a Problem for none. */
+  async revoke(client: string, sharedName: string): Promise<number> {
     if (!this.#grants.delete(grantName(client, sharedName))) {
       throw new Problem(404, `${client} was not granted ${sharedName}; there is nothing to revoke`);
     }
     this.#tmem.revoke(client, sharedName);
-    let count = 0;
-    for (const entry of [...this.#entries.values()]) {
-      if (entry.client !== client || entry.sharedName !== sharedName) continue;
-      this.destroy(entry);
-      count++;
+    const views = [...this.#entries.values()].filter((entry) => {
+      return entry.client === client && entry.sharedName === sharedName && entry.isOpen;
+    });
+    await Promise.all(views.map((view) => this.destroy(view)));
+    return views.length;
+  }
+
+  /** Whether others have its pages too. */
+  #isShared(entry: Entry): boolean {
+    for (const other of this.#entries.values()) {
+      if (other !== entry && other.pool.id === entry.pool.id) return true;
     }
-    return count;
+    return false;
   }
 
   #hasRoomFor({ pageBytes }: Pool): boolean {

@@ -144,8 +144,10 @@ function grantRoutes(pools: ClientPools): readonly Route[] {
       ...control('DELETE', path, 'revoke', 'Takes a grant back, and with it the pools it gave.'),
       answer: { status: 200, says: 'How many pools of the client went.', schema: 'Revoked' },
       problems: { 404: 'There is no such grant.' },
-      handle: (call) =>
-        ok({ destroyedPools: pools.revoke(call.text('client'), call.text('sharedName')) }),
+      handle: async (call) => {
+        const client = call.text('client');
+        return ok({ destroyedPools: await pools.revoke(client, call.text('sharedName')) });
+      },
     },
   ];
 }

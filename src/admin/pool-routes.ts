@@ -225,9 +225,8 @@ async function dropPool(controls: Controls, pools: ClientPools, call: Call): Pro
   const key = call.header(POOL_KEY_HEADER);
   const views = key === undefined ? pools.viewsOf(id) : [pools.open(id, key)];
   if (views.length === 0) return controls.flushPool(id);
-  let flushedPages = 0;
-  for (const view of views) flushedPages += pools.destroy(view);
-  return flushedPages;
+  const flushedPages = await Promise.all(views.map((view) => pools.destroy(view)));
+  return flushedPages.reduce((a, b) => a + b, 0);
 }
 
 /** The pool of a call that must show its key. */

@@ -10,6 +10,7 @@ import type {
 } from '../admin/api.ts';
 import type { ClientPools } from '../admin/client-pools.ts';
 import type { Controls, DrainStatus, ShareChange, SnapshotStatus } from '../admin/controls.ts';
+import { dropPages } from '../admin/drop-pages.ts';
 import type { Export } from '../export/export.ts';
 import type { Governor } from '../governor/governor.ts';
 import { TmemError } from '../lib/errors.ts';
@@ -174,13 +175,7 @@ export class ServiceControls implements Controls {
   }
 
   async flushPool(id: number): Promise<number> {
-    const pool = this.#poolToDropFrom(id);
-    let flushedPages = 0;
-    for (const object of new Set(pool.objects())) {
-      flushedPages += pool.flushObject(object);
-      await nextTurn();
-    }
-    return flushedPages;
+    return dropPages(this.#poolToDropFrom(id));
   }
 
   async snapshot(): Promise<SnapshotStatus> {

@@ -30,10 +30,30 @@ test('a long request leaves turns of the event loop to others', async () => {
   expect(turns).toBeGreaterThanOrEqual(12);
 });
 
+test('a pool that ends is out of reach at once, and its pages go in slices', async () => {
+  const { pools, pool, view } = makeView();
+  for (let i = 0; i < 3000; i++) pool.put(i % 3, i, page(0));
+  let turns = 0;
+  let isDone = false;
+  const count = (): void => {
+    turns++;
+    if (!isDone) setImmediate(count);
+  };
+  setImmediate(count);
+  const gone = pools.destroy(view);
+  expect(() => pools.open(pool.id, '0'.repeat(32))).toThrow('there is no pool');
+  expect(await pools.destroy(view)).toBe(0);
+  expect(pool.usage.pages).toBeGreaterThan(2000);
+  expect(await gone).toBe(3000);
+  isDone = true;
+  expect(turns).toBeGreaterThanOrEqual(5);
+  expect(pool.usage).toMatchObject({ pages: 0, usedBytes: 0 });
+});
+
 test('a pool that ends between two slices of a request is not there any more', async () => {
   const { pools, view } = makeView();
   const put = putObject(pools, view, 1, long);
-  pools.destroy(view);
+  void pools.destroy(view);
   await expect(put).rejects.toMatchObject({ status: 404 });
 });
 
