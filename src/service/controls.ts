@@ -175,7 +175,8 @@ export class ServiceControls implements Controls {
   }
 
   async flushPool(id: number): Promise<number> {
-    return dropPages(this.#poolToDropFrom(id));
+    const pool = this.#poolToDropFrom(id);
+    return dropPages(pool, new Set(pool.objects())); // not those that guests add meanwhile
   }
 
   async snapshot(): Promise<SnapshotStatus> {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { ClientPools } from '../../src/admin/client-pools.ts';
+import { dropPages } from '../../src/admin/drop-pages.ts';
 import { getObject, putObject } from '../../src/admin/pool-pages.ts';
 import { smallStack } from '../metrics/scraped.ts';
 import { MIB, PAGE, page } from './fixture.ts';
@@ -49,6 +50,27 @@ test('a pool that ends is out of reach at once, and its pages go in slices', asy
   expect(turns).toBeGreaterThanOrEqual(5);
   expect(pool.usage).toMatchObject({ pages: 0, usedBytes: 0 });
 });
+
+test.each(['all', 'those of now'])(
+  'a pool that fills loses pages, %s, and is left then',
+  async (which) => {
+    const { pool } = makeView();
+    for (let i = 0; i < 2000; i++) pool.put(i, 0, page(0));
+    let object = 2000;
+    let isDone = false;
+    const fill = (): void => {
+      for (let i = 0; i < 600; i++) pool.put(object++, 0, page(0));
+      if (!isDone) setImmediate(fill);
+    };
+    setImmediate(fill);
+    const objects = which === 'all' ? undefined : new Set(pool.objects());
+    expect(await dropPages(pool, objects)).toBeLessThanOrEqual(2000);
+    isDone = true;
+    const left = [...pool.objects()].filter((each) => each < 2000);
+    if (objects !== undefined) expect(left).toEqual([]);
+    expect(pool.usage.pages).toBeGreaterThan(0);
+  },
+);
 
 test('a pool that ends between two slices of a request is not there any more', async () => {
   const { pools, view } = makeView();
