@@ -106,7 +106,8 @@ test('tmem status --watch follows a service, also over its end, until SIGINT', a
 test('tmem status --watch on a terminal redraws it, and Ctrl-C gives it back', async ({ skip }) => {
   leaveOutWithout(skip, 'script');
   const { admin } = await startRead();
-  const words = [process.execPath, TMEM, 'status', '--watch=0.1', '--admin', admin];
+  // In the shell's place: Ctrl-C goes to everything on the terminal, and a waiting dash dies of it.
+  const words = ['exec', process.execPath, TMEM, 'status', '--watch=0.1', '--admin', admin];
   const watched = new Watched('script', ['-qec', words.join(' '), '/dev/null']);
   await watched.until((text) => text.split('\u001b[H').length > 3);
   watched.type('\u0003');
