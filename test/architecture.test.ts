@@ -16,14 +16,17 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   export: ['tmem', 'policy', 'image', 'lib'],
   nbd: ['export', 'tmem', 'lib'],
   governor: ['lib'],
+  trace: ['storage', 'lib'],
+  replay: ['trace', 'layers', 'tmem', 'policy', 'lib'],
+  imaging: ['image', 'storage', 'lib'],
   metrics: ['lib'],
   admin: ['nbd', 'tmem', 'lib'],
   service: [
     ...['admin', 'metrics', 'nbd', 'export', 'layers', 'tmem', 'policy', 'image', 'storage'],
-    ...['governor', 'snapshot', 'swap', 'config', 'lib'],
+    ...['governor', 'snapshot', 'swap', 'trace', 'replay', 'config', 'lib'],
   ],
   config: ['lib'],
-  cli: ['service', 'config', 'image', 'lib'],
+  cli: ['service', 'replay', 'trace', 'imaging', 'config', 'image', 'storage', 'lib'],
   'index.ts': ['service', 'layers', 'policy', 'tmem', 'lib'],
 };
 
@@ -36,18 +39,25 @@ const MAY_IMPORT_TYPES: Readonly<Record<string, readonly string[]>> = {
 
 /** Which folders may import what is not ours; anything else is for everyone. */
 const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
-  'node:fs': ['storage', 'config', 'cli', 'governor'],
+  'node:fs': ['storage', 'config', 'cli', 'governor', 'trace', 'replay'],
   // A Unix socket that a server left behind is a file, and listening includes removing it.
-  'node:fs/promises': ['storage', 'snapshot', 'config', 'cli', 'nbd/listen.ts'],
-  'node:net': ['nbd'],
+  'node:fs/promises': [
+    ...['storage', 'snapshot', 'config', 'cli', 'trace', 'replay', 'image/gate.ts'],
+    'nbd/listen.ts',
+  ],
+  'node:net': ['nbd', 'replay/live'],
   'node:http': ['admin', 'cli'],
   'node:child_process': [],
-  'node:worker_threads': [],
+  'node:worker_threads': ['replay'],
   'node:process': ['cli', 'service'],
   'prom-client': ['metrics'],
   yaml: ['config'],
   zod: ['config', 'admin'],
   koffi: ['storage'],
+  'lru-cache': ['image'],
+  fzstd: ['lib'],
+  '@bokuweb/zstd-wasm': ['lib'],
+  echarts: ['replay'],
   lz4: ['layers'],
   'lz4-napi': ['layers'],
 };

@@ -62,3 +62,11 @@ export interface Storage {
   extent(offset: number, length: number): Promise<StorageExtent>;
   close(): Promise<void>;
 }
+
+/** A storage that a format keeps its image in: it grows with what is written behind its end. */
+export interface ResizableStorage extends Storage {
+  /** Where the file ends now; changes with `resize` and with writes behind the end. */
+  readonly sizeBytes: number;
+  /** Cuts it, or lengthens it by a hole. */
+  resize(sizeBytes: number): Promise<void>;
+}
