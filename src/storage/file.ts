@@ -10,10 +10,11 @@ import { alignedBuffer, isAlignedMemory, MEMORY_ALIGNMENT_BYTES } from '../lib/a
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { FileAllocation } from './allocation.ts';
 import { type FileStorageOptions, type OpenFile, openDescriptors } from './open-file.ts';
-import type { Storage, StorageCapabilities, StorageExtent } from './storage.ts';
+import type { ResizableStorage, StorageCapabilities, StorageExtent } from './storage.ts';
 import { END_OF_FILE, type PositionedCall, transferFully } from './transfer.ts';
 
 const closeDescriptor = promisify(fs.close);
+const truncateDescriptor = promisify(fs.ftruncate);
 
 /** Zeros are written in pieces of this many bytes, all from the one buffer. */
 const ZEROES_BYTES = 256 * 1024;
@@ -28,9 +29,8 @@ export async function openFileStorage(
 }
 
 /** An open file. Requests under way when it is closed are finished first; later ones fail. */
-export class FileStorage implements Storage {
+export class FileStorage implements ResizableStorage {
   readonly name: string;
-  readonly sizeBytes: number;
   readonly isReadOnly: boolean;
   readonly alignmentBytes: number;
   readonly supports: StorageCapabilities;
@@ -41,6 +41,7 @@ export class FileStorage implements Storage {
   /** Other processes are kept from it; false without koffi, or on a file system without locks. */
   readonly isLocked: boolean;
 
+  #sizeBytes: number;
   readonly #file: OpenFile;
   readonly #allocation: FileAllocation;
   #inFlightCount = 0;
@@ -50,7 +51,7 @@ export class FileStorage implements Storage {
 
   constructor(file: OpenFile) {
     this.name = file.path;
-    this.sizeBytes = file.sizeBytes;
+    this.#sizeBytes = file.sizeBytes;
     this.isReadOnly = file.isReadOnly;
     this.identity = file.identity;
     this.medium = file.medium;
@@ -59,6 +60,11 @@ export class FileStorage implements Storage {
     this.#file = file;
     this.#allocation = new FileAllocation(file.libc, file.allocationFd, file.isReadOnly);
     this.supports = this.#allocation;
+  }
+
+  /** Of a container, where the file ends now. */
+  get sizeBytes(): number {
+    return this.#sizeBytes;
   }
 
   read(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void> {
@@ -94,10 +100,11 @@ export class FileStorage implements Storage {
 
   async discard(offset: number, length: number): Promise<void> {
     if (this.isReadOnly) throw this.#readOnly();
-    if (length === 0 || !this.supports.discard) return;
+    const bytes = this.#file.isContainer ? Math.min(length, this.#sizeBytes - offset) : length;
+    if (bytes <= 0 || !this.supports.discard) return;
     this.#begin();
     try {
-      await this.#allocation.punch(offset, length);
+      await this.#allocation.punch(offset, bytes);
     } catch (cause) {
       throw this.#failure('discard', offset, length, cause);
     } finally {
@@ -115,8 +122,10 @@ export class FileStorage implements Storage {
     if (length === 0) return;
     this.#begin();
     try {
-      if (mayDiscard && (await this.#allocation.punch(offset, length))) return;
-      if (await this.#allocation.zero(offset, length)) return;
+      const isDone =
+        (mayDiscard && (await this.#allocation.punch(offset, length))) ||
+        (await this.#allocation.zero(offset, length));
+      if (isDone) return await this.#reach(offset + length);
       if (mustBeFast) throw this.#notFast();
       await this.#writeZeroPieces(offset, offset + length);
     } catch (cause) {
@@ -129,9 +138,26 @@ export class FileStorage implements Storage {
   async extent(offset: number, length: number): Promise<StorageExtent> {
     this.#begin();
     try {
-      return await this.#allocation.extent(offset, length);
+      const storedBytes = this.#file.isContainer ? this.#sizeBytes - offset : length;
+      if (storedBytes <= 0) return { length, isHole: true };
+      return await this.#allocation.extent(offset, Math.min(length, storedBytes));
     } catch (cause) {
       throw this.#failure('map', offset, length, cause);
+    } finally {
+      this.#end();
+    }
+  }
+
+  /** No write behind the new or the old end may be under way. */
+  async resize(sizeBytes: number): Promise<void> {
+    if (this.isReadOnly) throw this.#readOnly();
+    this.#begin();
+    try {
+      if (!this.#file.isRegular) throw this.#fixed();
+      await truncateDescriptor(this.#file.bufferedFd, sizeBytes);
+      this.#sizeBytes = sizeBytes;
+    } catch (cause) {
+      throw this.#failure('resize', 0, sizeBytes, cause);
     } finally {
       this.#end();
     }
@@ -180,10 +206,27 @@ export class FileStorage implements Storage {
       this.#inFlightCount++;
       transferFully(call, fd, bufferedFd, buffer, bufferOffset, length, offset, (failure) => {
         this.#end();
-        if (failure === null) resolve();
-        else reject(this.#failure(verb, offset, length, failure));
+        if (failure !== null) reject(this.#failure(verb, offset, length, failure));
+        else {
+          if (verb === 'write') this.#noteEnd(offset + length);
+          resolve();
+        }
       });
     });
+  }
+
+  /** A container ends where the last write did. */
+  #noteEnd(end: number): void {
+    if (this.#file.isContainer && end > this.#sizeBytes) this.#sizeBytes = end;
+  }
+
+  /**
+   * Lengthens a container to `end` at least. By a byte, not by truncating: a write that ends farther
+   * on may be under way. The byte is a zero already, or behind the end.
+   */
+  async #reach(end: number): Promise<void> {
+    if (!this.#file.isContainer || end <= this.#sizeBytes) return;
+    await this.#transfer('write', fs.write, zeroes, 0, 1, end - 1);
   }
 
   /** Pieces end at multiples of their size, so that all but the first and last can be direct. */
@@ -214,6 +257,11 @@ export class FileStorage implements Storage {
   #notFast(): TmemError {
     const advice = 'write zeros instead';
     return new TmemError('unsupported', `"${this.name}" has no fast zeroes here; ${advice}`);
+  }
+
+  #fixed(): TmemError {
+    const advice = 'resize it with the tools of its kind';
+    return new TmemError('unsupported', `"${this.name}" is a block device; ${advice}`);
   }
 
   #readOnly(): TmemError {

@@ -25,6 +25,13 @@ export interface FileStorageOptions {
   readonly isReadOnly: boolean;
   /** False keeps all requests in the page cache; by default O_DIRECT is used where it works. */
   readonly wantsDirect?: boolean | undefined;
+  /**
+   * A format keeps its image in the file: any size will do, none too, and writes may go behind its
+   * end. Default false: the file is the disk itself.
+   */
+  readonly isContainer?: boolean | undefined;
+  /** Makes the file, and fails where there is one already. Default false. */
+  readonly isNew?: boolean | undefined;
   /** The system calls that Node lacks; null does without. By default they are looked for. */
   readonly libc?: Libc | null | undefined;
 }
@@ -34,6 +41,9 @@ export interface OpenFile {
   readonly path: string;
   readonly sizeBytes: number;
   readonly isReadOnly: boolean;
+  readonly isContainer: boolean;
+  /** A file, not a device: its size can be changed. */
+  readonly isRegular: boolean;
   readonly identity: string;
   /** Names the file or device, whatever is in it. */
   readonly medium: string;
@@ -52,7 +62,7 @@ export async function openDescriptors(
   path: string,
   options: FileStorageOptions,
 ): Promise<OpenFile> {
-  const { isReadOnly } = options;
+  const { isReadOnly, isContainer = false } = options;
   const access = isReadOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR;
   const opened: number[] = [];
   const open = async (flags: number) => {
@@ -62,6 +72,7 @@ export async function openDescriptors(
   };
   try {
     // Looked at before it is opened: opening a pipe waits, and opening a tape rewinds it.
+    if (options.isNew === true) await createFile(path);
     checkIsDisk(path, await fs.promises.stat(path, { bigint: true }));
     const bufferedFd = await open(0);
     const stats = await statDescriptor(bufferedFd, { bigint: true });
@@ -72,17 +83,28 @@ export async function openDescriptors(
     const sizeBytes = stats.isFile()
       ? Number(stats.size)
       : await deviceSizeBytes(path, stats.rdev, allocationFd, libc);
-    checkSize(path, sizeBytes);
+    if (!isContainer) checkSize(path, sizeBytes);
     const directFd = options.wantsDirect === false ? undefined : await openDirect(open);
     for (const fd of opened) await checkIsSameFile(path, stats, fd);
     const medium = mediumOf(stats);
     const identity = identityOf(stats, medium);
     const descriptors = { bufferedFd, allocationFd, directFd };
-    return { path, sizeBytes, isReadOnly, identity, medium, isLocked, libc, ...descriptors };
+    const isRegular = stats.isFile();
+    return {
+      ...{ path, sizeBytes, isReadOnly, isContainer, isRegular },
+      ...{ identity, medium, isLocked, libc },
+      ...descriptors,
+    };
   } catch (cause) {
     for (const fd of opened) await closeDescriptor(fd);
     throw cause instanceof TmemError ? cause : openFailure(path, isReadOnly, cause);
   }
+}
+
+/** An empty file where there is none; what is there is never touched. */
+async function createFile(path: string): Promise<void> {
+  const { O_CREAT, O_EXCL, O_WRONLY } = fs.constants;
+  await closeDescriptor(await openDescriptor(path, O_WRONLY | O_CREAT | O_EXCL, 0o644));
 }
 
 /** A descriptor that takes unbuffered requests of our alignment, or undefined. */
@@ -178,7 +200,9 @@ function openFailure(path: string, isReadOnly: boolean, cause: unknown): TmemErr
     'read-only': 'its medium takes no writes; open it read-only',
     busy: 'something else is using it; stop that first',
   };
-  const problem = problems[kind] ?? `the system answered ${code}; check the disk that it is on`;
+  const taken = code === 'EEXIST' ? 'there is a file already; remove it or take another name' : '';
+  const problem =
+    taken || (problems[kind] ?? `the system answered ${code}; check the disk that it is on`);
   return new TmemError(kind, `cannot open "${path}": ${problem}`, {
     context: { path, code },
     cause,

@@ -89,6 +89,8 @@ export async function openSegmentFile(
       path,
       sizeBytes: options.sizeBytesMax,
       isReadOnly: false,
+      isContainer: false,
+      isRegular: true,
       identity: medium,
       medium,
       isLocked: lock === 'held',

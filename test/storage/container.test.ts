@@ -1,0 +1,112 @@
+import fs from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
+import { openFileStorage } from '../../src/storage/file.ts';
+import { MemoryStorage } from '../../src/storage/memory.ts';
+import type { ResizableStorage } from '../../src/storage/storage.ts';
+import { describeStorageContract } from './contract.ts';
+import { temporaryDirectory, temporaryFile } from './temporary-files.ts';
+
+const LIMIT_BYTES = 64 * 1024;
+
+type Open = (content: Buffer) => Promise<ResizableStorage>;
+
+const kinds: Record<string, Open> = {
+  memory: async (content) => new MemoryStorage(content, { isContainer: true }),
+  file: (content) =>
+    openFileStorage(temporaryFile(content), { isReadOnly: false, isContainer: true }),
+  'file without system calls': (content) =>
+    openFileStorage(temporaryFile(content), { isReadOnly: false, isContainer: true, libc: null }),
+};
+
+for (const [kind, open] of Object.entries(kinds)) {
+  describeStorageContract(
+    `a container in a ${kind}`,
+    async (content) => ({ storage: await open(content), release: () => {} }),
+    { hasReadOnly: false },
+  );
+}
+
+describe.each(Object.entries(kinds))('a container in a %s', (_kind, open) => {
+  it('ends where it was written to or cut, with zeros where nothing was written', async () => {
+    const step = fc.record({
+      kind: fc.constantFrom('write', 'zeroes', 'resize', 'discard'),
+      offset: fc.oneof(fc.nat(LIMIT_BYTES), fc.constantFrom(0, 4096, 8192)),
+      length: fc.oneof(fc.integer({ min: 1, max: 9000 }), fc.constantFrom(4096, 8192)),
+      mayDiscard: fc.boolean(),
+    });
+    const memory = alignedBuffer(LIMIT_BYTES).fill(7);
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+        const storage = await open(Buffer.alloc(100, 1));
+        let model = Buffer.alloc(100, 1);
+        const grow = (size: number) => {
+          if (size > model.length)
+            model = Buffer.concat([model, Buffer.alloc(size - model.length)]);
+        };
+        for (const { kind, offset, length, mayDiscard } of steps) {
+          if (kind === 'write') {
+            await storage.write(memory, 0, length, offset);
+            grow(offset + length);
+            model.fill(7, offset, offset + length);
+          } else if (kind === 'zeroes') {
+            await storage.writeZeroes(offset, length, mayDiscard);
+            grow(offset + length);
+            model.fill(0, offset, offset + length);
+          } else if (kind === 'resize') {
+            await storage.resize(offset);
+            grow(offset);
+            model = model.subarray(0, offset);
+          } else {
+            await storage.discard(model.length, length); // behind the end: nothing to do
+          }
+          expect(storage.sizeBytes).toBe(model.length);
+          const read = Buffer.alloc(model.length);
+          if (model.length > 0) await storage.read(read, 0, model.length, 0);
+          expect(read.equals(model)).toBe(true);
+          expect(await storage.extent(model.length, 10)).toEqual({ length: 10, isHole: true });
+        }
+        await storage.close();
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  it('keeps its end when shorter and longer writes end at once', async () => {
+    const storage = await open(Buffer.alloc(0));
+    await Promise.all([
+      storage.write(Buffer.alloc(100, 1), 0, 100, 50_000),
+      storage.writeZeroes(0, 20_000, true),
+      storage.write(Buffer.alloc(100, 2), 0, 100, 30_000),
+    ]);
+    expect(storage.sizeBytes).toBe(50_100);
+    const read = Buffer.alloc(100);
+    await storage.read(read, 0, 100, 50_000);
+    expect(read.equals(Buffer.alloc(100, 1))).toBe(true);
+    await storage.close();
+  });
+});
+
+describe('a container file', () => {
+  it('is made where there is none, and never over another', async () => {
+    const path = `${temporaryDirectory()}/new.qcow2`;
+    const options = { isReadOnly: false, isContainer: true, isNew: true };
+    const storage = await openFileStorage(path, options);
+    await storage.write(Buffer.from('abc'), 0, 3, 0);
+    await storage.close();
+    const failure = await openFileStorage(path, options).catch((cause: unknown) => cause);
+    expect(failure).toMatchObject({
+      message: `cannot open "${path}": there is a file already; remove it or take another name`,
+    });
+    expect(fs.readFileSync(path, 'utf8')).toBe('abc');
+  });
+
+  it('opened for reading takes no other size', async () => {
+    const path = temporaryFile(Buffer.alloc(3));
+    const storage = await openFileStorage(path, { isReadOnly: true, isContainer: true });
+    expect(storage.sizeBytes).toBe(3);
+    await expect(storage.resize(10)).rejects.toMatchObject({ kind: 'read-only' });
+    await storage.close();
+  });
+});
