@@ -1,0 +1,63 @@
+/** The exact miss-ratio curve of LRU, for all sizes at once, in one pass. */
+
+import type { MissRatioCurve } from './curve.ts';
+import { RecencyOrder } from './recency-order.ts';
+
+/** How often each stack distance was seen, and what it says of LRU caches of any size. */
+export class StackDistances implements MissRatioCurve {
+  references = 0;
+  /** References of pages that were not in the stack: no size makes hits of them. */
+  coldMisses = 0;
+  /** References by stack distance, which is from 1 to the number of distinct pages. */
+  readonly counts: Float64Array;
+  private readonly order: RecencyOrder;
+  /** References with at most a distance; built when it is first asked for. */
+  private hitsUpTo: Float64Array | undefined;
+
+  /** Takes pages `[0, pageCount)`; memory is 52 bytes a page. */
+  constructor(pageCount: number) {
+    this.counts = new Float64Array(pageCount + 1);
+    this.order = new RecencyOrder(pageCount);
+  }
+
+  /** Counts a reference of `page`. */
+  reference(page: number): void {
+    const distance = this.order.reference(page);
+    this.references++;
+    this.hitsUpTo = undefined;
+    if (distance === 0) this.coldMisses++;
+    else this.counts[distance] = this.counts[distance]! + 1;
+  }
+
+  /** The page leaves every cache: its next reference is a miss. Counts nothing. */
+  invalidate(page: number): void {
+    this.order.remove(page);
+  }
+
+  /** Exact for whole numbers of pages; a part of a page holds nothing. */
+  missRatioAt(pages: number): number {
+    return this.references === 0 ? 0 : 1 - this.hitsAt(pages) / this.references;
+  }
+
+  /** The hits of an LRU cache of `pages` pages. */
+  hitsAt(pages: number): number {
+    this.hitsUpTo ??= this.sumUp();
+    const last = this.counts.length - 1;
+    return this.hitsUpTo[Math.min(last, Math.max(0, Math.floor(pages)))] ?? 0;
+  }
+
+  private sumUp(): Float64Array {
+    let sum = 0;
+    return this.counts.map((count) => {
+      sum += count;
+      return sum;
+    });
+  }
+}
+
+/** The stack distances of a stream of dense page numbers, all below `pageCount`. */
+export function stackDistancesOf(ids: Int32Array, pageCount: number): StackDistances {
+  const distances = new StackDistances(pageCount);
+  for (let at = 0; at < ids.length; at++) distances.reference(ids[at]!);
+  return distances;
+}

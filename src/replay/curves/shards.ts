@@ -1,0 +1,114 @@
+/**
+ * SHARDS with a fixed number of samples: the miss-ratio curve of LRU in constant memory, while the
+ * references go by. Waldspurger, Park, Garthwaite and Ahmad, "Efficient MRC construction with
+ * SHARDS" (FAST'15), sections 3.2 and 3.3, with the correction of section 3.4 ("SHARDS-adj").
+ *
+ * Where the paper scales the counts down whenever the sampling rate falls, here each sample is
+ * weighted by the references that it stands for, 1 / rate, which comes to the same.
+ */
+
+import type { MissRatioCurve } from './curve.ts';
+import { DistanceHistogram } from './distance-histogram.ts';
+import { HASH_RANGE } from './page-hash.ts';
+import { RecencyOrder } from './recency-order.ts';
+import { SampledKeys } from './sampled-keys.ts';
+
+/** Keys that are followed unless told otherwise. */
+export const SHARDS_SAMPLES = 8192;
+
+/** How a sample is made. */
+export interface ShardsOptions {
+  /** Keys that are followed at most, a power of two. */
+  readonly samples?: number;
+  /**
+   * After so many references all counts are halved, so that the curve follows a workload that
+   * changes; 0, the default, is never.
+   */
+  readonly epochReferences?: number;
+  /**
+   * The share of all keys that is ever noted, where a caller keeps others away; whoever does that
+   * sets `references` to those of all keys. 1 unless told otherwise.
+   */
+  readonly share?: number;
+}
+
+/** Follows the keys with the smallest hashes. Memory is about 60 bytes a sample, and 26 KiB. */
+export class FixedSizeShards implements MissRatioCurve {
+  /** References noted, of which those of past epochs count for half, a quarter, and so on. */
+  references = 0;
+  /** Hashes below are followed. */
+  private threshold = HASH_RANGE;
+  /** References that a reference of a followed key stands for: 1 / (rate * share). */
+  private weight: number;
+  private readonly share: number;
+  private epochLeft: number;
+  private readonly epochReferences: number;
+  private readonly keys: SampledKeys;
+  private readonly order: RecencyOrder;
+  private readonly histogram = new DistanceHistogram();
+
+  constructor({ samples = SHARDS_SAMPLES, epochReferences = 0, share = 1 }: ShardsOptions = {}) {
+    this.share = share;
+    this.weight = 1 / share;
+    this.keys = new SampledKeys(samples);
+    this.order = new RecencyOrder(samples);
+    this.epochReferences = epochReferences;
+    this.epochLeft = epochReferences;
+  }
+
+  /** The share of the keys that is followed now. */
+  get rate(): number {
+    return this.threshold / HASH_RANGE;
+  }
+
+  /** Distinct keys noted since the start, by estimate. */
+  get footprint(): number {
+    return this.keys.count * this.weight;
+  }
+
+  /**
+   * Notes a reference of the key with this u32 hash, which must be well mixed. Allocates nothing;
+   * takes constant time for a key that is not followed, else O(log samples).
+   */
+  note(keyHash: number): void {
+    this.references++;
+    if (keyHash < this.threshold) this.noteSampled(keyHash);
+    if (this.epochReferences > 0 && --this.epochLeft === 0) this.halve();
+  }
+
+  /** Halves the weight of all that was noted so far, which ends an epoch. */
+  halve(): void {
+    this.epochLeft = this.epochReferences;
+    this.references /= 2;
+    this.histogram.scale(0.5);
+  }
+
+  missRatioAt(pages: number): number {
+    return this.histogram.missRatioOf(this.references, pages);
+  }
+
+  private noteSampled(keyHash: number): void {
+    const { keys, order, histogram } = this;
+    const slot = keys.find(keyHash);
+    if (slot >= 0) {
+      histogram.add((order.reference(slot) - 1) * this.weight, this.weight);
+      return;
+    }
+    histogram.addCold(this.weight);
+    if (keys.isFull) {
+      if (keyHash > keys.largest) {
+        this.follow(keyHash);
+        return;
+      }
+      this.follow(keys.largest);
+      order.remove(keys.dropLargest());
+    }
+    order.reference(keys.add(keyHash));
+  }
+
+  /** From now on only hashes below `threshold` are followed. */
+  private follow(threshold: number): void {
+    this.threshold = threshold;
+    this.weight = HASH_RANGE / (threshold * this.share);
+  }
+}
