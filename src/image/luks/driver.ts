@@ -1,0 +1,141 @@
+/** Plain LUKS1: a header, and behind it the guest's disk, every sector enciphered. */
+
+import { TmemError } from '../../lib/errors.ts';
+import type { ResizableStorage } from '../../storage/storage.ts';
+import type {
+  CreateOptions,
+  FormatDriver,
+  ImageInfo,
+  Mapping,
+  OpenOptions,
+  SectorCipher,
+  WritableFormat,
+  WriteTarget,
+} from '../format.ts';
+import {
+  createLuks,
+  DEFAULT_ITERATIONS,
+  DEFAULT_LUKS,
+  luksHeaderBytes,
+  openLuks,
+  readLuksHeader,
+  wholeSectors,
+} from './luks.ts';
+import { SECTOR_BYTES } from './sector-cipher.ts';
+
+export const luksDriver: FormatDriver = { formatName: 'luks', open, info, create };
+
+async function open(storage: ResizableStorage, options: OpenOptions) {
+  if (options.snapshot !== undefined) {
+    throw new TmemError('unsupported', `"${storage.name}" is a LUKS image; it has no snapshots`);
+  }
+  const opened = await openLuks(storage, 0, storage.sizeBytes, options.passphrase, 'guest');
+  return { format: new LuksFormat(storage, opened.cipher, opened.payloadOffset) };
+}
+
+async function info(storage: ResizableStorage): Promise<ImageInfo> {
+  const header = await readLuksHeader(storage, 0, storage.sizeBytes);
+  return {
+    formatName: 'luks',
+    virtualSizeBytes: wholeSectors(Math.max(0, storage.sizeBytes - header.payloadOffset)),
+    references: [],
+    isEncrypted: true,
+    isDirty: false,
+    isCorrupt: false,
+    snapshots: [],
+    details: {
+      cipher: `${header.cipherName}-${header.cipherMode}`,
+      keyBits: header.keyBytes * 8,
+      hash: header.hash,
+      uuid: header.uuid,
+      payloadOffset: header.payloadOffset,
+      keySlots: header.slots.filter((slot) => slot.isEnabled).length,
+    },
+  };
+}
+
+async function create(storage: ResizableStorage, options: CreateOptions): Promise<void> {
+  const [unknown] = Object.keys(options.settings);
+  if (unknown !== undefined) {
+    throw new TmemError('usage', `a LUKS image has no setting "${unknown}"; leave it out`);
+  }
+  if (options.backing !== undefined) {
+    throw new TmemError('usage', 'a LUKS image cannot stand on a backing file; use qcow2');
+  }
+  const { passphrase, sizeBytes } = options;
+  if (passphrase === undefined) {
+    throw new TmemError('usage', `a LUKS image needs a passphrase; give one for "${storage.name}"`);
+  }
+  if (sizeBytes % SECTOR_BYTES !== 0) {
+    throw new TmemError('usage', `a LUKS image is made of sectors; round ${sizeBytes} up to 512`);
+  }
+  await storage.resize(luksHeaderBytes(DEFAULT_LUKS.keyBytes) + sizeBytes);
+  const wish = { ...DEFAULT_LUKS, passphrase, iterations: DEFAULT_ITERATIONS };
+  await createLuks(storage, 0, wish, 'guest');
+  await storage.sync();
+}
+
+class LuksFormat implements WritableFormat {
+  readonly formatName = 'luks';
+  readonly isWritable = true;
+  readonly unitBytes = SECTOR_BYTES;
+  readonly storages: readonly ResizableStorage[];
+  readonly #storage: ResizableStorage;
+  readonly #cipher: SectorCipher;
+  readonly #payloadOffset: number;
+  #sizeBytes: number;
+
+  constructor(storage: ResizableStorage, cipher: SectorCipher, payloadOffset: number) {
+    if (payloadOffset > storage.sizeBytes) {
+      throw new TmemError(
+        'invalid',
+        `"${storage.name}" ends before its payload at ${payloadOffset}; it was cut short`,
+      );
+    }
+    this.storages = [storage];
+    this.#storage = storage;
+    this.#cipher = cipher;
+    this.#payloadOffset = payloadOffset;
+    this.#sizeBytes = wholeSectors(storage.sizeBytes - payloadOffset);
+  }
+
+  get virtualSizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  map(offset: number, length: number): Mapping {
+    const storageOffset = this.#payloadOffset + offset;
+    return { kind: 'data', length, storage: this.#storage, storageOffset, cipher: this.#cipher };
+  }
+
+  allocate(offset: number, length: number): WriteTarget {
+    return {
+      length,
+      storage: this.#storage,
+      storageOffset: this.#payloadOffset + offset,
+      cipher: this.#cipher,
+      headBytes: 0,
+      tailBytes: 0,
+    };
+  }
+
+  /** Zeros are enciphered like anything else: they must be written. */
+  async zero(): Promise<boolean> {
+    return false;
+  }
+
+  /** A hole would read as noise, and tell where the disk is empty: nothing is given up. */
+  async discard(): Promise<void> {}
+
+  sync(): Promise<void> {
+    return this.#storage.sync();
+  }
+
+  async resize(sizeBytes: number): Promise<void> {
+    if (sizeBytes % SECTOR_BYTES !== 0) {
+      throw new TmemError('usage', `a LUKS image is made of sectors; round ${sizeBytes} up to 512`);
+    }
+    await this.#storage.resize(this.#payloadOffset + sizeBytes);
+    this.#sizeBytes = sizeBytes;
+  }
+}
