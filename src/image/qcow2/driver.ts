@@ -1,0 +1,11 @@
+/** The qcow2 format, versions 2 and 3. */
+
+import type { FormatDriver } from '../format.ts';
+import { qcow2Info } from './info.ts';
+import { openQcow2 } from './open.ts';
+
+export const qcow2Driver: FormatDriver = {
+  formatName: 'qcow2',
+  open: openQcow2,
+  info: qcow2Info,
+};

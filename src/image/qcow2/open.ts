@@ -1,0 +1,108 @@
+/** Opening a qcow2 image: the active disk, or one of its snapshots. */
+
+import { TmemError } from '../../lib/errors.ts';
+import type { ResizableStorage } from '../../storage/storage.ts';
+import type { ImageFormat, OpenedFormat, OpenOptions } from '../format.ts';
+import { TableCache } from '../table-cache.ts';
+import { deflateCodec, zstdCodec } from './compression.ts';
+import type { Qcow2Disk } from './disk.ts';
+import { openCipher } from './encryption.ts';
+import { geometryOf } from './geometry.ts';
+import { type Qcow2Header, readHeader } from './header.ts';
+import { COMPRESSION, FIELD } from './layout.ts';
+import { Qcow2Mapping } from './mapping.ts';
+import { PinnedTable } from './pinned-table.ts';
+import { backingReference, dataFileReference } from './references.ts';
+import { refusal } from './refusal.ts';
+import { checkSnapshot, findSnapshot, readSnapshots } from './snapshot-table.ts';
+
+/** Opens the image on `storage`; see `FormatDriver.open`. */
+export async function openQcow2(
+  storage: ResizableStorage,
+  options: OpenOptions,
+): Promise<OpenedFormat> {
+  const header = await readHeader(storage);
+  const disk = await openDisk(storage, header, options);
+  const backing = backingReference(header);
+  return { format: new ReadOnlyQcow2(disk), backing };
+}
+
+async function openDisk(
+  storage: ResizableStorage,
+  header: Qcow2Header,
+  options: OpenOptions,
+): Promise<Qcow2Disk> {
+  const geometry = geometryOf(header);
+  const { name } = storage;
+  const active = await activeTable(storage, header, options.snapshot);
+  const l1 = await PinnedTable.read(storage, active.l1Offset, active.l1Entries);
+  const { passphrase, isReadOnly } = options;
+  const cipher = await openCipher(storage, header, passphrase, isReadOnly);
+  const { sliceBytes } = geometry;
+  const l2 = new TableCache({ storage, sliceBytes, limitBytes: options.tableBytesMax });
+  const codec = header.compressionType === COMPRESSION.zstd ? zstdCodec : deflateCodec;
+  const dataStorage = await openDataFile(storage, header, options);
+  const { sizeBytes: virtualSizeBytes } = active;
+  return { name, geometry, storage, dataStorage, l2, codec, cipher, l1, virtualSizeBytes };
+}
+
+async function activeTable(
+  storage: ResizableStorage,
+  header: Qcow2Header,
+  wanted: string | undefined,
+) {
+  if (wanted === undefined) {
+    if (header.l1Entries > 0 && header.l1Offset === 0) {
+      throw refusal(storage.name, FIELD.l1Offset, 'there is no L1 table');
+    }
+    return header;
+  }
+  const snapshots = await readSnapshots(storage, header);
+  const snapshot = findSnapshot(snapshots, wanted, storage.name);
+  checkSnapshot(snapshot, header, geometryOf(header).tableCoverageBytes, storage.name);
+  return snapshot;
+}
+
+async function openDataFile(
+  storage: ResizableStorage,
+  header: Qcow2Header,
+  options: OpenOptions,
+): Promise<ResizableStorage> {
+  const reference = dataFileReference(header);
+  if (reference === undefined) return storage;
+  if (reference.name === '') {
+    const advice = 'name one with "qemu-img amend"';
+    const cause = 'its data are in another file, which it does not name';
+    throw new TmemError('invalid', `cannot open "${storage.name}": ${cause}; ${advice}`);
+  }
+  return options.openFile(reference);
+}
+
+/** A disk that is only read. */
+class ReadOnlyQcow2 implements ImageFormat {
+  readonly formatName = 'qcow2';
+  readonly #disk: Qcow2Disk;
+  readonly #mapping: Qcow2Mapping;
+
+  constructor(disk: Qcow2Disk) {
+    this.#disk = disk;
+    this.#mapping = new Qcow2Mapping(disk);
+  }
+
+  get virtualSizeBytes() {
+    return this.#disk.virtualSizeBytes;
+  }
+
+  get storages() {
+    const { storage, dataStorage } = this.#disk;
+    return storage === dataStorage ? [storage] : [storage, dataStorage];
+  }
+
+  get tables() {
+    return this.#disk.l2.statistics;
+  }
+
+  map(offset: number, length: number) {
+    return this.#mapping.map(offset, length);
+  }
+}
