@@ -1,13 +1,35 @@
 /** The eviction policies by name, for options and for the texts that list them. */
 import { TmemError } from '../lib/errors.ts';
+import { arcFamily } from './arc.ts';
+import { clockFamily } from './clock.ts';
+import { fifoFamily } from './fifo.ts';
+import { lirsFamily } from './lirs.ts';
 import { LruFamily } from './lru.ts';
 import type { PolicyFactory } from './policy.ts';
+import { s3FifoFamily } from './s3fifo.ts';
 import { S3FifoCwFamily } from './s3fifo-cw.ts';
+import { sieveFamily } from './sieve.ts';
+import { slruFamily } from './slru.ts';
+import { twoQFamily } from './two-q.ts';
+import { wTinyLfuFamily } from './w-tinylfu.ts';
 
-/** Every policy that can be asked for by name, the default first. */
+/**
+ * Every policy of a cache that can be asked for by name, the default first. What has to know the
+ * future (`belady.ts`), or costs too much a hit (`gdsf.ts`), is for simulations only.
+ */
 export const POLICIES = {
   's3fifo-cw': (options) => new S3FifoCwFamily(options),
+  s3fifo: (options) => s3FifoFamily(options),
+  lirs: (options) => lirsFamily(options),
+  'w-tinylfu': (options) => wTinyLfuFamily(options),
+  '2q': (options) => twoQFamily(options),
+  arc: (options) => arcFamily(options),
+  slru: (options) => slruFamily(options),
+  sieve: (options) => sieveFamily(options),
+  'clock-2bit': (options) => clockFamily(options, 3),
+  clock: (options) => clockFamily(options),
   lru: (options) => new LruFamily(options),
+  fifo: (options) => fifoFamily(options),
 } as const satisfies Record<string, PolicyFactory>;
 
 /** A name in `POLICIES`. */

@@ -10,9 +10,9 @@
 export const MAX_CHARGE_BYTES = 0xf_ffff;
 
 /**
- * Orders the resident pages of one account in one layer. Slots are integers in `[0, slotCount)`; a charge is in
- * `[1, MAX_CHARGE_BYTES]` bytes and includes the metadata the page costs. No method allocates.
- * A call that breaks the order of events (touching a slot that is not resident, inserting one
+ * Orders the resident pages of one account in one layer. Slots are integers in `[0, slotCount)`;
+ * a charge is in `[1, MAX_CHARGE_BYTES]` bytes and includes the metadata the page costs. No method
+ * allocates but to let what it remembers grow. A call that breaks the order of events (touching a slot that is not resident, inserting one
  * that is) throws a plain Error, since it means that the layer and its policy disagree.
  */
 export interface EvictionPolicy {
@@ -41,6 +41,18 @@ export interface EvictionPolicy {
   setCapacity(bytes: number): void;
   /** Gives back what it remembers. No page may be resident; the policy is not used again. */
   release(): void;
+  /**
+   * The page of that hash is the next to be inserted, and evictions until then make room for it.
+   * Simulations say so before every miss; a layer that does not know yet need not.
+   */
+  expect?(keyHash: number): void;
+  /** Pages inserted so far of which it had a ghost, where it has ghosts. */
+  readonly ghostHitCount?: number;
+  /**
+   * Bytes that should be evicted without waiting for need, where hits push pages out. Simulations
+   * do it at once; a layer may leave them until it needs room.
+   */
+  readonly surplusBytes?: number;
 }
 
 /** The policies of one layer. */
@@ -58,14 +70,27 @@ export interface PolicyOptions {
   /** The first capacity of every policy, as in `setCapacity`. */
   readonly capacityBytes: number;
   /**
-   * The hash that `insert` was given for the page now in `slot`. It is asked during `evict`,
-   * about the victim only, and saves every policy four bytes a page.
+   * The hash that `insert` was given for the page now in `slot`. Most ask for it during `evict`,
+   * about the victim only; it saves every policy four bytes a page.
    */
   readonly hashOf: (slot: number) => number;
+  /**
+   * Given in simulations: hashes are dense numbers below this. Then ghosts are exact, time is
+   * counted exactly, and no sweep has a limit, so that a policy does what its paper says.
+   */
+  readonly keyCount?: number;
 }
 
 /** Makes the family of one layer's policies. */
 export type PolicyFactory = (options: PolicyOptions) => PolicyFamily;
+
+/** Used pages that one `evict` passes in each queue before it settles for what it finds. */
+const SWEEP_LIMIT = 512;
+
+/** The same for the policies of these options: in simulations there is no limit. */
+export function sweepLimitOf(options: PolicyOptions): number {
+  return options.keyCount === undefined ? SWEEP_LIMIT : Infinity;
+}
 
 /** Throws unless a policy can account for the charge. */
 export function assertCharge(charge: number): void {

@@ -11,11 +11,13 @@
  * hit soon after the page came in does not count; "soon" is measured in insertions.
  */
 import { type Ghost, GhostMemory, GhostTable, tickShiftFor } from './ghost.ts';
+import { ExactGhost } from './ghost-queues.ts';
 import {
   assertCharge,
   type EvictionPolicy,
   type PolicyFamily,
   type PolicyOptions,
+  sweepLimitOf,
   throwSlotState,
 } from './policy.ts';
 import { SlotQueue } from './slot-queue.ts';
@@ -70,18 +72,28 @@ export class S3FifoCwFamily implements PolicyFamily {
   readonly states: Uint8Array;
   readonly chargeLows: Uint16Array;
   /** Tick of its policy's clock of insertions into small; means nothing for pages in main. */
-  readonly stamps: Uint16Array;
+  readonly stamps: Uint16Array | Uint32Array;
+  /** Which bits of a difference of ticks mean something; a tick is `1 << tickShift` insertions. */
+  readonly tickMask: number;
+  readonly tickShift: number;
+  /** The policies' name: `s3fifo-cw`, or what it is called without its window. */
+  readonly name: string;
   readonly ghosts = new GhostMemory();
   usedSlotCount = 0;
 
-  constructor(options: PolicyOptions, tuning: Partial<S3FifoCwTuning> = {}) {
-    const { slotCount } = options;
+  constructor(options: PolicyOptions, tuning: Partial<S3FifoCwTuning> = {}, name = 's3fifo-cw') {
+    const { slotCount, keyCount } = options;
+    const isExact = keyCount !== undefined;
+    this.name = name;
     this.options = options;
-    this.tuning = { ...S3FIFO_CW_DEFAULTS, ...tuning };
+    const sweepLimit = sweepLimitOf(options);
+    this.tuning = { ...S3FIFO_CW_DEFAULTS, sweepLimit, ...tuning };
     this.links = new Int32Array(2 * slotCount);
     this.states = new Uint8Array(slotCount);
     this.chargeLows = new Uint16Array(slotCount);
-    this.stamps = new Uint16Array(slotCount);
+    this.stamps = isExact ? new Uint32Array(slotCount) : new Uint16Array(slotCount);
+    this.tickMask = isExact ? -1 : TICK_MASK;
+    this.tickShift = isExact ? 0 : tickShiftFor(slotCount);
   }
 
   get metadataBytes(): number {
@@ -89,14 +101,21 @@ export class S3FifoCwFamily implements PolicyFamily {
   }
 
   /** `ghost` may be another memory of departures, for instance an exact one in a simulation. */
-  create(ghost: Ghost = new GhostTable(this.options.slotCount, this.ghosts)): S3FifoCw {
+  create(ghost: Ghost = this.createGhost()): S3FifoCw {
     return new S3FifoCw(this, ghost);
+  }
+
+  private createGhost(): Ghost {
+    const { slotCount, keyCount } = this.options;
+    if (keyCount !== undefined) return new ExactGhost(keyCount, this.ghosts);
+    return new GhostTable(slotCount, this.ghosts);
   }
 }
 
 /** Byte-weighted S3-FIFO with a correlated-reference window. */
 export class S3FifoCw implements EvictionPolicy {
-  readonly name = 's3fifo-cw';
+  readonly name: string;
+  ghostHitCount = 0;
   private readonly family: S3FifoCwFamily;
   private readonly tuning: S3FifoCwTuning;
   private readonly hashOf: (slot: number) => number;
@@ -105,8 +124,9 @@ export class S3FifoCw implements EvictionPolicy {
   private readonly main: SlotQueue;
   private readonly states: Uint8Array;
   private readonly chargeLows: Uint16Array;
-  private readonly stamps: Uint16Array;
+  private readonly stamps: Uint16Array | Uint32Array;
   private readonly tickShift: number;
+  private readonly tickMask: number;
   private smallInsertions = 0;
   private capacityBytes = 0;
   private smallCapacityBytes = 0;
@@ -117,6 +137,7 @@ export class S3FifoCw implements EvictionPolicy {
   constructor(family: S3FifoCwFamily, ghost: Ghost) {
     const { options } = family;
     this.family = family;
+    this.name = family.name;
     this.tuning = family.tuning;
     this.hashOf = options.hashOf;
     this.ghost = ghost;
@@ -125,7 +146,8 @@ export class S3FifoCw implements EvictionPolicy {
     this.states = family.states;
     this.chargeLows = family.chargeLows;
     this.stamps = family.stamps;
-    this.tickShift = tickShiftFor(options.slotCount);
+    this.tickShift = family.tickShift;
+    this.tickMask = family.tickMask;
     this.setCapacity(options.capacityBytes);
   }
 
@@ -154,7 +176,9 @@ export class S3FifoCw implements EvictionPolicy {
     this.sizeByPages((this.count + 1) / (this.chargedBytes + charge));
     this.chargeLows[slot] = charge;
     const chargeHigh = (charge >>> 12) & CHARGE_HIGH;
-    if (this.ghost.take(keyHash) || this.isClock) {
+    const isKnown = this.ghost.take(keyHash);
+    if (isKnown) this.ghostHitCount++;
+    if (isKnown || this.isClock) {
       this.states[slot] = chargeHigh | IN_MAIN;
       this.main.push(slot, charge);
       return;
@@ -170,7 +194,7 @@ export class S3FifoCw implements EvictionPolicy {
     if ((state & HITS) === HITS) return;
     if ((state & IN_SMALL) !== 0) {
       const now = this.smallInsertions >>> this.tickShift;
-      if (((now - this.stamps[slot]!) & TICK_MASK) < this.windowTicks) return;
+      if (((now - this.stamps[slot]!) & this.tickMask) < this.windowTicks) return;
     }
     this.states[slot] = state + 1;
   }

@@ -35,6 +35,8 @@ export interface PageStreamOptions {
 /** The accesses of a trace. Everything is on shared memory and can be sent to a worker as it is. */
 export interface PageStream {
   readonly traceName: string;
+  /** Whether the trace may be read again: false for a pipe. */
+  readonly canRereads: boolean;
   readonly ops: OpsMode;
   readonly pageBytes: number;
   readonly alignmentBytes: number;
@@ -67,7 +69,7 @@ export interface PageStream {
 }
 
 /** What the building of a stream needs of a trace. */
-export type PageSource = Pick<Trace, 'name' | 'unit' | 'volumes' | 'batches'>;
+export type PageSource = Pick<Trace, 'name' | 'unit' | 'volumes' | 'canRereads' | 'batches'>;
 
 /** One request may use no more pages than this: a longer one is a broken trace. */
 const PAGES_PER_REQUEST_MAX = 1 << 22;
@@ -165,6 +167,7 @@ export class PageStreamBuilder {
     const hasDrops = this.ops === 'writes-invalidate';
     return {
       traceName: this.trace.name,
+      canRereads: this.trace.canRereads,
       ops: this.ops,
       pageBytes: this.pageBytes,
       alignmentBytes: this.alignmentBytes,

@@ -17,6 +17,7 @@ function sourceOf(requests: readonly Request[], unit: 'bytes' | 'keys' = 'bytes'
     name: 'made-up',
     unit,
     volumes: ['a', 'b'],
+    canRereads: true,
     async *batches() {
       const batch = new RequestBatch(3);
       for (const [i, [op, offset, length, volume = 0]] of requests.entries()) {

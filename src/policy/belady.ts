@@ -1,0 +1,99 @@
+/**
+ * The floor: the page whose next use is furthest away leaves. Belady, "A study of replacement
+ * algorithms for a virtual-storage computer" (IBM Systems Journal 1966); every page that is missed
+ * enters, as in a cache that has to hold what it reads. Optimal for pages that charge alike.
+ *
+ * For simulations only: it has to be told the future.
+ */
+import {
+  assertCharge,
+  type EvictionPolicy,
+  type PolicyFamily,
+  type PolicyOptions,
+  throwSlotState,
+} from './policy.ts';
+import { SlotHeap } from './slot-heap.ts';
+
+const BYTES_PER_SLOT = 20;
+
+/** A next use that does not come. */
+export const NEVER_USED = 0x7fff_ffff;
+
+/** What Belady knows of the stream that it is run on. */
+export interface Future {
+  /** By request: the index of the next one for the same page, or `NEVER_USED`. */
+  readonly nextUses: Int32Array;
+  /** Index of the present request; whoever runs the stream keeps it. */
+  now: number;
+}
+
+/** A family with one policy: a stream is run once at a time. */
+export function beladyFamily(options: PolicyOptions, future: Future): PolicyFamily {
+  const metadataBytes = options.slotCount * BYTES_PER_SLOT;
+  return { metadataBytes, create: () => new Belady(options.slotCount, future) };
+}
+
+/** Furthest next use first. */
+export class Belady implements EvictionPolicy {
+  readonly name = 'belady';
+  chargedBytes = 0;
+  private readonly heap: SlotHeap;
+  /** 0 means not resident. */
+  private readonly charges: Uint32Array;
+  private readonly future: Future;
+
+  constructor(slotCount: number, future: Future) {
+    this.heap = new SlotHeap(slotCount);
+    this.charges = new Uint32Array(slotCount);
+    this.future = future;
+  }
+
+  get count(): number {
+    return this.heap.count;
+  }
+
+  insert(slot: number, charge: number, _keyHash: number): void {
+    assertCharge(charge);
+    if (this.charges[slot] !== 0) throwSlotState('insert', slot);
+    this.charges[slot] = charge;
+    this.chargedBytes += charge;
+    this.heap.set(slot, -this.nextUse());
+  }
+
+  touch(slot: number): void {
+    this.chargeOf(slot, 'touch');
+    this.heap.set(slot, -this.nextUse());
+  }
+
+  remove(slot: number): void {
+    this.chargedBytes -= this.chargeOf(slot, 'remove');
+    this.charges[slot] = 0;
+    this.heap.remove(slot);
+  }
+
+  recharge(slot: number, charge: number): void {
+    assertCharge(charge);
+    this.chargedBytes += charge - this.chargeOf(slot, 'recharge');
+    this.charges[slot] = charge;
+  }
+
+  evict(): number {
+    const slot = this.heap.lowest;
+    if (slot !== -1) this.remove(slot);
+    return slot;
+  }
+
+  setCapacity(_bytes: number): void {}
+
+  release(): void {}
+
+  private nextUse(): number {
+    return this.future.nextUses[this.future.now]!;
+  }
+
+  private chargeOf(slot: number, event: string): number {
+    const charge = this.charges[slot];
+    if (charge === undefined || charge === 0) throwSlotState(event, slot);
+    return charge;
+  }
+}

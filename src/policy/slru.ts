@@ -1,0 +1,91 @@
+/**
+ * Segmented LRU: a page climbs a segment with every hit and sinks one when its segment overflows.
+ * Karedla, Love and Wherry, "Caching strategies to improve disk system performance" (IEEE Computer
+ * 1994), here with more than two segments, as libCacheSim has it.
+ */
+import type { EvictionPolicy, PolicyFamily, PolicyOptions } from './policy.ts';
+import { QueueFamily, SlotQueues } from './slot-queues.ts';
+
+/** A family of SLRUs with 2 to 16 segments of equal size. */
+export function slruFamily(options: PolicyOptions, segmentCount = 4): PolicyFamily {
+  return new QueueFamily(options, (family) => new Slru(family, segmentCount));
+}
+
+/** Least recently used of the lowest segment first. */
+export class Slru implements EvictionPolicy {
+  readonly name = 'slru';
+  /** Bytes that a hit has pushed out of the lowest segment, and that should leave now. */
+  surplusBytes = 0;
+  private readonly pages: SlotQueues;
+  private readonly segmentCount: number;
+  private segmentBytes = 0;
+
+  constructor(family: QueueFamily, segmentCount: number) {
+    this.pages = new SlotQueues(family.table, segmentCount);
+    this.segmentCount = segmentCount;
+    this.setCapacity(family.options.capacityBytes);
+  }
+
+  get count(): number {
+    return this.pages.count;
+  }
+
+  get chargedBytes(): number {
+    return this.pages.chargedBytes;
+  }
+
+  setCapacity(bytes: number): void {
+    this.segmentBytes = Math.floor(bytes / this.segmentCount);
+  }
+
+  /** Enters the lowest segment with room, or the lowest of all. */
+  insert(slot: number, charge: number, _keyHash: number): void {
+    for (let segment = 0; segment < this.segmentCount; segment++) {
+      if (this.pages.queues[segment]!.chargedBytes + charge > this.segmentBytes) continue;
+      this.pages.enter(slot, segment, charge);
+      return;
+    }
+    this.pages.enter(slot, 0, charge);
+  }
+
+  touch(slot: number): void {
+    const segment = this.pages.queueOf(slot, 'touch');
+    const target = Math.min(segment + 1, this.segmentCount - 1);
+    this.pages.move(slot, target);
+    if (target !== segment) this.settle(target, slot);
+  }
+
+  remove(slot: number): void {
+    this.pages.leave(slot);
+  }
+
+  recharge(slot: number, charge: number): void {
+    this.pages.recharge(slot, charge);
+  }
+
+  evict(): number {
+    for (const { tail } of this.pages.queues) {
+      if (tail === -1) continue;
+      this.surplusBytes = Math.max(0, this.surplusBytes - this.pages.chargeOf(tail));
+      this.pages.leave(tail);
+      return tail;
+    }
+    return -1;
+  }
+
+  release(): void {}
+
+  /** Lets the oldest of a segment sink until it is full at most; so on for those below. */
+  private settle(from: number, entered: number): void {
+    const { queues } = this.pages;
+    for (let segment = from; segment > 0; segment--) {
+      const queue = queues[segment]!;
+      while (queue.chargedBytes > this.segmentBytes && queue.tail !== entered) {
+        this.pages.move(queue.tail, segment - 1);
+        if (segment === 1) {
+          this.surplusBytes = Math.max(0, queues[0]!.chargedBytes - this.segmentBytes);
+        }
+      }
+    }
+  }
+}

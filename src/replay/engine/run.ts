@@ -1,0 +1,61 @@
+/** What is run on a stream, and what comes of it. Plain data that passes between threads. */
+import type { PolicyParams } from './policy-specs.ts';
+
+/** One policy at one size. */
+export interface Run {
+  /** As `parsePolicy` reads it: `lru`, `s3fifo:threshold=1`. */
+  readonly policy: string;
+  /** Parameters over those in `policy`. */
+  readonly params?: PolicyParams;
+  /** Pages that the cache holds, at least 1. May be more than the stream has. */
+  readonly capacityPages?: number;
+  /**
+   * In place of `capacityPages`: bytes that the cache holds. Pages charge what `SimulateContext`
+   * says, or all of them a page.
+   */
+  readonly capacityBytes?: number;
+  /** The first so many of the stream are counted apart. Default 0. */
+  readonly warmupRequests?: number;
+  /** Gives up after that time. Default: never. */
+  readonly timeLimitMs?: number;
+}
+
+/** How often a cache was asked, and answered. */
+export interface Counts {
+  /** Accesses: hits and misses. */
+  readonly requests: number;
+  readonly hits: number;
+  readonly misses: number;
+  /** Misses of pages that were not accessed before: no cache can hit them. */
+  readonly coldMisses: number;
+}
+
+/** Counts of the whole stream, or, with a warm-up, of what comes after it. */
+export interface RunResult extends Counts {
+  readonly trace: string;
+  readonly policy: string;
+  /** All parameters of the policy, defaults included. */
+  readonly params: PolicyParams;
+  /** What was asked for; of a run in bytes, the pages that fit if they charge a page each. */
+  readonly capacityPages: number;
+  readonly capacityBytes: number;
+  /** Distinct pages of the stream. A capacity above it holds them all. */
+  readonly footprintPages: number;
+  readonly evictions: number;
+  /** Misses of pages that the policy remembered to have evicted. */
+  readonly ghostHits: number;
+  /** Pages that writes dropped while they were in the cache. */
+  readonly invalidations: number;
+  readonly warmup: Counts;
+  /** The stream in equal parts, warm-up included: the accesses of each, and the hits. */
+  readonly timeSeries: { readonly requests: readonly number[]; readonly hits: readonly number[] };
+  /** By number of the volume, without the warm-up. */
+  readonly volumes: { readonly requests: readonly number[]; readonly hits: readonly number[] };
+  /** False if the time limit came first: the counts are those until then. */
+  readonly isComplete: boolean;
+  /** How long it took. The only figure that differs from one time to the next. */
+  readonly elapsedMs: number;
+}
+
+/** Parts of the stream in a time series; fewer where the stream is shorter. */
+export const SERIES_POINTS = 200;

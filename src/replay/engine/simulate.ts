@@ -1,0 +1,149 @@
+/** The `sizes` engine: one policy at one size on a stream of page numbers, without any data. */
+import { TmemError } from '../../lib/errors.ts';
+import { MAX_CHARGE_BYTES } from '../../policy/policy.ts';
+import { nextUsesOf } from './next-uses.ts';
+import type { PageStream } from './page-stream.ts';
+import { type PolicySpec, parsePolicy } from './policy-specs.ts';
+import { type Counts, type Run, type RunResult, SERIES_POINTS } from './run.ts';
+import { SimulatedCache } from './simulated-cache.ts';
+
+/** What several runs of a stream share. */
+export interface SimulateContext {
+  /**
+   * Bytes that each page charges in a run with `capacityBytes`, by page number, metadata included.
+   * If not given, each charges a page.
+   */
+  readonly charges?: Uint32Array | undefined;
+  /** Made by `nextUsesOf` if belady is run more than once; else it is made for each run. */
+  readonly nextUses?: Int32Array | undefined;
+  /** Told after each of `SERIES_POINTS` parts how many requests are done. */
+  readonly onProgress?: (doneRequests: number) => void;
+}
+
+/** Runs to the end, or to the time limit. Throws a usage error for what cannot be run. */
+export function simulate(stream: PageStream, run: Run, context: SimulateContext = {}): RunResult {
+  const startMs = performance.now();
+  const spec = checkRun(stream, run);
+  const size = sizeOf(stream, run, context);
+  const nextUses = spec.needsFuture ? (context.nextUses ?? nextUsesOf(stream)) : undefined;
+  const cache = new SimulatedCache(stream, { spec, ...size, nextUses });
+  const { requestCount } = stream;
+  const warmupEnd = Math.min(run.warmupRequests ?? 0, requestCount);
+  const points = Math.min(SERIES_POINTS, requestCount);
+  const series = { requests: [] as number[], hits: [] as number[] };
+  let start = startOf(cache);
+  let isComplete = true;
+  for (let point = 0, from = 0; point < points; point++) {
+    const to = Math.floor((requestCount * (point + 1)) / points);
+    const [hits, misses] = [cache.hits, cache.misses];
+    if (from < warmupEnd) {
+      cache.run(from, Math.min(to, warmupEnd));
+      if (to >= warmupEnd) start = startOf(cache);
+    }
+    if (to > warmupEnd) cache.run(Math.max(from, warmupEnd), to);
+    series.hits.push(cache.hits - hits);
+    series.requests.push(cache.hits - hits + cache.misses - misses);
+    context.onProgress?.(to);
+    from = to;
+    isComplete = to === requestCount || performance.now() - startMs < (run.timeLimitMs ?? Infinity);
+    if (!isComplete) break;
+  }
+  return {
+    trace: stream.traceName,
+    policy: spec.label,
+    params: spec.params,
+    capacityPages: run.capacityPages ?? Math.floor((run.capacityBytes ?? 0) / stream.pageBytes),
+    capacityBytes: run.capacityBytes ?? (run.capacityPages ?? 0) * stream.pageBytes,
+    footprintPages: stream.pageCount,
+    ...countsSince(cache, start.counts),
+    evictions: cache.evictions - start.evictions,
+    ghostHits: cache.ghostHits - start.ghostHits,
+    invalidations: cache.invalidations - start.invalidations,
+    warmup: start.counts,
+    timeSeries: series,
+    volumes: volumesSince(cache, start),
+    isComplete,
+    elapsedMs: performance.now() - startMs,
+  };
+}
+
+/** Throws a usage error for a run that makes no sense on this stream; answers its policy. */
+export function checkRun(stream: PageStream, run: Run): PolicySpec {
+  const spec = parsePolicy(run.policy, run.params);
+  const { capacityPages, capacityBytes, warmupRequests = 0 } = run;
+  if ((capacityPages === undefined) === (capacityBytes === undefined)) {
+    refuse(`a run of ${run.policy} needs a capacity, either in pages or in bytes`);
+  }
+  const capacity = capacityPages ?? capacityBytes ?? 0;
+  if (!(Number.isSafeInteger(capacity) && capacity >= 1)) {
+    const unit = capacityPages === undefined ? 'bytes' : 'pages';
+    refuse(`a capacity of ${capacity} ${unit} cannot be; choose a whole number from 1`);
+  }
+  if (capacityBytes !== undefined && capacityBytes < stream.pageBytes) {
+    refuse(`a capacity of ${capacityBytes} bytes holds no page of ${stream.pageBytes}; take more`);
+  }
+  if (!(Number.isSafeInteger(warmupRequests) && warmupRequests >= 0)) {
+    refuse(`a warm-up of ${warmupRequests} requests cannot be; choose a whole number from 0`);
+  }
+  return spec;
+}
+
+function sizeOf(stream: PageStream, run: Run, { charges }: SimulateContext) {
+  const { capacityPages, capacityBytes = 0 } = run;
+  if (capacityPages !== undefined) return { capacity: capacityPages };
+  if (charges === undefined) return { capacity: Math.floor(capacityBytes / stream.pageBytes) };
+  if (charges.length < stream.pageCount) {
+    throw new Error(`charges of ${charges.length} pages for a stream of ${stream.pageCount}`);
+  }
+  for (const charge of charges) {
+    if (charge >= 1 && charge <= MAX_CHARGE_BYTES) continue;
+    refuse(`a page cannot charge ${charge} bytes; it is from 1 to ${MAX_CHARGE_BYTES}`);
+  }
+  return { capacity: capacityBytes, charges };
+}
+
+/** What a cache had counted when the warm-up ended. */
+interface Start {
+  readonly counts: Counts;
+  readonly evictions: number;
+  readonly ghostHits: number;
+  readonly invalidations: number;
+  readonly hitsOfVolume: Float64Array;
+  readonly missesOfVolume: Float64Array;
+}
+
+function startOf(cache: SimulatedCache): Start {
+  const { evictions, ghostHits, invalidations } = cache;
+  return {
+    counts: countsSince(cache, { requests: 0, hits: 0, misses: 0, coldMisses: 0 }),
+    ...{ evictions, ghostHits, invalidations },
+    hitsOfVolume: cache.hitsOfVolume.slice(),
+    missesOfVolume: cache.missesOfVolume.slice(),
+  };
+}
+
+function countsSince(cache: SimulatedCache, before: Counts): Counts {
+  const hits = cache.hits - before.hits;
+  const misses = cache.misses - before.misses;
+  return {
+    requests: hits + misses,
+    hits,
+    misses,
+    coldMisses: cache.coldMisses - before.coldMisses,
+  };
+}
+
+/** With one volume its counts are those of the run. */
+function volumesSince(cache: SimulatedCache, start: Start): RunResult['volumes'] {
+  if (cache.hitsOfVolume.length === 1) {
+    const { requests, hits } = countsSince(cache, start.counts);
+    return { requests: [requests], hits: [hits] };
+  }
+  const hits = [...cache.hitsOfVolume].map((count, i) => count - start.hitsOfVolume[i]!);
+  const misses = [...cache.missesOfVolume].map((count, i) => count - start.missesOfVolume[i]!);
+  return { requests: hits.map((count, i) => count + misses[i]!), hits };
+}
+
+function refuse(message: string): never {
+  throw new TmemError('usage', message);
+}
