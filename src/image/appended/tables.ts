@@ -1,0 +1,198 @@
+/**
+ * Two levels of tables over a file that only grows, and the order in which they reach it: nothing
+ * durable ever names what is not durable, so that a crash only leaks.
+ *
+ * Ordered, an entry waits here until its data is synced, and is then written; a new table is synced,
+ * full of zeros, before the first level names it. Unordered, an image carries a mark that makes the
+ * next opening check it, and only the second half of that rule is left.
+ */
+
+import type { ResizableStorage } from '../../storage/storage.ts';
+import { TableCache } from '../table-cache.ts';
+import { JoinedRuns } from './joined.ts';
+import { type AppendedLayout, brokenEntry, ENTRY_BYTES, HOLE, INVALID } from './layout.ts';
+import type { LevelOne } from './level-one.ts';
+import type { AppendSpace } from './space.ts';
+
+/** Entries that wait for their data at most, before allocations wait for a flush. */
+const PENDING_MAX = 32_768;
+
+export interface TablesParts {
+  readonly storage: ResizableStorage;
+  readonly layout: AppendedLayout;
+  readonly levelOne: LevelOne;
+  readonly space: AppendSpace;
+  readonly isOrdered: boolean;
+  readonly limitBytes: number;
+}
+
+/** An entry whose data may not be durable yet. */
+interface PendingEntry {
+  readonly raw: Buffer;
+  readonly generation: number;
+}
+
+/** Units are numbered in the order of the disk. A slice is a piece of a second-level table. */
+export class AppendedTables {
+  readonly cache: TableCache;
+  readonly #storage: ResizableStorage;
+  readonly #layout: AppendedLayout;
+  readonly #levelOne: LevelOne;
+  readonly #space: AppendSpace;
+  readonly #isOrdered: boolean;
+  readonly #slicesEntries: number;
+  readonly #pending = new Map<number, PendingEntry>();
+  readonly #creating = new Map<number, Promise<void>>();
+  readonly #flushes = new JoinedRuns(() => this.#flush());
+  #generation = 0;
+
+  constructor(parts: TablesParts) {
+    const { storage, layout, limitBytes } = parts;
+    this.#storage = storage;
+    this.#layout = layout;
+    this.#levelOne = parts.levelOne;
+    this.#space = parts.space;
+    this.#isOrdered = parts.isOrdered;
+    this.#slicesEntries = layout.sliceBytes / ENTRY_BYTES;
+    this.cache = new TableCache({ storage, sliceBytes: layout.sliceBytes, limitBytes });
+  }
+
+  /** Whether so much waits to be written that a flush should come before more. */
+  get isCrowded(): boolean {
+    const { dirtyBytes, statistics } = this.cache;
+    return this.#pending.size >= PENDING_MAX || dirtyBytes * 2 > statistics.limitBytes;
+  }
+
+  /** The slice with the unit's entry; undefined where there is no table. */
+  slice(unit: number): Buffer | undefined | Promise<Buffer> {
+    const offset = this.#sliceOffset(unit);
+    if (offset === undefined) return undefined;
+    return this.cache.get(offset) ?? this.cache.load(offset);
+  }
+
+  /** The first unit behind those whose entries are in the same slice. */
+  sliceEnd(unit: number): number {
+    return (Math.floor(unit / this.#slicesEntries) + 1) * this.#slicesEntries;
+  }
+
+  /** The first unit behind those of the same table. */
+  tableEnd(unit: number): number {
+    const { entriesPerTable } = this.#layout;
+    return (Math.floor(unit / entriesPerTable) + 1) * entriesPerTable;
+  }
+
+  /** What the unit's entry says, from its slice or newer than that; see `EntryCodec.readUnit`. */
+  entry(unit: number, slice: Buffer | undefined): number {
+    const pending = this.#pending.size === 0 ? undefined : this.#pending.get(unit);
+    if (pending !== undefined) return this.#layout.codec.readUnit(pending.raw, 0);
+    return slice === undefined ? HOLE : this.#layout.codec.readUnit(slice, this.#at(unit));
+  }
+
+  /** The 8 bytes of the entry. */
+  rawEntry(unit: number, slice: Buffer): Buffer {
+    const at = this.#at(unit);
+    return this.#pending.get(unit)?.raw ?? slice.subarray(at, at + ENTRY_BYTES);
+  }
+
+  /** The failure of an entry that names no data. */
+  broken(unit: number): Error {
+    const at = (this.#sliceOffset(unit) ?? 0) + this.#at(unit);
+    const what = `second-level entry of guest offset ${unit * this.#layout.unitBytes}, at`;
+    return brokenEntry(this.#storage, `${what} offset ${at},`, 'names no place for data');
+  }
+
+  /** Makes an empty table for the unit where there is none. */
+  async ensureTable(unit: number): Promise<void> {
+    const index = Math.floor(unit / this.#layout.entriesPerTable);
+    if (this.#levelOne.offsetOf(index) !== HOLE) return;
+    let creating = this.#creating.get(index);
+    if (creating === undefined) {
+      creating = this.#createTable(index).finally(() => this.#creating.delete(index));
+      this.#creating.set(index, creating);
+    }
+    await creating;
+  }
+
+  async #createTable(index: number): Promise<void> {
+    const run = this.#space.take(this.#layout.entriesPerTable * ENTRY_BYTES);
+    try {
+      await this.#space.makeZero(run.offset, run.length);
+    } catch (cause) {
+      this.#space.giveBack(run);
+      throw cause;
+    }
+    // The cache may hold what a damaged image pointed to here, behind its end.
+    this.cache.drop(run.offset, run.length);
+    this.#levelOne.addUnlinked(index, run.offset);
+    this.#space.settle(run);
+  }
+
+  /** Stores the entries of `count` units of one slice, whose table exists; `raw` has 8 bytes each. */
+  set(unit: number, count: number, raw: Buffer): void | Promise<void> {
+    if (!this.#isOrdered) return this.#store(unit, count, raw);
+    const generation = this.#generation;
+    for (let i = 0; i < count; i++) {
+      const at = i * ENTRY_BYTES;
+      this.#pending.set(unit + i, { raw: raw.subarray(at, at + ENTRY_BYTES), generation });
+    }
+  }
+
+  /** All entries that were set before the call are durable, and what they name, when it resolves. */
+  flush(): Promise<void> {
+    return this.#flushes.run();
+  }
+
+  async #flush(): Promise<void> {
+    const linkable = this.#levelOne.unlinkedIndexes();
+    const generation = this.#generation++;
+    if (linkable.length > 0 || this.#pending.size > 0) {
+      // Slices hold only what may be written: entries of durable data, or the image is marked.
+      await this.cache.writeBack();
+      await this.#storage.sync();
+      await this.#applyPending(generation);
+      await this.#levelOne.link(linkable);
+    }
+    await this.cache.writeBack();
+    await this.#storage.sync();
+  }
+
+  /** Moves the entries whose data is durable into their slices. */
+  async #applyPending(generation: number): Promise<void> {
+    for (const [unit, entry] of this.#pending) {
+      if (entry.generation > generation) continue;
+      const stored = this.#store(unit, 1, entry.raw);
+      if (stored !== undefined) await stored;
+      // A unit may have been zeroed meanwhile: the newer entry waits for the next flush.
+      if (this.#pending.get(unit) === entry) this.#pending.delete(unit);
+    }
+  }
+
+  #store(unit: number, count: number, raw: Buffer): void | Promise<void> {
+    const offset = this.#sliceOffset(unit);
+    if (offset === undefined) throw new Error(`tables: unit ${unit} has no table`);
+    const store = (slice: Buffer): void => {
+      raw.copy(slice, this.#at(unit), 0, count * ENTRY_BYTES);
+      this.cache.markDirty(offset);
+    };
+    const slice = this.cache.get(offset);
+    return slice === undefined ? this.cache.load(offset).then(store) : store(slice);
+  }
+
+  #sliceOffset(unit: number): number | undefined {
+    const { entriesPerTable, sliceBytes } = this.#layout;
+    const table = this.#levelOne.offsetOf(Math.floor(unit / entriesPerTable));
+    if (table === HOLE) return undefined;
+    const at = (unit % entriesPerTable) * ENTRY_BYTES;
+    return table + at - (at % sliceBytes);
+  }
+
+  /** Where the unit's entry is in its slice. */
+  #at(unit: number): number {
+    return (unit % this.#slicesEntries) * ENTRY_BYTES;
+  }
+}
+
+/** Whether an entry is one that only a damaged image has. */
+export function isInvalid(entry: number): boolean {
+  return entry === INVALID || Number.isNaN(entry);
+}

@@ -1,0 +1,68 @@
+/** Checking and mending a QED image that nobody has open. */
+
+import type { ResizableStorage } from '../../storage/storage.ts';
+import { Findings } from '../appended/findings.ts';
+import type { CheckOptions, CheckReport } from '../format.ts';
+import { FEATURE, type QedHeader, readQedHeader, tableBytesOf } from './header.ts';
+import { writeNeedCheck } from './qed.ts';
+import { QedWalk } from './walk.ts';
+
+export type QedCheckOptions = Pick<CheckOptions, 'repair' | 'onProgress' | 'signal'>;
+
+/**
+ * With `all`, entries that lead nowhere become holes; with either repair, leaks at the end of the
+ * file are cut off. Two references to one cluster cannot be mended, and leaks in the middle stay.
+ * The mark that the image needs a check is taken away when nothing is left to mend.
+ */
+export async function checkQed(
+  storage: ResizableStorage,
+  options: QedCheckOptions,
+): Promise<CheckReport> {
+  const header = await readQedHeader(storage);
+  const { clusterBytes, headerClusters, l1Offset } = header;
+  const findings = new Findings();
+  const limit = Math.floor(storage.sizeBytes / clusterBytes) * clusterBytes;
+  const walk = new QedWalk({
+    storage,
+    clusterBytes,
+    tableBytes: tableBytesOf(header),
+    headerBytes: headerClusters * clusterBytes,
+    l1Offset,
+    limit,
+    isOnline: false,
+    repairs: options.repair === 'all',
+    findings,
+    onProgress: options.onProgress,
+    signal: options.signal,
+  });
+  await walk.run();
+  const isSound = findings.corruptions === 0 && findings.errors === 0;
+  const mayCut = options.repair !== undefined && isSound;
+  const end = await countLeaks(storage, header, walk, findings, mayCut);
+  const isMarked = (header.features & FEATURE.needCheck) !== 0;
+  if (options.repair === 'all' && isMarked && isSound) {
+    await storage.sync();
+    await writeNeedCheck(storage, header.features, false);
+  }
+  return findings.report('qed', Math.ceil(header.virtualSizeBytes / clusterBytes), end);
+}
+
+/** Leaks at the end of the file can be given back; answers where the image ends. */
+async function countLeaks(
+  storage: ResizableStorage,
+  { clusterBytes }: QedHeader,
+  { used }: QedWalk,
+  findings: Findings,
+  mayCut: boolean,
+): Promise<number> {
+  const end = used.endOfUsed;
+  const tail = used.count - end;
+  if (tail > 0) {
+    findings.leak(`${tail} clusters from ${end * clusterBytes} on are in no table`, tail, mayCut);
+  }
+  const inner = end - used.usedCount;
+  if (inner > 0) findings.leak(`${inner} clusters inside the file are in no table`, inner, false);
+  if (!mayCut || tail === 0) return used.count * clusterBytes;
+  await storage.resize(end * clusterBytes);
+  return end * clusterBytes;
+}

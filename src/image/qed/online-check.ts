@@ -1,0 +1,51 @@
+/**
+ * Checking a QED image while it is served, which is natural where allocation only appends: all that
+ * is younger than the check lies behind the end that the file had when it began.
+ */
+
+import type { AppendedDisk } from '../appended/disk.ts';
+import { Findings } from '../appended/findings.ts';
+import { ENTRY_BYTES } from '../appended/layout.ts';
+import type { CheckReport } from '../format.ts';
+import { QedWalk } from './walk.ts';
+
+export interface OnlineCheckOptions {
+  /** Hears of first-level entries done, of how many. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Reads tables past the cache, which stays the guest's, and holds nobody up. Repairs nothing. */
+export async function checkOnline(
+  disk: AppendedDisk,
+  options: OnlineCheckOptions,
+): Promise<CheckReport> {
+  const { storage, layout, space, tables } = disk;
+  const { unitBytes } = layout;
+  // Taken in one moment: what is given out and named by no table yet is no leak.
+  const limit = Math.min(space.end, Math.floor(storage.sizeBytes / unitBytes) * unitBytes);
+  const inFlight = [...space.inFlight];
+  // From then on the storage has every entry that was set before that moment.
+  await tables.flush();
+  const findings = new Findings();
+  const walk = new QedWalk({
+    storage,
+    clusterBytes: unitBytes,
+    tableBytes: layout.entriesPerTable * ENTRY_BYTES,
+    headerBytes: layout.headerBytes,
+    l1Offset: layout.l1Offset,
+    limit,
+    isOnline: true,
+    repairs: false,
+    findings,
+    onProgress: options.onProgress,
+    signal: options.signal,
+  });
+  await walk.run();
+  const { used } = walk;
+  for (const run of inFlight) if (run.offset < limit) used.mark(run.offset, run.length);
+  const leaks = used.count - used.usedCount;
+  if (leaks > 0) findings.leak(`${leaks} clusters are in no table`, leaks, false);
+  const totalUnits = Math.ceil(disk.virtualSizeBytes / unitBytes);
+  return findings.report('qed', totalUnits, limit);
+}

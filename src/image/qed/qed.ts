@@ -1,0 +1,158 @@
+/**
+ * QED images (QED specification): two levels of tables, clusters appended to the file. Without a
+ * backing file an allocation costs no sync; see `need-check.ts`. With one, data is durable before
+ * its entry, since a check could not tell what a hole shows.
+ */
+
+import { TmemError } from '../../lib/errors.ts';
+import type { ResizableStorage } from '../../storage/storage.ts';
+import { AppendedDisk } from '../appended/disk.ts';
+import type {
+  CheckReport,
+  Mapping,
+  TableStatistics,
+  WritableFormat,
+  WriteTarget,
+} from '../format.ts';
+import { FEATURE, FIELD, type QedHeader, qedLayout, virtualSizeMax } from './header.ts';
+import { type After, NeedCheck, systemAfter } from './need-check.ts';
+import { checkOnline, type OnlineCheckOptions } from './online-check.ts';
+
+export interface QedFormatOptions {
+  readonly tableBytesMax: number;
+  readonly after?: After | undefined;
+}
+
+/** An open QED image; writable only on a storage that is. */
+export class QedFormat implements WritableFormat {
+  readonly formatName = 'qed';
+  readonly isWritable = true;
+  readonly unitBytes: number;
+  readonly storages: readonly [ResizableStorage];
+  readonly #disk: AppendedDisk;
+  readonly #needCheck: NeedCheck | undefined;
+  readonly #header: QedHeader;
+
+  private constructor(header: QedHeader, disk: AppendedDisk, needCheck: NeedCheck | undefined) {
+    this.unitBytes = header.clusterBytes;
+    this.storages = [disk.storage];
+    this.#header = header;
+    this.#disk = disk;
+    this.#needCheck = needCheck;
+  }
+
+  /** The header is that of the storage, which nothing else changes from then on. */
+  static async open(
+    storage: ResizableStorage,
+    header: QedHeader,
+    options: QedFormatOptions,
+  ): Promise<QedFormat> {
+    const { clusterBytes, virtualSizeBytes } = header;
+    const hasBacking = (header.features & FEATURE.backingFile) !== 0;
+    const after = options.after ?? systemAfter;
+    let disk: AppendedDisk | undefined;
+    const flush = async () => disk?.tables.flush();
+    const mark = (isSet: boolean) => writeNeedCheck(storage, header.features, isSet);
+    const needCheck = hasBacking ? undefined : new NeedCheck({ mark, flush, after });
+    disk = await AppendedDisk.open({
+      storage,
+      layout: qedLayout(header),
+      virtualSizeBytes,
+      hasBacking,
+      isOrdered: hasBacking,
+      tableBytesMax: options.tableBytesMax,
+      gate: needCheck,
+      // What is behind the last whole cluster is what a crash left of an allocation.
+      end: Math.floor(storage.sizeBytes / clusterBytes) * clusterBytes,
+    });
+    return new QedFormat(header, disk, needCheck);
+  }
+
+  get virtualSizeBytes(): number {
+    return this.#disk.virtualSizeBytes;
+  }
+
+  get tables(): TableStatistics {
+    return this.#disk.tables.cache.statistics;
+  }
+
+  /** Whether the image would have to be checked, were the power lost now. */
+  get needsCheck(): boolean {
+    return this.#needCheck?.isSet ?? false;
+  }
+
+  map(offset: number, length: number): Mapping | Promise<Mapping> {
+    return this.#disk.map(offset, length);
+  }
+
+  allocate(offset: number, length: number): WriteTarget | Promise<WriteTarget> {
+    return this.#disk.allocate(offset, length);
+  }
+
+  zero(offset: number, length: number, mayDiscard: boolean): Promise<boolean> {
+    return this.#disk.zero(offset, length, mayDiscard);
+  }
+
+  discard(offset: number, length: number): Promise<void> {
+    return this.#disk.discard(offset, length);
+  }
+
+  sync(): Promise<void> {
+    return this.#disk.tables.flush();
+  }
+
+  /** Only larger, in steps of 512 bytes. */
+  async resize(sizeBytes: number): Promise<void> {
+    const { name } = this.#disk.storage;
+    const refuse = (kind: 'unsupported' | 'invalid', why: string): never => {
+      const message = `cannot resize "${name}" to ${sizeBytes} bytes: ${why}`;
+      throw new TmemError(kind, message, { context: { image: name, sizeBytes } });
+    };
+    if (sizeBytes < this.virtualSizeBytes) {
+      refuse('unsupported', 'qed images only grow; convert it to a smaller one');
+    }
+    if (sizeBytes % 512 !== 0) refuse('invalid', 'give a multiple of 512');
+    const max = virtualSizeMax(this.#header);
+    if (sizeBytes > max) refuse('invalid', `its tables have room for ${max}; convert it`);
+    await this.#disk.grow(sizeBytes);
+    await writeImageSize(this.#disk.storage, sizeBytes);
+    this.#disk.setVirtualSize(sizeBytes);
+  }
+
+  /** Checks the image while it is served; see `online-check.ts`. */
+  checkOnline(options: OnlineCheckOptions = {}): Promise<CheckReport> {
+    return checkOnline(this.#disk, options);
+  }
+
+  async close(): Promise<void> {
+    if (this.#disk.storage.isReadOnly) return;
+    // First the timer, which must not meet a closed storage.
+    if (this.#needCheck !== undefined) await this.#needCheck.close();
+    await this.#disk.tables.flush();
+  }
+}
+
+/** Writes the features with or without the mark, durably. */
+export async function writeNeedCheck(
+  storage: ResizableStorage,
+  features: number,
+  isSet: boolean,
+): Promise<void> {
+  const raw = Buffer.alloc(8);
+  raw.writeUInt32LE(isSet ? features | FEATURE.needCheck : features & ~FEATURE.needCheck, 0);
+  await storage.write(raw, 0, raw.length, FIELD.features);
+  await storage.sync();
+}
+
+/** Writes away what a writer that does not know them must take away, durably. */
+export async function clearAutoclear(storage: ResizableStorage): Promise<void> {
+  await storage.write(Buffer.alloc(8), 0, 8, FIELD.autoclear);
+  await storage.sync();
+}
+
+async function writeImageSize(storage: ResizableStorage, sizeBytes: number): Promise<void> {
+  const raw = Buffer.alloc(8);
+  raw.writeBigUInt64LE(BigInt(sizeBytes), 0);
+  await storage.write(raw, 0, raw.length, FIELD.imageSize);
+  await storage.sync();
+}
