@@ -19,6 +19,10 @@ import { parseSize } from '../lib/sizes.ts';
 import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from './arguments.ts';
 import { formatOptions } from './help.ts';
 
+const POLICY_HELP = [POLICY_NAMES.slice(0, 6), POLICY_NAMES.slice(6)]
+  .map((names) => names.join(', '))
+  .join(',\n');
+
 export const SERVE_OPTIONS = {
   memory: {
     value: 'SIZE',
@@ -28,7 +32,10 @@ export const SERVE_OPTIONS = {
     value: 'SHARE',
     help: 'the share that keeps pages uncompressed, as 25%,\n0.25, or 0 for none (default: 25%)',
   },
-  policy: { value: 'NAME', help: `what leaves first: ${POLICY_NAMES.join(' (default) or ')}` },
+  policy: {
+    value: 'NAME',
+    help: `what leaves first (default: s3fifo-cw):\n${POLICY_HELP}`,
+  },
   listen: {
     value: 'ADDRESS',
     help: 'unix:PATH or tcp:HOST:PORT; may be repeated\n(default: tcp:127.0.0.1:10809)',

@@ -4,7 +4,11 @@ import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { parseSize } from '../lib/sizes.ts';
 
-export const POLICY_NAMES = ['s3fifo-cw', 'lru'] as const;
+/** As `policy/policies.ts` has them; the default first. */
+export const POLICY_NAMES = [
+  ...(['s3fifo-cw', 'lru', 's3fifo', 'lirs', 'w-tinylfu', '2q'] as const),
+  ...(['arc', 'slru', 'sieve', 'clock-2bit', 'clock', 'fifo'] as const),
+] as const;
 export const MODES = ['read-only', 'writethrough', 'writearound', 'writeback'] as const;
 export const CODEC_NAMES = ['auto', 'lz4', 'lz4-napi'] as const;
 

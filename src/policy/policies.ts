@@ -19,6 +19,7 @@ import { wTinyLfuFamily } from './w-tinylfu.ts';
  */
 export const POLICIES = {
   's3fifo-cw': (options) => new S3FifoCwFamily(options),
+  lru: (options) => new LruFamily(options),
   s3fifo: (options) => s3FifoFamily(options),
   lirs: (options) => lirsFamily(options),
   'w-tinylfu': (options) => wTinyLfuFamily(options),
@@ -28,7 +29,6 @@ export const POLICIES = {
   sieve: (options) => sieveFamily(options),
   'clock-2bit': (options) => clockFamily(options, 3),
   clock: (options) => clockFamily(options),
-  lru: (options) => new LruFamily(options),
   fifo: (options) => fifoFamily(options),
 } as const satisfies Record<string, PolicyFactory>;
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { POLICY_NAMES as CONFIGURED_NAMES } from '../../src/config/values.ts';
 import { TmemError } from '../../src/lib/errors.ts';
 import {
   DEFAULT_POLICY,
@@ -11,6 +12,10 @@ import {
 describe('the table of policies', () => {
   it('lists the default first', () => {
     expect(POLICY_NAMES[0]).toBe(DEFAULT_POLICY);
+  });
+
+  it('is what the configuration takes', () => {
+    expect(CONFIGURED_NAMES).toEqual(POLICY_NAMES);
   });
 
   it('gives the factory of a name', () => {
