@@ -9,14 +9,14 @@ export class StackDistances implements MissRatioCurve {
   /** References of pages that were not in the stack: no size makes hits of them. */
   coldMisses = 0;
   /** References by stack distance, which is from 1 to the number of distinct pages. */
-  readonly counts: Float64Array;
+  readonly counts: Uint32Array;
   private readonly order: RecencyOrder;
   /** References with at most a distance; built when it is first asked for. */
-  private hitsUpTo: Float64Array | undefined;
+  private hitsUpTo: Uint32Array | undefined;
 
-  /** Takes pages `[0, pageCount)`; memory is 52 bytes a page. */
+  /** Takes pages `[0, pageCount)`, at most 2^32 - 1 references, and 14 bytes of memory a page. */
   constructor(pageCount: number) {
-    this.counts = new Float64Array(pageCount + 1);
+    this.counts = new Uint32Array(pageCount + 1);
     this.order = new RecencyOrder(pageCount);
   }
 
@@ -46,7 +46,7 @@ export class StackDistances implements MissRatioCurve {
     return this.hitsUpTo[Math.min(last, Math.max(0, Math.floor(pages)))] ?? 0;
   }
 
-  private sumUp(): Float64Array {
+  private sumUp(): Uint32Array {
     let sum = 0;
     return this.counts.map((count) => {
       sum += count;
@@ -55,9 +55,22 @@ export class StackDistances implements MissRatioCurve {
   }
 }
 
-/** The stack distances of a stream of dense page numbers, all below `pageCount`. */
-export function stackDistancesOf(ids: Int32Array, pageCount: number): StackDistances {
+/** Pages in the order of their use. */
+export interface PageReferences {
+  /** Page numbers from 0 to below `pageCount`. */
+  readonly ids: Int32Array;
+  readonly pageCount: number;
+  /** A bit for each of `ids`, 32 in a word, the lowest first: it is no use, but drops the page. */
+  readonly dropBits?: Int32Array | undefined;
+}
+
+/** The stack distances of a whole stream. */
+export function stackDistancesOf({ ids, pageCount, dropBits }: PageReferences): StackDistances {
   const distances = new StackDistances(pageCount);
-  for (let at = 0; at < ids.length; at++) distances.reference(ids[at]!);
+  for (let at = 0; at < ids.length; at++) {
+    const isDrop = dropBits !== undefined && (dropBits[at >>> 5]! & (1 << (at & 31))) !== 0;
+    if (isDrop) distances.invalidate(ids[at]!);
+    else distances.reference(ids[at]!);
+  }
   return distances;
 }

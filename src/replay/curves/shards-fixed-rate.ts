@@ -2,6 +2,7 @@
 
 import type { MissRatioCurve } from './curve.ts';
 import { DistanceHistogram } from './distance-histogram.ts';
+import type { PageReferences } from './lru-curve.ts';
 import { HASH_RANGE, pageHash } from './page-hash.ts';
 import { RecencyOrder } from './recency-order.ts';
 
@@ -13,8 +14,7 @@ const NOT_SAMPLED = -1;
  * of section 3.4. The error grows as fewer pages are sampled: a thousand give about 0.02.
  */
 export function fixedRateShards(
-  ids: Int32Array,
-  pageCount: number,
+  { ids, pageCount }: PageReferences,
   rate: number,
   salt: number,
 ): MissRatioCurve {

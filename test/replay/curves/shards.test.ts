@@ -20,7 +20,7 @@ function noteAll(
 
 describe('SHARDS', () => {
   for (const stream of synthetics()) {
-    const exact = stackDistancesOf(stream.ids, stream.pageCount);
+    const exact = stackDistancesOf(stream);
     const sizes = evenSizes(stream.pageCount, 100);
 
     test(`with 8,192 samples errs by at most ${ERROR_MAX} on ${stream.name}`, () => {
@@ -49,8 +49,8 @@ describe('SHARDS', () => {
 
   test('that samples everything is exact', () => {
     const stream = loop1000();
-    const exact = stackDistancesOf(stream.ids, stream.pageCount);
-    const everything = fixedRateShards(stream.ids, stream.pageCount, 1, 7);
+    const exact = stackDistancesOf(stream);
+    const everything = fixedRateShards(stream, 1, 7);
     const whole = new FixedSizeShards();
     noteAll(whole, stream, 7);
     for (const pages of [0, 1, 200, 900, 1008, 5000]) {
@@ -61,10 +61,10 @@ describe('SHARDS', () => {
 
   test('at a fixed rate errs by a few hundredths where 2,500 pages are sampled', () => {
     for (const stream of synthetics().filter(({ pageCount }) => pageCount >= 10_000)) {
-      const exact = stackDistancesOf(stream.ids, stream.pageCount);
+      const exact = stackDistancesOf(stream);
       const sizes = evenSizes(stream.pageCount, 100);
       const rate = 2500 / stream.pageCount;
-      const sampled = fixedRateShards(stream.ids, stream.pageCount, rate, 1);
+      const sampled = fixedRateShards(stream, rate, 1);
       expect(meanAbsoluteError(sampled, exact, sizes)).toBeLessThanOrEqual(0.03);
     }
   });

@@ -1,0 +1,58 @@
+/** Numbers as a report shows them. */
+
+import { formatSize } from '../../lib/sizes.ts';
+
+/** `81.2 %`; never rounded to all or nothing. */
+export function percent(ratio: number): string {
+  const rounded = Math.round(ratio * 1000) / 10;
+  const shown = ratio < 1 ? Math.min(rounded, 99.9) : rounded;
+  return `${(ratio > 0 ? Math.max(shown, 0.1) : shown).toFixed(1)} %`;
+}
+
+/** `1,234,567`. */
+export function count(value: number): string {
+  return Math.round(value).toLocaleString('en-US');
+}
+
+/** `1.2 M`, for axes. */
+export function shortCount(value: number): string {
+  if (value >= 1e9) return `${short(value / 1e9)} G`;
+  if (value >= 1e6) return `${short(value / 1e6)} M`;
+  if (value >= 1e3) return `${short(value / 1e3)} k`;
+  return short(value);
+}
+
+function short(value: number): string {
+  return String(Number(value.toPrecision(3)));
+}
+
+/** `64 MiB`: a size with the space that prose has. */
+export function size(bytes: number): string {
+  return formatSize(bytes).replace(/(?<=\d)(?=[A-Z])/, ' ');
+}
+
+/** What a number of pages is called: bytes where pages have bytes, else the number. */
+export function pagesAs(pages: number, pageBytes: number, unit: 'bytes' | 'keys'): string {
+  return unit === 'bytes' ? size(pages * pageBytes) : `${count(pages)} objects`;
+}
+
+/** `2 h 5 min`, `3.2 s`, `12 ms`. */
+export function duration(seconds: number): string {
+  if (seconds < 1) return `${short(seconds * 1000)} ms`;
+  if (seconds < 60) return `${Number(seconds.toFixed(1))} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48
+    ? `${hours} h ${minutes % 60} min`
+    : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** A time on an axis: `90 s`, `12 min`, `3.5 h`. */
+export function axisTime(seconds: number, span: number): string {
+  if (span > 3 * 86_400) return `${short(seconds / 86_400)} d`;
+  if (span > 3 * 3600) return `${short(seconds / 3600)} h`;
+  if (span > 180) return `${short(seconds / 60)} min`;
+  if (span > 0.5) return `${short(seconds)} s`;
+  return `${short(seconds * 1000)} ms`;
+}

@@ -1,0 +1,51 @@
+/** What memory would be made of, and what each part of it would answer. */
+
+import { count, percent, size } from '../format.ts';
+import type { ReplayReport, TierFacts } from '../report.ts';
+import { type Cell, section, table } from './elements.ts';
+
+function row(tiers: TierFacts): Cell[] {
+  const misses = 1 - tiers.hotHits - tiers.compressedHits - tiers.flashHits;
+  const numbers = [
+    count(tiers.hotPages),
+    percent(tiers.hotHits),
+    count(tiers.compressedPages),
+    percent(tiers.compressedHits),
+    percent(tiers.hotHits + tiers.compressedHits),
+    count(tiers.flashPages),
+    percent(tiers.flashHits),
+    percent(Math.max(0, misses)),
+  ];
+  return [size(tiers.memoryBytes), ...numbers.map((number) => ({ number }))];
+}
+
+/** The table of tiers; nothing for a trace whose objects have no bytes. */
+export function tiersSection({ tiers }: ReplayReport): string {
+  if (tiers === null) return '';
+  const { policy, hotShare, compressionRatio, isRatioMeasured } = tiers;
+  const ratio = `${compressionRatio.toFixed(2)} : 1`;
+  const origin = isRatioMeasured
+    ? `Pages compress ${ratio}, as the trace says.`
+    : `The trace does not say how its pages compress: ${ratio} is assumed.`;
+  const titles = [
+    'Hot pages',
+    'Hits',
+    'Compressed pages',
+    'Hits',
+    'Memory hits',
+    'Flash pages',
+    'Hits',
+    'Misses',
+  ];
+  return section(
+    'tiers',
+    'Tiers',
+    `Memory in two parts, as <code>tmem serve</code> divides it: ${percent(hotShare)} hot, as it is, and the rest ` +
+      `compressed; below it a flash tier of four times the pages. ${origin} Hit ratios follow the curve of ${policy}.`,
+    table({
+      caption: 'Tier sizes and the share of all accesses that each would answer',
+      head: ['Memory', ...titles.map((number) => ({ number }))],
+      rows: tiers.rows.map(row),
+    }),
+  );
+}

@@ -1,0 +1,117 @@
+/** How it goes over time: hits, and how many pages are new. */
+
+import { drawLineChart, HALF, type LineSeries, WIDE } from '../charts/line-chart.ts';
+import { axisTime, count, duration, pagesAs, percent, shortCount } from '../format.ts';
+import type { Point } from '../page-statistics.ts';
+import type { ReplayReport } from '../report.ts';
+import { figure, section } from './elements.ts';
+import { COLD_STYLE, policyStyles, policyTitle, styleOf } from './policy-styles.ts';
+
+const CEILING_NAME = 'all but first uses (no cache has more)';
+
+/** A time, or a number of accesses where the trace has no times, on an axis. */
+function place(report: ReplayReport, value: number): string {
+  const { seconds } = report.workload;
+  return seconds > 0 ? axisTime(value, seconds) : shortCount(value);
+}
+
+function hitSeries(report: ReplayReport): LineSeries[] {
+  const { starts, policies, coldMissRatios } = report.overTime;
+  const styles = policyStyles(report);
+  const points = (ratios: readonly (number | null)[]): Point[] =>
+    ratios.flatMap((ratio, at) => (ratio === null ? [] : [{ x: starts[at] ?? 0, y: ratio }]));
+  return [
+    ...policies.map(({ policy, hitRatios }) => ({
+      name: policyTitle(policy),
+      points: points(hitRatios),
+      style: styleOf(styles, policy),
+    })),
+    {
+      name: CEILING_NAME,
+      points: points(coldMissRatios.map((ratio) => (ratio === null ? null : 1 - ratio))),
+      style: COLD_STYLE,
+    },
+  ];
+}
+
+function hitsFigure(report: ReplayReport): string {
+  const { capacityPages, starts, policies, coldMissRatios } = report.overTime;
+  const { seconds } = report.workload;
+  const held = pagesAs(capacityPages, report.settings.pageBytes, report.trace.unit);
+  const series = hitSeries(report);
+  const ratio = (value: number | null | undefined) =>
+    value === null || value === undefined ? '' : percent(value);
+  return figure({
+    id: 'hits-over-time',
+    title: `Hit ratio over time, at ${held}`,
+    label: `Line chart of the hit ratio of ${policies.length} policies over the length of the trace, at ${held}.`,
+    legend: series.map(({ name, style }) => ({ name, style })),
+    svg: drawLineChart({
+      id: 'hits',
+      x: {
+        name: seconds > 0 ? 'time since the first request' : 'accesses',
+        scale: 'linear',
+        min: 0,
+        format: (value) => place(report, value),
+      },
+      y: { name: 'hit ratio', scale: 'linear', min: 0, max: 1, format: (y) => `${y * 100} %` },
+      series,
+      width: WIDE,
+      height: 360,
+    }),
+    seriesCount: series.length,
+    data: {
+      caption: 'Hit ratio in each part of the trace',
+      head: ['From', ...policies.map(({ policy }) => ({ number: policy })), { number: 'ceiling' }],
+      rows: starts.map((start, at) => {
+        const cold = coldMissRatios[at];
+        const ceiling = cold === null || cold === undefined ? null : 1 - cold;
+        return [
+          seconds > 0 ? duration(start) : count(start),
+          ...policies.map(({ hitRatios }) => ({ number: ratio(hitRatios[at]) })),
+          { number: ratio(ceiling) },
+        ];
+      }),
+    },
+  });
+}
+
+/** How many different pages have been used. */
+export function footprintFigure(report: ReplayReport): string {
+  const { footprint, settings, trace, workload } = report;
+  const name = (pages: number) => pagesAs(pages, settings.pageBytes, trace.unit);
+  return figure({
+    id: 'footprint',
+    title: 'Footprint: different pages used so far',
+    label:
+      `Line chart of the footprint over accesses. It grows to ${name(workload.footprintPages)} ` +
+      `in ${count(workload.accesses)} accesses.`,
+    legend: [],
+    svg: drawLineChart({
+      id: 'foot',
+      x: { name: 'accesses', scale: 'linear', min: 0, format: shortCount },
+      y: { name: '', scale: 'linear', min: 0, format: (pages) => name(Math.round(pages)) },
+      series: [
+        {
+          name: 'footprint',
+          points: footprint,
+          style: { colour: 'var(--s0)', dash: [], width: 2.2 },
+          isFloor: true,
+        },
+      ],
+      width: HALF,
+      height: 300,
+    }),
+    seriesCount: 1,
+    data: {
+      caption: 'Footprint by accesses',
+      head: ['Accesses', { number: 'Pages' }, { number: 'Size' }],
+      rows: footprint.map(({ x, y }) => [count(x), { number: count(y) }, { number: name(y) }]),
+    },
+  });
+}
+
+/** The section of what changes over time. */
+export function timeSection(report: ReplayReport): string {
+  return section('time', 'Over time', '', hitsFigure(report));
+}
