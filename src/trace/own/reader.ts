@@ -1,0 +1,170 @@
+/** Reads our own trace format. */
+
+import { crc32 } from 'node:zlib';
+import { readU16, readU32, readU64, warnOfTail } from '../binary-format.ts';
+import {
+  countMalformed,
+  LIKENESS,
+  type ParserContext,
+  REQUESTS_PER_RECORD_MAX,
+  type RecordParser,
+  type TraceFormat,
+} from '../format.ts';
+import { OP_NAMES, type RequestBatch } from '../request-batch.ts';
+import {
+  BLOCK_BYTES,
+  decodeHeader,
+  decodeLatency,
+  FIELD,
+  HEADER_BYTES,
+  OWN_MAGIC,
+  type OwnHeader,
+  RECORD_BYTES,
+  RECORDS_PER_BLOCK,
+  SPECIAL,
+} from './format.ts';
+
+class OwnRecords implements RecordParser {
+  readonly #context: ParserContext;
+  readonly #header: OwnHeader;
+  /** The trace's numbers of volumes by the file's. */
+  readonly #volumes: number[] = [];
+  #isBehindHeader = false;
+  #block = 0;
+
+  constructor(context: ParserContext, header: OwnHeader) {
+    this.#context = context;
+    this.#header = header;
+  }
+
+  parse(bytes: Buffer, from: number, to: number, isLast: boolean, batch: RequestBatch): number {
+    let at = from;
+    if (!this.#isBehindHeader) {
+      if (to - at < HEADER_BYTES) return at;
+      this.#isBehindHeader = true;
+      at += HEADER_BYTES;
+      for (const [number, name] of this.#header.volumes.entries()) this.#name(number, name);
+    }
+    const countMax = batch.capacity - REQUESTS_PER_RECORD_MAX;
+    while (batch.count <= countMax && at < to) {
+      if (to - at < BLOCK_BYTES && !isLast) break;
+      const end = Math.min(to, at + BLOCK_BYTES);
+      this.#takeBlock(bytes, at, end, batch);
+      at = end;
+    }
+    return at;
+  }
+
+  #takeBlock(bytes: Buffer, from: number, to: number, batch: RequestBatch): void {
+    const { tally } = this.#context;
+    const block = this.#block++;
+    const count = countRecords(bytes, from, to);
+    const end = from + count * RECORD_BYTES;
+    const isChecked = end + RECORD_BYTES <= to && bytes[end + FIELD.op] === SPECIAL.check;
+    if (isChecked && !isIntact(bytes, from, end, count, block)) {
+      tally.lines += count;
+      countMalformed(tally, () => `block ${block} fails its checksum`);
+      tally.malformed += count - 1;
+      return;
+    }
+    if (!isChecked) this.#sayTruncated(count, to - end);
+    this.#takeRecords(bytes, from, end, batch);
+  }
+
+  #sayTruncated(records: number, leftBytes: number): void {
+    const { tally } = this.#context;
+    if (leftBytes > 0) warnOfTail(tally, leftBytes);
+    const sentence = `${tally.path} was not ended properly`;
+    tally.warnings.push(`${sentence}: its last ${records} records are not covered by a checksum`);
+  }
+
+  #takeRecords(bytes: Buffer, from: number, to: number, batch: RequestBatch): void {
+    const { tally } = this.#context;
+    for (let at = from; at < to; at += RECORD_BYTES) {
+      const op = bytes[at + FIELD.op]!;
+      if (op === SPECIAL.lost) {
+        tally.dropped += readU32(bytes, at + FIELD.length);
+      } else if (op === SPECIAL.name) {
+        const length = readU32(bytes, at + FIELD.length);
+        const start = at + RECORD_BYTES;
+        this.#name(
+          readU32(bytes, at + FIELD.volume),
+          bytes.toString('utf8', start, start + length),
+        );
+        at += Math.ceil(length / RECORD_BYTES) * RECORD_BYTES;
+      } else {
+        tally.lines++;
+        this.#takeRequest(bytes, at, op, batch);
+      }
+    }
+  }
+
+  #takeRequest(bytes: Buffer, at: number, op: number, batch: RequestBatch): void {
+    const number = readU32(bytes, at + FIELD.volume);
+    const volume = this.#volumes[number];
+    const offset = readU64(bytes, at + FIELD.offset);
+    if (volume === undefined || op >= OP_NAMES.length || offset > Number.MAX_SAFE_INTEGER) {
+      countMalformed(this.#context.tally, () => bytes.toString('hex', at, at + RECORD_BYTES));
+      return;
+    }
+    const timeUs = readU64(bytes, at + FIELD.time);
+    const latency = decodeLatency(readU16(bytes, at + FIELD.latency));
+    const content = readU32(bytes, at + FIELD.content);
+    const length = readU32(bytes, at + FIELD.length);
+    batch.push(timeUs, offset, length, volume, op, latency, content);
+  }
+
+  #name(number: number, name: string): void {
+    this.#volumes[number] = this.#context.volumes.ofName(name);
+  }
+}
+
+/** The records before the one that checks them, or all whole ones where there is none. */
+function countRecords(bytes: Buffer, from: number, to: number): number {
+  const max = Math.min(RECORDS_PER_BLOCK, Math.floor((to - from) / RECORD_BYTES));
+  for (let count = 0; count < max; count++) {
+    const at = from + count * RECORD_BYTES;
+    const op = bytes[at + FIELD.op];
+    if (op === SPECIAL.check) return count;
+    // What a name is made of may look like anything.
+    if (op === SPECIAL.name) count += Math.ceil(readU32(bytes, at + FIELD.length) / RECORD_BYTES);
+  }
+  return max;
+}
+
+function isIntact(bytes: Buffer, from: number, end: number, count: number, block: number): boolean {
+  return (
+    readU32(bytes, end) === crc32(bytes.subarray(from, end)) &&
+    readU32(bytes, end + 4) === count &&
+    readU64(bytes, end + 8) === block
+  );
+}
+
+function warningsOf(path: string, { isComplete, sampleThreshold }: OwnHeader): string[] {
+  const warnings: string[] = [];
+  if (!isComplete) {
+    warnings.push(`${path} is still being recorded, or its recorder was stopped half-way`);
+  }
+  if (sampleThreshold > 0) {
+    const share = ((sampleThreshold / 2 ** 32) * 100).toPrecision(3);
+    warnings.push(`${path} is a sample: ${share} % of the pages, with all their requests`);
+  }
+  return warnings;
+}
+
+export const ownFormat: TraceFormat = {
+  name: 'tmem',
+  title: 'tmem trace',
+  likeness: ({ bytes }) =>
+    bytes.subarray(0, OWN_MAGIC.length).equals(OWN_MAGIC) ? LIKENESS.certain : LIKENESS.no,
+  read: ({ bytes, path }) => {
+    const header = decodeHeader(bytes, path);
+    return {
+      unit: header.unit,
+      hasClock: header.hasClock,
+      timeUnit: undefined,
+      warnings: warningsOf(path, header),
+      createParser: (context) => new OwnRecords(context, header),
+    };
+  },
+};

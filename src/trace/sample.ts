@@ -1,0 +1,47 @@
+/** The beginning of a trace file, by which its format is told. */
+
+/** How much is looked at, bytes. */
+export const SAMPLE_BYTES = 64 * 1024;
+const LINES_MAX = 200;
+/** Suffixes that say how a file is stored, not what is in it. */
+const STORAGE_SUFFIX = /\.(gz|gzip|zst|zstd|z)$/i;
+
+export interface Sample {
+  /** As errors name it. */
+  readonly path: string;
+  /** The file's name without folders and suffixes of compression, in lower case. */
+  readonly name: string;
+  readonly bytes: Buffer;
+  /** Whether `bytes` is the whole file. */
+  readonly isWhole: boolean;
+  /** Whether it is text: no bytes that text has not. */
+  readonly isText: boolean;
+  /** The first whole lines of a text, without their ends and without empty ones. */
+  readonly lines: readonly string[];
+}
+
+/** The file's name without folders and suffixes of compression. */
+export function traceName(path: string): string {
+  const base = path.slice(path.lastIndexOf('/') + 1);
+  return base.replace(STORAGE_SUFFIX, '') || base;
+}
+
+function isTextByte(byte: number): boolean {
+  return byte >= 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+}
+
+/** A sample of the file at `path` that begins with `bytes`. */
+export function sampleOf(path: string, bytes: Buffer, isWhole: boolean): Sample {
+  const isText = bytes.every(isTextByte);
+  const lines = isText ? bytes.toString('latin1').split('\n') : [];
+  // The last one may go on, unless nothing does.
+  if (!isWhole) lines.pop();
+  return {
+    ...{ path, bytes, isWhole, isText },
+    name: traceName(path).toLowerCase(),
+    lines: lines
+      .map((line) => line.trimEnd())
+      .filter((line) => line !== '')
+      .slice(0, LINES_MAX),
+  };
+}

@@ -1,0 +1,34 @@
+/** The volumes of a trace: names, and the dense numbers that requests carry for them. */
+
+import { NameTable } from './name-table.ts';
+
+/** Volumes numbered in the order of their first use. */
+export class VolumeTable {
+  readonly #table = new NameTable();
+  readonly #names: string[] = [];
+
+  /** Names by number; grows while the trace is read. */
+  get names(): readonly string[] {
+    return this.#names;
+  }
+
+  /**
+   * The number of the volume whose name stands in `bytes` from `from` up to `to`; -1 if there are
+   * too many. Commas in it, between the parts that make the name, become underscores.
+   */
+  ofBytes(bytes: Uint8Array, from: number, to: number): number {
+    const number = this.#table.numberOf(bytes, from, to);
+    if (number === this.#names.length) {
+      this.#names.push(Buffer.from(bytes.subarray(from, to)).toString().replaceAll(',', '_'));
+    }
+    return number;
+  }
+
+  /** The number of a volume by its name; -1 if there are too many. */
+  ofName(name: string): number {
+    const bytes = Buffer.from(name);
+    const number = this.#table.numberOf(bytes, 0, bytes.length);
+    if (number === this.#names.length) this.#names.push(name);
+    return number;
+  }
+}
