@@ -82,7 +82,8 @@ export class Slru implements EvictionPolicy {
       const queue = queues[segment]!;
       while (queue.chargedBytes > this.segmentBytes && queue.tail !== entered) {
         this.pages.move(queue.tail, segment - 1);
-        if (segment === 1) {
+        // Of fewer pages than segments none is too many.
+        if (segment === 1 && this.segmentBytes > 0) {
           this.surplusBytes = Math.max(0, queues[0]!.chargedBytes - this.segmentBytes);
         }
       }

@@ -97,12 +97,12 @@ const KINDS: Readonly<Record<string, PolicyKind>> = {
 };
 
 /** Other names of a policy with some of its parameters. */
-const VARIANTS: Readonly<Record<string, readonly [kind: string, PolicyParams]>> = {
-  'clock-2bit': ['clock', { bits: 2 }],
-  'slru-4': ['slru', { segments: 4 }],
-  's3fifo-t1': ['s3fifo', { threshold: 1 }],
-  's3fifo-t2': ['s3fifo', { threshold: 2 }],
-};
+const VARIANTS: ReadonlyMap<string, readonly [kind: string, PolicyParams]> = new Map([
+  ['clock-2bit', ['clock', { bits: 2 }]],
+  ['slru-4', ['slru', { segments: 4 }]],
+  ['s3fifo-t1', ['s3fifo', { threshold: 1 }]],
+  ['s3fifo-t2', ['s3fifo', { threshold: 2 }]],
+]);
 
 /** What may be asked for, the default of the live cache first; and variants by their short names. */
 export const REPLAY_POLICY_NAMES: readonly string[] = [
@@ -127,7 +127,7 @@ export interface PolicySpec {
  */
 export function parsePolicy(text: string, params: PolicyParams = {}): PolicySpec {
   const [name = '', list] = text.split(':', 2);
-  const [kindName, variantParams] = VARIANTS[name] ?? [name, {}];
+  const [kindName, variantParams] = VARIANTS.get(name) ?? [name, {}];
   const kind = Object.hasOwn(KINDS, kindName) ? KINDS[kindName] : undefined;
   if (kind === undefined) {
     refuse(`there is no policy "${name}" to replay; choose of ${REPLAY_POLICY_NAMES.join(', ')}`);
