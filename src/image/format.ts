@@ -132,8 +132,9 @@ export interface WritableFormat extends ImageFormat {
   /**
    * The range, whole units (the last may be cut by the end of the disk), reads as zeros afterwards;
    * its space is given up where `mayDiscard`. False when that takes writing, and nothing was done.
+   * `mustBeFast` is for formats that leave it to their storages: see `Storage.writeZeroes`.
    */
-  zero(offset: number, length: number, mayDiscard: boolean): Promise<boolean>;
+  zero(offset: number, length: number, mayDiscard: boolean, mustBeFast?: boolean): Promise<boolean>;
   /**
    * The range, whole units, is not needed any more. A format that can only do it by revealing what
    * the backing image holds, or that would fragment a pre-sized image, keeps what it has.
@@ -171,6 +172,14 @@ export interface ImageReference {
   readonly formatName: FormatName | undefined;
   /** What a parent must be for the image to fit on it; a mismatch is refused. */
   readonly parentCid?: number | undefined;
+  /** What the file was when the image was made on it: one that has changed since is refused. */
+  readonly stamp?: ReferenceStamp | undefined;
+}
+
+/** Size and time of the last change of a file, milliseconds since 1970. */
+export interface ReferenceStamp {
+  readonly sizeBytes: number;
+  readonly changedAtMs: number;
 }
 
 /** What a format is told when an image is opened. */
