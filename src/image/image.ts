@@ -1,46 +1,22 @@
 /**
- * A guest's disk, made of storages by a format. A format maps ranges; the generic code here reads,
- * writes and joins them, so that no format carries I/O code of its own.
+ * A guest's disk, made of storages by a format, and of what shows through from the image below it.
+ * A format maps ranges; the generic code reads, writes and joins them, so that no format carries
+ * I/O code of its own.
  */
 
 import { TmemError } from '../lib/errors.ts';
-import type { Storage, StorageCapabilities } from '../storage/storage.ts';
-
-/** A run of an image's bytes that a format keeps in one place. */
-export type Mapping =
-  | {
-      readonly kind: 'data';
-      /** Bytes from the offset that was asked for; at least 1. */
-      readonly length: number;
-      readonly storage: Storage;
-      readonly storageOffset: number;
-    }
-  | {
-      /** Both read as zeros; a zero is stored as such, a hole is not stored at all. */
-      readonly kind: 'zero' | 'hole';
-      readonly length: number;
-    };
-
-/** How an image is laid out on its storages. */
-export interface ImageFormat {
-  readonly formatName: string;
-  readonly virtualSizeBytes: number;
-  /**
-   * Where the bytes at `offset` are; the run may be longer than `length`. A format answers with a
-   * promise only when it must first read its own metadata.
-   */
-  map(offset: number, length: number): Mapping | Promise<Mapping>;
-}
-
-/** A run of an image's bytes of one allocation state. */
-export interface ImageExtent {
-  /** Bytes from the offset that was asked for; at least 1. */
-  readonly length: number;
-  /** Nothing is allocated here. */
-  readonly isHole: boolean;
-  /** The bytes are known to be zeros without reading them. */
-  readonly isZero: boolean;
-}
+import type { StorageCapabilities } from '../storage/storage.ts';
+import type { ChainedImage, ImageExtent, ImageOwner } from './chain.ts';
+import {
+  type FormatName,
+  type ImageFormat,
+  isWritableFormat,
+  type TableStatistics,
+  type WritableFormat,
+} from './format.ts';
+import { ImageReads } from './image-reads.ts';
+import { ImageState } from './image-state.ts';
+import { ImageWrites } from './image-writes.ts';
 
 /** What was asked of an image's storages by one operation; plain fields, copied at scrape time. */
 export interface OperationCounters {
@@ -57,11 +33,11 @@ export interface BlockImageParts {
   readonly identity: string;
   /** Names the medium, whatever is on it: two images on one medium change each other. */
   readonly medium: string;
-  readonly format: ImageFormat;
+  readonly format: ImageFormat | WritableFormat;
+  /** What shows through the holes, the image's own from then on. It is never written. */
+  readonly backing?: BlockImage | undefined;
   /** Whether no other service can have the medium open meanwhile. Default true: there is no other. */
   readonly isLocked?: boolean;
-  /** All storages the format maps to, the image's own from then on; at least one. */
-  readonly storages: readonly Storage[];
 }
 
 type Operation = 'read' | 'write' | 'sync' | 'discard' | 'zeroes';
@@ -71,16 +47,18 @@ type Operation = 'read' | 'write' | 'sync' | 'discard' | 'zeroes';
  * Every failure rejects with a TmemError; a range outside the image is `invalid`. Overlapping
  * requests under way at once have no order.
  */
-export class BlockImage {
+export class BlockImage implements ChainedImage {
   readonly name: string;
   readonly identity: string;
   readonly medium: string;
-  readonly formatName: string;
-  readonly virtualSizeBytes: number;
+  readonly formatName: FormatName;
+  /** A format that cannot be written, or a storage that may not be. */
   readonly isReadOnly: boolean;
   readonly isLocked: boolean;
   /** Requests aligned to this, in memory too, avoid the page cache; see `Storage`. */
   readonly alignmentBytes: number;
+  /** The image below, which shows through the holes of this one. */
+  readonly backing: BlockImage | undefined;
   readonly counters: Readonly<Record<Operation, OperationCounters>> = {
     read: newCounters(),
     write: newCounters(),
@@ -90,46 +68,91 @@ export class BlockImage {
   };
 
   readonly #format: ImageFormat;
-  readonly #storages: readonly Storage[];
+  readonly #writable: WritableFormat | undefined;
+  readonly #reads: ImageReads;
+  readonly #writes: ImageWrites | undefined;
+  readonly #state: ImageState;
 
   constructor(parts: BlockImageParts) {
-    const { format, storages } = parts;
+    const { format, backing } = parts;
+    const { storages } = format;
     this.name = parts.name;
     this.identity = parts.identity;
     this.medium = parts.medium;
     this.isLocked = parts.isLocked ?? true;
     this.formatName = format.formatName;
-    this.virtualSizeBytes = format.virtualSizeBytes;
-    this.isReadOnly = storages.some((storage) => storage.isReadOnly);
+    this.backing = backing;
     this.alignmentBytes = Math.max(...storages.map((storage) => storage.alignmentBytes));
     this.#format = format;
-    this.#storages = storages;
+    this.#reads = new ImageReads(format, backing);
+    this.#state = new ImageState(format, backing, this.#reads);
+    const mayWrite = isWritableFormat(format) && !storages.some((storage) => storage.isReadOnly);
+    this.#writable = mayWrite ? format : undefined;
+    this.#writes = mayWrite ? new ImageWrites(format, this.#reads) : undefined;
+    this.isReadOnly = !mayWrite;
   }
 
-  /** What all storages can do, as far as is known by now; see `StorageCapabilities`. */
+  /** Changes with `resize` alone. */
+  get virtualSizeBytes(): number {
+    return this.#format.virtualSizeBytes;
+  }
+
+  /** What can be zeroed and discarded without writing: 1 for a raw image, which has no tables. */
+  get unitBytes(): number {
+    return this.#writable?.unitBytes ?? 1;
+  }
+
+  /** How whole units can be stored compressed; undefined where they cannot. */
+  get compression(): WritableFormat['compression'] {
+    return this.#writable?.writeCompressed === undefined ? undefined : this.#writable.compression;
+  }
+
+  /** Of the format's cache of tables, if it has one. */
+  get tables(): Readonly<TableStatistics> | undefined {
+    return this.#format.tables;
+  }
+
+  /**
+   * What is known by now; see `StorageCapabilities`. A format with tables zeroes and discards in
+   * them, whatever its storages can do.
+   */
   get supports(): StorageCapabilities {
+    const { storages } = this.#format;
+    const hasTables = this.unitBytes > 1;
     return {
-      discard: this.#storages.every((storage) => storage.supports.discard),
-      fastZeroes: this.#storages.every((storage) => storage.supports.fastZeroes),
-      extents: this.#storages.every((storage) => storage.supports.extents),
+      discard: hasTables || storages.every((storage) => storage.supports.discard),
+      fastZeroes: hasTables || storages.every((storage) => storage.supports.fastZeroes),
+      extents: this.formatName !== 'raw' || storages.every((storage) => storage.supports.extents),
     };
   }
 
-  read(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void> {
-    return this.#forEachRun('read', offset, length, (run, doneBytes, runBytes) => {
-      const at = bufferOffset + doneBytes;
-      if (run.kind === 'data') {
-        return run.storage.read(buffer, at, runBytes, run.storageOffset);
-      }
-      buffer.fill(0, at, at + runBytes);
-    });
+  async read(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void> {
+    this.#checkRange('read', offset, length);
+    const counters = this.counters.read;
+    const epoch = this.#enter(counters, length);
+    try {
+      await this.#reads.read(buffer, bufferOffset, length, offset);
+    } catch (cause) {
+      counters.failures++;
+      throw cause;
+    } finally {
+      this.#format.epochs?.leave(epoch);
+    }
   }
 
-  write(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void> {
-    return this.#forEachRun('write', offset, length, (run, doneBytes, runBytes) => {
-      if (run.kind !== 'data') throw this.#unallocated(offset + doneBytes);
-      return run.storage.write(buffer, bufferOffset + doneBytes, runBytes, run.storageOffset);
-    });
+  async write(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void> {
+    const writes = this.#checkIsWritable();
+    this.#checkRange('write', offset, length);
+    const counters = this.counters.write;
+    const epoch = this.#enter(counters, length);
+    try {
+      await writes.write(buffer, bufferOffset, length, offset);
+    } catch (cause) {
+      counters.failures++;
+      throw cause;
+    } finally {
+      this.#format.epochs?.leave(epoch);
+    }
   }
 
   /** Everything written before the call is on stable storage when this resolves. */
@@ -137,7 +160,8 @@ export class BlockImage {
     const counters = this.counters.sync;
     counters.requests++;
     try {
-      for (const storage of this.#storages) await storage.sync();
+      if (this.#writable !== undefined) await this.#writable.sync();
+      else for (const storage of this.#format.storages) await storage.sync();
     } catch (cause) {
       counters.failures++;
       throw cause;
@@ -145,70 +169,106 @@ export class BlockImage {
   }
 
   /** A hint: the bytes are no longer needed. Their content is undefined afterwards. */
-  discard(offset: number, length: number): Promise<void> {
-    return this.#forEachRun('discard', offset, length, (run, _doneBytes, runBytes) => {
-      if (run.kind === 'data') return run.storage.discard(run.storageOffset, runBytes);
-    });
+  async discard(offset: number, length: number): Promise<void> {
+    const writes = this.#checkIsWritable();
+    this.#checkRange('discard', offset, length);
+    await this.#count('discard', length, () => writes.discard(offset, length));
   }
 
   /** As `Storage.writeZeroes`. */
-  writeZeroes(
+  async writeZeroes(
     offset: number,
     length: number,
     mayDiscard: boolean,
     mustBeFast = false,
   ): Promise<void> {
-    return this.#forEachRun('zeroes', offset, length, (run, doneBytes, runBytes) => {
-      if (run.kind === 'data') {
-        return run.storage.writeZeroes(run.storageOffset, runBytes, mayDiscard, mustBeFast);
-      }
-      if (run.kind === 'hole' && !mayDiscard) throw this.#unallocated(offset + doneBytes);
-    });
+    const writes = this.#checkIsWritable();
+    this.#checkRange('zero', offset, length);
+    await this.#count('zeroes', length, () =>
+      writes.writeZeroes(offset, length, mayDiscard, mustBeFast),
+    );
+  }
+
+  /**
+   * Stores a whole unit compressed, or plain if that is less: `unit` has `unitBytes`, zeros behind
+   * the end of the disk. Only where `compression` says how.
+   */
+  async writeCompressed(offset: number, unit: Buffer): Promise<void> {
+    const writes = this.#checkIsWritable();
+    const length = Math.min(unit.length, this.virtualSizeBytes - offset);
+    this.#checkRange('compress', offset, length);
+    await this.#count('write', length, () => writes.writeCompressed(offset, unit));
   }
 
   /** The allocation state at `offset`, for at most `length` bytes, of which there is at least 1. */
   async extent(offset: number, length: number): Promise<ImageExtent> {
     this.#checkRange('map', offset, length);
-    const run = await this.#format.map(offset, length);
-    const runBytes = Math.min(run.length, length);
-    if (run.kind !== 'data') {
-      return { length: runBytes, isHole: run.kind === 'hole', isZero: true };
+    const { epochs } = this.#format;
+    const epoch = epochs?.enter() ?? 0;
+    try {
+      return await this.#state.extent(offset, length);
+    } finally {
+      epochs?.leave(epoch);
     }
-    const extent = await run.storage.extent(run.storageOffset, runBytes);
-    return { length: extent.length, isHole: extent.isHole, isZero: extent.isHole };
   }
 
-  /** Closes all storages, after the requests under way. */
+  /**
+   * Which image of the chain defines the bytes at `offset`: 0 for this one, 1 for its backing image,
+   * and so on; `length` is that of a run with one answer. What nobody defines is of the deepest image
+   * that reaches there. The range is inside the image: the caller has checked.
+   */
+  ownerOf(offset: number, length: number): ImageOwner | Promise<ImageOwner> {
+    return this.#state.ownerOf(offset, length);
+  }
+
+  /**
+   * Changes the size of the disk, while nothing else is asked of it. What is new reads as zeros,
+   * though the backing image may be longer than this one was.
+   */
+  async resize(sizeBytes: number): Promise<void> {
+    const writes = this.#checkIsWritable();
+    const oldBytes = this.virtualSizeBytes;
+    await writes.resize(sizeBytes);
+    const hidden = Math.min(sizeBytes, this.backing?.virtualSizeBytes ?? 0) - oldBytes;
+    if (hidden > 0) await this.writeZeroes(oldBytes, hidden, true);
+  }
+
+  /** Closes the format, its storages and the images below, after the requests under way. */
   async close(): Promise<void> {
-    for (const storage of this.#storages) await storage.close();
+    const failures: unknown[] = [];
+    const attempt = async (close: Promise<void> | undefined) => {
+      try {
+        await close;
+      } catch (cause) {
+        failures.push(cause);
+      }
+    };
+    await attempt(this.#format.close?.());
+    for (const storage of this.#format.storages) await attempt(storage.close());
+    await attempt(this.backing?.close());
+    if (failures.length > 0) throw failures[0];
   }
 
-  /** Visits the runs of a range in order, one storage request at a time, and counts the whole. */
-  async #forEachRun(
-    operation: Exclude<Operation, 'sync'>,
-    offset: number,
-    length: number,
-    visit: (run: Mapping, doneBytes: number, runBytes: number) => Promise<void> | undefined | void,
-  ): Promise<void> {
-    if (operation !== 'read') this.#checkIsWritable();
-    this.#checkRange(operation, offset, length);
-    const counters = this.counters[operation];
+  #enter(counters: OperationCounters, length: number): number {
     counters.requests++;
     counters.bytes += length;
+    return this.#format.epochs?.enter() ?? 0;
+  }
+
+  async #count(
+    operation: Exclude<Operation, 'sync'>,
+    length: number,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    const counters = this.counters[operation];
+    const epoch = this.#enter(counters, length);
     try {
-      let doneBytes = 0;
-      while (doneBytes < length) {
-        const mapped = this.#format.map(offset + doneBytes, length - doneBytes);
-        const run = mapped instanceof Promise ? await mapped : mapped;
-        if (run.length < 1) throw new Error(`${this.formatName} mapped an empty run`);
-        const runBytes = Math.min(run.length, length - doneBytes);
-        const pending = visit(run, doneBytes, runBytes);
-        if (pending !== undefined) await pending;
-        doneBytes += runBytes;
-      }
+      await work();
     } catch (cause) {
       counters.failures++;
       throw cause;
+    } finally {
+      this.#format.epochs?.leave(epoch);
     }
   }
 
@@ -223,17 +283,15 @@ export class BlockImage {
     );
   }
 
-  #checkIsWritable(): void {
-    if (!this.isReadOnly) return;
-    const advice = 'open it for writing to change it';
-    throw new TmemError('read-only', `"${this.name}" is open for reading only; ${advice}`);
-  }
-
-  #unallocated(offset: number): TmemError {
-    return new TmemError(
-      'unsupported',
-      `cannot write at offset ${offset} of "${this.name}": ${this.formatName} images are written ` +
-        'only where they have data; convert it to raw',
+  #checkIsWritable(): ImageWrites {
+    if (this.#writes !== undefined) return this.#writes;
+    if (isWritableFormat(this.#format)) {
+      const advice = 'open it for writing to change it';
+      throw new TmemError('read-only', `"${this.name}" is open for reading only; ${advice}`);
+    }
+    throw new TmemError(
+      'read-only',
+      `"${this.name}" cannot be changed as it is open: convert it to another image to write to it`,
     );
   }
 }

@@ -1,35 +1,115 @@
 /** The raw format: the image is its storage, byte for byte. */
 
+import { TmemError } from '../lib/errors.ts';
 import { openFileStorage } from '../storage/file.ts';
 import type { FileStorageOptions } from '../storage/open-file.ts';
-import type { Storage } from '../storage/storage.ts';
-import { BlockImage, type ImageFormat, type Mapping } from './image.ts';
+import type { ResizableStorage, Storage } from '../storage/storage.ts';
+import type { FormatDriver, ImageInfo, Mapping, WritableFormat, WriteTarget } from './format.ts';
+import { BlockImage } from './image.ts';
+
+/** The size of every disk is a multiple of these bytes. */
+const SECTOR_BYTES = 512;
 
 /** Opens the file or block device at `path` as a raw image; see `openFileStorage`. */
 export async function openRawImage(path: string, options: FileStorageOptions): Promise<BlockImage> {
   const storage = await openFileStorage(path, options);
   const { identity, medium, isLocked, name } = storage;
-  const format = new RawFormat(storage);
-  return new BlockImage({ name, identity, medium, isLocked, format, storages: [storage] });
+  return new BlockImage({ name, identity, medium, isLocked, format: new RawFormat(storage) });
 }
 
 /** A raw image on any storage; `identity` and `medium` are as in `BlockImageParts`. */
 export function rawImage(storage: Storage, identity: string, medium = identity): BlockImage {
-  const format = new RawFormat(storage);
-  return new BlockImage({ name: storage.name, identity, medium, format, storages: [storage] });
+  return new BlockImage({ name: storage.name, identity, medium, format: new RawFormat(storage) });
 }
 
-class RawFormat implements ImageFormat {
+export const rawDriver: FormatDriver = {
+  formatName: 'raw',
+  async open(storage) {
+    return { format: new RawFormat(storage) };
+  },
+  async info(storage): Promise<ImageInfo> {
+    return {
+      formatName: 'raw',
+      virtualSizeBytes: wholeSectors(storage.sizeBytes),
+      references: [],
+      isEncrypted: false,
+      isDirty: false,
+      isCorrupt: false,
+      snapshots: [],
+      details: {},
+    };
+  },
+  async create(storage, { sizeBytes, backing, settings, passphrase }) {
+    const unknown = Object.keys(settings)[0];
+    const problem =
+      (backing !== undefined && 'a backing file') ||
+      (passphrase !== undefined && 'a passphrase') ||
+      (unknown !== undefined && `an option "${unknown}"`);
+    if (problem) {
+      const advice = 'leave that away, or choose another format';
+      throw new TmemError('usage', `a raw image has no use for ${problem}; ${advice}`);
+    }
+    await storage.resize(sizeBytes);
+  },
+};
+
+/** Every byte is there: a write goes where it belongs, and nothing is kept beside the bytes. */
+export class RawFormat implements WritableFormat {
   readonly formatName = 'raw';
-  readonly virtualSizeBytes: number;
+  readonly isWritable = true;
+  readonly unitBytes = 1;
+  readonly storages: readonly Storage[];
+  virtualSizeBytes: number;
   readonly #storage: Storage;
 
+  /** What a file of an odd size lacks to whole sectors reads as zeros. */
   constructor(storage: Storage) {
     this.#storage = storage;
-    this.virtualSizeBytes = storage.sizeBytes;
+    this.storages = [storage];
+    this.virtualSizeBytes = wholeSectors(storage.sizeBytes);
   }
 
   map(offset: number, length: number): Mapping {
     return { kind: 'data', length, storage: this.#storage, storageOffset: offset };
   }
+
+  allocate(offset: number, length: number): WriteTarget {
+    const storage = this.#storage;
+    return { length, storage, storageOffset: offset, headBytes: 0, tailBytes: 0 };
+  }
+
+  async zero(
+    offset: number,
+    length: number,
+    mayDiscard: boolean,
+    mustBeFast?: boolean,
+  ): Promise<boolean> {
+    await this.#storage.writeZeroes(offset, length, mayDiscard, mustBeFast);
+    return true;
+  }
+
+  discard(offset: number, length: number): Promise<void> {
+    return this.#storage.discard(offset, length);
+  }
+
+  sync(): Promise<void> {
+    return this.#storage.sync();
+  }
+
+  async resize(sizeBytes: number): Promise<void> {
+    const storage = this.#storage;
+    if (!isResizable(storage)) {
+      throw new TmemError('unsupported', `"${storage.name}" has one size; make a larger one`);
+    }
+    await storage.resize(sizeBytes);
+    this.virtualSizeBytes = wholeSectors(sizeBytes);
+  }
+}
+
+function isResizable(storage: Storage): storage is ResizableStorage {
+  return 'resize' in storage;
+}
+
+function wholeSectors(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
 }

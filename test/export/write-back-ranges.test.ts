@@ -155,9 +155,8 @@ describe('allocation', () => {
     const ask = parts.target.image.extent.bind(parts.target.image);
     // The answer is that of the moment of the question.
     parts.target.image.extent = async (offset, length) => {
-      const before = { length, isHole, isZero: isHole };
-      await ask(offset, length);
-      return before;
+      const before = { isHole, isZero: isHole };
+      return { ...(await ask(offset, length)), ...before, length };
     };
     const asked = parts.target.extents(0, PAGE, 1);
     await hold.arrived;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { BlockImage, type ImageFormat, type Mapping } from '../../src/image/image.ts';
+import type { ImageFormat, Mapping } from '../../src/image/format.ts';
+import { BlockImage } from '../../src/image/image.ts';
 import { rawImage } from '../../src/image/raw.ts';
 import { MemoryStorage } from '../../src/storage/memory.ts';
 import { pattern } from '../storage/contract.ts';
@@ -8,7 +9,7 @@ import { FaultyStorage } from '../storage/faulty-storage.ts';
 const RUN_BYTES = 1000;
 
 /** Runs of 1000 bytes: data back to front, a zero, a hole, and so on; `isAsync` for promises. */
-function patchwork(isAsync: boolean) {
+function patchwork(isAsync: boolean, backing?: BlockImage) {
   const data = Buffer.concat([pattern(RUN_BYTES).fill(1), pattern(RUN_BYTES).fill(2)]);
   const storage = new FaultyStorage(new MemoryStorage(data));
   const runs = [
@@ -25,11 +26,12 @@ function patchwork(isAsync: boolean) {
     return { ...run, length, storageOffset: run.storageOffset + inRun };
   };
   const format: ImageFormat = {
-    formatName: 'patchwork',
+    formatName: 'vmdk',
     virtualSizeBytes: runs.length * RUN_BYTES,
+    storages: [storage],
     map: isAsync ? async (offset) => map(offset) : map,
   };
-  const parts = { name: 'test', identity: 'test:1', medium: 'test', format, storages: [storage] };
+  const parts = { name: 'test', identity: 'test:1', medium: 'test', format, backing };
   const content = Buffer.alloc(runs.length * RUN_BYTES);
   content.fill(2, 0, RUN_BYTES).fill(1, 2 * RUN_BYTES, 3 * RUN_BYTES);
   return { image: new BlockImage(parts), storage, content };
@@ -50,28 +52,45 @@ describe.each([false, true])('an image of many runs, mapped with promises: %s', 
     }
   });
 
-  it('writes and zeroes data where it lies, and refuses to allocate', async () => {
-    const { image, content } = patchwork(isAsync);
-    await image.write(Buffer.alloc(500, 8), 0, 500, 2200);
-    await image.writeZeroes(100, 100, false);
-    await image.writeZeroes(900, 300, false);
-    await image.discard(0, 0);
-    content.fill(8, 2200, 2700).fill(0, 100, 200).fill(0, 900, 1000);
-    const read = Buffer.alloc(4000);
+  it('is read-only when its format cannot be written', async () => {
+    const { image, storage } = patchwork(isAsync);
+    expect(image.isReadOnly).toBe(true);
+    const refused = { kind: 'read-only', message: expect.stringContaining('convert it') };
+    await expect(image.write(Buffer.alloc(10), 0, 10, 0)).rejects.toMatchObject(refused);
+    await expect(image.writeZeroes(0, 10, true)).rejects.toMatchObject(refused);
+    await expect(image.discard(0, 10)).rejects.toMatchObject(refused);
+    await image.sync();
+    expect(storage.requests).toMatchObject({ write: 0, writeZeroes: 0, sync: 1 });
+  });
+
+  it('shows the image below through its holes, and zeros behind the end of that', async () => {
+    const below = new FaultyStorage(new MemoryStorage(Buffer.alloc(3584, 7)));
+    const { image, content } = patchwork(isAsync, rawImage(below, 'base'));
+    content.fill(7, 3000, 3584);
+    const read = Buffer.alloc(4000, 9);
     await image.read(read, 0, 4000, 0);
     expect(read.equals(content)).toBe(true);
-    const unsupported = { kind: 'unsupported' };
-    await expect(image.write(read, 0, 10, 1500)).rejects.toMatchObject(unsupported);
-    await expect(image.writeZeroes(3500, 10, false)).rejects.toMatchObject(unsupported);
-    await image.writeZeroes(3500, 10, true);
+    expect(below.requests.read).toBe(1);
+    expect(await image.ownerOf(0, 100)).toEqual({ depth: 0, length: 100 });
+    expect(await image.ownerOf(1500, 2000)).toEqual({ depth: 0, length: 500 });
+    expect(await image.ownerOf(3100, 900)).toEqual({ depth: 1, length: 484 });
+    expect(await image.ownerOf(3584, 416)).toEqual({ depth: 0, length: 416 });
+    expect(await image.extent(3100, 900)).toMatchObject({ length: 484, isZero: false, depth: 1 });
+    const none = { length: 416, isHole: true, isZero: true, depth: 0, isAllocated: false };
+    expect(await image.extent(3584, 416)).toMatchObject(none);
+    await image.close();
+    await expect(image.read(read, 0, 10, 3000)).rejects.toMatchObject({ kind: 'shutdown' });
   });
 
   it('tells data, zeros and holes apart', async () => {
     const { image } = patchwork(isAsync);
-    expect(await image.extent(900, 4)).toEqual({ length: 4, isHole: false, isZero: false });
-    expect(await image.extent(900, 400)).toEqual({ length: 100, isHole: false, isZero: false });
-    expect(await image.extent(1000, 2000)).toEqual({ length: 1000, isHole: false, isZero: true });
-    expect(await image.extent(3100, 900)).toEqual({ length: 900, isHole: true, isZero: true });
+    const data = { isHole: false, isZero: false, isAllocated: true, isCompressed: false, depth: 0 };
+    expect(await image.extent(900, 4)).toEqual({ ...data, length: 4 });
+    expect(await image.extent(900, 400)).toEqual({ ...data, length: 100 });
+    const zero = { ...data, isZero: true };
+    expect(await image.extent(1000, 2000)).toEqual({ ...zero, length: 1000 });
+    const hole = { ...zero, isHole: true, isAllocated: false };
+    expect(await image.extent(3100, 900)).toEqual({ ...hole, length: 900 });
   });
 });
 

@@ -1,0 +1,32 @@
+/** What images of a chain ask of each other: each shows through the holes of the one above it. */
+
+/** A run of an image's bytes of one allocation state. */
+export interface ImageExtent {
+  /** Bytes from the offset that was asked for; at least 1. */
+  readonly length: number;
+  /** No space is taken here, in any image of the chain. */
+  readonly isHole: boolean;
+  /** The bytes are known to be zeros without reading them. */
+  readonly isZero: boolean;
+  /** Any image of the chain defines the bytes, if only as zeros. */
+  readonly isAllocated: boolean;
+  readonly isCompressed: boolean;
+  /** As `ImageOwner.depth`. */
+  readonly depth: number;
+}
+
+/** Which image of a chain defines a run of bytes. */
+export interface ImageOwner {
+  /** 0 for the image that was asked, 1 for its backing image, and so on. */
+  readonly depth: number;
+  /** Bytes from the offset that was asked for; at least 1, and at most what was asked for. */
+  readonly length: number;
+}
+
+/** An image below another, as that one uses it; see `BlockImage`. */
+export interface ChainedImage {
+  readonly virtualSizeBytes: number;
+  read(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void>;
+  extent(offset: number, length: number): Promise<ImageExtent>;
+  ownerOf(offset: number, length: number): ImageOwner | Promise<ImageOwner>;
+}

@@ -1,0 +1,85 @@
+/**
+ * What of an image was decompressed of late: a guest reads a unit in many small pieces, and each
+ * would decompress all of it. A unit is decompressed once for all who want it meanwhile.
+ */
+
+import { LRUCache } from 'lru-cache';
+import type { CompressedUnit } from './format.ts';
+import { readPadded } from './read-padded.ts';
+
+/** Bytes of units that are kept; a unit that is larger is not. */
+const KEPT_BYTES_MAX = 4 * 1024 * 1024;
+
+/** A unit on its way. */
+interface Work {
+  readonly unit: CompressedUnit;
+  readonly done: Promise<Buffer>;
+}
+
+interface Kept {
+  readonly unit: CompressedUnit;
+  readonly bytes: Buffer;
+}
+
+/** By where a unit begins in the guest's disk. */
+export class DecompressedUnits {
+  readonly #kept = new LRUCache<number, Kept>({
+    maxSize: KEPT_BYTES_MAX,
+    sizeCalculation: ({ bytes }) => Math.max(1, bytes.length),
+  });
+  readonly #work = new Map<number, Work>();
+
+  /**
+   * The bytes of a unit that the format has mapped in this very turn of the event loop, so that no
+   * change can have come between; not to be changed.
+   */
+  get(unit: CompressedUnit): Buffer | Promise<Buffer> {
+    const kept = this.#kept.get(unit.guestOffset);
+    if (kept !== undefined && isSame(kept.unit, unit)) return kept.bytes;
+    const running = this.#work.get(unit.guestOffset);
+    if (running !== undefined && isSame(running.unit, unit)) return running.done;
+    const done = this.#decompressAndKeep(unit);
+    this.#work.set(unit.guestOffset, { unit, done });
+    return done;
+  }
+
+  /** The range has changed: what is known of it, or on its way, is of the past. */
+  drop(offset: number, length: number): void {
+    if (this.#kept.size > 0) {
+      for (const { unit } of [...this.#kept.values()]) {
+        if (overlaps(unit, offset, length)) this.#kept.delete(unit.guestOffset);
+      }
+    }
+    for (const { unit } of this.#work.values()) {
+      if (overlaps(unit, offset, length)) this.#work.delete(unit.guestOffset);
+    }
+  }
+
+  async #decompressAndKeep(unit: CompressedUnit): Promise<Buffer> {
+    const isCurrent = () => this.#work.get(unit.guestOffset)?.unit === unit;
+    try {
+      const bytes = await decompressUnit(unit);
+      if (isCurrent()) this.#kept.set(unit.guestOffset, { unit, bytes });
+      return bytes;
+    } finally {
+      if (isCurrent()) this.#work.delete(unit.guestOffset);
+    }
+  }
+}
+
+/** Reads and decompresses a unit, for one reader alone. */
+export async function decompressUnit(unit: CompressedUnit): Promise<Buffer> {
+  const src = Buffer.allocUnsafeSlow(unit.storedBytesMax);
+  await readPadded(unit.storage, src, 0, src.length, unit.storageOffset);
+  const dst = Buffer.allocUnsafeSlow(unit.unitBytes);
+  await unit.decompress(src, dst);
+  return dst;
+}
+
+function isSame(a: CompressedUnit, b: CompressedUnit): boolean {
+  return a.storageOffset === b.storageOffset && a.storage === b.storage;
+}
+
+function overlaps({ guestOffset, unitBytes }: CompressedUnit, offset: number, length: number) {
+  return guestOffset < offset + length && guestOffset + unitBytes > offset;
+}

@@ -1,0 +1,153 @@
+/**
+ * Bytes that are stored enciphered, in sectors of 512: what is not whole sectors is read with its
+ * sectors, and written by reading, changing and writing them.
+ */
+
+import type { Storage } from '../storage/storage.ts';
+import type { SectorCipher } from './format.ts';
+import { readPadded } from './read-padded.ts';
+import { giveScratch, takeScratch } from './scratch.ts';
+
+/** The unit that is enciphered as one, bytes. */
+const SECTOR_BYTES = 512;
+/** Larger writes go piece by piece: enciphering is done in one go, and others want to be served. */
+const PIECE_BYTES = 256 * 1024;
+
+/** Where a range of the guest's is stored. */
+export interface EncipheredPlace {
+  readonly storage: Storage;
+  readonly storageOffset: number;
+  readonly guestOffset: number;
+  readonly cipher: SectorCipher;
+}
+
+/** Reads and deciphers `length` bytes. */
+export async function readEnciphered(
+  place: EncipheredPlace,
+  buffer: Buffer,
+  bufferOffset: number,
+  length: number,
+): Promise<void> {
+  const { storage, storageOffset, guestOffset, cipher } = place;
+  const head = guestOffset % SECTOR_BYTES;
+  const bytes = wholeSectors(head + length);
+  if (bytes === length) {
+    await readPadded(storage, buffer, bufferOffset, length, storageOffset);
+    cipher.decrypt(buffer, bufferOffset, length, storageOffset, guestOffset);
+    return;
+  }
+  const scratch = takeScratch(bytes);
+  try {
+    await readPadded(storage, scratch, 0, bytes, storageOffset - head);
+    cipher.decrypt(scratch, 0, bytes, storageOffset - head, guestOffset - head);
+    scratch.copy(buffer, bufferOffset, head, head + length);
+  } finally {
+    giveScratch(scratch);
+  }
+}
+
+/** A write of enciphered sectors that is under way. */
+interface Held {
+  readonly start: number;
+  readonly end: number;
+  /** It reads a sector of which it does not write all. */
+  readonly isRagged: boolean;
+  readonly ended: Promise<void>;
+}
+
+/**
+ * Writes into enciphered space that is there. A ragged write and any other of the same sector take
+ * turns, or one would undo what the other wrote beside it.
+ */
+export class EncipheredWrites {
+  readonly #held = new Set<Held>();
+
+  async write(
+    place: EncipheredPlace,
+    buffer: Buffer,
+    bufferOffset: number,
+    length: number,
+  ): Promise<void> {
+    for (let done = 0; done < length; ) {
+      const guestOffset = place.guestOffset + done;
+      const toBorder = PIECE_BYTES - (guestOffset % SECTOR_BYTES);
+      const bytes = Math.min(length - done, toBorder);
+      const piece = { ...place, guestOffset, storageOffset: place.storageOffset + done };
+      await this.#writePiece(piece, buffer, bufferOffset + done, bytes);
+      done += bytes;
+    }
+  }
+
+  async #writePiece(
+    place: EncipheredPlace,
+    buffer: Buffer,
+    bufferOffset: number,
+    length: number,
+  ): Promise<void> {
+    const head = place.guestOffset % SECTOR_BYTES;
+    const bytes = wholeSectors(head + length);
+    const start = place.guestOffset - head;
+    const isRagged = bytes !== length;
+    const release = await this.#hold(start, start + bytes, isRagged);
+    const scratch = takeScratch(bytes);
+    try {
+      const { storage, cipher } = place;
+      const sectors = { ...place, guestOffset: start, storageOffset: place.storageOffset - head };
+      if (isRagged) await readEdges(sectors, scratch, head, length, bytes);
+      buffer.copy(scratch, head, bufferOffset, bufferOffset + length);
+      cipher.encrypt(scratch, 0, bytes, sectors.storageOffset, start);
+      await storage.write(scratch, 0, bytes, sectors.storageOffset);
+    } finally {
+      giveScratch(scratch);
+      release();
+    }
+  }
+
+  /** Waits until no other write is in the way, and is in the way from then on. */
+  async #hold(start: number, end: number, isRagged: boolean): Promise<() => void> {
+    for (let other = this.#find(start, end, isRagged); other; ) {
+      await other.ended;
+      other = this.#find(start, end, isRagged);
+    }
+    let release = () => {};
+    const ended = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const held: Held = { start, end, isRagged, ended };
+    this.#held.add(held);
+    return () => {
+      this.#held.delete(held);
+      release();
+    };
+  }
+
+  #find(start: number, end: number, isRagged: boolean): Held | undefined {
+    for (const other of this.#held) {
+      if (other.start >= end || other.end <= start) continue;
+      if (isRagged || other.isRagged) return other;
+    }
+    return undefined;
+  }
+}
+
+/** Reads the first and the last sector into their places, where not all of them is written. */
+async function readEdges(
+  place: EncipheredPlace,
+  scratch: Buffer,
+  head: number,
+  length: number,
+  bytes: number,
+): Promise<void> {
+  const last = bytes - SECTOR_BYTES;
+  const isTailRagged = head + length < bytes;
+  const isHeadRagged = head > 0 || (isTailRagged && last === 0);
+  if (isHeadRagged) await readEnciphered(place, scratch, 0, SECTOR_BYTES);
+  if (!isTailRagged || last === 0) return;
+  const { storageOffset, guestOffset } = place;
+  const tail = { ...place, storageOffset: storageOffset + last, guestOffset: guestOffset + last };
+  await readEnciphered(tail, scratch, last, SECTOR_BYTES);
+}
+
+function wholeSectors(bytes: number): number {
+  return Math.ceil(bytes / SECTOR_BYTES) * SECTOR_BYTES;
+}
