@@ -64,12 +64,17 @@ export interface PageReferences {
   readonly dropBits?: Int32Array | undefined;
 }
 
+/** Whether the page at `at` is dropped, and not used. */
+export function isDrop({ dropBits }: PageReferences, at: number): boolean {
+  return dropBits !== undefined && (dropBits[at >>> 5]! & (1 << (at & 31))) !== 0;
+}
+
 /** The stack distances of a whole stream. */
-export function stackDistancesOf({ ids, pageCount, dropBits }: PageReferences): StackDistances {
+export function stackDistancesOf(stream: PageReferences): StackDistances {
+  const { ids, pageCount } = stream;
   const distances = new StackDistances(pageCount);
   for (let at = 0; at < ids.length; at++) {
-    const isDrop = dropBits !== undefined && (dropBits[at >>> 5]! & (1 << (at & 31))) !== 0;
-    if (isDrop) distances.invalidate(ids[at]!);
+    if (isDrop(stream, at)) distances.invalidate(ids[at]!);
     else distances.reference(ids[at]!);
   }
   return distances;
