@@ -7,7 +7,7 @@
  * misplaces a page in a billion. A ghost costs 24 to 48 bytes there: more than a fingerprint, since
  * these policies move ghosts one by one.
  */
-import { type Ghost, GhostMemory } from './ghost.ts';
+import { GhostMemory } from './ghost.ts';
 
 const NODES_MIN = 64;
 const BYTES_PER_NODE = 16;
@@ -176,47 +176,6 @@ export class GhostQueues {
       gap = at;
     }
     table[gap] = 0;
-  }
-}
-
-/**
- * An exact FIFO of departures, for simulations with dense keys. The victim of an insertion is
- * recorded before the new page asks for its own ghost, so the oldest one is let go only when the
- * next victim comes.
- */
-export class ExactGhost implements Ghost {
-  private readonly queues: GhostQueues;
-  private entries = 0;
-
-  constructor(keyCount: number, memory?: GhostMemory) {
-    this.queues = new GhostQueues(1, keyCount, memory);
-  }
-
-  get metadataBytes(): number {
-    return this.queues.metadataBytes;
-  }
-
-  setEntries(entries: number): void {
-    this.entries = entries;
-  }
-
-  add(keyHash: number): void {
-    this.trim();
-    this.queues.add(0, keyHash);
-  }
-
-  take(keyHash: number): boolean {
-    const isKnown = this.queues.take(keyHash) !== -1;
-    this.trim();
-    return isKnown;
-  }
-
-  release(): void {
-    this.queues.release();
-  }
-
-  private trim(): void {
-    while (this.queues.counts[0]! > this.entries) this.queues.dropOldest(0);
   }
 }
 

@@ -10,8 +10,8 @@
  * reads, read-ahead), and that is one use, not a reason to keep the page. As in 2Q and LRU-K, a
  * hit soon after the page came in does not count; "soon" is measured in insertions.
  */
+import { ExactGhost } from './exact-ghost.ts';
 import { type Ghost, GhostMemory, GhostTable, tickShiftFor } from './ghost.ts';
-import { ExactGhost } from './ghost-queues.ts';
 import {
   assertCharge,
   type EvictionPolicy,
@@ -133,6 +133,9 @@ export class S3FifoCw implements EvictionPolicy {
   private windowTicks = 0;
   private isClock = false;
   private sweptPages = 0;
+  /** Pages per byte that the numbers above were made for, and from how many pages they hold. */
+  private sizedFor = -1;
+  private sizedFrom = 0;
 
   constructor(family: S3FifoCwFamily, ghost: Ghost) {
     const { options } = family;
@@ -165,7 +168,9 @@ export class S3FifoCw implements EvictionPolicy {
   }
 
   setCapacity(bytes: number): void {
+    if (bytes === this.capacityBytes) return;
     this.capacityBytes = bytes;
+    this.sizedFor = -1;
     this.smallCapacityBytes = Math.floor(bytes * this.tuning.smallShare);
   }
 
@@ -276,10 +281,14 @@ export class S3FifoCw implements EvictionPolicy {
   /** Turns shares of bytes into numbers of pages by the density of the pages held now. */
   private sizeByPages(pagesPerByte: number): void {
     const { tuning } = this;
+    // Pages that charge alike change nothing here once there are enough of them.
+    if (pagesPerByte === this.sizedFor && this.count >= this.sizedFrom) return;
+    this.sizedFor = pagesPerByte;
     const pages = this.capacityBytes * pagesPerByte;
     this.isClock = pages < tuning.clockBelowPages;
     const ghosts = Math.min(pages * tuning.ghostShare, (this.count + 1) * GHOSTS_PER_PAGE_MAX);
     this.ghost.setEntries(Math.floor(ghosts));
+    this.sizedFrom = (pages * tuning.ghostShare) / GHOSTS_PER_PAGE_MAX;
     const smallPages = Math.floor(this.smallCapacityBytes * pagesPerByte);
     const leastWindow = Math.min(tuning.windowMinInsertions, smallPages >>> 1);
     const window = Math.max(Math.floor(smallPages * tuning.windowShare), leastWindow);

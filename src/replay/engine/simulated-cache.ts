@@ -29,6 +29,7 @@ export class SimulatedCache {
   readonly missesOfVolume: Float64Array;
   private readonly stream: PageStream;
   private readonly policy: EvictionPolicy;
+  private readonly expects: boolean;
   private readonly capacity: number;
   private readonly charges: Uint32Array | undefined;
   private readonly future: Future;
@@ -62,6 +63,7 @@ export class SimulatedCache {
       keyCount: pageCount,
     };
     this.policy = createFamily(options.spec, policyOptions, this.future).create();
+    this.expects = this.policy.expect !== undefined;
   }
 
   get ghostHits(): number {
@@ -112,8 +114,12 @@ export class SimulatedCache {
     const charge = this.charges === undefined ? 1 : this.charges[page]!;
     if (charge > this.capacity) return;
     const { policy } = this;
-    policy.expect?.(page);
-    while (policy.chargedBytes + charge > this.capacity) this.evict();
+    if (this.expects) policy.expect!(page);
+    if (this.charges === undefined) {
+      if (this.usedSlots - this.freeCount >= this.capacity) this.evict();
+    } else {
+      while (policy.chargedBytes + charge > this.capacity) this.evict();
+    }
     const slot = this.freeCount > 0 ? this.freeSlots[--this.freeCount]! : this.usedSlots++;
     this.slotOfPage[page] = slot + 1;
     this.pageOfSlot[slot] = page;
