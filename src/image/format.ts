@@ -147,6 +147,11 @@ export interface WritableFormat extends ImageFormat {
   sync(): Promise<void>;
   /** Whether a whole unit can be stored compressed, and how: see `writeCompressed`. */
   readonly compression?: 'deflate' | 'zstd' | undefined;
+  /**
+   * Takes only whole units through `writeCompressed`, each once, in the order of the disk: calls are
+   * begun in that order, and may be under way at once. `allocate` always rejects.
+   */
+  readonly isAppendOnly?: boolean | undefined;
   /** Stores a whole unit (zero-padded at the end of the disk) compressed, or plain if that is less. */
   writeCompressed?(offset: number, unit: Buffer): Promise<void>;
   /** Changes the size of the guest's disk. Rejects with `unsupported` where that is not possible. */
@@ -204,6 +209,11 @@ export interface OpenedFormat {
 /** A wish for a new image. Sizes are bytes; what a format has no use for must be undefined. */
 export interface CreateOptions {
   readonly sizeBytes: number;
+  /**
+   * The base name that the image will have, where that is not the storage's: an image that names
+   * itself, or files beside it, says this one. They are made with `createFile` under final names.
+   */
+  readonly fileName?: string | undefined;
   readonly backing?: ImageReference | undefined;
   /** As `-o name=value` says them, checked by the format: an unknown one is a usage error. */
   readonly settings: Readonly<Record<string, string>>;

@@ -1,0 +1,13 @@
+/** VMware's format, as VMware, qemu and VirtualBox write it; see docs/images/vmdk.md. */
+
+import type { FormatDriver } from '../format.ts';
+import { createVmdk } from './create.ts';
+import { vmdkInfo } from './info.ts';
+import { openVmdk } from './open.ts';
+
+export const vmdkDriver: FormatDriver = {
+  formatName: 'vmdk',
+  open: openVmdk,
+  info: vmdkInfo,
+  create: createVmdk,
+};
