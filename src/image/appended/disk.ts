@@ -202,12 +202,12 @@ export class AppendedDisk {
     return { unit, count, space: this.space.take(count * this.layout.unitBytes), release };
   }
 
+  /** All of a new unit is written, with zeros behind the end of the disk: the file ends with it. */
   #newTarget(run: NewRun, offset: number, length: number): WriteTarget {
     const { unitBytes } = this.layout;
     const start = run.unit * unitBytes;
     const end = start + run.count * unitBytes;
-    const diskEnd = Math.min(end, this.#virtualSizeBytes);
-    const runEnd = Math.min(offset + length, diskEnd);
+    const runEnd = Math.min(offset + length, end);
     let isEnded = false;
     const finish = (): void => {
       isEnded = true;
@@ -219,11 +219,10 @@ export class AppendedDisk {
       storage: this.storage,
       storageOffset: run.space.offset,
       headBytes: offset - start,
-      tailBytes: diskEnd - runEnd,
+      tailBytes: end - runEnd,
       commit: () => {
-        const paddingBytes = end - diskEnd;
-        const committed = paddingBytes === 0 ? this.#name(run) : this.#pad(run, paddingBytes);
-        if (committed instanceof Promise) return committed.finally(finish);
+        const named = this.#name(run);
+        if (named instanceof Promise) return named.finally(finish);
         finish();
       },
       abort: () => {
@@ -232,13 +231,6 @@ export class AppendedDisk {
         finish();
       },
     };
-  }
-
-  /** What the last unit has behind the end of the disk is zeros, and inside the file. */
-  async #pad(run: NewRun, paddingBytes: number): Promise<void> {
-    const { offset, length } = run.space;
-    await this.space.makeZero(offset + length - paddingBytes, paddingBytes);
-    await this.#name(run);
   }
 
   #name(run: NewRun): void | Promise<void> {
@@ -272,12 +264,18 @@ export class AppendedDisk {
     }
   }
 
-  /** As `WritableFormat.zero`. */
-  async zero(offset: number, length: number, mayDiscard: boolean): Promise<boolean> {
+  /** As `WritableFormat.zero`: data is zeroed where it lies. */
+  async zero(
+    offset: number,
+    length: number,
+    mayDiscard: boolean,
+    mustBeFast: boolean,
+  ): Promise<boolean> {
     if (!this.layout.hasZeroEntries && !(await this.#canZeroInPlace(offset, length))) return false;
     await this.#forEachRun(offset, length, async (unit, count, entry) => {
       const { unitBytes } = this.layout;
-      if (entry > 0) await this.storage.writeZeroes(entry, count * unitBytes, mayDiscard);
+      const bytes = count * unitBytes;
+      if (entry > 0) await this.storage.writeZeroes(entry, bytes, mayDiscard, mustBeFast);
       else if (entry === HOLE && this.#parts.hasBacking) return this.#storeZeroes(unit, count);
       return count;
     });
@@ -340,14 +338,9 @@ export class AppendedDisk {
     }
   }
 
-  /** Makes the disk larger. What is new reads as zeros, also where a backing image is longer. */
-  async grow(sizeBytes: number): Promise<void> {
-    const oldBytes = this.#virtualSizeBytes;
+  /** Makes the tables ready for a larger disk; the header is next. */
+  async prepareGrowth(sizeBytes: number): Promise<void> {
     await this.#levelOne.extend(l1EntriesOf(this.layout, sizeBytes), this.#parts.convertLevelOne);
-    if (this.#parts.hasBacking) {
-      const first = Math.ceil(oldBytes / this.layout.unitBytes) * this.layout.unitBytes;
-      await this.zero(first, Math.max(0, sizeBytes - first), true);
-    }
     await this.tables.flush();
   }
 

@@ -18,7 +18,7 @@ export class AppendSpace {
   readonly #inFlight = new Set<SpaceRun>();
   #end: number;
 
-  /** `end` is where the first new unit goes, a multiple of `unitBytes`. */
+  /** `end` is where the first new unit goes. */
   constructor(storage: ResizableStorage, unitBytes: number, end: number) {
     this.#storage = storage;
     this.#unitBytes = unitBytes;
@@ -37,8 +37,14 @@ export class AppendSpace {
 
   /** Room for `length` bytes, at a multiple of the unit. */
   take(length: number): SpaceRun {
+    this.#end = Math.ceil(this.#end / this.#unitBytes) * this.#unitBytes;
+    return this.takeBytes(length);
+  }
+
+  /** Room for `length` bytes, right behind what came before. */
+  takeBytes(length: number): SpaceRun {
     const run = { offset: this.#end, length };
-    this.#end += Math.ceil(length / this.#unitBytes) * this.#unitBytes;
+    this.#end += length;
     this.#inFlight.add(run);
     return run;
   }
@@ -51,8 +57,7 @@ export class AppendSpace {
   /** Nothing names the run. If others came after it, it stays in the file as a leak. */
   giveBack(run: SpaceRun): void {
     this.#inFlight.delete(run);
-    const next = run.offset + Math.ceil(run.length / this.#unitBytes) * this.#unitBytes;
-    if (next === this.#end) this.#end = run.offset;
+    if (run.offset + run.length === this.#end) this.#end = run.offset;
   }
 
   /**

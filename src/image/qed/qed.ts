@@ -89,8 +89,8 @@ export class QedFormat implements WritableFormat {
     return this.#disk.allocate(offset, length);
   }
 
-  zero(offset: number, length: number, mayDiscard: boolean): Promise<boolean> {
-    return this.#disk.zero(offset, length, mayDiscard);
+  zero(offset: number, length: number, mayDiscard: boolean, mustBeFast = false): Promise<boolean> {
+    return this.#disk.zero(offset, length, mayDiscard, mustBeFast);
   }
 
   discard(offset: number, length: number): Promise<void> {
@@ -114,7 +114,7 @@ export class QedFormat implements WritableFormat {
     if (sizeBytes % 512 !== 0) refuse('invalid', 'give a multiple of 512');
     const max = virtualSizeMax(this.#header);
     if (sizeBytes > max) refuse('invalid', `its tables have room for ${max}; convert it`);
-    await this.#disk.grow(sizeBytes);
+    await this.#disk.prepareGrowth(sizeBytes);
     await writeImageSize(this.#disk.storage, sizeBytes);
     this.#disk.setVirtualSize(sizeBytes);
   }
