@@ -23,6 +23,8 @@ const KNOWN_FLAGS = Object.values(FLAG).reduce((all, flag) => all | flag, 0);
 const NEWLINES = Buffer.from([0x0a, 0x20, 0x0d, 0x0a]);
 const DIRECTORY_AT_END = 0xffff_ffff_ffff_ffffn;
 
+/** Their bytes are exact numbers. */
+const SECTORS_END = 2n ** 44n;
 const GRAIN_SECTORS_MAX = 2 ** 21;
 const ENTRIES_PER_TABLE_MAX = 512;
 const TABLES_MAX = 32 * 2 ** 20;
@@ -64,7 +66,7 @@ export function parseSparseHeader(bytes: Buffer, name: string, offset: number): 
   const fail = (at: number, cause: string) => damaged(name, offset + at, cause);
   const sectors = (at: number, what: string): number => {
     const value = bytes.readBigUInt64LE(at);
-    if (value <= BigInt(Number.MAX_SAFE_INTEGER / SECTOR_BYTES)) return Number(value);
+    if (value < SECTORS_END) return Number(value);
     throw fail(at, `${value} sectors as ${what} are too many`);
   };
   if (bytes.length < HEADER_BYTES) throw fail(0, `${bytes.length} bytes hold no header`);
