@@ -29,6 +29,11 @@ export class StackDistances implements MissRatioCurve {
     else this.counts[distance] = this.counts[distance]! + 1;
   }
 
+  /** Uses `page` as `reference` does, and counts nothing: a cache that is warmed up. */
+  warmUp(page: number): void {
+    this.order.reference(page);
+  }
+
   /** The page leaves every cache: its next reference is a miss. Counts nothing. */
   invalidate(page: number): void {
     this.order.remove(page);
@@ -69,12 +74,13 @@ export function isDrop({ dropBits }: PageReferences, at: number): boolean {
   return dropBits !== undefined && (dropBits[at >>> 5]! & (1 << (at & 31))) !== 0;
 }
 
-/** The stack distances of a whole stream. */
-export function stackDistancesOf(stream: PageReferences): StackDistances {
+/** The stack distances of a stream, of which the first `warmup` references are not counted. */
+export function stackDistancesOf(stream: PageReferences, warmup = 0): StackDistances {
   const { ids, pageCount } = stream;
   const distances = new StackDistances(pageCount);
   for (let at = 0; at < ids.length; at++) {
     if (isDrop(stream, at)) distances.invalidate(ids[at]!);
+    else if (at < warmup) distances.warmUp(ids[at]!);
     else distances.reference(ids[at]!);
   }
   return distances;

@@ -9,12 +9,14 @@ import { RecencyOrder } from './recency-order.ts';
  * The LRU curve of a stream of about `references` references, by a sample of its pages: those whose
  * hash falls into `rate` (above 0, at most 1) of all hashes. Waldspurger, Park, Garthwaite and
  * Ahmad, "Efficient MRC construction with SHARDS" (FAST'15), section 3.1, with the correction of
- * section 3.4. The error grows as fewer pages are sampled: a thousand give about 0.02.
+ * section 3.4. The error grows as fewer pages are sampled: a thousand give about 0.02. The first
+ * `warmup` of the sample are not counted, and not among `references`.
  */
 export function fixedRateShards(
   sample: PageReferences,
   rate: number,
   references: number,
+  warmup = 0,
 ): MissRatioCurve {
   const { ids, pageCount } = sample;
   const order = new RecencyOrder(pageCount);
@@ -26,6 +28,7 @@ export function fixedRateShards(
       continue;
     }
     const depth = order.reference(ids[at]!);
+    if (at < warmup) continue;
     if (depth === 0) histogram.addCold(weight);
     else histogram.add((depth - 1) * weight, weight);
   }

@@ -1,6 +1,6 @@
 /** What a stream of pages says of its workload: how many there are, how often and how soon again. */
 
-import type { StackDistances } from '../curves/lru-curve.ts';
+import { isDrop, type PageReferences, type StackDistances } from '../curves/lru-curve.ts';
 
 /** A number of something, at a place on an axis. */
 export interface Point {
@@ -8,18 +8,11 @@ export interface Point {
   readonly y: number;
 }
 
-/** What is needed of a page stream. */
-export interface PageNumbers {
-  /** Pages in the order of their use, numbered in the order of their first use. */
-  readonly ids: Int32Array;
-  readonly pageCount: number;
-}
-
 /**
  * How many different pages had been used after each of `points` equal parts of the stream: x is
- * accesses, y is pages. The first point is (0, 0).
+ * accesses (and, where writes drop pages, drops), y is pages. The first point is (0, 0).
  */
-export function footprintOverTime({ ids }: PageNumbers, points: number): Point[] {
+export function footprintOverTime({ ids }: PageReferences, points: number): Point[] {
   const found: Point[] = [{ x: 0, y: 0 }];
   let pages = 0;
   let at = 0;
@@ -45,9 +38,15 @@ const TOP_SHARES = [0.01, 0.1, 0.5];
 const RANKS_PER_DECADE = 12;
 
 /** The popularity of the pages of a stream. */
-export function popularityOf({ ids, pageCount }: PageNumbers): Popularity {
+export function popularityOf(stream: PageReferences): Popularity {
+  const { ids, pageCount } = stream;
   const uses = new Uint32Array(pageCount);
-  for (let at = 0; at < ids.length; at++) uses[ids[at]!] = uses[ids[at]!]! + 1;
+  let all = 0;
+  for (let at = 0; at < ids.length; at++) {
+    if (isDrop(stream, at)) continue;
+    uses[ids[at]!] = uses[ids[at]!]! + 1;
+    all++;
+  }
   uses.sort();
   const once = uses.findIndex((count) => count > 1);
   const useOfRank = (rank: number) => uses[pageCount - rank] ?? 0;
@@ -57,7 +56,7 @@ export function popularityOf({ ids, pageCount }: PageNumbers): Popularity {
       let accesses = 0;
       const ranks = Math.ceil(pageCount * pages);
       for (let rank = 1; rank <= ranks; rank++) accesses += useOfRank(rank);
-      return { pages, accesses: ids.length === 0 ? 0 : accesses / ids.length };
+      return { pages, accesses: all === 0 ? 0 : accesses / all };
     }),
     usedOnce: pageCount === 0 ? 0 : (once === -1 ? pageCount : once) / pageCount,
   };

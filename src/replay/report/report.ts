@@ -9,6 +9,9 @@ import type { Point, Popularity, ReuseDistances } from './page-statistics.ts';
 /** Changed when a reader of the JSON would have to change. */
 export const REPORT_VERSION = 1;
 
+/** The policy that knows the future: no other can do better with pages of one size. */
+export const FLOOR_POLICY = 'belady';
+
 /** The trace, and how it was read. */
 export interface TraceFacts {
   readonly name: string;

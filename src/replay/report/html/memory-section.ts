@@ -2,9 +2,9 @@
 
 import { drawLineChart, type LineSeries } from '../charts/line-chart.ts';
 import { count, pagesAs, percent } from '../format.ts';
-import type { CurveFacts, CurvePoint, ReplayReport } from '../report.ts';
+import { type CurveFacts, type CurvePoint, FLOOR_POLICY, type ReplayReport } from '../report.ts';
 import { type Cell, figure, type LegendEntry, section, table } from './elements.ts';
-import { COLD_STYLE, FLOOR_POLICY, policyStyles, policyTitle, styleOf } from './policy-styles.ts';
+import { COLD_STYLE, policyStyles, policyTitle, styleOf } from './policy-styles.ts';
 
 const COLD_NAME = 'first uses (no cache avoids them)';
 

@@ -1,10 +1,7 @@
 /** The look of each policy, the same in every chart of a report. */
 
 import { type LineStyle, styleOfSeries } from '../charts/line-chart.ts';
-import type { ReplayReport } from '../report.ts';
-
-/** The policy that knows the future: no other can do better with pages of one size. */
-export const FLOOR_POLICY = 'belady';
+import { FLOOR_POLICY, type ReplayReport } from '../report.ts';
 
 const FLOOR_STYLE: LineStyle = { colour: 'var(--ink)', dash: [1.5, 3], width: 1.6 };
 

@@ -1,0 +1,130 @@
+/** The setting to choose, in one sentence. */
+
+import { pagesAs, percent, size } from './format.ts';
+import type { Advice, CurveFacts, RunFacts } from './report.ts';
+
+/** Policies that know the future, or cost too much a hit: nothing can be set to them. */
+const SIMULATED_ONLY = new Set(['belady', 'gdsf']);
+/** The cache that is worth its memory hits this part of what an endless one would. */
+const WORTH_IT = 0.9;
+/** A policy has to be this much better than the one preferred, as a miss ratio. */
+const CLEARLY_BETTER = 0.01;
+/** Below this no cache is worth much. */
+const LITTLE = 0.1;
+
+/** What is known when the advice is given. */
+export interface AdviceInput {
+  readonly runs: readonly RunFacts[];
+  readonly curves: readonly CurveFacts[];
+  /** Of the accesses that count: the share that is a first use. */
+  readonly coldMissRatio: number;
+  readonly footprintPages: number;
+  readonly pageBytes: number;
+  readonly unit: 'bytes' | 'keys';
+  /** The policy that is taken unless another is clearly better. */
+  readonly preferred: string;
+}
+
+/** Whether a service can be run with that policy; its parameters follow a colon. */
+export function isOnline(policy: string): boolean {
+  return !SIMULATED_ONLY.has(policy.split(':')[0] ?? policy);
+}
+
+/** The policy with the fewest misses at a size; the preferred one if it is about as good. */
+function bestAt(runs: readonly RunFacts[], pages: number, preferred: string): RunFacts | undefined {
+  const candidates = runs.filter((run) => run.capacityPages === pages && isOnline(run.policy));
+  const best = candidates.reduce<RunFacts | undefined>(
+    (least, run) => (least === undefined || run.missRatio < least.missRatio ? run : least),
+    undefined,
+  );
+  const wanted = candidates.find(({ policy }) => policy === preferred);
+  const isAsGood =
+    wanted !== undefined &&
+    best !== undefined &&
+    wanted.missRatio - best.missRatio < CLEARLY_BETTER;
+  return isAsGood ? wanted : best;
+}
+
+/** The smallest size that is worth its memory, or the largest there is; with its policy. */
+export function choose(input: AdviceInput): RunFacts | undefined {
+  const { runs, preferred, coldMissRatio } = input;
+  const sizes = [...new Set(runs.map(({ capacityPages }) => capacityPages))].sort((a, b) => a - b);
+  const bests = sizes.flatMap((pages) => bestAt(runs, pages, preferred) ?? []);
+  const enough = bests.find(({ missRatio }) => 1 - missRatio >= WORTH_IT * (1 - coldMissRatio));
+  return enough ?? bests.at(-1) ?? runs[0];
+}
+
+/** The advice; there must be a run. */
+export function adviceOf(input: AdviceInput): Advice {
+  const chosen = choose(input);
+  if (chosen === undefined) throw new Error('advice without a run');
+  const { coldMissRatio, footprintPages, pageBytes, unit } = input;
+  const { policy, capacityPages, capacityBytes, missRatio } = chosen;
+  const hitRatio = 1 - missRatio;
+  const hitRatioMax = 1 - coldMissRatio;
+  const share = capacityPages / footprintPages;
+  const part = share > 1 ? 'more than the whole footprint' : `${percent(share)} of the footprint`;
+  const sentence =
+    `Keep ${pagesAs(capacityPages, pageBytes, unit)} of ${unit === 'bytes' ? 'pages' : 'them'} ` +
+    `(${part}) with ${policy}: ${percent(hitRatio)} of the accesses hit, ` +
+    `of the ${percent(hitRatioMax)} that any cache could.`;
+  const notes = notesOf(input, chosen);
+  return { policy, capacityPages, capacityBytes, hitRatio, hitRatioMax, sentence, notes };
+}
+
+function notesOf(input: AdviceInput, chosen: RunFacts): string[] {
+  const { runs, coldMissRatio, footprintPages, unit } = input;
+  const { capacityPages, missRatio } = chosen;
+  const hitRatioMax = 1 - coldMissRatio;
+  const notes: string[] = [];
+  if (hitRatioMax < LITTLE) {
+    notes.push(
+      `No cache helps this workload much: ${percent(coldMissRatio)} of the accesses are first uses.`,
+    );
+  } else if (1 - missRatio < WORTH_IT * hitRatioMax) {
+    notes.push('More memory than was tried would help: the curves still fall at the largest size.');
+  }
+  const best = leastMisses(runs, capacityPages);
+  if (best !== undefined && best.policy !== chosen.policy && best.missRatio < missRatio) {
+    const points = ((missRatio - best.missRatio) * 100).toFixed(1);
+    notes.push(`${best.policy} would miss ${points} points less at this size.`);
+  }
+  const doubled = nextSizes(input, chosen);
+  if (doubled !== undefined) notes.push(doubled);
+  const larger = [...new Set(runs.map((run) => run.capacityPages))].filter(
+    (pages) => pages > footprintPages,
+  );
+  if (larger.length > 0) {
+    notes.push(
+      `${larger.length === 1 ? 'One of the sizes is' : `${larger.length} of the sizes are`} larger ` +
+        `than the footprint: there, only first uses miss.`,
+    );
+  }
+  if (unit === 'bytes') {
+    notes.push('The sizes are of pages as clients see them; compressed, they take less memory.');
+  }
+  return notes;
+}
+
+function leastMisses(runs: readonly RunFacts[], pages: number): RunFacts | undefined {
+  return runs
+    .filter((run) => run.capacityPages === pages && isOnline(run.policy))
+    .reduce<RunFacts | undefined>(
+      (least, run) => (least === undefined || run.missRatio < least.missRatio ? run : least),
+      undefined,
+    );
+}
+
+/** What the next larger size would bring, in hits for memory. */
+function nextSizes({ runs, unit, pageBytes }: AdviceInput, chosen: RunFacts): string | undefined {
+  const next = runs.find(
+    ({ policy, capacityPages }) => policy === chosen.policy && capacityPages > chosen.capacityPages,
+  );
+  if (next === undefined) return undefined;
+  const points = Math.max(0, (chosen.missRatio - next.missRatio) * 100).toFixed(1);
+  const more =
+    unit === 'bytes'
+      ? size((next.capacityPages - chosen.capacityPages) * pageBytes)
+      : pagesAs(next.capacityPages - chosen.capacityPages, pageBytes, unit);
+  return `Another ${more} would bring ${points} points more.`;
+}

@@ -1,0 +1,224 @@
+/** Makes the report of what a replay found. */
+
+import { type StackDistances, stackDistancesOf } from '../curves/lru-curve.ts';
+import type { PageStream } from '../engine/page-stream.ts';
+import { runAll } from '../engine/run-all.ts';
+import { adviceOf } from './advice.ts';
+import { overTimeOf } from './over-time.ts';
+import {
+  footprintOverTime,
+  type Point,
+  popularityOf,
+  type ReuseDistances,
+  reuseDistancesOf,
+} from './page-statistics.ts';
+import type { PolicyRun, PolicyRunsOptions } from './policy-runs.ts';
+import type { ReadTrace, ReplayOptions } from './replay.ts';
+import {
+  type Advice,
+  type CurveFacts,
+  type CurvePoint,
+  REPORT_VERSION,
+  type ReplayReport,
+  type RunFacts,
+  type TierTable,
+} from './report.ts';
+import { damageOf, SCAN_FACTOR, withScan } from './scan-damage.ts';
+import { tiersOf } from './tiers.ts';
+import { heatMapsOf, mixOf, sizesOf, traceFactsOf, volumesOf, workloadOf } from './trace-facts.ts';
+
+/** Points of the exact LRU curve, besides the sizes that were run. */
+const LRU_POINTS = 96;
+const FOOTPRINT_POINTS = 100;
+/** What `tmem serve` keeps uncompressed unless told otherwise. */
+const HOT_SHARE = 0.25;
+/** What is assumed of pages whose compressed size nobody recorded. */
+const RATIO_ASSUMED = 2;
+const PREFERRED_POLICY = 's3fifo-cw';
+
+/** What a replay found. */
+export interface Findings {
+  readonly read: ReadTrace;
+  readonly options: ReplayOptions;
+  /** All runs, and those of them that were asked for, which come first. */
+  readonly done: readonly PolicyRun[];
+  readonly asked: readonly PolicyRun[];
+  readonly settings: PolicyRunsOptions;
+}
+
+/** The report; runs the scans that it shows. */
+export async function assembleReport(findings: Findings): Promise<ReplayReport> {
+  const { read, options, done, asked, settings } = findings;
+  const { trace, stream, statistics } = read;
+  const { unit } = trace;
+  const dropBits = stream.ops === 'writes-invalidate' ? stream.writeBits : undefined;
+  const pages = { ids: stream.ids, pageCount: stream.pageCount, dropBits };
+  const warmup = Math.round(read.warmupAccesses * stream.sampleRate);
+  const distances = stackDistancesOf(pages, warmup);
+  const coldMissRatio = coldRatioOf(findings);
+  const curves = curvesOf(findings, distances);
+  const runs = asked.map(({ facts }) => facts);
+  const advice = adviceOf({
+    runs,
+    curves,
+    coldMissRatio,
+    footprintPages: read.footprintPages,
+    pageBytes: stream.pageBytes,
+    unit,
+    preferred: PREFERRED_POLICY,
+  });
+  const chosen = done.find(
+    ({ facts }) => facts.policy === advice.policy && facts.capacityPages === advice.capacityPages,
+  );
+  const workload = workloadOf(read, coldMissRatio);
+  return {
+    version: REPORT_VERSION,
+    trace: await traceFactsOf(trace),
+    settings: {
+      ...options.origin,
+      pageBytes: stream.pageBytes,
+      ops: options.ops,
+      engine: options.engine,
+      sampleRate: stream.sampleRate,
+      warmupAccesses: read.warmupAccesses,
+      seed: options.seed,
+    },
+    workload,
+    advice,
+    runs,
+    curves,
+    overTime: overTimeOf(stream, done, advice.capacityPages, workload.seconds > 0),
+    tiers:
+      unit === 'bytes' ? tierTableOf(findings, curves, advice, workload.compressionRatio) : null,
+    scanDamage: await scanDamageOf(findings, advice, settings),
+    volumes: volumesOf(read, chosen?.result),
+    footprint: scaledFootprint(stream),
+    reuse: scaledReuse(reuseDistancesOf(distances), stream.sampleRate),
+    popularity: popularityOf(pages),
+    mix: mixOf(statistics, trace.hasClock),
+    sizes: unit === 'bytes' ? sizesOf(statistics) : [],
+    heatMaps: heatMapsOf(read),
+  };
+}
+
+/** The share of first uses among the accesses that count: the same in every run. */
+function coldRatioOf({ done, settings, read }: Findings): number {
+  const result = done[0]?.result;
+  if (result === undefined) return 0;
+  const { sampleRate } = read.stream;
+  const references = sampleRate < 1 ? settings.references * sampleRate : result.requests;
+  return references === 0 ? 0 : Math.min(1, result.coldMisses / references);
+}
+
+/** The curve of each policy through its runs; of a whole trace, that of LRU at many more sizes. */
+function curvesOf({ done, read }: Findings, distances: StackDistances): CurveFacts[] {
+  const policies = [...new Set(done.map(({ facts }) => facts.policy))];
+  const isSample = read.stream.sampleRate < 1;
+  return policies.map((policy): CurveFacts => {
+    const points = done
+      .filter(({ facts }) => facts.policy === policy)
+      .map(({ facts }) => pointOf(facts));
+    if (isSample) return { policy, found: 'sampled', points };
+    if (policy !== 'lru') return { policy, found: 'simulated', points };
+    return { policy, found: 'stack distance', points: lruPoints(points, distances) };
+  });
+}
+
+function pointOf({ capacityPages, missRatio, missRatioLow, missRatioHigh }: RunFacts): CurvePoint {
+  if (missRatioLow === null || missRatioHigh === null) return { pages: capacityPages, missRatio };
+  return { pages: capacityPages, missRatio, low: missRatioLow, high: missRatioHigh };
+}
+
+/** The sizes that were run, and others between the first and the last, evenly by their logarithm. */
+function lruPoints(points: readonly CurvePoint[], distances: StackDistances): CurvePoint[] {
+  const sizes = points.map(({ pages }) => pages);
+  const least = Math.min(...sizes);
+  const factor = Math.max(...sizes) / least;
+  for (let at = 1; at < LRU_POINTS; at++) {
+    sizes.push(Math.round(least * factor ** (at / LRU_POINTS)));
+  }
+  return [...new Set(sizes)]
+    .sort((one, other) => one - other)
+    .map((pages) => ({ pages, missRatio: distances.missRatioAt(pages) }));
+}
+
+function tierTableOf(
+  { asked }: Findings,
+  curves: readonly CurveFacts[],
+  { policy }: Advice,
+  measuredRatio: number | null,
+): TierTable {
+  const points = curves.find((curve) => curve.policy === policy)?.points ?? [];
+  const [first] = asked;
+  const pageBytes = first === undefined ? 1 : first.facts.capacityBytes / first.facts.capacityPages;
+  const compressionRatio = measuredRatio ?? RATIO_ASSUMED;
+  const sizes = [...new Set(asked.map(({ facts }) => facts.capacityBytes))];
+  return {
+    policy,
+    hotShare: HOT_SHARE,
+    compressionRatio,
+    isRatioMeasured: measuredRatio !== null,
+    rows: sizes.map((bytes) =>
+      tiersOf(bytes, points, { pageBytes, hotShare: HOT_SHARE, compressionRatio }),
+    ),
+  };
+}
+
+/** Runs every policy on the stream with a scan in it, at the recommended size. */
+async function scanDamageOf(
+  { done, options, read }: Findings,
+  { capacityPages }: Advice,
+  settings: PolicyRunsOptions,
+): Promise<ReplayReport['scanDamage']> {
+  const { stream } = read;
+  const without = done.filter(({ facts }) => facts.capacityPages === capacityPages);
+  // Of a sample, cache and scan are both as much smaller.
+  const capacity = Math.max(1, Math.round(capacityPages * stream.sampleRate));
+  const scanPages = capacity * SCAN_FACTOR;
+  const runs = without.map(({ facts }) => ({
+    policy: facts.policy,
+    capacityPages: capacity,
+    warmupRequests: without[0]?.result.warmup.requests ?? 0,
+  }));
+  const damages: number[][] = [];
+  for (const touches of [1, 2]) {
+    const scanned = await runAll(withScan(stream, scanPages, touches), runs, {
+      ...settings,
+      onProgress: (requests, all) =>
+        options.onProgress?.({
+          phase: 'scanning',
+          done: requests + (touches - 1) * all,
+          all: all * 2,
+        }),
+    });
+    damages.push(
+      without.map(({ result }, at) => damageOf(result, scanned[at] ?? result, scanPages, capacity)),
+    );
+  }
+  return {
+    capacityPages,
+    scanPages: capacityPages * SCAN_FACTOR,
+    policies: without.map(({ facts }, at) => ({
+      policy: facts.policy,
+      onceTouched: damages[0]?.[at] ?? 0,
+      twiceTouched: damages[1]?.[at] ?? 0,
+    })),
+  };
+}
+
+function scaledFootprint(stream: PageStream): Point[] {
+  return footprintOverTime(stream, FOOTPRINT_POINTS).map(({ x, y }) => ({
+    x: Math.round(x / stream.sampleRate),
+    y: Math.round(y / stream.sampleRate),
+  }));
+}
+
+function scaledReuse({ bars, cold }: ReuseDistances, sampleRate: number): ReuseDistances {
+  return {
+    cold,
+    bars: bars.map(({ pagesMax, share }) => ({
+      pagesMax: Math.round(pagesMax / sampleRate),
+      share,
+    })),
+  };
+}

@@ -1,0 +1,66 @@
+/** The hit ratio of each policy in each part of a trace. */
+
+import type { PageStream } from '../engine/page-stream.ts';
+import type { PolicyRun } from './policy-runs.ts';
+import type { ReplayReport } from './report.ts';
+
+/** Parts that are shown; the engine counts more. */
+const PARTS = 100;
+
+function sums(values: readonly number[], parts: number): number[] {
+  const found = Array.from({ length: parts }, () => 0);
+  for (const [at, value] of values.entries()) {
+    const part = Math.floor((at * parts) / values.length);
+    found[part] = (found[part] ?? 0) + value;
+  }
+  return found;
+}
+
+function ratios(counts: readonly number[], all: readonly number[]): (number | null)[] {
+  return all.map((total, part) => (total === 0 ? null : (counts[part] ?? 0) / total));
+}
+
+/** First uses in each of `points` equal parts: numbers are given in the order of first use. */
+function firstUses({ ids }: PageStream, points: number): number[] {
+  const found: number[] = [];
+  let seen = 0;
+  for (let point = 0, at = 0; point < points; point++) {
+    const end = Math.floor((ids.length * (point + 1)) / points);
+    const before = seen;
+    for (; at < end; at++) if (ids[at]! >= seen) seen = ids[at]! + 1;
+    found.push(seen - before);
+  }
+  return found;
+}
+
+/** Seconds since the first request, or accesses, where each part begins. */
+function startsOf(stream: PageStream, parts: number, hasTimes: boolean): number[] {
+  return Array.from({ length: parts }, (_, part) => {
+    const at = Math.floor((stream.requestCount * part) / parts);
+    if (!hasTimes) return Math.round(at / stream.sampleRate);
+    const timeUs = stream.times[Math.floor(at / stream.timeStride)] ?? stream.lastTimeUs;
+    return (timeUs - stream.firstTimeUs) / 1e6;
+  });
+}
+
+/** The runs at `capacityPages` over time. */
+export function overTimeOf(
+  stream: PageStream,
+  runs: readonly PolicyRun[],
+  capacityPages: number,
+  hasTimes: boolean,
+): ReplayReport['overTime'] {
+  const chosen = runs.filter(({ facts }) => facts.capacityPages === capacityPages);
+  const series = chosen[0]?.result.timeSeries ?? { requests: [], hits: [] };
+  const parts = Math.min(PARTS, series.requests.length);
+  const requests = sums(series.requests, parts);
+  return {
+    capacityPages,
+    starts: startsOf(stream, parts, hasTimes),
+    policies: chosen.map(({ facts, result }) => ({
+      policy: facts.policy,
+      hitRatios: ratios(sums(result.timeSeries.hits, parts), requests),
+    })),
+    coldMissRatios: ratios(sums(firstUses(stream, series.requests.length), parts), requests),
+  };
+}

@@ -1,0 +1,90 @@
+/** The runs of a replay: exact on the whole stream, or estimates with bands on a sample of it. */
+
+import {
+  estimateOf,
+  type MiniatureResult,
+  miniatureOfSample,
+  scaledRun,
+} from '../curves/miniature.ts';
+import type { PageStream } from '../engine/page-stream.ts';
+import type { Run, RunResult } from '../engine/run.ts';
+import { type RunAllOptions, runAll } from '../engine/run-all.ts';
+import type { RunFacts } from './report.ts';
+
+/** A run, what came of it, and what that says of the whole trace. */
+export interface PolicyRun {
+  readonly facts: RunFacts;
+  /** Of a sample: of the sample. */
+  readonly result: RunResult;
+}
+
+export interface PolicyRunsOptions extends RunAllOptions {
+  /** Accesses of the whole trace that count, which a sample cannot know. */
+  readonly references: number;
+  readonly seed: number;
+}
+
+/** Runs all, in order. `runs` have the sizes of the whole trace. */
+export async function runPolicies(
+  stream: PageStream,
+  runs: readonly Run[],
+  options: PolicyRunsOptions,
+): Promise<PolicyRun[]> {
+  if (stream.sampleRate < 1) return runOnSample(stream, runs, options);
+  const results = await runAll(stream, runs, options);
+  return results.map((result) => ({
+    result,
+    facts: {
+      ...countsOf(result, stream, result.capacityPages),
+      missRatio: result.requests === 0 ? 0 : result.misses / result.requests,
+      missRatioLow: null,
+      missRatioHigh: null,
+    },
+  }));
+}
+
+function countsOf(result: RunResult, stream: PageStream, capacityPages: number) {
+  const { trace, policy, requests, hits, misses, coldMisses, evictions } = result;
+  return {
+    trace,
+    policy,
+    capacityPages,
+    capacityBytes: capacityPages * stream.pageBytes,
+    requests,
+    hits,
+    misses,
+    coldMisses,
+    evictions,
+  };
+}
+
+async function runOnSample(
+  stream: PageStream,
+  runs: readonly Run[],
+  options: PolicyRunsOptions,
+): Promise<PolicyRun[]> {
+  const { whole, classes, rate } = miniatureOfSample(stream, options.seed);
+  const parts = [whole, ...classes];
+  const results: RunResult[][] = [];
+  for (const [part, each] of parts.entries()) {
+    const onProgress = (done: number, all: number) =>
+      options.onProgress?.(part * all + done, parts.length * all);
+    const scaled = runs.map((run) => scaledRun(run, each.sampleRate));
+    results.push(await runAll(each, scaled, { ...options, onProgress }));
+  }
+  return runs.map(({ capacityPages = 0 }, index) => {
+    const [result, ...ofClasses] = results.flatMap((ofPart) => ofPart[index] ?? []);
+    if (result === undefined) throw new Error('a run without a result');
+    const found: MiniatureResult = { whole: result, classes: ofClasses };
+    const { missRatio, low, high } = estimateOf(found, rate, options.references);
+    return {
+      result,
+      facts: {
+        ...countsOf(result, stream, capacityPages),
+        missRatio,
+        missRatioLow: low,
+        missRatioHigh: high,
+      },
+    };
+  });
+}
