@@ -9,10 +9,12 @@ import { type CliContext, processContext } from './context.ts';
 import { ctlCommand } from './ctl.ts';
 import { EXIT_CODE_BY_KIND, EXIT_DONE, EXIT_FAILED } from './exit-codes.ts';
 import { formatEntry, formatOptions } from './help.ts';
+import { replayCommand } from './replay/replay.ts';
 import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
+import { traceCommand } from './trace/trace.ts';
 
-const COMMANDS: readonly Command[] = [serveCommand, statusCommand, ctlCommand];
+const COMMANDS: readonly Command[] = [serveCommand, statusCommand, ctlCommand, replayCommand, traceCommand];
 
 function helpText(): string {
   const commands = COMMANDS.map(({ name, summary }) => formatEntry(name, summary)).join('\n');

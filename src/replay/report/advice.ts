@@ -1,7 +1,7 @@
 /** The setting to choose, in one sentence. */
 
 import { pagesAs, percent, size } from './format.ts';
-import type { Advice, CurveFacts, RunFacts } from './report.ts';
+import type { Advice, RunFacts } from './report.ts';
 
 /** Policies that know the future, or cost too much a hit: nothing can be set to them. */
 const SIMULATED_ONLY = new Set(['belady', 'gdsf']);
@@ -9,35 +9,30 @@ const SIMULATED_ONLY = new Set(['belady', 'gdsf']);
 const WORTH_IT = 0.9;
 /** A policy has to be this much better than the one preferred, as a miss ratio. */
 const CLEARLY_BETTER = 0.01;
+/** Taken unless another is clearly better: scans do not harm it, and a hit costs little. */
+const PREFERRED_POLICY = 's3fifo-cw';
 /** Below this no cache is worth much. */
 const LITTLE = 0.1;
 
 /** What is known when the advice is given. */
 export interface AdviceInput {
   readonly runs: readonly RunFacts[];
-  readonly curves: readonly CurveFacts[];
   /** Of the accesses that count: the share that is a first use. */
   readonly coldMissRatio: number;
   readonly footprintPages: number;
   readonly pageBytes: number;
   readonly unit: 'bytes' | 'keys';
-  /** The policy that is taken unless another is clearly better. */
-  readonly preferred: string;
 }
 
 /** Whether a service can be run with that policy; its parameters follow a colon. */
-export function isOnline(policy: string): boolean {
+function isOnline(policy: string): boolean {
   return !SIMULATED_ONLY.has(policy.split(':')[0] ?? policy);
 }
 
 /** The policy with the fewest misses at a size; the preferred one if it is about as good. */
-function bestAt(runs: readonly RunFacts[], pages: number, preferred: string): RunFacts | undefined {
-  const candidates = runs.filter((run) => run.capacityPages === pages && isOnline(run.policy));
-  const best = candidates.reduce<RunFacts | undefined>(
-    (least, run) => (least === undefined || run.missRatio < least.missRatio ? run : least),
-    undefined,
-  );
-  const wanted = candidates.find(({ policy }) => policy === preferred);
+function bestAt(runs: readonly RunFacts[], pages: number): RunFacts | undefined {
+  const best = leastMisses(runs, pages);
+  const wanted = runs.find((run) => run.capacityPages === pages && run.policy === PREFERRED_POLICY);
   const isAsGood =
     wanted !== undefined &&
     best !== undefined &&
@@ -46,10 +41,10 @@ function bestAt(runs: readonly RunFacts[], pages: number, preferred: string): Ru
 }
 
 /** The smallest size that is worth its memory, or the largest there is; with its policy. */
-export function choose(input: AdviceInput): RunFacts | undefined {
-  const { runs, preferred, coldMissRatio } = input;
+function choose(input: AdviceInput): RunFacts | undefined {
+  const { runs, coldMissRatio } = input;
   const sizes = [...new Set(runs.map(({ capacityPages }) => capacityPages))].sort((a, b) => a - b);
-  const bests = sizes.flatMap((pages) => bestAt(runs, pages, preferred) ?? []);
+  const bests = sizes.flatMap((pages) => bestAt(runs, pages) ?? []);
   const enough = bests.find(({ missRatio }) => 1 - missRatio >= WORTH_IT * (1 - coldMissRatio));
   return enough ?? bests.at(-1) ?? runs[0];
 }

@@ -3,7 +3,6 @@
 import { type StackDistances, stackDistancesOf } from '../curves/lru-curve.ts';
 import type { PageStream } from '../engine/page-stream.ts';
 import { runAll } from '../engine/run-all.ts';
-import { adviceOf } from './advice.ts';
 import { overTimeOf } from './over-time.ts';
 import {
   footprintOverTime,
@@ -34,7 +33,6 @@ const FOOTPRINT_POINTS = 100;
 const HOT_SHARE = 0.25;
 /** What is assumed of pages whose compressed size nobody recorded. */
 const RATIO_ASSUMED = 2;
-const PREFERRED_POLICY = 's3fifo-cw';
 
 /** What a replay found. */
 export interface Findings {
@@ -44,38 +42,32 @@ export interface Findings {
   readonly done: readonly PolicyRun[];
   readonly asked: readonly PolicyRun[];
   readonly settings: PolicyRunsOptions;
+  /** The share of first uses among the accesses that count. */
+  readonly coldMissRatio: number;
+  readonly advice: Advice;
 }
 
 /** The report; runs the scans that it shows. */
 export async function assembleReport(findings: Findings): Promise<ReplayReport> {
-  const { read, options, done, asked, settings } = findings;
+  const { read, options, done, asked, settings, coldMissRatio, advice } = findings;
   const { trace, stream, statistics } = read;
   const { unit } = trace;
   const dropBits = stream.ops === 'writes-invalidate' ? stream.writeBits : undefined;
   const pages = { ids: stream.ids, pageCount: stream.pageCount, dropBits };
   const warmup = Math.round(read.warmupAccesses * stream.sampleRate);
   const distances = stackDistancesOf(pages, warmup);
-  const coldMissRatio = coldRatioOf(findings);
   const curves = curvesOf(findings, distances);
   const runs = asked.map(({ facts }) => facts);
-  const advice = adviceOf({
-    runs,
-    curves,
-    coldMissRatio,
-    footprintPages: read.footprintPages,
-    pageBytes: stream.pageBytes,
-    unit,
-    preferred: PREFERRED_POLICY,
-  });
   const chosen = done.find(
     ({ facts }) => facts.policy === advice.policy && facts.capacityPages === advice.capacityPages,
   );
   const workload = workloadOf(read, coldMissRatio);
   return {
     version: REPORT_VERSION,
-    trace: await traceFactsOf(trace),
+    trace: await traceFactsOf(trace, options.origin.files),
     settings: {
-      ...options.origin,
+      command: options.origin.command,
+      versions: options.origin.versions,
       pageBytes: stream.pageBytes,
       ops: options.ops,
       engine: options.engine,
@@ -99,15 +91,6 @@ export async function assembleReport(findings: Findings): Promise<ReplayReport> 
     sizes: unit === 'bytes' ? sizesOf(statistics) : [],
     heatMaps: heatMapsOf(read),
   };
-}
-
-/** The share of first uses among the accesses that count: the same in every run. */
-function coldRatioOf({ done, settings, read }: Findings): number {
-  const result = done[0]?.result;
-  if (result === undefined) return 0;
-  const { sampleRate } = read.stream;
-  const references = sampleRate < 1 ? settings.references * sampleRate : result.requests;
-  return references === 0 ? 0 : Math.min(1, result.coldMisses / references);
 }
 
 /** The curve of each policy through its runs; of a whole trace, that of LRU at many more sizes. */

@@ -5,11 +5,20 @@ import type { RequestBatch } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
 import { buildPageStream, type OpsMode, type PageStream } from '../engine/page-stream.ts';
 import type { Run } from '../engine/run.ts';
+import { adviceOf } from './advice.ts';
 import { assembleReport } from './assemble.ts';
 import { capacitiesOf, type MemorySize } from './memory-sizes.ts';
-import { type PolicyRunsOptions, runPolicies } from './policy-runs.ts';
-import { FLOOR_POLICY, type ReplayReport, type ReplaySettings, type RunFacts } from './report.ts';
+import { type PolicyRun, type PolicyRunsOptions, runPolicies } from './policy-runs.ts';
+import {
+  type Advice,
+  FLOOR_POLICY,
+  type ReplayReport,
+  type ReplaySettings,
+  type RunFacts,
+  type WorkloadFacts,
+} from './report.ts';
 import { RequestStatistics } from './request-statistics.ts';
+import { workloadOf } from './trace-facts.ts';
 
 /** What comes before the first access that counts. */
 export type Warmup =
@@ -30,8 +39,10 @@ export interface ReplayOptions {
   readonly engine: string;
   /** Whether a report is wanted, which takes floors, curves and a scan more than the runs. */
   readonly wantsReport: boolean;
-  /** The command and the versions, for the report. */
-  readonly origin: Pick<ReplaySettings, 'command' | 'versions'>;
+  /** The command, the files as it names them, and the versions: for the report. */
+  readonly origin: Pick<ReplaySettings, 'command' | 'versions'> & {
+    readonly files: readonly string[];
+  };
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: ReplayProgress) => void;
 }
@@ -47,10 +58,10 @@ export interface ReplayProgress {
 /** What a replay gives. */
 export interface ReplayOutcome {
   readonly runs: readonly RunFacts[];
+  readonly advice: Advice;
+  readonly workload: WorkloadFacts;
   /** Undefined where none was asked for. */
   readonly report: ReplayReport | undefined;
-  readonly footprintPages: number;
-  readonly sampleRate: number;
 }
 
 /** What a trace was read into. */
@@ -91,11 +102,33 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
       options.onProgress?.({ phase: 'simulating', done: requests, all }),
   });
   const asked = done.slice(0, options.policies.length * capacities.length);
-  const report = options.wantsReport
-    ? await assembleReport({ read, options, done, asked, settings })
-    : undefined;
-  const facts = asked.map((run) => run.facts);
-  return { runs: facts, report, footprintPages, sampleRate: stream.sampleRate };
+  const coldMissRatio = coldRatioOf(done, read, settings);
+  const advice = adviceOf({
+    runs: asked.map((run) => run.facts),
+    coldMissRatio,
+    footprintPages,
+    pageBytes: stream.pageBytes,
+    unit,
+  });
+  const findings = { read, options, done, asked, settings, coldMissRatio, advice };
+  return {
+    runs: asked.map((run) => run.facts),
+    advice,
+    workload: workloadOf(read, coldMissRatio),
+    report: options.wantsReport ? await assembleReport(findings) : undefined,
+  };
+}
+
+/** The share of first uses among the accesses that count: the same in every run. */
+function coldRatioOf(
+  [first]: readonly PolicyRun[],
+  { stream }: ReadTrace,
+  { references }: PolicyRunsOptions,
+): number {
+  if (first === undefined) return 0;
+  const { coldMisses, requests } = first.result;
+  const all = stream.sampleRate < 1 ? references * stream.sampleRate : requests;
+  return all === 0 ? 0 : Math.min(1, coldMisses / all);
 }
 
 /** What all runs of a replay share. */
@@ -115,7 +148,10 @@ async function readTrace(trace: Trace, options: ReplayOptions): Promise<ReadTrac
     {
       name: trace.name,
       unit: trace.unit,
-      volumes: trace.volumes,
+      // Known only while the trace is read.
+      get volumes() {
+        return trace.volumes;
+      },
       canRereads: trace.canRereads,
       batches: () => counted(trace, statistics, options),
     },

@@ -18,25 +18,17 @@ import type { VolumeCounter } from './volume-statistics.ts';
 const HEAT_MAPS_SHOWN = 3;
 const US_PER_SECOND = 1e6;
 
-/** Reads the files once more, for their hash. */
-export async function traceFactsOf(trace: Trace): Promise<TraceFacts> {
-  const { name, formatName, unit, paths, statistics } = trace;
-  const { malformed, firstMalformed, warnings } = statistics;
-  const first =
-    firstMalformed === undefined
-      ? []
-      : [
-          `${malformed} lines or records were left out, the first in ${firstMalformed.path}, ` +
-            `line ${firstMalformed.line}: ${firstMalformed.text}`,
-        ];
+/** `files` is what the user calls them. Reads the files once more, for their hash. */
+export async function traceFactsOf(trace: Trace, files: readonly string[]): Promise<TraceFacts> {
+  const { name, formatName, unit, statistics } = trace;
   return {
     name,
     formatName,
     unit,
-    files: paths,
+    files,
     sha256: trace.canRereads ? await trace.hash() : null,
-    malformed,
-    warnings: [...first, ...warnings],
+    malformed: statistics.malformed,
+    warnings: statistics.warnings,
   };
 }
 

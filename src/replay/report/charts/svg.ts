@@ -3,7 +3,10 @@
  * sheet, so that one drawing serves light, dark and paper.
  */
 
-import { type EChartsOption, init } from 'echarts';
+import { type EChartsOption, init, version } from 'echarts';
+
+/** Of the library that draws the charts. */
+export const CHARTS_VERSION = version;
 
 /** The variables that charts are coloured with; the style sheet gives them their values. */
 export const COLOURS = {

@@ -1,5 +1,6 @@
 /** The whole report as one HTML file that needs no network, no script and no other file. */
 
+import { CHARTS_VERSION } from '../charts/svg.ts';
 import { count, duration, pagesAs, percent, size } from '../format.ts';
 import type { ReplayReport } from '../report.ts';
 import { escapeHtml, section } from './elements.ts';
@@ -108,6 +109,7 @@ function origin({ settings, trace }: ReplayReport): string {
     ['Warm-up', `${count(settings.warmupAccesses)} accesses`],
     ['Seed', String(settings.seed)],
     ...Object.entries(settings.versions),
+    ['Charts', `Apache ECharts ${CHARTS_VERSION}`],
   ];
   const items = rows.map(
     ([term, text]) => `<dt>${escapeHtml(term)}</dt><dd>${escapeHtml(text)}</dd>`,

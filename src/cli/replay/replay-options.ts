@@ -1,0 +1,173 @@
+/** The options of `tmem replay`, and what they ask of a replay. */
+
+import { TmemError } from '../../lib/errors.ts';
+import { exactSize, parseSize } from '../../lib/sizes.ts';
+import { OPS_MODES, type OpsMode } from '../../replay/engine/page-stream.ts';
+import { parsePolicy, REPLAY_POLICY_NAMES } from '../../replay/engine/policy-specs.ts';
+import {
+  DEFAULT_MEMORY,
+  type MemorySize,
+  parseMemoryList,
+} from '../../replay/report/memory-sizes.ts';
+import type { Warmup } from '../../replay/report/replay.ts';
+import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../arguments.ts';
+import { formatOptions } from '../help.ts';
+
+const DEFAULT_POLICIES = 's3fifo-cw,s3fifo,lirs,w-tinylfu,arc,lru,belady';
+const PAGE_BYTES_MAX = 64 * 1024 * 1024;
+const THREADS_MAX = 256;
+const SEED_MAX = 2 ** 31 - 1;
+
+export const REPLAY_OPTIONS = {
+  format: { value: 'NAME', help: 'how the trace is written (default: auto, by its content)' },
+  page: { value: 'SIZE', help: 'the unit of the cache (default: 4KiB)' },
+  memory: {
+    value: 'LIST',
+    help: `sizes of the cache: 256MiB, 1000p (pages), 10%\n(of the footprint) (default:\n${DEFAULT_MEMORY})`,
+  },
+  policy: {
+    value: 'LIST',
+    help: `what leaves first; may have parameters, as\nclock:bits=2 (default: ${DEFAULT_POLICIES.replace('lirs', '\nlirs')})`,
+  },
+  ops: {
+    value: 'MODE',
+    help: 'reads, all, or writes-invalidate: writes count as\nreads do, or not at all, or drop their pages\n(default: all)',
+  },
+  warmup: {
+    value: 'N',
+    help: 'accesses, or a share as 10%, that fill the cache\nbefore counting begins (default: 0)',
+  },
+  sample: {
+    value: 'R',
+    help: 'look at this share of the pages only, as 0.05 or\n5%; results are estimates then (default: 1)',
+  },
+  engine: {
+    value: 'NAME',
+    help: 'sizes: page numbers only; full: the real cache,\nwith page contents (default: sizes)',
+  },
+  out: { value: 'DIR', help: 'write the report there: HTML, JSON and CSV; it must\nnot exist' },
+  threads: { value: 'N', help: 'threads for simulations (default: one a processor)' },
+  seed: { value: 'N', help: 'what chance there is follows from it (default: 1)' },
+  json: { help: 'print the runs as an array of JSON' },
+  progress: { value: 'off', help: 'show none' },
+  ...COMMON_OPTIONS,
+} as const satisfies OptionTable<string>;
+
+export type ReplayOption = keyof typeof REPLAY_OPTIONS;
+
+export const REPLAY_HELP = `Usage: tmem replay [OPTION]... TRACE...
+
+Replays a recorded workload: what every policy would have hit in a cache of every size. Prints a
+table of hit ratios; with --out, makes a report to look at. Several files are one trace.
+
+Options:
+${formatOptions(REPLAY_OPTIONS)}
+
+Policies: ${REPLAY_POLICY_NAMES.slice(0, 9).join(', ')},
+${REPLAY_POLICY_NAMES.slice(9).join(', ')}. belady knows the future: no other can do better.
+
+Exit codes: 0 done, 1 failed while running, 2 the request cannot be carried out as it stands.
+`;
+
+function refuse(message: string): never {
+  throw new TmemError('usage', message);
+}
+
+/** What a command line asks for. */
+export interface ReplayRequest {
+  readonly format: string;
+  readonly pageBytes: number;
+  readonly memory: readonly MemorySize[];
+  readonly policies: readonly string[];
+  readonly ops: OpsMode;
+  readonly warmup: Warmup;
+  readonly sampleRate: number;
+  readonly engine: 'sizes' | 'full';
+  readonly threads: number | undefined;
+  readonly seed: number;
+  /** The options that decide the result, all of them, as a command line has them. */
+  readonly options: readonly string[];
+}
+
+/** Splits `lru,s3fifo:threshold=1,small=0.2`: what has a "=" before any ":" belongs to the last. */
+function splitPolicies(text: string): string[] {
+  const policies: string[] = [];
+  for (const part of text.split(',').map((each) => each.trim())) {
+    const last = policies.pop();
+    if (last === undefined) policies.push(part);
+    else if (/^[^:]*=/.test(part)) policies.push(`${last},${part}`);
+    else policies.push(last, part);
+  }
+  for (const policy of policies) parsePolicy(policy);
+  return [...new Set(policies)];
+}
+
+function parseShare(text: string): number | undefined {
+  const match = /^(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})(%?)$/.exec(text);
+  if (match === null) return undefined;
+  return Number(match[1]) / (match[2] === '%' ? 100 : 1);
+}
+
+function parseSample(text: string): number {
+  const rate = parseShare(text);
+  if (rate !== undefined && rate > 0 && rate <= 1) return rate;
+  refuse(`--sample: "${text}" is not a share; give one above 0 to 1, as 0.05 or 5%`);
+}
+
+function parseWarmup(text: string): Warmup {
+  const value = parseShare(text);
+  if (text.endsWith('%') && value !== undefined && value < 1)
+    return { kind: 'share', share: value };
+  if (value !== undefined && !text.endsWith('%') && Number.isSafeInteger(value)) {
+    return { kind: 'accesses', accesses: value };
+  }
+  refuse(`--warmup: "${text}" is no warm-up; give a number of accesses, or a share below 100%`);
+}
+
+function parseWhole(name: string, text: string, min: number, max: number): number {
+  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  refuse(`--${name}: "${text}" is out of range; give a whole number from ${min} to ${max}`);
+}
+
+function parsePage(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes >= 1 && bytes <= PAGE_BYTES_MAX) return bytes;
+  refuse(`--page: "${text}" is out of range; give 1 to ${exactSize(PAGE_BYTES_MAX)}iB, as 4KiB`);
+}
+
+function oneOf<Name extends string>(option: string, text: string, names: readonly Name[]): Name {
+  const found = names.find((name) => name === text);
+  return found ?? refuse(`--${option}: there is no "${text}"; choose of ${names.join(', ')}`);
+}
+
+/** Reads the options. Throws a usage error for one that makes no sense. */
+export function parseRequest(parsed: ParsedArguments<ReplayOption>): ReplayRequest {
+  const text = (name: ReplayOption, ifNone: string) => parsed.last(name) ?? ifNone;
+  oneOf('progress', text('progress', 'off'), ['off']);
+  const texts = {
+    format: text('format', 'auto'),
+    page: text('page', '4KiB'),
+    memory: text('memory', DEFAULT_MEMORY),
+    policy: text('policy', DEFAULT_POLICIES),
+    ops: text('ops', 'all'),
+    warmup: text('warmup', '0'),
+    sample: text('sample', '1'),
+    engine: text('engine', 'sizes'),
+    seed: text('seed', '1'),
+  };
+  const threads = parsed.last('threads');
+  return {
+    format: texts.format,
+    pageBytes: parsePage(texts.page),
+    memory: parseMemoryList(texts.memory),
+    policies: splitPolicies(texts.policy),
+    ops: oneOf('ops', texts.ops, OPS_MODES),
+    warmup: parseWarmup(texts.warmup),
+    sampleRate: parseSample(texts.sample),
+    engine: oneOf('engine', texts.engine, ['sizes', 'full']),
+    threads: threads === undefined ? undefined : parseWhole('threads', threads, 0, THREADS_MAX),
+    seed: parseWhole('seed', texts.seed, 0, SEED_MAX),
+    options: Object.entries(texts).flatMap(([name, value]) => [`--${name}`, value]),
+  };
+}

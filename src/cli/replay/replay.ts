@@ -1,0 +1,119 @@
+/** `tmem replay`: what every policy would have hit in a cache of every size. */
+
+import path from 'node:path';
+import { TmemError } from '../../lib/errors.ts';
+import { packageVersion } from '../../lib/package-version.ts';
+import { type ReplayOutcome, replay } from '../../replay/report/replay.ts';
+import { openTrace } from '../../trace/open-trace.ts';
+import type { Trace } from '../../trace/trace.ts';
+import { parseArguments } from '../arguments.ts';
+import { type Clock, systemClock } from '../clock.ts';
+import type { Command } from '../command.ts';
+import type { CliContext } from '../context.ts';
+import { EXIT_CODE_BY_SIGNAL, EXIT_DONE } from '../exit-codes.ts';
+import { parseRequest, REPLAY_HELP, REPLAY_OPTIONS, type ReplayRequest } from './replay-options.ts';
+import { ProgressLine } from './replay-progress.ts';
+import { formatReplay } from './replay-table.ts';
+
+/** A word of a command line as a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** The command that gives the same result: every option that decides it, and no other. */
+function commandOf({ options }: ReplayRequest, files: readonly string[]): string {
+  return ['tmem', 'replay', ...options, '--', ...files].map(quoted).join(' ');
+}
+
+interface ReplayCall {
+  readonly request: ReplayRequest;
+  readonly files: readonly string[];
+  readonly context: CliContext;
+  readonly signal: AbortSignal;
+  /** Undefined where no report is wanted. */
+  readonly folder: string | undefined;
+  readonly progress: ProgressLine | undefined;
+}
+
+async function run(call: ReplayCall): Promise<{ trace: Trace; outcome: ReplayOutcome }> {
+  const { request, files, context, signal, folder, progress } = call;
+  const { format, threads, options: _, ...wanted } = request;
+  // Only those who want a report wait until the library for charts is loaded.
+  const writing =
+    folder === undefined ? undefined : await import('../../replay/report/write-report.ts');
+  if (folder !== undefined) await writing?.refuseExisting(folder);
+  const paths = files.map((file) => path.resolve(context.directory, file));
+  const trace = await openTrace(paths, { format });
+  const outcome = await replay(trace, {
+    ...wanted,
+    ...(threads !== undefined && { threads }),
+    wantsReport: folder !== undefined,
+    origin: {
+      command: commandOf(request, files),
+      files,
+      versions: { tmem: packageVersion(), 'Node.js': process.version },
+    },
+    signal,
+    onProgress: (made) => progress?.show(made),
+  });
+  if (folder !== undefined && outcome.report !== undefined) {
+    await writing?.writeReport(outcome.report, folder);
+  }
+  return { trace, outcome };
+}
+
+/** Runs `tmem replay`; `clock` is replaced in tests. */
+export async function runReplay(
+  args: readonly string[],
+  context: CliContext,
+  clock: Clock = systemClock,
+): Promise<number> {
+  const parsed = parseArguments(args, REPLAY_OPTIONS, 'tmem replay');
+  if (parsed.has('help') || parsed.has('version')) {
+    context.stdout(parsed.has('help') ? REPLAY_HELP : `tmem ${packageVersion()}\n`);
+    return EXIT_DONE;
+  }
+  const files = parsed.positionals;
+  if (files.length === 0) {
+    throw new TmemError('usage', 'tmem replay needs a trace to replay; see its --help');
+  }
+  const request = parseRequest(parsed);
+  const out = parsed.last('out');
+  const folder = out === undefined ? undefined : path.resolve(context.directory, out);
+  const progress = parsed.has('progress') ? undefined : new ProgressLine(context, clock);
+  const stops = context.watchStopSignals();
+  stops.onSecond((exitCode) => context.exit(exitCode));
+  try {
+    const signal = stops.first;
+    const call = { request, files, context, signal, folder, progress };
+    const { trace, outcome } = await run(call);
+    progress?.end();
+    if (parsed.has('json')) {
+      context.stdout(`${JSON.stringify(outcome.runs)}\n`);
+    } else {
+      context.stdout(
+        formatReplay(outcome, {
+          traceName: trace.name,
+          unit: trace.unit,
+          pageBytes: request.pageBytes,
+          sampleRate: request.sampleRate,
+          warnings: trace.statistics.warnings,
+        }),
+      );
+      if (folder !== undefined) context.stdout(`\nreport: ${path.join(folder, 'report.html')}\n`);
+    }
+    return EXIT_DONE;
+  } catch (error) {
+    progress?.end();
+    if (stops.first.aborted) return EXIT_CODE_BY_SIGNAL.SIGINT;
+    throw error;
+  } finally {
+    stops.dispose();
+  }
+}
+
+export const replayCommand: Command = {
+  name: 'replay',
+  summary: 'say what a cache would have hit of a recorded workload',
+  run: runReplay,
+};
