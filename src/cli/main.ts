@@ -14,7 +14,13 @@ import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
 import { traceCommand } from './trace/trace.ts';
 
-const COMMANDS: readonly Command[] = [serveCommand, statusCommand, ctlCommand, replayCommand, traceCommand];
+const COMMANDS: readonly Command[] = [
+  serveCommand,
+  statusCommand,
+  ctlCommand,
+  replayCommand,
+  traceCommand,
+];
 
 function helpText(): string {
   const commands = COMMANDS.map(({ name, summary }) => formatEntry(name, summary)).join('\n');

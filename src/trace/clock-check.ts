@@ -3,7 +3,7 @@
 /** No trace that is known spans more. */
 const SPAN_S_MAX = 2 * 366 * 86_400;
 /** No storage answers more requests in a second. */
-const RATE_MAX = 20e6;
+const RATE_MAX = 5e6;
 /** A recorded disk is not that idle over many requests. */
 const RATE_MIN = 0.05;
 const REQUESTS_FOR_RATE = 1000;

@@ -42,6 +42,7 @@ class OwnRecords implements RecordParser {
     if (!this.#isBehindHeader) {
       if (to - at < HEADER_BYTES) return at;
       this.#isBehindHeader = true;
+      this.#context.tally.dropped = this.#header.dropped;
       at += HEADER_BYTES;
       for (const [number, name] of this.#header.volumes.entries()) this.#name(number, name);
     }
@@ -83,7 +84,8 @@ class OwnRecords implements RecordParser {
     for (let at = from; at < to; at += RECORD_BYTES) {
       const op = bytes[at + FIELD.op]!;
       if (op === SPECIAL.lost) {
-        tally.dropped += readU32(bytes, at + FIELD.length);
+        // Where the recorder ended as it should, its header has the sum.
+        if (!this.#header.isComplete) tally.dropped += readU32(bytes, at + FIELD.length);
       } else if (op === SPECIAL.name) {
         const length = readU32(bytes, at + FIELD.length);
         const start = at + RECORD_BYTES;
@@ -107,7 +109,7 @@ class OwnRecords implements RecordParser {
       countMalformed(this.#context.tally, () => bytes.toString('hex', at, at + RECORD_BYTES));
       return;
     }
-    const timeUs = readU64(bytes, at + FIELD.time);
+    const timeUs = this.#header.startUs + readU64(bytes, at + FIELD.time);
     const latency = decodeLatency(readU16(bytes, at + FIELD.latency));
     const content = readU32(bytes, at + FIELD.content);
     const length = readU32(bytes, at + FIELD.length);

@@ -106,14 +106,16 @@ export function isHeader(line: string): boolean {
   );
 }
 
-/** The unit that the size of a time suggests; below 10^11 nobody can tell. */
-function guessUnit(value: string): TimeUnit {
-  if (value.includes('.')) return 's';
-  const time = Number(value);
+/** The unit that the times suggest: dates by their size, and seconds by many requests in each. */
+function guessUnit(values: readonly string[]): TimeUnit {
+  const [first = ''] = values;
+  if (first.includes('.')) return 's';
+  const time = Number(first);
   if (time >= 1e18) return 'ns';
   if (time >= 1e17) return '100ns';
   if (time >= 1e14) return 'us';
-  return time >= 1e11 ? 'ms' : 'us';
+  if (time >= 1e11) return 'ms';
+  return new Set(values).size * 2 <= values.length ? 's' : 'us';
 }
 
 /**
@@ -139,8 +141,8 @@ export function planCsv(
   const unit = has(ROLE.offset) && has(ROLE.length) ? 'bytes' : 'keys';
   const time = meanings.findIndex((meaning) => meaning?.role === ROLE.time);
   const given = options.timeUnit ?? meanings[time]?.timeUnit;
-  const value = lines[hasHeader ? 1 : 0]?.split(separator)[time] ?? '';
-  const timeUnit = time < 0 ? undefined : (given ?? guessUnit(value));
+  const values = lines.slice(hasHeader ? 1 : 0).map((line) => line.split(separator)[time] ?? '');
+  const timeUnit = time < 0 ? undefined : (given ?? guessUnit(values));
   const isGuess = timeUnit !== undefined && given === undefined;
   const units = Object.keys(TIME_UNITS).join(', ');
   return {

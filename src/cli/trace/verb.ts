@@ -1,0 +1,98 @@
+/** What every verb of `tmem trace` is, and what it is given. */
+
+import { isAbsolute, join } from 'node:path';
+import { TmemError } from '../../lib/errors.ts';
+import { TIME_UNITS, type TimeUnit } from '../../trace/format.ts';
+import { AUTO } from '../../trace/formats.ts';
+import type { OpenTraceOptions } from '../../trace/open-trace.ts';
+import type { OptionTable, ParsedArguments } from '../arguments.ts';
+import type { Clock } from '../clock.ts';
+import type { CliContext } from '../context.ts';
+import type { Progress } from './progress.ts';
+
+/** One call of a verb. */
+export interface TraceCall {
+  /** The traces, as paths from the root. */
+  readonly paths: readonly string[];
+  readonly parsed: ParsedArguments<string>;
+  readonly context: CliContext;
+  readonly clock: Clock;
+  readonly progress: Progress;
+  /** Aborted when the user wants it to end. */
+  readonly stopped: AbortSignal;
+}
+
+/** What came of a call: for programs, and for people. */
+export interface TraceResult {
+  readonly json: unknown;
+  /** Whole lines. */
+  readonly text: string;
+  /** What went to standard error; sentences without a full stop. */
+  readonly warnings: readonly string[];
+}
+
+export interface TraceVerb {
+  readonly name: string;
+  /** The operands as the help text shows them. */
+  readonly operands: string;
+  readonly operandsMin: number;
+  /** A sentence fragment for the list of verbs. */
+  readonly summary: string;
+  /** What one has to know, in whole sentences. */
+  readonly about: string;
+  readonly options: OptionTable<string>;
+  /** Rejects with a TmemError for whatever the user can do something about. */
+  run(call: TraceCall): Promise<TraceResult>;
+}
+
+/** How traces are read, for every verb. */
+export const INPUT_OPTIONS = {
+  format: { value: 'NAME', help: `the format of the traces (default: ${AUTO}, told by the file)` },
+  columns: {
+    value: 'LIST',
+    help: 'what is in which column of a CSV file,\nas time_us=1,lba=3,length=4,op=2',
+  },
+  'time-unit': {
+    value: 'UNIT',
+    help: `what the times count, if not what is usual: ${Object.keys(TIME_UNITS).join(', ')}`,
+  },
+  'sector-bytes': {
+    value: 'N',
+    help: 'what sectors count in formats that have them (default: 512)',
+  },
+} as const satisfies OptionTable<string>;
+
+const SECTOR_BYTES_MAX = 65_536;
+
+function parseTimeUnit(text: string | undefined): TimeUnit | undefined {
+  if (text === undefined) return undefined;
+  if (Object.hasOwn(TIME_UNITS, text)) return text as TimeUnit;
+  const units = Object.keys(TIME_UNITS).join(', ');
+  throw new TmemError('usage', `--time-unit: "${text}" is not a unit; take one of ${units}`);
+}
+
+/** How the command line says that traces are to be read. */
+export function inputOptions(parsed: ParsedArguments<string>): OpenTraceOptions {
+  const sectorBytes = parsed.last('sector-bytes');
+  const options = {
+    format: parsed.last('format'),
+    columns: parsed.last('columns'),
+    timeUnit: parseTimeUnit(parsed.last('time-unit')),
+  };
+  if (sectorBytes === undefined) return options;
+  const number = parseCount(sectorBytes, '--sector-bytes');
+  if (number <= SECTOR_BYTES_MAX) return { ...options, sectorBytes: number };
+  throw new TmemError('usage', `--sector-bytes: ${number} is too large; the most is 65536`);
+}
+
+/** A whole number from 1. */
+export function parseCount(text: string, option: string): number {
+  const count = /^\d{1,15}$/.test(text) ? Number(text) : 0;
+  if (count > 0) return count;
+  throw new TmemError('usage', `${option}: "${text}" is not a whole number from 1`);
+}
+
+/** A path on the command line as one from the root. */
+export function fullPath(path: string, { directory }: CliContext): string {
+  return isAbsolute(path) ? path : join(directory, path);
+}

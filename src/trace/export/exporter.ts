@@ -1,0 +1,28 @@
+/** What writes a trace in another format. */
+
+import type { RequestBatch } from '../request-batch.ts';
+
+/** Takes batches in order, then is finished. */
+export interface Exporter {
+  /** Requests, or objects, written so far. */
+  readonly written: number;
+  write(batch: RequestBatch): Promise<void>;
+  /** Writes the rest; the file is put in its place by whoever made it. */
+  finish(): Promise<void>;
+}
+
+/** What the formats have to know of the trace. */
+export interface ExportOptions {
+  readonly unit: 'bytes' | 'keys';
+  readonly hasClock: boolean;
+  /** The names of the volumes by number; grows while the trace is read. */
+  volumes(): readonly string[];
+  /** Into what requests are split for formats of objects, bytes; 0: an object for each offset. */
+  readonly pageBytes: number;
+  /** SHA-256 of the source, in hex; empty where not known. */
+  readonly sourceHash: string;
+  /** The share of the pages that is kept, for our own format; 1 is all. */
+  readonly sampleRate: number;
+  /** Told of a second pass over what was written: how much of it is done, from 0 to 1. */
+  onSecondPass(done: number): void;
+}
