@@ -25,7 +25,8 @@ export function rawImage(storage: Storage, identity: string, medium = identity):
 export const rawDriver: FormatDriver = {
   formatName: 'raw',
   async open(storage) {
-    return { format: new RawFormat(storage) };
+    // A container may have any size; a disk has whole sectors.
+    return { format: new RawFormat(storage, wholeSectors(storage.sizeBytes)) };
   },
   async info(storage): Promise<ImageInfo> {
     return {
@@ -62,11 +63,11 @@ export class RawFormat implements WritableFormat {
   virtualSizeBytes: number;
   readonly #storage: Storage;
 
-  /** What a file of an odd size lacks to whole sectors reads as zeros. */
-  constructor(storage: Storage) {
+  /** A disk that is larger than its storage reads as zeros behind the end of that. */
+  constructor(storage: Storage, virtualSizeBytes = storage.sizeBytes) {
     this.#storage = storage;
     this.storages = [storage];
-    this.virtualSizeBytes = wholeSectors(storage.sizeBytes);
+    this.virtualSizeBytes = virtualSizeBytes;
   }
 
   map(offset: number, length: number): Mapping {
@@ -102,7 +103,7 @@ export class RawFormat implements WritableFormat {
       throw new TmemError('unsupported', `"${storage.name}" has one size; make a larger one`);
     }
     await storage.resize(sizeBytes);
-    this.virtualSizeBytes = wholeSectors(sizeBytes);
+    this.virtualSizeBytes = sizeBytes;
   }
 }
 
