@@ -137,9 +137,12 @@ export class TableCache {
   /**
    * Writes the dirty slices, or those of them in `offsets`, as they are at the call. A slice that is
    * changed meanwhile stays dirty, as does one whose write fails; the first failure rejects when
-   * all writes have ended.
+   * all writes have ended. With `after` they begin when that resolves, and fail as it does.
    */
-  async writeBack(offsets: Iterable<number> = this.#dirty.keys()): Promise<void> {
+  async writeBack(
+    offsets: Iterable<number> = this.#dirty.keys(),
+    after?: Promise<void>,
+  ): Promise<void> {
     const wanted: number[] = [];
     const writes = new Set<Promise<void>>();
     for (const sliceOffset of new Set(offsets)) {
@@ -155,7 +158,7 @@ export class TableCache {
       let end = first + 1;
       while (end - first < runSlicesMax && wanted[end] === wanted[end - 1]! + this.sliceBytes)
         end++;
-      writes.add(this.#beginWrite(wanted.slice(first, end)));
+      writes.add(this.#beginWrite(wanted.slice(first, end), after));
       first = end;
     }
     const results = await Promise.allSettled(writes);
@@ -199,14 +202,14 @@ export class TableCache {
   }
 
   /** Takes a copy of the slices, which lie side by side, and writes it after older ones of them. */
-  #beginWrite(offsets: readonly number[]): Promise<void> {
+  #beginWrite(offsets: readonly number[], after: Promise<void> | undefined): Promise<void> {
     const { sliceBytes } = this;
     const copy = Buffer.allocUnsafeSlow(offsets.length * sliceBytes);
     const slices = offsets.map((offset) => this.#dirty.get(offset)!);
     const versions = slices.map(({ version }) => version);
     for (const [i, { buffer }] of slices.entries()) buffer.copy(copy, i * sliceBytes);
     const older = offsets.flatMap((offset) => this.#writes.get(offset)?.done ?? []);
-    const done = this.#write(offsets, copy, slices, versions, older);
+    const done = this.#write(offsets, copy, slices, versions, older, after);
     done.catch(() => undefined); // who waits for it hears of it
     for (const [i, offset] of offsets.entries()) {
       this.#writes.set(offset, { slice: slices[i]!, version: versions[i]!, done });
@@ -220,9 +223,11 @@ export class TableCache {
     slices: readonly DirtySlice[],
     versions: readonly number[],
     older: readonly Promise<void>[],
+    after: Promise<void> | undefined,
   ): Promise<void> {
     await Promise.allSettled(older);
     try {
+      await after;
       await this.#writeCurrent(offsets, copy, slices);
       for (const [i, offset] of offsets.entries()) {
         const slice = this.#dirty.get(offset);

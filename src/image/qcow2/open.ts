@@ -8,23 +8,43 @@ import { deflateCodec, zstdCodec } from './compression.ts';
 import type { Qcow2Disk } from './disk.ts';
 import { openCipher } from './encryption.ts';
 import { geometryOf } from './geometry.ts';
-import { type Qcow2Header, readHeader } from './header.ts';
+import { has, type Qcow2Header, readHeader } from './header.ts';
 import { COMPRESSION, FIELD } from './layout.ts';
 import { Qcow2Mapping } from './mapping.ts';
 import { PinnedTable } from './pinned-table.ts';
 import { backingReference, dataFileReference } from './references.ts';
 import { refusal } from './refusal.ts';
 import { checkSnapshot, findSnapshot, readSnapshots } from './snapshot-table.ts';
+import { openWritable } from './writable.ts';
 
 /** Opens the image on `storage`; see `FormatDriver.open`. */
 export async function openQcow2(
   storage: ResizableStorage,
   options: OpenOptions,
 ): Promise<OpenedFormat> {
-  const header = await readHeader(storage);
+  const isReadOnly = options.isReadOnly || options.snapshot !== undefined;
+  const header = isReadOnly ? await readHeader(storage) : await headerForWriting(storage);
   const disk = await openDisk(storage, header, options);
   const backing = backingReference(header);
-  return { format: new ReadOnlyQcow2(disk), backing };
+  if (isReadOnly) return { format: new ReadOnlyQcow2(disk), backing };
+  const { tableBytesMax } = options;
+  return { format: await openWritable({ disk, header, tableBytesMax }), backing };
+}
+
+/** The header of an image whose counts can be relied on. */
+async function headerForWriting(storage: ResizableStorage): Promise<Qcow2Header> {
+  const { name } = storage;
+  const header = await readHeader(storage);
+  if (has(header, 'corrupt')) {
+    const advice = 'open it read-only, or repair it with "tmem image check --repair=all"';
+    throw new TmemError('invalid', `"${name}" is marked as corrupt; ${advice}`);
+  }
+  if (!has(header, 'dirty')) return header;
+  const advice = 'repair it with "qemu-img check -r all"';
+  throw new TmemError(
+    'unsupported',
+    `"${name}" was not closed, its refcounts are stale; ${advice}`,
+  );
 }
 
 async function openDisk(

@@ -16,6 +16,8 @@ export interface Qcow2Snapshot extends SnapshotInfo {
   /** Where its entry begins and how long it is, padding included. */
   readonly entryOffset: number;
   readonly entryBytes: number;
+  /** Bytes of the fields behind the fixed ones; version 3 demands 16. */
+  readonly extraBytes: number;
 }
 
 const FIXED_BYTES = 40;
@@ -82,6 +84,7 @@ function parseSnapshot(
     vmStateBytes: extraBytes >= 8 ? readUInt64(bytes, extraAt) : bytes.readUInt32BE(at + 32),
     entryOffset,
     entryBytes: roundUp(FIXED_BYTES + extraBytes + idBytes + nameBytes, 8),
+    extraBytes,
   };
 }
 

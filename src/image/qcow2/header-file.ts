@@ -1,0 +1,73 @@
+/** The header of an open image: what changes of it is written in place, a few bytes at a time. */
+
+import type { ResizableStorage } from '../../storage/storage.ts';
+import type { Qcow2Header } from './header.ts';
+import { AUTOCLEAR, FIELD, INCOMPATIBLE, writeUInt64 } from './layout.ts';
+import type { PinnedTable } from './pinned-table.ts';
+
+/** Every write lies inside one sector, which a disk writes whole or not at all. */
+export class HeaderFile {
+  readonly #storage: ResizableStorage;
+  #header: Qcow2Header;
+
+  constructor(storage: ResizableStorage, header: Qcow2Header) {
+    this.#storage = storage;
+    this.#header = header;
+  }
+
+  /** As the storage has it, or will have it when the write under way has ended. */
+  get header(): Qcow2Header {
+    return this.#header;
+  }
+
+  /**
+   * Durably clears the autoclear bits that this writer does not keep true: those that are not known,
+   * and that of the bitmaps, which are inconsistent from then on.
+   */
+  async clearAutoclear(): Promise<void> {
+    const kept = this.#header.autoclear & AUTOCLEAR.rawDataFile;
+    if (kept === this.#header.autoclear) return;
+    await this.#writeFeatures({ ...this.#header, autoclear: kept });
+  }
+
+  /** Durably marks the image as corrupt, where the version can say so. */
+  async markCorrupt(): Promise<void> {
+    if (this.#header.version === 2) return;
+    const incompatible = this.#header.incompatible | INCOMPATIBLE.corrupt;
+    await this.#writeFeatures({ ...this.#header, incompatible });
+  }
+
+  /** Switches to an L1 table and a disk size at once; not durable until the next sync. */
+  async writeDisk(l1: PinnedTable, sizeBytes: number): Promise<void> {
+    this.#header = { ...this.#header, l1Offset: l1.offset, l1Entries: l1.entries, sizeBytes };
+    const bytes = Buffer.alloc(FIELD.refcountTableOffset - FIELD.sizeBytes);
+    writeUInt64(bytes, sizeBytes, 0);
+    bytes.writeUInt32BE(this.#header.crypt, FIELD.crypt - FIELD.sizeBytes);
+    bytes.writeUInt32BE(l1.entries, FIELD.l1Entries - FIELD.sizeBytes);
+    writeUInt64(bytes, l1.offset, FIELD.l1Offset - FIELD.sizeBytes);
+    await this.#storage.write(bytes, 0, bytes.length, FIELD.sizeBytes);
+  }
+
+  /** Switches to another refcount table; not durable until the next sync. */
+  async writeRefcountTable(offset: number, clusters: number): Promise<void> {
+    this.#header = {
+      ...this.#header,
+      refcountTableOffset: offset,
+      refcountTableClusters: clusters,
+    };
+    const bytes = Buffer.alloc(12);
+    writeUInt64(bytes, offset, 0);
+    bytes.writeUInt32BE(clusters, 8);
+    await this.#storage.write(bytes, 0, bytes.length, FIELD.refcountTableOffset);
+  }
+
+  async #writeFeatures(header: Qcow2Header): Promise<void> {
+    const bytes = Buffer.alloc(FIELD.refcountOrder - FIELD.incompatible);
+    bytes.writeBigUInt64BE(header.incompatible, 0);
+    bytes.writeBigUInt64BE(header.compatible, FIELD.compatible - FIELD.incompatible);
+    bytes.writeBigUInt64BE(header.autoclear, FIELD.autoclear - FIELD.incompatible);
+    await this.#storage.write(bytes, 0, bytes.length, FIELD.incompatible);
+    await this.#storage.sync();
+    this.#header = header;
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * Which clusters hold tables: a last check before data are written, for images whose tables refer
+ * to one another's space. It names what was active when the image was opened and what came since.
+ */
+
+import { TmemError } from '../../lib/errors.ts';
+import type { PinnedTable } from './pinned-table.ts';
+
+/** Of an image with more L2 tables and refcount blocks than this, the rest is not checked. */
+const CLUSTERS_MAX = 1 << 20;
+
+export class MetadataMap {
+  readonly #clusterBytes: number;
+  readonly #clusters = new Set<number>([0]);
+
+  constructor(clusterBytes: number) {
+    this.#clusterBytes = clusterBytes;
+  }
+
+  /** The clusters of the range hold tables from now on. */
+  add(offset: number, length: number): void {
+    const end = Math.ceil((offset + length) / this.#clusterBytes);
+    for (let cluster = Math.floor(offset / this.#clusterBytes); cluster < end; cluster++) {
+      if (this.#clusters.size >= CLUSTERS_MAX) return;
+      this.#clusters.add(cluster);
+    }
+  }
+
+  /** Everything that the entries of a table stand for, a cluster each. */
+  addEntriesOf(table: PinnedTable): void {
+    for (let index = 0; index < table.entries; index++) {
+      const offset = table.offsetOf(index);
+      if (offset !== 0) this.add(offset, 1);
+    }
+  }
+
+  /** The clusters of the range hold no tables any more. */
+  delete(offset: number, length: number): void {
+    const end = Math.ceil((offset + length) / this.#clusterBytes);
+    for (let cluster = Math.floor(offset / this.#clusterBytes); cluster < end; cluster++) {
+      this.#clusters.delete(cluster);
+    }
+  }
+
+  has(cluster: number): boolean {
+    return this.#clusters.has(cluster);
+  }
+
+  /** Throws a TmemError `io` when data that go there would destroy a table. */
+  checkData(offset: number, length: number, name: string): void {
+    const end = Math.ceil((offset + length) / this.#clusterBytes);
+    for (let cluster = Math.floor(offset / this.#clusterBytes); cluster < end; cluster++) {
+      if (!this.#clusters.has(cluster)) continue;
+      const what = `data of the guest are said to be at offset ${cluster * this.#clusterBytes}`;
+      const message = `"${name}" is damaged: ${what}, where a table is; run "tmem image check" on it`;
+      throw new TmemError('io', message, { context: { image: name, offset } });
+    }
+  }
+}

@@ -1,0 +1,221 @@
+/** A qcow2 disk that can be written: its parts put together, and what a first write must do. */
+
+import { TmemError } from '../../lib/errors.ts';
+import type { Mapping, WritableFormat, WriteTarget } from '../format.ts';
+import { RequestEpochs } from '../request-epochs.ts';
+import { BlobSpace } from './blob-space.ts';
+import { ClusterAllocator } from './cluster-allocator.ts';
+import { CompressedWrites } from './compressed-writes.ts';
+import { Coverage } from './coverage.ts';
+import type { Qcow2Disk } from './disk.ts';
+import { FreedClusters } from './freed-clusters.ts';
+import type { Qcow2Header } from './header.ts';
+import { HeaderFile } from './header-file.ts';
+import { InFlight } from './in-flight.ts';
+import { L2Tables } from './l2-tables.ts';
+import { Qcow2Mapping } from './mapping.ts';
+import { MetadataMap } from './metadata-map.ts';
+import { PinnedTable } from './pinned-table.ts';
+import { Refcounts } from './refcounts.ts';
+import { WriteBack } from './write-back.ts';
+import { WriteTargets } from './write-targets.ts';
+import { Zeroing } from './zeroing.ts';
+
+/** Of the tables in memory: an eighth is for counts, and a quarter at most waits to be written. */
+const REFCOUNT_SHARE = 8;
+const DIRTY_SHARE = 4;
+/** A search through counts needs as many of them at once as the largest table has clusters. */
+const REFCOUNT_BYTES_MIN = 1 << 20;
+
+/** What the parts of a writable disk are made from. */
+export interface WritableParts {
+  readonly disk: Qcow2Disk;
+  readonly header: Qcow2Header;
+  readonly tableBytesMax: number;
+}
+
+/** Reads the refcount table, and puts the parts together. */
+export async function openWritable(parts: WritableParts): Promise<WritableQcow2> {
+  const { disk, header } = parts;
+  const { refcountTableOffset, refcountTableClusters, clusterBytes } = header;
+  const entries = (refcountTableClusters * clusterBytes) / 8;
+  const table = await PinnedTable.read(disk.storage, refcountTableOffset, entries);
+  return new WritableQcow2(parts, table);
+}
+
+export class WritableQcow2 implements WritableFormat {
+  readonly formatName = 'qcow2';
+  readonly isWritable = true;
+  readonly unitBytes: number;
+  readonly compression: 'deflate' | 'zstd' | undefined;
+  readonly epochs = new RequestEpochs();
+  readonly #disk: Qcow2Disk;
+  readonly #header: HeaderFile;
+  readonly #dirtyBytesMax: number;
+  readonly #mapping: Qcow2Mapping;
+  readonly #coverage: Coverage;
+  readonly #writeBack: WriteBack;
+  readonly #targets: WriteTargets;
+  readonly #zeroing: Zeroing;
+  readonly #compressed: CompressedWrites;
+  #isReady = false;
+  #readying: Promise<void> | undefined;
+  #isDamaged = false;
+
+  constructor({ disk, header, tableBytesMax }: WritableParts, table: PinnedTable) {
+    const { geometry, name, storage } = disk;
+    const { clusterBytes } = geometry;
+    const { epochs } = this;
+    const limitBytes = Math.max(REFCOUNT_BYTES_MIN, tableBytesMax / REFCOUNT_SHARE);
+    const refcounts = new Refcounts({ name, storage, geometry, table, limitBytes });
+    const metadata = metadataOf(disk, header, table);
+    const headerFile = new HeaderFile(storage, header);
+    const inFlight = new InFlight();
+    const onDamage = () => this.#onDamage();
+    const grow = (clusters: number) => this.#grow(clusters);
+    const allocator = new ClusterAllocator({
+      ...{ name, clusterBytes, refcounts, metadata, grow, onDamage },
+    });
+    const blobs = new BlobSpace(allocator, refcounts, clusterBytes);
+    const onLast = (cluster: number) => blobs.leave(cluster);
+    const onFree = (cluster: number) => allocator.freed(cluster);
+    const freed = new FreedClusters({
+      ...{ storage, clusterBytes, refcounts, epochs, onLast, onFree },
+    });
+    const coverage = new Coverage({
+      ...{ name, storage, geometry, refcounts, header: headerFile, metadata },
+    });
+    const nextCluster = () => allocator.next;
+    const writeBack = new WriteBack({
+      ...{ disk, header: headerFile, refcounts, freed, coverage, nextCluster, onDamage },
+    });
+    const tables = new L2Tables({ disk, allocator, freed, metadata, writeBack });
+    const targets = new WriteTargets({
+      ...{ disk, tables, allocator, freed, inFlight, metadata, onDamage },
+    });
+    const paced = () => this.#paced();
+    this.#disk = disk;
+    this.#header = headerFile;
+    this.#dirtyBytesMax = tableBytesMax / DIRTY_SHARE;
+    this.#mapping = new Qcow2Mapping(disk);
+    this.#coverage = coverage;
+    this.#writeBack = writeBack;
+    this.#targets = targets;
+    this.#zeroing = new Zeroing({ disk, header: headerFile, tables, freed, inFlight, paced });
+    this.#compressed = new CompressedWrites({
+      ...{ disk, tables, targets, blobs, freed, inFlight, metadata },
+    });
+    this.unitBytes = clusterBytes;
+    const mayCompress = !geometry.hasDataFile && disk.cipher === undefined;
+    this.compression = mayCompress ? disk.codec.name : undefined;
+  }
+
+  get virtualSizeBytes() {
+    return this.#disk.virtualSizeBytes;
+  }
+
+  get storages() {
+    const { storage, dataStorage } = this.#disk;
+    return storage === dataStorage ? [storage] : [storage, dataStorage];
+  }
+
+  get tables() {
+    return this.#disk.l2.statistics;
+  }
+
+  map(offset: number, length: number): Mapping | Promise<Mapping> {
+    return this.#mapping.map(offset, length);
+  }
+
+  allocate(offset: number, length: number): WriteTarget | Promise<WriteTarget> {
+    if (this.#isReady) {
+      const target = this.#targets.inPlace(offset, length);
+      if (target !== undefined) return target;
+    }
+    return this.#allocateNew(offset, length);
+  }
+
+  async zero(offset: number, length: number, mayDiscard: boolean): Promise<boolean> {
+    await this.#ready();
+    return this.#zeroing.zero(offset, length, mayDiscard);
+  }
+
+  async discard(offset: number, length: number): Promise<void> {
+    await this.#ready();
+    await this.#zeroing.discard(offset, length);
+  }
+
+  async writeCompressed(offset: number, unit: Buffer): Promise<void> {
+    await this.#ready();
+    const pause = this.#paced();
+    if (pause !== undefined) await pause;
+    await this.#compressed.write(offset, unit);
+  }
+
+  sync(): Promise<void> {
+    return this.#writeBack.sync();
+  }
+
+  /** What is free by now is counted as free on the storage, too. */
+  async close(): Promise<void> {
+    await this.#writeBack.sync();
+    if (this.#writeBack.dirtyBytes > 0) await this.#writeBack.sync();
+  }
+
+  async #allocateNew(offset: number, length: number): Promise<WriteTarget> {
+    await this.#ready();
+    const pause = this.#paced();
+    if (pause !== undefined) await pause;
+    return this.#targets.allocate(offset, length);
+  }
+
+  /** Before the first change, what this writer does not keep true is durably disowned. */
+  async #ready(): Promise<void> {
+    if (this.#isDamaged) throw this.#refusal();
+    if (this.#isReady) return;
+    this.#readying ??= this.#header.clearAutoclear();
+    try {
+      await this.#readying;
+      this.#isReady = true;
+    } finally {
+      this.#readying = undefined;
+    }
+  }
+
+  /** Bounds what a crash can lose, and memory: tables are written when too much of them waits. */
+  #paced(): Promise<void> | undefined {
+    return this.#writeBack.dirtyBytes > this.#dirtyBytesMax ? this.#writeBack.sync() : undefined;
+  }
+
+  async #grow(clusters: number): Promise<void> {
+    this.#coverage.want(clusters);
+    await this.#writeBack.sync();
+    const failure = this.#coverage.takeFailure();
+    if (failure !== undefined) throw failure;
+  }
+
+  #onDamage(): void {
+    if (this.#isDamaged) return;
+    this.#isDamaged = true;
+    this.#isReady = false;
+    // Whoever found it reports it; that the mark cannot be made changes nothing about that.
+    this.#header.markCorrupt().catch(() => undefined);
+  }
+
+  #refusal(): TmemError {
+    const { name } = this.#disk;
+    const advice = 'run "tmem image check" on it';
+    return new TmemError('io', `"${name}" is damaged and takes no more changes; ${advice}`);
+  }
+}
+
+function metadataOf(disk: Qcow2Disk, header: Qcow2Header, table: PinnedTable): MetadataMap {
+  const { clusterBytes, l1Offset, l1Entries, refcountTableOffset } = header;
+  const metadata = new MetadataMap(clusterBytes);
+  metadata.add(refcountTableOffset, header.refcountTableClusters * clusterBytes);
+  if (l1Entries > 0) metadata.add(l1Offset, l1Entries * 8);
+  if (header.snapshotCount > 0) metadata.add(header.snapshotsOffset, 1);
+  metadata.addEntriesOf(disk.l1);
+  metadata.addEntriesOf(table);
+  return metadata;
+}

@@ -1,0 +1,302 @@
+/**
+ * Where writes go. Over what is there when it is the image's own; into the space of a cluster that
+ * reads as zeros so far; or into new clusters, a run of them at once. Table entries change when the
+ * data are written; until then the range is held, and nothing else is.
+ */
+
+import type { WriteTarget } from '../format.ts';
+import type { ClusterAllocator } from './cluster-allocator.ts';
+import {
+  entryIndexOf,
+  type Qcow2Disk,
+  readEntryOrThrow,
+  sliceOffsetOf,
+  tableOffsetOf,
+} from './disk.ts';
+import type { FreedClusters } from './freed-clusters.ts';
+import type { HeldRange, InFlight } from './in-flight.ts';
+import { type L2Entry, newEntry, writeEntry } from './l2-entry.ts';
+import type { L2Tables } from './l2-tables.ts';
+import type { MetadataMap } from './metadata-map.ts';
+
+export interface WriteTargetsOptions {
+  readonly disk: Qcow2Disk;
+  readonly tables: L2Tables;
+  readonly allocator: ClusterAllocator;
+  readonly freed: FreedClusters;
+  readonly inFlight: InFlight;
+  readonly metadata: MetadataMap;
+  /** Hears that data were to be written over a table. */
+  readonly onDamage: () => void;
+}
+
+/** What becomes of a cluster: see `#wayOf`. */
+type Way =
+  | 'over' // its bytes are there and its own
+  | 'into' // its space is there and its own, some of its bytes are not
+  | 'new' // new space, of which no more is filled than the subclusters that are written
+  | 'copy'; // new space, for all that the cluster has
+
+/** Some clusters of one slice, all to be written in one way. */
+interface Piece {
+  readonly way: Way;
+  /** The range is whole subclusters, or whole clusters for a copy; guest offsets. */
+  readonly start: number;
+  readonly end: number;
+  readonly firstCluster: number;
+  readonly clusters: number;
+  /** Where the first cluster is; of no meaning for new space. */
+  readonly hostOffset: number;
+}
+
+export class WriteTargets {
+  readonly #options: WriteTargetsOptions;
+  readonly #entry: L2Entry = newEntry();
+
+  constructor(options: WriteTargetsOptions) {
+    this.#options = options;
+  }
+
+  /** The target of a write in place, if all is there that it takes to tell; else undefined. */
+  inPlace(offset: number, length: number): WriteTarget | undefined {
+    const { disk, tables } = this.#options;
+    const table = tables.own(offset);
+    if (table === 0) return undefined;
+    const index = entryIndexOf(disk, offset);
+    const sliceOffset = sliceOffsetOf(disk, table, index);
+    const slice = disk.l2.get(sliceOffset);
+    if (slice === undefined) return undefined;
+    const piece = this.#pieceAt(slice, sliceOffset, offset, length);
+    return piece.way === 'over' ? this.#over(piece, offset) : undefined;
+  }
+
+  /** The target of any write; waits for others in the same clusters, and for tables. */
+  async allocate(offset: number, length: number): Promise<WriteTarget> {
+    const { disk, tables, inFlight } = this.#options;
+    const cluster = Math.floor(offset / disk.geometry.clusterBytes);
+    for (;;) {
+      const held = inFlight.find(cluster, cluster + 1);
+      if (held !== undefined) {
+        await held.released;
+        continue;
+      }
+      const table = tables.own(offset);
+      if (table === 0) {
+        await tables.make(offset);
+        continue;
+      }
+      const sliceOffset = sliceOffsetOf(disk, table, entryIndexOf(disk, offset));
+      const slice = disk.l2.get(sliceOffset);
+      if (slice === undefined) {
+        await disk.l2.load(sliceOffset);
+        continue;
+      }
+      // From here on nothing waits until the range is held.
+      const piece = this.#pieceAt(slice, sliceOffset, offset, length);
+      if (piece.way === 'over') return this.#over(piece, offset);
+      const range = inFlight.begin(piece.firstCluster, piece.firstCluster + piece.clusters);
+      if (piece.way === 'into') return this.#into(piece, range, offset, length);
+      return this.#new(piece, range, offset, length);
+    }
+  }
+
+  #over(piece: Piece, offset: number): WriteTarget {
+    const { disk } = this.#options;
+    const { clusterBytes } = disk.geometry;
+    const storageOffset = piece.hostOffset + (offset - piece.firstCluster * clusterBytes);
+    this.#checkPlace(storageOffset, piece.end - offset);
+    const { dataStorage: storage, cipher } = disk;
+    const length = Math.min(piece.end, disk.virtualSizeBytes) - offset;
+    return { length, storage, storageOffset, cipher, headBytes: 0, tailBytes: 0 };
+  }
+
+  #into(piece: Piece, range: HeldRange, offset: number, length: number): WriteTarget {
+    try {
+      const { clusterBytes } = this.#options.disk.geometry;
+      this.#checkPlace(piece.hostOffset, piece.clusters * clusterBytes);
+      return this.#target(piece, piece.hostOffset, range, offset, length);
+    } catch (cause) {
+      this.#options.inFlight.end(range);
+      throw cause;
+    }
+  }
+
+  async #new(
+    wanted: Piece,
+    range: HeldRange,
+    offset: number,
+    length: number,
+  ): Promise<WriteTarget> {
+    const { disk, allocator, inFlight } = this.#options;
+    const { clusterBytes } = disk.geometry;
+    try {
+      if (disk.geometry.hasDataFile) {
+        return this.#target(wanted, wanted.firstCluster * clusterBytes, range, offset, length);
+      }
+      const run = await allocator.take(wanted.clusters);
+      const end = Math.min(wanted.end, (wanted.firstCluster + run.count) * clusterBytes);
+      const piece = { ...wanted, clusters: run.count, end };
+      let own = range;
+      if (run.count < wanted.clusters) {
+        inFlight.end(range);
+        own = inFlight.begin(piece.firstCluster, piece.firstCluster + run.count);
+      }
+      return this.#target(piece, run.first * clusterBytes, own, offset, length);
+    } catch (cause) {
+      inFlight.end(range);
+      throw cause;
+    }
+  }
+
+  #target(
+    piece: Piece,
+    hostOffset: number,
+    range: HeldRange,
+    offset: number,
+    length: number,
+  ): WriteTarget {
+    const { disk, freed, inFlight } = this.#options;
+    const { clusterBytes, hasDataFile } = disk.geometry;
+    const end = Math.min(offset + length, piece.end);
+    const isNew = piece.way !== 'into';
+    return {
+      length: end - offset,
+      storage: disk.dataStorage,
+      storageOffset: hostOffset + (piece.start - piece.firstCluster * clusterBytes),
+      cipher: disk.cipher,
+      headBytes: offset - piece.start,
+      tailBytes: piece.end - end,
+      commit: () => this.#commit(piece, hostOffset, range),
+      abort: () => {
+        inFlight.end(range);
+        if (isNew && !hasDataFile) freed.addUnreachable(hostOffset, piece.clusters * clusterBytes);
+      },
+    };
+  }
+
+  #commit(piece: Piece, hostOffset: number, range: HeldRange): void | Promise<void> {
+    const { disk, inFlight } = this.#options;
+    const { clusterBytes } = disk.geometry;
+    const guestOffset = piece.firstCluster * clusterBytes;
+    const table = tableOffsetOf(disk, guestOffset);
+    const sliceOffset = sliceOffsetOf(disk, table, entryIndexOf(disk, guestOffset));
+    const slice = disk.l2.get(sliceOffset);
+    if (slice === undefined) {
+      return disk.l2.load(sliceOffset).then(
+        () => this.#commit(piece, hostOffset, range),
+        (cause) => {
+          // The table cannot be read: the guest keeps what was there.
+          inFlight.end(range);
+          throw cause;
+        },
+      );
+    }
+    try {
+      this.#setEntries(slice, sliceOffset, piece, hostOffset);
+      disk.l2.markDirty(sliceOffset);
+    } finally {
+      inFlight.end(range);
+    }
+  }
+
+  #setEntries(slice: Buffer, sliceOffset: number, piece: Piece, hostOffset: number): void {
+    const { disk, freed } = this.#options;
+    const { geometry } = disk;
+    const { clusterBytes, entryBytes, sliceEntries } = geometry;
+    const entry = this.#entry;
+    for (let index = 0; index < piece.clusters; index++) {
+      const cluster = piece.firstCluster + index;
+      const indexInSlice = entryIndexOf(disk, cluster * clusterBytes) % sliceEntries;
+      readEntryOrThrow(disk, slice, sliceOffset, indexInSlice, entry);
+      if (piece.way !== 'into' && entry.hasHost && !geometry.hasDataFile) {
+        freed.add(entry.hostOffset, entry.isCompressed ? entry.storedBytesMax : clusterBytes);
+      }
+      const written = this.#writtenBits(piece, cluster);
+      const isCopy = piece.way === 'copy';
+      writeEntry(slice, indexInSlice * entryBytes, geometry, {
+        hostOffset: hostOffset + index * clusterBytes,
+        hasHost: true,
+        isCopied: true,
+        allocated: isCopy ? written : entry.allocated | written,
+        zero: isCopy ? 0 : entry.zero & ~written,
+      });
+    }
+  }
+
+  /** The subclusters of a cluster that the piece writes. */
+  #writtenBits(piece: Piece, cluster: number): number {
+    const { clusterBytes, subclusterBytes, subclusters } = this.#options.disk.geometry;
+    const from = Math.max(0, piece.start - cluster * clusterBytes) / subclusterBytes;
+    const to = Math.min(clusterBytes, piece.end - cluster * clusterBytes) / subclusterBytes;
+    return bits(Math.floor(from), Math.min(Math.ceil(to), subclusters));
+  }
+
+  /** The longest run from `offset` on that is written in one way; the slice holds its entries. */
+  #pieceAt(slice: Buffer, sliceOffset: number, offset: number, length: number): Piece {
+    const { disk, inFlight } = this.#options;
+    const { clusterBytes, subclusterBytes, sliceEntries } = disk.geometry;
+    const entry = this.#entry;
+    const firstCluster = Math.floor(offset / clusterBytes);
+    const firstIndex = entryIndexOf(disk, offset) % sliceEntries;
+    const rangeEnd = offset + length;
+    readEntryOrThrow(disk, slice, sliceOffset, firstIndex, entry);
+    const way = this.#wayOf(firstCluster, offset, rangeEnd);
+    const hostOffset = entry.hostOffset;
+    const granule = way === 'copy' ? clusterBytes : subclusterBytes;
+    // Bytes of a subcluster that is there need no filling up.
+    const isHeadThere = way === 'into' && (entry.allocated & this.#bitAt(offset)) !== 0;
+    const start = isHeadThere ? offset : Math.floor(offset / granule) * granule;
+    let clusters = 1;
+    while ((firstCluster + clusters) * clusterBytes < rangeEnd) {
+      const cluster = firstCluster + clusters;
+      if (firstIndex + clusters >= sliceEntries) break;
+      if (inFlight.find(cluster, cluster + 1) !== undefined && way !== 'over') break;
+      readEntryOrThrow(disk, slice, sliceOffset, firstIndex + clusters, entry);
+      if (this.#wayOf(cluster, cluster * clusterBytes, rangeEnd) !== way) break;
+      const isOwnSpace = way === 'over' || way === 'into';
+      if (isOwnSpace && entry.hostOffset !== hostOffset + clusters * clusterBytes) break;
+      clusters++;
+    }
+    const lastEnd = Math.min(rangeEnd, (firstCluster + clusters) * clusterBytes);
+    if (way === 'over') return { way, start, end: lastEnd, firstCluster, clusters, hostOffset };
+    readEntryOrThrow(disk, slice, sliceOffset, firstIndex + clusters - 1, entry);
+    const isTailThere = way === 'into' && (entry.allocated & this.#bitAt(lastEnd - 1)) !== 0;
+    const end = isTailThere ? lastEnd : Math.ceil(lastEnd / granule) * granule;
+    return { way, start, end, firstCluster, clusters, hostOffset };
+  }
+
+  /** How the cluster of the entry just read is written, between two guest offsets. */
+  #wayOf(cluster: number, from: number, to: number): Way {
+    const { clusterBytes, subclusterBytes } = this.#options.disk.geometry;
+    const { isCompressed, hasHost, isCopied, allocated } = this.#entry;
+    if (isCompressed || (hasHost && !isCopied && allocated !== 0)) return 'copy';
+    if (!hasHost || !isCopied) return 'new';
+    const start = cluster * clusterBytes;
+    const first = Math.floor((from - start) / subclusterBytes);
+    const end = Math.ceil((Math.min(to, start + clusterBytes) - start) / subclusterBytes);
+    const touched = bits(first, end);
+    return (allocated & touched) === (touched | 0) ? 'over' : 'into';
+  }
+
+  #bitAt(offset: number): number {
+    const { clusterBytes, subclusterBytes } = this.#options.disk.geometry;
+    return 1 << Math.floor((offset % clusterBytes) / subclusterBytes);
+  }
+
+  #checkPlace(storageOffset: number, length: number): void {
+    const { disk, metadata, onDamage } = this.#options;
+    if (disk.storage !== disk.dataStorage) return;
+    try {
+      metadata.checkData(storageOffset, length, disk.name);
+    } catch (cause) {
+      onDamage();
+      throw cause;
+    }
+  }
+}
+
+/** The bits from `first` to before `end`, of 32; a signed number, as bitwise operators make them. */
+function bits(first: number, end: number): number {
+  const low = end >= 32 ? -1 : (1 << end) - 1;
+  return low & ~((1 << first) - 1);
+}
