@@ -1,6 +1,7 @@
 /** VMware's format, as VMware, qemu and VirtualBox write it; see docs/images/vmdk.md. */
 
 import type { FormatDriver } from '../format.ts';
+import { checkVmdk } from './check.ts';
 import { createVmdk } from './create.ts';
 import { vmdkInfo } from './info.ts';
 import { openVmdk } from './open.ts';
@@ -10,4 +11,5 @@ export const vmdkDriver: FormatDriver = {
   open: openVmdk,
   info: vmdkInfo,
   create: createVmdk,
+  check: checkVmdk,
 };
