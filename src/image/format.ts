@@ -154,6 +154,11 @@ export interface WritableFormat extends ImageFormat {
   readonly isAppendOnly?: boolean | undefined;
   /** Stores a whole unit (zero-padded at the end of the disk) compressed, or plain if that is less. */
   writeCompressed?(offset: number, unit: Buffer): Promise<void>;
+  /**
+   * Notes durably that there is no backing image any more: holes read as zeros. Whoever calls has
+   * copied all that showed through. Undefined where a format can not say so of an image.
+   */
+  dropBacking?(): Promise<void>;
   /** Changes the size of the guest's disk. Rejects with `unsupported` where that is not possible. */
   resize?(sizeBytes: number): Promise<void>;
 }

@@ -29,10 +29,6 @@ export class BlockBitmap {
     for (const byte of bits) this.setCount += onesIn(byte);
   }
 
-  get isFull(): boolean {
-    return this.setCount === this.blockCount;
-  }
-
   has(block: number): boolean {
     return ((this.#bits[block >>> 3]! >>> (block & 7)) & 1) === 1;
   }
@@ -56,13 +52,6 @@ export class BlockBitmap {
       else break;
     }
     return at - block;
-  }
-
-  /** The first block from `block` on that is not in the image, or -1. */
-  nextMissing(block: number): number {
-    if (block >= this.blockCount) return -1;
-    const missing = this.has(block) ? block + this.runFrom(block, this.blockCount) : block;
-    return missing < this.blockCount ? missing : -1;
   }
 
   /** Takes a copy of what has changed since the last time; it counts as unchanged from now on. */

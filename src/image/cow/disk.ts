@@ -126,9 +126,8 @@ export class CowDisk implements WritableFormat {
     return this.#syncs.run();
   }
 
-  /** Every block is here: notes, durably, that the base is not needed any more. */
+  /** Notes durably that the base is not needed any more: what is not here reads as zeros. */
   async dropBacking(): Promise<void> {
-    if (!this.#bitmap.isFull) throw new Error('cow: blocks of the base are still needed');
     await this.sync();
     const generation = this.#header.generation + 1;
     const header: CowHeader = { ...this.#header, generation, isLinear: true };

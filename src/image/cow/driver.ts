@@ -90,15 +90,11 @@ async function check(storage: ResizableStorage, options: CheckOptions): Promise<
   };
   const header = await readHeader(storage);
   const bitmap = await readBitmap(storage, header);
-  const { dataOffset, virtualSizeBytes, base, isLinear } = header;
+  const { dataOffset, virtualSizeBytes } = header;
   if (storage.sizeBytes < dataOffset + virtualSizeBytes) {
     corruption(`the file ends at ${storage.sizeBytes}, within its data`);
   }
-  if (isLinear && !bitmap.isFull) {
-    corruption('it is marked as complete, but blocks are missing in its bitmap');
-  }
   options.onProgress?.(1, 1);
-  const needsBase = base !== undefined && !isLinear;
   return {
     formatName: 'cow',
     corruptions: findings.length,
@@ -107,7 +103,7 @@ async function check(storage: ResizableStorage, options: CheckOptions): Promise<
     corruptionsFixed: 0,
     leaksFixed: 0,
     totalUnits: bitmap.blockCount,
-    allocatedUnits: needsBase ? bitmap.setCount : bitmap.blockCount,
+    allocatedUnits: bitmap.setCount,
     compressedUnits: 0,
     fragmentedUnits: 0,
     imageEndOffset: dataOffset + virtualSizeBytes,

@@ -8,7 +8,7 @@
  * |---|---|
  * | 0 | magic `TMEMCOW`, NUL |
  * | 8, 12 | version 1; bytes of a header, 4096 |
- * | 16, 20 | block size as a power of two, 9 to 21; flags: bit 1, all blocks are here |
+ * | 16, 20 | block size as a power of two, 9 to 21; flags: bit 1, the base is not needed |
  * | 24 | virtual size |
  * | 32, 40, 48 | bitmap: offset, bytes; data: offset |
  * | 56 | generation: the valid header with the higher one counts |
@@ -53,7 +53,7 @@ export interface CowHeader {
   readonly bitmapBytes: number;
   readonly dataOffset: number;
   readonly generation: number;
-  /** All blocks are in the image: the base is not needed any more. */
+  /** The base is not needed any more: what is not in the image reads as zeros. */
   readonly isLinear: boolean;
   readonly base: CowBase | undefined;
 }
