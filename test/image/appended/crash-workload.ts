@@ -82,7 +82,6 @@ export class CrashWorkload {
         .filter(({ startedAt }) => startedAt <= now)
         .map(({ value }) => sectorsOf(value, SECTOR));
       if (stable < 0) allowed.push(base.subarray(sector * SECTOR, (sector + 1) * SECTOR));
-      // What was never flushed may read as zeros: its cluster may be there and its data not.
       const isAllowed = allowed.some((each) => each.equals(buffer));
       const found = buffer.readUInt32LE(0);
       expect(isAllowed, `sector ${sector} at ${now} may be ${found}`).toBe(true);

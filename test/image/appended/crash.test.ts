@@ -46,10 +46,12 @@ async function record({ driver, settings, hasBase }: Kind, seed: number) {
   await createOn(driver, empty, SIZE, settings, hasBase ? { backing: BASE } : {});
   const log = new LoggedContainer(await bytesOf(empty), random);
   const base = hasBase ? pattern(SIZE) : Buffer.alloc(SIZE);
-  const image = await openOn(driver, log, hasBase ? base : undefined);
   const workload = new CrashWorkload(log, random);
-  await workload.run(image, PLACES, 10);
-  await image.close();
+  for (let session = 0; session < 2; session++) {
+    const image = await openOn(driver, log, hasBase ? base : undefined);
+    await workload.run(image, PLACES, 6);
+    await image.close();
+  }
   return { log, workload, base, end: log.tick() };
 }
 
@@ -60,7 +62,7 @@ describe.each(KINDS)('$driver.formatName, over a backing file: $hasBase', (kind)
       const { log, workload, base, end } = await record(kind, seed);
       expect(log.syncs.length).toBeGreaterThan(3);
       for (let now = 1; now <= end; now++) {
-        for (const lost of [0, 1, 0.3, 0.7]) {
+        for (const lost of [0, 1, 0.3, 0.7, 'oldest', 'oldest'] as const) {
           const medium = containerOf(log.mediumAt(now, lost));
           const isMarked = (await kind.driver.info(medium)).isDirty;
           const before = await checkOf(kind.driver, medium);

@@ -92,17 +92,24 @@ export class LoggedContainer implements ResizableStorage {
 
   async close(): Promise<void> {}
 
-  /** What is left when the power is lost then; `lost` is the share of unsynced sectors that is. */
-  mediumAt(now: number, lost: number): Buffer {
+  /**
+   * What is left when the power is lost then; `lost` is the share of unsynced sectors that is, or
+   * `oldest`: of what was not synced, some of the first writes are lost and all later ones are there.
+   */
+  mediumAt(now: number, lost: number | 'oldest'): Buffer {
     const synced = Math.max(
       0,
       ...this.syncs.filter((sync) => sync.finishedAt <= now).map((sync) => sync.startedAt),
     );
     const begun = this.writes.filter((write) => write.startedAt <= now);
     const kept: { offset: number; bytes: Buffer }[] = [];
-    for (const { finishedAt, offset, bytes } of begun) {
+    const unsynced = begun.filter(({ finishedAt }) => finishedAt >= synced);
+    const oldest = new Set(unsynced.slice(0, this.#random.below(unsynced.length + 1)));
+    for (const write of begun) {
+      const { finishedAt, offset, bytes } = write;
       if (finishedAt < synced) kept.push({ offset, bytes });
-      else kept.push(...this.#survivors(offset, bytes, lost));
+      else if (lost !== 'oldest') kept.push(...this.#survivors(offset, bytes, lost));
+      else if (!oldest.has(write)) kept.push({ offset, bytes });
     }
     const ends = kept.map(({ offset, bytes }) => offset + bytes.length);
     const medium = Buffer.alloc(Math.max(this.#start.length, ...ends));
