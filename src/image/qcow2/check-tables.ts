@@ -1,0 +1,300 @@
+/**
+ * The walk from L1 tables to data: which clusters the disk and its snapshots refer to. A table that
+ * many refer to is read once and counts as often; otherwise a small file could keep us busy for
+ * years, and a disk with many snapshots for as many times as long.
+ */
+
+import type { ResizableStorage } from '../../storage/storage.ts';
+import type { CheckOptions } from '../format.ts';
+import { readPadded } from '../read-padded.ts';
+import type { Findings } from './check-findings.ts';
+import type { Marks } from './check-marks.ts';
+import type { ClusterCounts } from './cluster-counts.ts';
+import type { Geometry } from './geometry.ts';
+import { SECTOR_BYTES } from './layout.ts';
+import { type SweptTable, sweepTables } from './table-sweep.ts';
+
+const TWO_32 = 2 ** 32;
+const COPIED = 0x8000_0000;
+const COMPRESSED = 0x4000_0000;
+const OFFSET_HIGH = 0x00ff_ffff;
+const L1_RESERVED_HIGH = 0x7f00_0000;
+const L2_RESERVED_HIGH = 0x3f00_0000;
+const L1_PIECE_BYTES = 1 << 20;
+
+/** What a walk counts of the active disk. */
+export interface TableTotals {
+  allocated: number;
+  compressed: number;
+  fragmented: number;
+}
+
+/** The distinct L2 tables in ascending order, and how often each is referred to. */
+export interface L2Tables {
+  readonly offsets: Float64Array;
+  /** By the active disk, and by all disks. */
+  readonly activeTimes: Uint32Array;
+  readonly times: Uint32Array;
+}
+
+export interface TableWalkParts {
+  readonly storage: ResizableStorage;
+  readonly geometry: Geometry;
+  readonly marks: Marks;
+  /** The counts that the image keeps; flags of the active disk are held against them. */
+  readonly stored: ClusterCounts;
+  readonly findings: Findings;
+}
+
+export class TableWalk {
+  readonly totals: TableTotals = { allocated: 0, compressed: 0, fragmented: 0 };
+  /** Entries that `repairTables` can mend, and flags that it can set right. */
+  mendable = 0;
+  flagsWrong = 0;
+  readonly #parts: TableWalkParts;
+  /** Offsets of L2 tables, plus one where the active disk refers to it. */
+  #found = new Float64Array(1024);
+  #foundCount = 0;
+  #l1Bytes = 0;
+  /** Where the next cluster of this table would be, were the disk in one piece. */
+  #nextContiguous = 0;
+
+  constructor(parts: TableWalkParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes in an L1 table. Tables together are no longer than the file, or they overlap. */
+  async addL1(offset: number, entries: number, isActive: boolean): Promise<void> {
+    const { storage, marks, findings } = this.#parts;
+    const length = entries * 8;
+    if (!marks.mark(offset, length, 1, 'an L1 table')) findings.isIncomplete = true;
+    this.#l1Bytes += length;
+    if (!isActive && this.#l1Bytes > marks.fileBytes) {
+      findings.corruption('the L1 table', offset, 'overlaps with others');
+      findings.isIncomplete = true;
+      return;
+    }
+    const end = Math.min(offset + length, storage.sizeBytes);
+    const piece = Buffer.allocUnsafeSlow(Math.max(0, Math.min(L1_PIECE_BYTES, end - offset)));
+    for (let at = offset; at < end; at += piece.length) {
+      const bytes = Math.min(piece.length, end - at);
+      try {
+        await readPadded(storage, piece, 0, bytes, at);
+      } catch (cause) {
+        findings.error(`the L1 table at ${at} could not be read: ${messageOf(cause)}`);
+        return;
+      }
+      this.#takeEntries(piece, bytes - (bytes % 8), at, isActive);
+    }
+  }
+
+  #takeEntries(piece: Buffer, bytes: number, offset: number, isActive: boolean): void {
+    for (let at = 0; at < bytes; at += 8) {
+      const high = piece.readUInt32BE(at);
+      const low = piece.readUInt32BE(at + 4);
+      const tableHigh = high & OFFSET_HIGH;
+      const tableLow = low - (low % SECTOR_BYTES);
+      if (tableHigh === 0 && tableLow === 0) {
+        if (high === 0 && low === 0) continue;
+        this.#parts.findings.corruption('the L1 entry', offset + at, 'points to no table');
+        this.#parts.findings.isIncomplete = true;
+        continue;
+      }
+      this.#takeTable(tableHigh * TWO_32 + tableLow, high, low, offset + at, isActive);
+    }
+  }
+
+  #takeTable(table: number, high: number, low: number, entryAt: number, isActive: boolean): void {
+    const { marks, findings, geometry, stored } = this.#parts;
+    if ((high & L1_RESERVED_HIGH) !== 0 || low % SECTOR_BYTES !== 0) {
+      findings.corruption('the L1 entry', entryAt, 'has reserved bits set');
+      this.mendable++;
+    }
+    const isInside = marks.mark(table, geometry.clusterBytes, 1, 'an L2 table');
+    if (table % geometry.clusterBytes !== 0) {
+      findings.corruption('the L1 entry', entryAt, 'does not point to where a cluster begins');
+      findings.isIncomplete = true;
+      return;
+    }
+    const cluster = table / geometry.clusterBytes;
+    const isOne = cluster < stored.clusters && stored.get(cluster) === 1;
+    if (isActive && isOne !== high >= COPIED) {
+      findings.corruption('the L1 entry', entryAt, 'is flagged wrongly for its refcount');
+      this.flagsWrong++;
+    }
+    if (!isInside) return;
+    if (this.#foundCount === this.#found.length) {
+      const longer = new Float64Array(this.#foundCount * 2);
+      longer.set(this.#found);
+      this.#found = longer;
+    }
+    this.#found[this.#foundCount++] = table + (isActive ? 1 : 0);
+  }
+
+  /** Reads all L2 tables that the L1 tables refer to, and counts what they refer to. */
+  async readL2(options: Pick<CheckOptions, 'onProgress' | 'signal'>): Promise<L2Tables> {
+    const tables = distinct(this.#found.subarray(0, this.#foundCount).sort());
+    const { storage, geometry, findings } = this.#parts;
+    const isExtended = geometry.subclusters > 1;
+    await sweepTables({
+      storage,
+      offsets: tables.offsets,
+      tableBytes: geometry.clusterBytes,
+      visit: (table) => {
+        const { times, activeTimes, offsets } = tables;
+        const { index } = table;
+        this.#visit(table, isExtended, offsets[index]!, times[index]!, activeTimes[index]!);
+        return false;
+      },
+      onFailure: (first, _end, cause) => {
+        findings.error(`L2 tables from ${tables.offsets[first]} on: ${cause.message}`);
+      },
+      ...options,
+    });
+    return tables;
+  }
+
+  #visit(
+    { words, at }: SweptTable,
+    isExtended: boolean,
+    tableOffset: number,
+    times: number,
+    activeTimes: number,
+  ): void {
+    const entryWords = isExtended ? 4 : 2;
+    const first = at >>> 2;
+    const end = first + (this.#parts.geometry.clusterBytes >>> 2);
+    this.#nextContiguous = 0;
+    for (let word = first; word < end; word += entryWords) {
+      const zeros = isExtended ? words[word + 2]! : 0;
+      const data = isExtended ? words[word + 3]! : 0;
+      if ((words[word]! | words[word + 1]! | zeros | data) === 0) continue;
+      const high = swap(words[word]!);
+      const low = swap(words[word + 1]!);
+      const entryAt = tableOffset + (word - first) * 4;
+      if ((high & COMPRESSED) !== 0) {
+        this.#compressed(high, low, (zeros | data) !== 0, entryAt, times, activeTimes);
+      } else {
+        this.#standard(high, low, zeros, data, entryAt, times, activeTimes);
+      }
+    }
+  }
+
+  /** An entry that is not compressed; the bitmaps of subclusters as they lie, their bytes swapped. */
+  #standard(
+    high: number,
+    low: number,
+    zeros: number,
+    data: number,
+    entryAt: number,
+    times: number,
+    activeTimes: number,
+  ): void {
+    const { geometry, marks, findings } = this.#parts;
+    const { clusterBytes, hasDataFile, hasZeroFlag } = geometry;
+    const isExtended = geometry.subclusters > 1;
+    if ((high & L2_RESERVED_HIGH) !== 0 || (low & (hasZeroFlag ? 0x1fe : 0x1ff)) !== 0) {
+      findings.corruption('the L2 entry', entryAt, 'has reserved bits set', times);
+      this.mendable++;
+    }
+    const offset = (high & OFFSET_HIGH) * TWO_32 + (low - (low % SECTOR_BYTES));
+    const isZero = !isExtended && (low & 1) !== 0;
+    // With a data file the first cluster is at zero, and only the flag says that it is there.
+    if (offset === 0 && (isZero || !hasDataFile || high < COPIED)) {
+      if (data === 0) return;
+      findings.corruption('the L2 entry', entryAt, 'has data that are nowhere', times);
+      return;
+    }
+    if ((zeros & data) !== 0) {
+      findings.corruption('the L2 entry', entryAt, 'says of one part both zeros and data', times);
+      return;
+    }
+    if (offset % clusterBytes !== 0) {
+      const isMendable = isExtended ? data === 0 : isZero;
+      if (isMendable) this.mendable++;
+      findings.corruption(
+        'the L2 entry',
+        entryAt,
+        'does not point to where a cluster begins',
+        times,
+      );
+    }
+    if (activeTimes > 0) this.#active(high, offset, entryAt, activeTimes);
+    if (!hasDataFile) marks.mark(offset, clusterBytes, times, 'a cluster');
+  }
+
+  /** The totals, and the flag of an entry of the active disk. */
+  #active(high: number, offset: number, entryAt: number, times: number): void {
+    const { geometry, marks, stored, findings } = this.#parts;
+    const { totals } = this;
+    totals.allocated += times;
+    const next = this.#nextContiguous;
+    if (next !== 0 && offset !== next) totals.fragmented += times;
+    this.#nextContiguous = offset + geometry.clusterBytes;
+    let isOne = geometry.hasDataFile;
+    if (!isOne && offset < marks.fileBytes) {
+      isOne = stored.get(Math.floor(offset / geometry.clusterBytes)) === 1;
+    }
+    if (isOne === high >= COPIED) return;
+    findings.corruption('the L2 entry', entryAt, 'is flagged wrongly for its refcount', times);
+    this.flagsWrong++;
+  }
+
+  #compressed(
+    high: number,
+    low: number,
+    hasBitmap: boolean,
+    entryAt: number,
+    times: number,
+    activeTimes: number,
+  ): void {
+    const { geometry, marks, findings } = this.#parts;
+    const { totals } = this;
+    if (high >= COPIED) {
+      findings.corruption('the compressed L2 entry', entryAt, 'is flagged as not shared', times);
+      this.mendable++;
+    }
+    if (geometry.hasDataFile || hasBitmap) {
+      const where = geometry.hasDataFile ? 'with a data file' : 'with a bitmap of subclusters';
+      findings.corruption('the L2 entry', entryAt, `is compressed ${where}`, times);
+      return;
+    }
+    const offsetBitsHigh = 38 - geometry.clusterBits;
+    const offset = (high & (2 ** offsetBitsHigh - 1)) * TWO_32 + low;
+    const sectors = ((high & 0x3fff_ffff) >>> offsetBitsHigh) + 1;
+    marks.mark(offset, sectors * SECTOR_BYTES - (low % SECTOR_BYTES), times, 'compressed data');
+    totals.allocated += activeTimes;
+    totals.compressed += activeTimes;
+    // Compressed clusters share sectors, so each is a request of its own.
+    totals.fragmented += activeTimes;
+  }
+}
+
+/** A word of the storage, which is big endian, on a machine that is not. */
+function swap(word: number): number {
+  return ((word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0;
+}
+
+/** Each table once, from a sorted list of offsets to which the active disk's add one. */
+function distinct(sorted: Float64Array): L2Tables {
+  const offsets = new Float64Array(sorted.length);
+  const times = new Uint32Array(sorted.length);
+  const activeTimes = new Uint32Array(sorted.length);
+  let count = 0;
+  for (const found of sorted) {
+    const active = found % 2;
+    const offset = found - active;
+    if (count === 0 || offsets[count - 1] !== offset) offsets[count++] = offset;
+    times[count - 1]! += 1;
+    activeTimes[count - 1]! += active;
+  }
+  return {
+    offsets: offsets.slice(0, count),
+    times: times.slice(0, count),
+    activeTimes: activeTimes.slice(0, count),
+  };
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
