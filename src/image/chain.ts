@@ -30,3 +30,38 @@ export interface ChainedImage {
   extent(offset: number, length: number): Promise<ImageExtent>;
   ownerOf(offset: number, length: number): ImageOwner | Promise<ImageOwner>;
 }
+
+/** The image below another for as long as that one needs it, and who is reading it. */
+export class Below {
+  #image: ChainedImage | undefined;
+  #userCount = 0;
+  #onUnused: (() => void) | undefined;
+
+  constructor(image: ChainedImage | undefined) {
+    this.#image = image;
+  }
+
+  get image(): ChainedImage | undefined {
+    return this.#image;
+  }
+
+  /** Passes on what was asked of the image. */
+  async use<Answer>(answer: Promise<Answer>): Promise<Answer> {
+    this.#userCount++;
+    try {
+      return await answer;
+    } finally {
+      this.#userCount--;
+      if (this.#userCount === 0) this.#onUnused?.();
+    }
+  }
+
+  /** Nobody finds the image any more; resolves when nobody uses it. */
+  async letGo(): Promise<void> {
+    this.#image = undefined;
+    if (this.#userCount === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#onUnused = resolve;
+    });
+  }
+}

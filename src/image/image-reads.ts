@@ -1,6 +1,6 @@
 /** Reading an image: each run of a range from where its format, or its backing image, keeps it. */
 
-import type { ChainedImage } from './chain.ts';
+import type { Below } from './chain.ts';
 import { DecompressedUnits, decompressUnit } from './decompressed-units.ts';
 import { readEnciphered } from './enciphered.ts';
 import type { CompressedUnit, ImageFormat, Mapping } from './format.ts';
@@ -11,11 +11,11 @@ import { readPadded } from './read-padded.ts';
 export class ImageReads {
   readonly units = new DecompressedUnits();
   readonly #format: ImageFormat;
-  readonly #backing: ChainedImage | undefined;
+  readonly #below: Below;
 
-  constructor(format: ImageFormat, backing: ChainedImage | undefined) {
+  constructor(format: ImageFormat, below: Below) {
     this.#format = format;
-    this.#backing = backing;
+    this.#below = below;
   }
 
   /** Undefined when all is done already; after a rejection nothing touches the buffer any more. */
@@ -43,7 +43,7 @@ export class ImageReads {
 
   /** How many of the bytes the backing image shows where this one has a hole. */
   backedBytes(offset: number, length: number): number {
-    const end = this.#backing?.virtualSizeBytes ?? 0;
+    const end = this.#below.image?.virtualSizeBytes ?? 0;
     return Math.max(0, Math.min(length, end - offset));
   }
 
@@ -99,11 +99,11 @@ export class ImageReads {
     if (run.kind === 'compressed') {
       return this.#readCompressed(run.unit, buffer, at, length, offset, isFresh);
     }
-    const backing = run.kind === 'hole' ? this.#backing : undefined;
+    const backing = run.kind === 'hole' ? this.#below.image : undefined;
     const backedBytes = backing === undefined ? 0 : this.backedBytes(offset, length);
     if (backedBytes < length) buffer.fill(0, at + backedBytes, at + length);
     if (backing === undefined || backedBytes === 0) return undefined;
-    return backing.read(buffer, at, backedBytes, offset);
+    return this.#below.use(backing.read(buffer, at, backedBytes, offset));
   }
 
   async #readCompressed(

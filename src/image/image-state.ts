@@ -1,6 +1,6 @@
 /** What is allocated where in an image, and in which image of its chain. */
 
-import type { ChainedImage, ImageExtent, ImageOwner } from './chain.ts';
+import type { Below, ImageExtent, ImageOwner } from './chain.ts';
 import type { ImageFormat, Mapping } from './format.ts';
 import type { ImageReads } from './image-reads.ts';
 
@@ -16,12 +16,12 @@ const DATA = {
 /** Ranges lie inside the image and are not empty: the caller sees to it. */
 export class ImageState {
   readonly #format: ImageFormat;
-  readonly #backing: ChainedImage | undefined;
+  readonly #below: Below;
   readonly #reads: ImageReads;
 
-  constructor(format: ImageFormat, backing: ChainedImage | undefined, reads: ImageReads) {
+  constructor(format: ImageFormat, below: Below, reads: ImageReads) {
     this.#format = format;
-    this.#backing = backing;
+    this.#below = below;
     this.#reads = reads;
   }
 
@@ -33,10 +33,11 @@ export class ImageState {
     if (run.kind === 'compressed') return { ...DATA, length: bytes, isCompressed: true };
     if (run.kind === 'zero') return { ...DATA, length: bytes, isZero: true };
     const backedBytes = this.#reads.backedBytes(offset, bytes);
-    if (this.#backing === undefined || backedBytes === 0) {
+    const backing = this.#below.image;
+    if (backing === undefined || backedBytes === 0) {
       return { ...DATA, length: bytes, isHole: true, isZero: true, isAllocated: false };
     }
-    const below = await this.#backing.extent(offset, backedBytes);
+    const below = await this.#below.use(backing.extent(offset, backedBytes));
     return { ...below, depth: below.depth + 1 };
   }
 
@@ -61,9 +62,11 @@ export class ImageState {
   #ownerOfRun(run: Mapping, offset: number, length: number): ImageOwner | Promise<ImageOwner> {
     const bytes = Math.min(run.length, length);
     const backedBytes = run.kind === 'hole' ? this.#reads.backedBytes(offset, bytes) : 0;
-    if (this.#backing === undefined || backedBytes === 0) return { depth: 0, length: bytes };
-    const owner = this.#backing.ownerOf(offset, backedBytes);
-    return owner instanceof Promise ? owner.then(oneDeeper) : oneDeeper(owner);
+    const backing = this.#below.image;
+    if (backing === undefined || backedBytes === 0) return { depth: 0, length: bytes };
+    const owner = backing.ownerOf(offset, backedBytes);
+    if (!(owner instanceof Promise)) return oneDeeper(owner);
+    return this.#below.use(owner).then(oneDeeper);
   }
 
   /** Space in a file that was never written, or given back, is a hole of the file. */

@@ -99,6 +99,19 @@ export class ImageWrites {
     this.#reads.units.drop(0, Math.max(oldBytes, sizeBytes));
   }
 
+  /** See `WritableFormat.dropBacking`. */
+  async dropBacking(): Promise<void> {
+    if (this.#format.dropBacking === undefined) {
+      const advice = 'convert it to an image of its own';
+      const { formatName } = this.#format;
+      throw new TmemError(
+        'unsupported',
+        `this ${formatName} image keeps its backing file; ${advice}`,
+      );
+    }
+    await this.#format.dropBacking();
+  }
+
   /** Where the whole units of a range begin and end; the disk's end counts as that of a unit. */
   #wholeUnits(offset: number, length: number): { start: number; end: number } {
     const { unitBytes, virtualSizeBytes } = this.#format;

@@ -6,7 +6,7 @@
 
 import { TmemError } from '../lib/errors.ts';
 import type { StorageCapabilities } from '../storage/storage.ts';
-import type { ChainedImage, ImageExtent, ImageOwner } from './chain.ts';
+import { Below, type ChainedImage, type ImageExtent, type ImageOwner } from './chain.ts';
 import {
   type FormatName,
   type ImageFormat,
@@ -57,8 +57,6 @@ export class BlockImage implements ChainedImage {
   readonly isLocked: boolean;
   /** Requests aligned to this, in memory too, avoid the page cache; see `Storage`. */
   readonly alignmentBytes: number;
-  /** The image below, which shows through the holes of this one. */
-  readonly backing: BlockImage | undefined;
   readonly counters: Readonly<Record<Operation, OperationCounters>> = {
     read: newCounters(),
     write: newCounters(),
@@ -67,6 +65,8 @@ export class BlockImage implements ChainedImage {
     zeroes: newCounters(),
   };
 
+  #backing: BlockImage | undefined;
+  readonly #below: Below;
   readonly #format: ImageFormat;
   readonly #writable: WritableFormat | undefined;
   readonly #reads: ImageReads;
@@ -81,11 +81,12 @@ export class BlockImage implements ChainedImage {
     this.medium = parts.medium;
     this.isLocked = parts.isLocked ?? true;
     this.formatName = format.formatName;
-    this.backing = backing;
     this.alignmentBytes = Math.max(...storages.map((storage) => storage.alignmentBytes));
+    this.#backing = backing;
+    this.#below = new Below(backing);
     this.#format = format;
-    this.#reads = new ImageReads(format, backing);
-    this.#state = new ImageState(format, backing, this.#reads);
+    this.#reads = new ImageReads(format, this.#below);
+    this.#state = new ImageState(format, this.#below, this.#reads);
     const mayWrite = isWritableFormat(format) && !storages.some((storage) => storage.isReadOnly);
     this.#writable = mayWrite ? format : undefined;
     this.#writes = mayWrite ? new ImageWrites(format, this.#reads) : undefined;
@@ -95,6 +96,11 @@ export class BlockImage implements ChainedImage {
   /** Changes with `resize` alone. */
   get virtualSizeBytes(): number {
     return this.#format.virtualSizeBytes;
+  }
+
+  /** The image below, which shows through the holes of this one; see `dropBacking`. */
+  get backing(): BlockImage | undefined {
+    return this.#backing;
   }
 
   /** What can be zeroed and discarded without writing: 1 for a raw image, which has no tables. */
@@ -231,6 +237,19 @@ export class BlockImage implements ChainedImage {
     await writes.resize(sizeBytes);
     const hidden = Math.min(sizeBytes, this.backing?.virtualSizeBytes ?? 0) - oldBytes;
     if (hidden > 0) await this.writeZeroes(oldBytes, hidden, true);
+  }
+
+  /**
+   * Lets go of the image below and closes it, when all that showed through has been copied: what is
+   * still a hole reads as zeros from now on.
+   */
+  async dropBacking(): Promise<void> {
+    const writes = this.#checkIsWritable();
+    await writes.dropBacking();
+    const backing = this.#backing;
+    this.#backing = undefined;
+    await this.#below.letGo();
+    await backing?.close();
   }
 
   /** Closes the format, its storages and the images below, after the requests under way. */

@@ -40,6 +40,8 @@ export class FileStorage implements ResizableStorage {
   readonly medium: string;
   /** Other processes are kept from it; false without koffi, or on a file system without locks. */
   readonly isLocked: boolean;
+  /** This process had the file open already, and one of the two is for writing. */
+  readonly isOpenHere: boolean;
 
   #sizeBytes: number;
   readonly #file: OpenFile;
@@ -56,6 +58,7 @@ export class FileStorage implements ResizableStorage {
     this.identity = file.identity;
     this.medium = file.medium;
     this.isLocked = file.isLocked;
+    this.isOpenHere = file.isOpenHere;
     this.alignmentBytes = file.directFd === undefined ? 1 : MEMORY_ALIGNMENT_BYTES;
     this.#file = file;
     this.#allocation = new FileAllocation(file.libc, file.allocationFd, file.isReadOnly);

@@ -49,6 +49,8 @@ export interface OpenFile {
   readonly medium: string;
   /** Other processes that ask for a lock are kept out, until `bufferedFd` is closed. */
   readonly isLocked: boolean;
+  /** This process has the file open besides, and one of the two for writing. */
+  readonly isOpenHere: boolean;
   readonly libc: Libc | undefined;
   readonly bufferedFd: number;
   /** Open with O_DIRECT; undefined where that is not wanted or does not work. */
@@ -78,7 +80,7 @@ export async function openDescriptors(
     const stats = await statDescriptor(bufferedFd, { bigint: true });
     checkIsDisk(path, stats);
     const libc = options.libc === undefined ? await loadLibc() : (options.libc ?? undefined);
-    const isLocked = (await lockDescriptor(path, bufferedFd, isReadOnly, libc)) === 'held';
+    const lock = await lockDescriptor(path, bufferedFd, isReadOnly, libc);
     const allocationFd = await open(0);
     const sizeBytes = stats.isFile()
       ? Number(stats.size)
@@ -92,7 +94,7 @@ export async function openDescriptors(
     const isRegular = stats.isFile();
     return {
       ...{ path, sizeBytes, isReadOnly, isContainer, isRegular },
-      ...{ identity, medium, isLocked, libc },
+      ...{ identity, medium, isLocked: lock === 'held', isOpenHere: lock === 'own', libc },
       ...descriptors,
     };
   } catch (cause) {

@@ -94,6 +94,7 @@ export async function openSegmentFile(
       identity: medium,
       medium,
       isLocked: lock === 'held',
+      isOpenHere: false,
       libc,
       bufferedFd,
       directFd,

@@ -1,0 +1,202 @@
+/** Opening an image with all that it stands on; every file that an image names goes through the gate. */
+
+import { TmemError } from '../lib/errors.ts';
+import { type FileStorage, openFileStorage } from '../storage/file.ts';
+import type { FormatName, ImageReference, OpenedFormat } from './format.ts';
+import { driverOf, formatNameOf, looksLike } from './formats.ts';
+import { type AdmittedFile, Gate, openHere, type Referrer } from './gate.ts';
+import { BlockImage } from './image.ts';
+
+export interface OpenImageOptions {
+  readonly isReadOnly: boolean;
+  /** By default what the file's name stands for; see `formatNameOf`. */
+  readonly formatName?: FormatName | undefined;
+  /** Directories, besides that of an image, in which files that it names may be; default none. */
+  readonly allowBacking?: readonly string[] | undefined;
+  /** The format of backing files where the image on them does not say it. */
+  readonly backingFormatName?: FormatName | undefined;
+  /** Of the image on top alone. */
+  readonly passphrase?: Buffer | undefined;
+  /** Of all images below it. */
+  readonly backingPassphrase?: Buffer | undefined;
+  /** Which internal snapshot of the image on top to open, by name or id. */
+  readonly snapshot?: string | undefined;
+  readonly wantsDirect?: boolean | undefined;
+  /** Bytes of tables that may be in memory, for each image of the chain. */
+  readonly tableBytesMax?: number | undefined;
+  /** Hears of what is not wrong, but may not be what was meant. */
+  readonly warn?: ((message: string) => void) | undefined;
+}
+
+/** The tables of 128 GiB in clusters of 64 KiB. */
+const TABLE_BYTES_DEFAULT = 16 * 1024 * 1024;
+
+/**
+ * Opens the image at `path` and those below it, which are never written. Rejects with a TmemError
+ * when any of them cannot be opened; then none is open.
+ */
+export async function openImage(path: string, options: OpenImageOptions): Promise<BlockImage> {
+  const formatName = options.formatName ?? formatNameOf(path);
+  const { isReadOnly, wantsDirect, allowBacking = [] } = options;
+  const isContainer = formatName !== 'raw';
+  const storage = await openFileStorage(path, { isReadOnly, wantsDirect, isContainer });
+  try {
+    if (storage.isOpenHere && isContainer) throw openHere(path);
+    if (options.formatName === undefined) await warnOfContent(storage, formatName, options);
+  } catch (cause) {
+    await storage.close();
+    throw cause;
+  }
+  const gate = new Gate({ allowBacking, wantsDirect });
+  gate.admit(storage);
+  return new ChainOpening(gate, options).open(storage, formatName, { path, depth: 0 });
+}
+
+async function warnOfContent(
+  storage: FileStorage,
+  formatName: FormatName,
+  { warn }: OpenImageOptions,
+): Promise<void> {
+  if (warn === undefined || formatName !== 'raw') return;
+  const other = await looksLike(storage);
+  if (other === undefined) return;
+  warn(`"${storage.name}" begins as a ${other} image does, and is taken for raw: say its format`);
+}
+
+/** The images of one chain, from the top down. */
+class ChainOpening {
+  readonly #gate: Gate;
+  readonly #options: OpenImageOptions;
+
+  constructor(gate: Gate, options: OpenImageOptions) {
+    this.#gate = gate;
+    this.#options = options;
+  }
+
+  /** Opens the image on `storage`, which is closed if that fails, and all below it. */
+  async open(
+    storage: FileStorage,
+    formatName: FormatName,
+    referrer: Referrer,
+  ): Promise<BlockImage> {
+    const files = [storage];
+    let opened: OpenedFormat | undefined;
+    try {
+      opened = await this.#openFormat(files, formatName, referrer);
+      const { format } = opened;
+      const backing = opened.backing && (await this.#openBacking(opened.backing, referrer));
+      return new BlockImage({
+        name: storage.name,
+        identity: this.#identityOf(files, formatName, referrer, backing),
+        medium: storage.medium,
+        isLocked: files.every((file) => file.isLocked),
+        format,
+        backing,
+      });
+    } catch (cause) {
+      // What failed is to be heard of, not what follows from it.
+      await opened?.format.close?.().catch(() => undefined);
+      await Promise.allSettled(files.map((file) => file.close()));
+      throw cause;
+    }
+  }
+
+  async #openFormat(
+    files: FileStorage[],
+    formatName: FormatName,
+    referrer: Referrer,
+  ): Promise<OpenedFormat> {
+    const [storage] = files;
+    if (storage === undefined) throw new Error('an image has a file');
+    const driver = await driverOf(formatName);
+    const isTop = referrer.depth === 0;
+    const { isReadOnly } = storage;
+    const { passphrase, backingPassphrase, snapshot } = this.#options;
+    return driver.open(storage, {
+      isReadOnly,
+      tableBytesMax: this.#options.tableBytesMax ?? TABLE_BYTES_DEFAULT,
+      openFile: async (reference) => {
+        const file = await this.#gate.open(referrer, reference, isReadOnly);
+        files.push(file.storage);
+        return file.storage;
+      },
+      passphrase: isTop ? passphrase : backingPassphrase,
+      snapshot: isTop ? snapshot : undefined,
+    });
+  }
+
+  async #openBacking(reference: ImageReference, referrer: Referrer): Promise<BlockImage> {
+    const formatName = reference.formatName ?? this.#options.backingFormatName;
+    if (formatName === undefined) throw formatMissing(referrer, reference);
+    const file = await this.#gate.open(referrer, reference, true);
+    try {
+      checkIsUnchanged(file, reference, referrer);
+      if (reference.parentCid !== undefined) await checkCid(file, reference, referrer);
+    } catch (cause) {
+      await file.storage.close();
+      throw cause;
+    }
+    const below = { path: file.path, depth: referrer.depth + 1 };
+    return this.open(file.storage, formatName, below);
+  }
+
+  /** A raw image alone is its file; any other content follows from more than the bytes of one. */
+  #identityOf(
+    files: readonly FileStorage[],
+    formatName: FormatName,
+    { depth }: Referrer,
+    backing: BlockImage | undefined,
+  ): string {
+    const own = files.map(({ identity }) => identity).join('+');
+    if (formatName === 'raw') return own;
+    const { snapshot } = this.#options;
+    const at = depth === 0 && snapshot !== undefined ? `@${JSON.stringify(snapshot)}` : '';
+    const on = backing === undefined ? '' : `/${backing.identity}`;
+    return `${formatName}:${own}${at}${on}`;
+  }
+}
+
+function formatMissing({ path }: Referrer, { role, name }: ImageReference): TmemError {
+  const shown = JSON.stringify(name.slice(0, 80));
+  const message = `"${path}" does not say of which format the ${role} ${shown} is`;
+  const advice =
+    'say it with --backing-format, or write it into the image with qemu-img rebase -u -F';
+  return new TmemError('usage', `${message}; ${advice}`, { context: { path, role } });
+}
+
+function checkIsUnchanged(
+  { storage, path, changedAtMs }: AdmittedFile,
+  { stamp }: ImageReference,
+  referrer: Referrer,
+): void {
+  if (stamp === undefined) return;
+  if (stamp.sizeBytes === storage.sizeBytes && stamp.changedAtMs === changedAtMs) return;
+  const advice = `bring back the base as it was, or make "${referrer.path}" anew`;
+  throw new TmemError(
+    'invalid',
+    `"${path}" has changed since "${referrer.path}" was made on it, whose content is lost; ${advice}`,
+    { context: { path: referrer.path, base: path } },
+  );
+}
+
+/** A parent that was written to since says another number of itself. */
+async function checkCid(
+  { storage, path }: AdmittedFile,
+  { parentCid }: ImageReference,
+  referrer: Referrer,
+): Promise<void> {
+  const { details } = await (await driverOf('vmdk')).info(storage);
+  const wanted = hexOf(parentCid);
+  if (details['cid'] === wanted) return;
+  const advice = 'bring back the parent as it was';
+  throw new TmemError(
+    'invalid',
+    `"${referrer.path}" was made on a parent of CID ${wanted}, and "${path}" has ` +
+      `${details['cid']}; ${advice}`,
+    { context: { path: referrer.path, parent: path } },
+  );
+}
+
+function hexOf(cid: number | undefined): string {
+  return (cid ?? 0).toString(16).padStart(8, '0');
+}
