@@ -86,6 +86,8 @@ export interface TextFormatSpec {
   readonly header?: RegExp;
   /** How sure one can be when the lines fit; `LIKENESS.certain` if left out. */
   readonly likeness?: number;
+  /** The share of the lines that has to look so; 0.9 if left out. */
+  readonly shareMin?: number;
   /** The file's name when it says as much as the lines do. */
   readonly fileName?: RegExp;
   readonly unit?: 'bytes' | 'keys';
@@ -96,10 +98,14 @@ export interface TextFormatSpec {
   createLineParser(context: ParserContext, options: FormatOptions): LineParser;
 }
 
-/** Whether at least nine in ten of the lines fit. */
-export function mostFit(lines: readonly string[], shape: RegExp): boolean {
+/** Whether at least that share of the lines fits; there must be some. */
+export function mostFit(
+  lines: readonly string[],
+  shape: RegExp,
+  shareMin: number = SHARE_MIN,
+): boolean {
   const fitting = lines.filter((line) => shape.test(line)).length;
-  return fitting > 0 && fitting >= lines.length * SHARE_MIN;
+  return fitting > 0 && fitting >= lines.length * shareMin;
 }
 
 /** The format that a specification describes. */
@@ -110,7 +116,7 @@ export function textFormat(spec: TextFormatSpec): TraceFormat {
     likeness: ({ isText, lines, name: fileName }) => {
       if (!isText) return LIKENESS.no;
       const rest = header?.test(lines[0] ?? '') ? lines.slice(1) : lines;
-      if (!mostFit(rest, line)) return LIKENESS.no;
+      if (!mostFit(rest, line, spec.shareMin)) return LIKENESS.no;
       const isNamed = spec.fileName?.test(fileName) === true;
       return isNamed ? LIKENESS.certain : (spec.likeness ?? LIKENESS.certain);
     },

@@ -14,12 +14,17 @@ export class VolumeTable {
 
   /**
    * The number of the volume whose name stands in `bytes` from `from` up to `to`; -1 if there are
-   * too many. Commas in it, between the parts that make the name, become underscores.
+   * too many. Commas and spaces in it, between the parts that make the name, become
+   * underscores.
    */
   ofBytes(bytes: Uint8Array, from: number, to: number): number {
     const number = this.#table.numberOf(bytes, from, to);
     if (number === this.#names.length) {
-      this.#names.push(Buffer.from(bytes.subarray(from, to)).toString().replaceAll(',', '_'));
+      this.#names.push(
+        Buffer.from(bytes.subarray(from, to))
+          .toString()
+          .replaceAll(/[,\s]+/g, '_'),
+      );
     }
     return number;
   }

@@ -42,6 +42,7 @@ class BlkparseLines implements LineParser {
     line.word();
     if (!isQueued || line.at - action !== 1) return PASSED_OVER;
     line.spaces();
+    const hasFlush = line.letter() === LETTER_F;
     const op = opOf(line);
     if (op < 0) return PASSED_OVER;
     line.word();
@@ -50,10 +51,10 @@ class BlkparseLines implements LineParser {
     line.spaces();
     const hasRange = sector >= 0 && line.skip(PLUS) && line.spaces();
     const sectors = hasRange ? line.unsigned() : 0;
-    if (sectors < 0 || (!hasRange && op !== OP.flush)) return MALFORMED;
+    if (sectors < 0 || (!hasRange && !hasFlush)) return MALFORMED;
     const volume = this.#context.volumes.ofBytes(line.bytes, name, nameEnd);
     if (volume < 0) return MALFORMED;
-    const isFlush = op === OP.flush || sectors === 0;
+    const isFlush = sectors === 0;
     const offset = isFlush ? 0 : sector * SECTOR_BYTES;
     const length = isFlush ? 0 : sectors * SECTOR_BYTES;
     batch.push(timeUs, offset, length, volume, isFlush ? OP.flush : op, 0, 0);
@@ -81,5 +82,7 @@ export const blkparse = textFormat({
   name: 'blkparse',
   title: 'blkparse text',
   line: /^\s*\d+,\d+\s+\d+\s+\d+\s+\d+\.\d+\s+\d+\s+[A-Zm]{1,2}\s/,
+  // Summaries of all processors stand at the end.
+  shareMin: 0.5,
   createLineParser: (context) => new BlkparseLines(context),
 });

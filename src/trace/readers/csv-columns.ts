@@ -129,9 +129,10 @@ export function planCsv(
 ): CsvPlan {
   const first = lines[0] ?? '';
   const separator = separatorOf(first);
+  const fields = first.split(separator);
   const hasHeader = isHeader(first);
   const named = options.columns === undefined ? undefined : parseColumns(options.columns);
-  const names = named ?? (hasHeader ? first.split(separator) : defaults) ?? [];
+  const names = named ?? (hasHeader ? fields : defaults?.slice(0, fields.length)) ?? [];
   const meanings = names.map(meaningOf);
   const has = (role: number): boolean => meanings.some((meaning) => meaning?.role === role);
   if (!has(ROLE.key) && !(has(ROLE.offset) && has(ROLE.length))) {

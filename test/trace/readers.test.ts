@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest';
+import { detectFormat, TRACE_FORMATS } from '../../src/trace/formats.ts';
+import { sampleOf } from '../../src/trace/sample.ts';
+import { FIXTURES } from './fixtures.ts';
+import { parseInPieces } from './parsing.ts';
+
+const OWN = 'tmem';
+
+it('every format but our own has a trace written by hand', () => {
+  const names = new Set(FIXTURES.map(({ format }) => format));
+  const without = TRACE_FORMATS.map(({ name }) => name).filter((name) => !names.has(name));
+  expect(without).toEqual([OWN]);
+});
+
+describe.each(FIXTURES)('a trace of $format', ({ format, bytes, requests }) => {
+  it('is read as it was written', () => {
+    const { requests: parsed, tally } = parseInPieces(format, bytes);
+    expect(parsed).toEqual(requests);
+    expect(tally.malformed).toBe(0);
+    expect(tally.warnings).toEqual([]);
+  });
+
+  it('is read the same wherever its bytes are cut', () => {
+    for (let cut = 0; cut <= bytes.length; cut++) {
+      const { requests: parsed, tally } = parseInPieces(format, bytes, [cut]);
+      expect(parsed, `cut at ${cut}`).toEqual(requests);
+      expect(tally.malformed, `cut at ${cut}`).toBe(0);
+    }
+  });
+
+  it('is told from all others by its content', () => {
+    expect(detectFormat(sampleOf('x', bytes, true)).name).toBe(format);
+  });
+
+  it('is told by its content though the end of its last line is missing', () => {
+    const sample = sampleOf('x', bytes.subarray(0, bytes.length), false);
+    expect(detectFormat(sample).name).toBe(format);
+  });
+});
+
+const TEXTS = FIXTURES.filter(({ bytes }) => bytes.every((byte) => byte >= 0x09 && byte < 0x7f));
+
+describe.each(TEXTS)('a text of $format', ({ format, bytes, requests }) => {
+  it('may have lines that end as on Windows, and no end of the last one', () => {
+    const windows = Buffer.from(bytes.toString().trimEnd().replaceAll('\n', '\r\n'));
+    expect(parseInPieces(format, windows).requests).toEqual(requests);
+  });
+
+  it('has malformed lines counted and the first one shown with its number', () => {
+    // A line that is none in any format, behind the others.
+    const lines = bytes.toString().trimEnd().split('\n');
+    const odd = format === 'blkparse' ? '  8,0 what' : '!?,-,-';
+    const { requests: parsed, tally } = parseInPieces(
+      format,
+      Buffer.from([...lines, odd, odd, ''].join('\n')),
+    );
+    expect(parsed).toEqual(requests);
+    expect(tally.malformed).toBe(2);
+    expect(tally.firstMalformed).toEqual({ line: lines.length + 1, text: odd });
+  });
+});
