@@ -4,6 +4,7 @@ import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageFormat, OpenedFormat, OpenOptions } from '../format.ts';
 import { TableCache } from '../table-cache.ts';
+import { repairRefcounts } from './check.ts';
 import { deflateCodec, zstdCodec } from './compression.ts';
 import type { Qcow2Disk } from './disk.ts';
 import { openCipher } from './encryption.ts';
@@ -31,7 +32,7 @@ export async function openQcow2(
   return { format: await openWritable({ disk, header, tableBytesMax }), backing };
 }
 
-/** The header of an image whose counts can be relied on. */
+/** The header of an image whose counts can be relied on: one not cleanly closed is mended first. */
 async function headerForWriting(storage: ResizableStorage): Promise<Qcow2Header> {
   const { name } = storage;
   const header = await readHeader(storage);
@@ -40,11 +41,8 @@ async function headerForWriting(storage: ResizableStorage): Promise<Qcow2Header>
     throw new TmemError('invalid', `"${name}" is marked as corrupt; ${advice}`);
   }
   if (!has(header, 'dirty')) return header;
-  const advice = 'repair it with "qemu-img check -r all"';
-  throw new TmemError(
-    'unsupported',
-    `"${name}" was not closed, its refcounts are stale; ${advice}`,
-  );
+  await repairRefcounts(storage);
+  return readHeader(storage);
 }
 
 async function openDisk(
