@@ -41,6 +41,8 @@ export interface HeldPagesOptions {
   readonly policy: PolicyFactory;
   /** Asked before every allocation of memory; a test makes it answer false. */
   readonly mayAllocate: (() => boolean) | undefined;
+  /** What spreads the names of pages; chosen at random unless a run is to be repeated exactly. */
+  readonly indexSeed?: number | undefined;
   /** Pages that there can be. */
   readonly slotCount: number;
   readonly slabBytes: number;
@@ -90,7 +92,7 @@ export class HeldPages {
   constructor(options: HeldPagesOptions) {
     const { limitBytes, slotCount } = options;
     this.#options = options;
-    this.index = new PageIndex(slotCount);
+    this.index = new PageIndex(slotCount, options.indexSeed);
     this.pages = new PageTable(slotCount);
     this.#filledQueue = new FilledQueue(options.filledCountMax, this.pages);
     this.slabs = new Slabs({

@@ -52,6 +52,8 @@ export interface HotOptions {
   readonly promoteOneIn?: number;
   /** Asked before every allocation of memory; a test makes it answer false. */
   readonly mayAllocate?: () => boolean;
+  /** Makes a replay the same each time; a service leaves it to chance, so that nobody knows it. */
+  readonly indexSeed?: number;
 }
 
 const PAGE_METADATA_BYTES = 44;

@@ -43,6 +43,8 @@ export interface ZcacheOptions {
   readonly next?: Layer;
   /** Asked before every allocation of memory; a test makes it answer false. */
   readonly mayAllocate?: () => boolean;
+  /** Makes a replay the same each time; a service leaves it to chance, so that nobody knows it. */
+  readonly indexSeed?: number;
 }
 
 /** The share of the limit that same-filled pages' metadata may take. */

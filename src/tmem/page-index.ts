@@ -59,7 +59,7 @@ export class PageIndex {
   /**
    * Room for `slotCountMax` pages. The rows are mapped by the system as they are first touched, so
    * that room which is not used costs no memory.
-   * `seed` spreads the indexes over the buckets; only a test chooses it.
+   * `seed` spreads the indexes over the buckets; only a test or a replay chooses it.
    */
   constructor(slotCountMax: number, seed = randomInt(0, 2 ** 31)) {
     this.#seed = seed * 2 + 1;

@@ -20,7 +20,10 @@ export type OpsMode = 'reads' | 'all' | 'writes-invalidate';
 export const OPS_MODES: readonly OpsMode[] = ['reads', 'all', 'writes-invalidate'];
 
 export interface PageStreamOptions {
-  /** Bytes a page, at least 1: the unit of the cache. Default 4096. Nothing to a trace of keys. */
+  /**
+   * Bytes a page, at least 1: the unit of the cache. Default 4096. A trace of keys is not split;
+   * there each key is a page of that size.
+   */
   readonly pageBytes?: number;
   /** Where page 0 begins on each volume, bytes from 0 to below `pageBytes`. Default 0. */
   readonly alignmentBytes?: number;
@@ -38,6 +41,7 @@ export interface PageStream {
   /** Whether the trace may be read again: false for a pipe. */
   readonly canRereads: boolean;
   readonly ops: OpsMode;
+  /** Bytes of a page, also where each key of a trace of keys stands for one. */
   readonly pageBytes: number;
   readonly alignmentBytes: number;
   readonly sampleRate: number;
@@ -96,6 +100,8 @@ export async function buildPageStream(
 export class PageStreamBuilder {
   private readonly trace: PageSource;
   private readonly pageBytes: number;
+  /** What offsets are divided by to be numbers of pages. */
+  private readonly splitBytes: number;
   private readonly alignmentBytes: number;
   private readonly ops: OpsMode;
   private readonly sampleRate: number;
@@ -122,7 +128,8 @@ export class PageStreamBuilder {
       refuse(`a share of ${sampleRate} of the pages cannot be sampled; choose from above 0 to 1`);
     }
     this.trace = trace;
-    this.pageBytes = isOfKeys ? 1 : pageBytes;
+    this.pageBytes = pageBytes;
+    this.splitBytes = isOfKeys ? 1 : pageBytes;
     this.alignmentBytes = isOfKeys ? 0 : alignmentBytes;
     this.ops = ops;
     this.sampleRate = sampleRate;
@@ -137,7 +144,7 @@ export class PageStreamBuilder {
   /** Takes the requests of a batch; nothing of it is kept. */
   add(batch: RequestBatch): void {
     const { offset, length, volume, op, timeUs, count } = batch;
-    const { pageBytes, alignmentBytes } = this;
+    const { splitBytes, alignmentBytes } = this;
     for (let i = 0; i < count; i++) {
       const bytes = length[i]!;
       const kind = op[i]!;
@@ -149,8 +156,8 @@ export class PageStreamBuilder {
       this.lastTimeUs = timeUs[i]!;
       // Bytes before the first boundary belong to a page of their own, whose number is -1.
       const start = offset[i]! - alignmentBytes;
-      const first = Math.floor(start / pageBytes);
-      const last = Math.floor((start + bytes - 1) / pageBytes);
+      const first = Math.floor(start / splitBytes);
+      const last = Math.floor((start + bytes - 1) / splitBytes);
       if (volume[i]! >= VOLUMES_MAX) {
         refuse(`the trace has more than ${VOLUMES_MAX} volumes; cut it by volume first`);
       }

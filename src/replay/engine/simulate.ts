@@ -1,10 +1,11 @@
 /** The `sizes` engine: one policy at one size on a stream of page numbers, without any data. */
 import { TmemError } from '../../lib/errors.ts';
 import { MAX_CHARGE_BYTES } from '../../policy/policy.ts';
+import { identityOf, measure } from './measure.ts';
 import { nextUsesOf } from './next-uses.ts';
 import type { PageStream } from './page-stream.ts';
 import { type PolicySpec, parsePolicy } from './policy-specs.ts';
-import { type Counts, type Run, type RunResult, SERIES_POINTS } from './run.ts';
+import type { Run, RunResult } from './run.ts';
 import { SimulatedCache } from './simulated-cache.ts';
 
 /** What several runs of a stream share. */
@@ -27,42 +28,11 @@ export function simulate(stream: PageStream, run: Run, context: SimulateContext 
   const size = sizeOf(stream, run, context);
   const nextUses = spec.needsFuture ? (context.nextUses ?? nextUsesOf(stream)) : undefined;
   const cache = new SimulatedCache(stream, { spec, ...size, nextUses });
-  const { requestCount } = stream;
-  const warmupEnd = Math.min(run.warmupRequests ?? 0, requestCount);
-  const points = Math.min(SERIES_POINTS, requestCount);
-  const series = { requests: [] as number[], hits: [] as number[] };
-  let start = startOf(cache);
-  let isComplete = true;
-  for (let point = 0, from = 0; point < points; point++) {
-    const to = Math.floor((requestCount * (point + 1)) / points);
-    const [hits, misses] = [cache.hits, cache.misses];
-    if (from < warmupEnd) {
-      cache.run(from, Math.min(to, warmupEnd));
-      if (to >= warmupEnd) start = startOf(cache);
-    }
-    if (to > warmupEnd) cache.run(Math.max(from, warmupEnd), to);
-    series.hits.push(cache.hits - hits);
-    series.requests.push(cache.hits - hits + cache.misses - misses);
-    context.onProgress?.(to);
-    from = to;
-    isComplete = to === requestCount || performance.now() - startMs < (run.timeLimitMs ?? Infinity);
-    if (!isComplete) break;
-  }
+  const measured = measure(stream, cache, run, startMs, context.onProgress);
   return {
-    trace: stream.traceName,
-    policy: spec.label,
+    ...identityOf(stream, run, spec.label),
     params: spec.params,
-    capacityPages: run.capacityPages ?? Math.floor((run.capacityBytes ?? 0) / stream.pageBytes),
-    capacityBytes: run.capacityBytes ?? (run.capacityPages ?? 0) * stream.pageBytes,
-    footprintPages: stream.pageCount,
-    ...countsSince(cache, start.counts),
-    evictions: cache.evictions - start.evictions,
-    ghostHits: cache.ghostHits - start.ghostHits,
-    invalidations: cache.invalidations - start.invalidations,
-    warmup: start.counts,
-    timeSeries: series,
-    volumes: volumesSince(cache, start),
-    isComplete,
+    ...measured,
     elapsedMs: performance.now() - startMs,
   };
 }
@@ -100,48 +70,6 @@ function sizeOf(stream: PageStream, run: Run, { charges }: SimulateContext) {
     refuse(`a page cannot charge ${charge} bytes; it is from 1 to ${MAX_CHARGE_BYTES}`);
   }
   return { capacity: capacityBytes, charges };
-}
-
-/** What a cache had counted when the warm-up ended. */
-interface Start {
-  readonly counts: Counts;
-  readonly evictions: number;
-  readonly ghostHits: number;
-  readonly invalidations: number;
-  readonly hitsOfVolume: Float64Array;
-  readonly missesOfVolume: Float64Array;
-}
-
-function startOf(cache: SimulatedCache): Start {
-  const { evictions, ghostHits, invalidations } = cache;
-  return {
-    counts: countsSince(cache, { requests: 0, hits: 0, misses: 0, coldMisses: 0 }),
-    ...{ evictions, ghostHits, invalidations },
-    hitsOfVolume: cache.hitsOfVolume.slice(),
-    missesOfVolume: cache.missesOfVolume.slice(),
-  };
-}
-
-function countsSince(cache: SimulatedCache, before: Counts): Counts {
-  const hits = cache.hits - before.hits;
-  const misses = cache.misses - before.misses;
-  return {
-    requests: hits + misses,
-    hits,
-    misses,
-    coldMisses: cache.coldMisses - before.coldMisses,
-  };
-}
-
-/** With one volume its counts are those of the run. */
-function volumesSince(cache: SimulatedCache, start: Start): RunResult['volumes'] {
-  if (cache.hitsOfVolume.length === 1) {
-    const { requests, hits } = countsSince(cache, start.counts);
-    return { requests: [requests], hits: [hits] };
-  }
-  const hits = [...cache.hitsOfVolume].map((count, i) => count - start.hitsOfVolume[i]!);
-  const misses = [...cache.missesOfVolume].map((count, i) => count - start.missesOfVolume[i]!);
-  return { requests: hits.map((count, i) => count + misses[i]!), hits };
 }
 
 function refuse(message: string): never {

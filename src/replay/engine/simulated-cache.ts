@@ -4,6 +4,7 @@
  */
 import type { Future } from '../../policy/belady.ts';
 import type { EvictionPolicy } from '../../policy/policy.ts';
+import type { CountingCache } from './measure.ts';
 import type { PageStream } from './page-stream.ts';
 import { createFamily, type PolicySpec } from './policy-specs.ts';
 
@@ -17,7 +18,7 @@ export interface SimulatedCacheOptions {
   readonly nextUses?: Int32Array | undefined;
 }
 
-export class SimulatedCache {
+export class SimulatedCache implements CountingCache {
   hits = 0;
   misses = 0;
   coldMisses = 0;

@@ -127,11 +127,11 @@ describe('a run', () => {
 
   it('in bytes never holds more than fit, and bypasses what cannot', async () => {
     const stream = await streamOfKeys('sized', [0, 1, 2, 0, 1, 2, 3, 3]);
-    const charges = Uint32Array.of(40, 50, 20, 101);
-    const result = simulate(stream, { policy: 'lru', capacityBytes: 100 }, { charges });
+    const charges = Uint32Array.of(4000, 5000, 2000, 10_001);
+    const result = simulate(stream, { policy: 'lru', capacityBytes: 10_000 }, { charges });
     // 0 and 1 fit, 2 pushes 0 out, and so on in a circle; page 3 is too large for the cache.
     expect(result).toMatchObject({ requests: 8, hits: 0, evictions: 4 });
-    const larger = simulate(stream, { policy: 'lru', capacityBytes: 110 }, { charges });
+    const larger = simulate(stream, { policy: 'lru', capacityBytes: 11_000 }, { charges });
     expect(larger).toMatchObject({ hits: 4, evictions: 3 });
   });
 

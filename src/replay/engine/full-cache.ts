@@ -1,0 +1,86 @@
+/**
+ * The real stack as a cache of a stream: pages of bytes, compressed, allocated and evicted as in a
+ * service, with nothing left out but the network and the disk.
+ */
+import { Cleancache } from '../../tmem/cleancache.ts';
+import { isRefused, MISS } from '../../tmem/layer.ts';
+import type { Tmem } from '../../tmem/tmem.ts';
+import type { CountingCache } from './measure.ts';
+import type { PageContents } from './page-contents.ts';
+import type { PageStream } from './page-stream.ts';
+
+export class FullCache implements CountingCache {
+  hits = 0;
+  misses = 0;
+  coldMisses = 0;
+  invalidations = 0;
+  /** Pages that no layer took. */
+  refusals = 0;
+  readonly ghostHits = 0;
+  readonly hitsOfVolume: Float64Array;
+  readonly missesOfVolume: Float64Array;
+  private readonly stream: PageStream;
+  private readonly tmem: Tmem;
+  private readonly contents: PageContents;
+  private readonly caches: readonly Cleancache[];
+  private readonly page: Buffer;
+  /** Added to the numbers of pages, since one before the first boundary has -1. */
+  private readonly firstNumber: number;
+  private seenPages = 0;
+
+  /** A private pool for each volume of the stream, on a stack that is empty. */
+  constructor(
+    stream: PageStream,
+    tmem: Tmem,
+    pageBytes: number,
+    contents: PageContents,
+    createCache: (volume: number) => Cleancache = () => new Cleancache(tmem, pageBytes),
+  ) {
+    this.stream = stream;
+    this.tmem = tmem;
+    this.contents = contents;
+    this.caches = stream.volumes.map((_, volume) => createCache(volume));
+    this.page = Buffer.alloc(pageBytes);
+    this.firstNumber = stream.alignmentBytes > 0 ? 1 : 0;
+    this.hitsOfVolume = new Float64Array(stream.volumes.length);
+    this.missesOfVolume = new Float64Array(stream.volumes.length);
+  }
+
+  /** Pages that left the whole stack: those that the last layer gave up. */
+  get evictions(): number {
+    const last = this.tmem.layers.at(-1)?.statistics;
+    if (last === undefined) return 0;
+    return last.evictedForCapacity + last.evictedForShrink + last.evictedForFilledCap;
+  }
+
+  run(from: number, to: number): void {
+    const { ids, numberOfPage, volumeOfPage, ops, writeBits } = this.stream;
+    const drops = ops === 'writes-invalidate' ? writeBits : undefined;
+    for (let i = from; i < to; i++) {
+      const id = ids[i]!;
+      const volume = volumeOfPage[id]!;
+      const cache = this.caches[volume]!;
+      const number = numberOfPage[id]! + this.firstNumber;
+      if (drops !== undefined && ((drops[i >>> 5]! >>> (i & 31)) & 1) === 1) {
+        if (cache.has(number)) this.invalidations++;
+        cache.flush(number, 1);
+      } else if (cache.get(number, this.page, 0) !== MISS) {
+        this.hits++;
+        this.hitsOfVolume[volume]!++;
+      } else {
+        this.missesOfVolume[volume]!++;
+        this.miss(id, cache, number);
+      }
+    }
+  }
+
+  private miss(id: number, cache: Cleancache, number: number): void {
+    this.misses++;
+    if (id === this.seenPages) {
+      this.coldMisses++;
+      this.seenPages++;
+    }
+    this.contents.fill(id, this.page);
+    if (isRefused(cache.put(number, this.page, 0))) this.refusals++;
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * The `full` engine: a stream through the real layers, hot over zcache, with pages of real bytes.
+ * What `sizes` leaves out is in it: what compression, slabs and metadata make of a budget, pages
+ * that are refused, and which layer answers. It is some hundred times slower.
+ */
+import { loadCodec, type PageCodec } from '../../layers/codec.ts';
+import { Hot } from '../../layers/hot.ts';
+import { Zcache } from '../../layers/zcache.ts';
+import { TmemError } from '../../lib/errors.ts';
+import { DEFAULT_POLICY, policyFactoryFor } from '../../policy/policies.ts';
+import type { PolicyFactory } from '../../policy/policy.ts';
+import type { Layer } from '../../tmem/layer.ts';
+import { checkPageBytes, Tmem } from '../../tmem/tmem.ts';
+import { FullCache } from './full-cache.ts';
+import { identityOf, measure } from './measure.ts';
+import { type PageContents, SynthesisedContents } from './page-contents.ts';
+import type { PageStream } from './page-stream.ts';
+import type { RunResult } from './run.ts';
+import { SwapCache } from './swap-cache.ts';
+
+export interface FullRun {
+  /** Bytes that all layers together may take, data and metadata; at least a mebibyte. */
+  readonly memoryBytes: number;
+  /** The share of it for pages as they are, 0 to 1. Default 0.25, as a service has it. */
+  readonly hotFraction?: number;
+  /**
+   * `clean`, the default: accesses read through a cache of clean pages. `swap`: writes store pages
+   * that may not vanish, reads get them back; needs a stream of all operations.
+   */
+  readonly frontend?: 'clean' | 'swap';
+  /** A name that `serve --policy` takes. */
+  readonly policy?: string;
+  /** Bytes of a page; needed for a trace of keys, or of pages that no layer holds. */
+  readonly pageBytes?: number;
+  /** Default `SynthesisedContents` of the mixed model. */
+  readonly contents?: PageContents;
+  readonly codec?: PageCodec;
+  readonly warmupRequests?: number;
+  readonly timeLimitMs?: number;
+  readonly onProgress?: (doneRequests: number) => void;
+}
+
+/** What one layer did, warm-up included, and what it holds at the end. */
+export interface TierResult {
+  readonly name: string;
+  readonly limitBytes: number;
+  readonly hits: number;
+  readonly misses: number;
+  readonly evictions: number;
+  /** Evicted pages that the layer below took, and pages that came up from it. */
+  readonly pushedDown: number;
+  readonly promoted: number;
+  readonly pages: number;
+  readonly dataBytes: number;
+  readonly storedBytes: number;
+  readonly metadataBytes: number;
+  /** Bytes of the pages that were encoded here, before and after. */
+  readonly originalBytes: number;
+  readonly compressedBytes: number;
+}
+
+export interface FullResult extends RunResult {
+  /** From the top down. */
+  readonly tiers: readonly TierResult[];
+  /** Pages that no layer took, warm-up included. */
+  readonly refusals: number;
+  /** How the contents were made. */
+  readonly contents: string;
+}
+
+/** Hashes of pages decide which ghosts are mistaken for others: the same ones each time. */
+const INDEX_SEED = 1;
+const MEMORY_BYTES_MIN = 1024 * 1024;
+/** Below this a hot layer holds too few pages to be worth it; zcache keeps some share. As served. */
+const HOT_BYTES_MIN = 1024 * 1024;
+const ZCACHE_SHARE_MIN = 1 / 64;
+
+/** Runs to the end, or to the time limit. Throws a usage error for what cannot be run. */
+export function runFull(stream: PageStream, run: FullRun): FullResult {
+  const startMs = performance.now();
+  const pageBytes = run.pageBytes ?? stream.pageBytes;
+  checkPageBytes(pageBytes);
+  const { memoryBytes } = run;
+  if (!(Number.isSafeInteger(memoryBytes) && memoryBytes >= MEMORY_BYTES_MIN)) {
+    throw new TmemError('usage', `${memoryBytes} bytes are no stack; give it at least 1MiB`);
+  }
+  if (run.frontend === 'swap' && stream.ops !== 'all') {
+    throw new TmemError('usage', `swap is made of writes and reads; replay it with --ops all`);
+  }
+  const policyName = run.policy ?? DEFAULT_POLICY;
+  const layers = createLayers(run, pageBytes, policyFactoryFor(policyName));
+  const tmem = new Tmem(layers);
+  const contents = run.contents ?? new SynthesisedContents(stream, pageBytes);
+  const Cache = run.frontend === 'swap' ? SwapCache : FullCache;
+  const cache = new Cache(stream, tmem, pageBytes, contents);
+  const measured = measure(stream, cache, run, startMs, run.onProgress);
+  return {
+    ...identityOf(
+      { ...stream, pageBytes },
+      { policy: policyName, capacityBytes: memoryBytes },
+      policyName,
+    ),
+    params: {},
+    ...measured,
+    tiers: layers.map(tierOf),
+    refusals: cache.refusals,
+    contents: contents.description,
+    elapsedMs: performance.now() - startMs,
+  };
+}
+
+function createLayers(run: FullRun, pageBytesMax: number, policy: PolicyFactory): Layer[] {
+  const { memoryBytes, hotFraction = 0.25 } = run;
+  const wanted = Math.floor(memoryBytes * Math.min(hotFraction, 1 - ZCACHE_SHARE_MIN));
+  const hotBytes = wanted < HOT_BYTES_MIN ? 0 : wanted;
+  const codec = run.codec ?? loadCodec();
+  const common = { pageBytesMax, policy, indexSeed: INDEX_SEED };
+  const zcache = new Zcache({ ...common, limitBytes: memoryBytes - hotBytes, codec });
+  if (hotBytes === 0) return [zcache];
+  return [new Hot({ ...common, limitBytes: hotBytes, next: zcache }), zcache];
+}
+
+function tierOf(layer: Layer): TierResult {
+  const { statistics } = layer;
+  const usage = layer.usage();
+  return {
+    name: layer.name,
+    limitBytes: usage.limitBytes,
+    hits: statistics.hits,
+    misses: statistics.misses,
+    evictions:
+      statistics.evictedForCapacity + statistics.evictedForShrink + statistics.evictedForFilledCap,
+    pushedDown: statistics.pushedDown,
+    promoted: statistics.promoted,
+    pages: usage.rawPages + usage.compressedPages + usage.filledPages,
+    dataBytes: usage.dataBytes,
+    storedBytes: usage.storedBytes,
+    metadataBytes: usage.metadataBytes,
+    originalBytes: statistics.originalBytes,
+    compressedBytes: statistics.compressedBytes,
+  };
+}
