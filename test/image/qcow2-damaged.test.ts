@@ -1,0 +1,42 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { qcow2Driver } from '../../src/image/qcow2/driver.ts';
+import { damage, firstSeed, mutationCount } from '../tools/image-mutator.ts';
+import { ordeal } from '../tools/ordeal.ts';
+import { needsPrograms, runProgram } from '../tools/programs.ts';
+import { makeQcow2Corpus } from '../tools/qcow2-corpus.ts';
+import { workspace } from '../tools/workspace.ts';
+
+/** Every so many images are shown to qemu-img as well. */
+const SAMPLE = 10;
+
+describe('a damaged qcow2 image', () => {
+  needsPrograms('qemu-img', 'qemu-io');
+
+  it('is refused or read, in bounded work, and clean only if qemu-img says so', async () => {
+    const directory = workspace();
+    const corpus = await makeQcow2Corpus(directory);
+    const file = path.join(directory, 'damaged.qcow2');
+    const first = firstSeed();
+    const count = mutationCount(300);
+    if (count !== 300) console.log(`${count} damaged images from TMEM_FUZZ_SEED=${first} on`);
+    const totals = { opened: 0, clean: 0 };
+    for (let seed = first; seed < first + count; seed++) {
+      const { bytes, what } = damage(corpus, seed);
+      const outcome = await ordeal(qcow2Driver, bytes).catch((cause: unknown) => {
+        throw new Error(`${what}: ${cause}`, { cause });
+      });
+      if (outcome.isOpened) totals.opened++;
+      if (outcome.isClean === true) totals.clean++;
+      if (seed % SAMPLE !== 0) continue;
+      fs.writeFileSync(file, bytes);
+      const { code } = await runProgram('qemu-img', ['check', '-q', '-f', 'qcow2', file]);
+      expect(outcome.isClean === true, what).toBe(code === 0);
+    }
+    // Neither all nor none: the damage is neither too coarse nor too fine to tell them apart.
+    expect(totals.opened).toBeGreaterThan(count / 4);
+    expect(totals.clean).toBeGreaterThan(count / 10);
+    expect(totals.clean).toBeLessThan(count * 0.9);
+  }, 3_600_000);
+});
