@@ -10,12 +10,17 @@ import { FaultyStorage } from '../../storage/faulty-storage.ts';
 
 const noFile = () => Promise.reject(new Error('nothing may be opened here'));
 
+/** Can still be read when the image on it was closed. */
+class KeptContainer extends MemoryStorage {
+  override async close(): Promise<void> {}
+}
+
 export function emptyContainer(name = 'test.img'): MemoryStorage {
-  return new MemoryStorage(Buffer.alloc(0), { name, isContainer: true });
+  return new KeptContainer(Buffer.alloc(0), { name, isContainer: true });
 }
 
 export function containerOf(bytes: Buffer, isReadOnly = false): MemoryStorage {
-  return new MemoryStorage(Buffer.from(bytes), { name: 'test.img', isReadOnly, isContainer: true });
+  return new KeptContainer(Buffer.from(bytes), { name: 'test.img', isReadOnly, isContainer: true });
 }
 
 export const BASE: ImageReference = {
