@@ -235,8 +235,27 @@ export class BlockImage implements ChainedImage {
     const writes = this.#checkIsWritable();
     const oldBytes = this.virtualSizeBytes;
     await writes.resize(sizeBytes);
-    const hidden = Math.min(sizeBytes, this.backing?.virtualSizeBytes ?? 0) - oldBytes;
-    if (hidden > 0) await this.writeZeroes(oldBytes, hidden, true);
+    // The rest of the last unit may hold anything, and behind it the backing image shows.
+    const unitEnd = Math.ceil(oldBytes / this.unitBytes) * this.unitBytes;
+    const end = Math.min(sizeBytes, Math.max(unitEnd, this.backing?.virtualSizeBytes ?? 0));
+    if (end > oldBytes) await this.writeZeroes(oldBytes, end - oldBytes, true);
+    await this.sync();
+  }
+
+  /**
+   * Copies into this image what of the range shows through from the image below, as a write would,
+   * but never over what is written meanwhile. Answers how many bytes that were.
+   */
+  async copyUp(offset: number, length: number): Promise<number> {
+    const writes = this.#checkIsWritable();
+    this.#checkRange('copy', offset, length);
+    const { epochs } = this.#format;
+    const epoch = epochs?.enter() ?? 0;
+    try {
+      return await writes.copyUp(offset, length);
+    } finally {
+      epochs?.leave(epoch);
+    }
   }
 
   /**
