@@ -17,6 +17,7 @@ import { Qcow2Mapping } from './mapping.ts';
 import { MetadataMap } from './metadata-map.ts';
 import { PinnedTable } from './pinned-table.ts';
 import { Refcounts } from './refcounts.ts';
+import { SizeChange } from './size-change.ts';
 import { WriteBack } from './write-back.ts';
 import { WriteTargets } from './write-targets.ts';
 import { Zeroing } from './zeroing.ts';
@@ -58,6 +59,7 @@ export class WritableQcow2 implements WritableFormat {
   readonly #targets: WriteTargets;
   readonly #zeroing: Zeroing;
   readonly #compressed: CompressedWrites;
+  readonly #sizeChange: SizeChange;
   #isReady = false;
   #readying: Promise<void> | undefined;
   #isDamaged = false;
@@ -94,6 +96,7 @@ export class WritableQcow2 implements WritableFormat {
       ...{ disk, tables, allocator, freed, inFlight, metadata, onDamage },
     });
     const paced = () => this.#paced();
+    const zeroing = new Zeroing({ disk, header: headerFile, tables, freed, inFlight, paced });
     this.#disk = disk;
     this.#header = headerFile;
     this.#dirtyBytesMax = tableBytesMax / DIRTY_SHARE;
@@ -101,9 +104,12 @@ export class WritableQcow2 implements WritableFormat {
     this.#coverage = coverage;
     this.#writeBack = writeBack;
     this.#targets = targets;
-    this.#zeroing = new Zeroing({ disk, header: headerFile, tables, freed, inFlight, paced });
+    this.#zeroing = zeroing;
     this.#compressed = new CompressedWrites({
       ...{ disk, tables, targets, blobs, freed, inFlight, metadata },
+    });
+    this.#sizeChange = new SizeChange({
+      ...{ disk, header: headerFile, allocator, freed, metadata, writeBack, zeroing },
     });
     this.unitBytes = clusterBytes;
     const mayCompress = !geometry.hasDataFile && disk.cipher === undefined;
@@ -152,13 +158,19 @@ export class WritableQcow2 implements WritableFormat {
     await this.#compressed.write(offset, unit);
   }
 
-  sync(): Promise<void> {
-    return this.#writeBack.sync();
+  async sync(): Promise<void> {
+    await this.#writeBack.sync();
+    await this.#sizeChange.finish();
+  }
+
+  async resize(sizeBytes: number): Promise<void> {
+    await this.#ready();
+    await this.#sizeChange.resize(sizeBytes);
   }
 
   /** What is free by now is counted as free on the storage, too. */
   async close(): Promise<void> {
-    await this.#writeBack.sync();
+    await this.sync();
     if (this.#writeBack.dirtyBytes > 0) await this.#writeBack.sync();
   }
 

@@ -31,6 +31,8 @@ export interface WriteBackOptions {
 /** A switch to another L1 table or size, which the next write-back makes. */
 export interface DiskSwitch {
   readonly l1: PinnedTable;
+  /** The table is in new clusters: all of it is written before the header names them. */
+  readonly isMoved: boolean;
   readonly sizeBytes: number;
 }
 
@@ -144,7 +146,7 @@ export class WriteBack {
   async #firstPhase({ plan, diskSwitch }: Batch, slices: readonly number[]): Promise<void> {
     const { disk, refcounts, coverage } = this.#options;
     const { storage, dataStorage } = disk;
-    const l1 = diskSwitch?.l1.copy();
+    const l1 = diskSwitch?.isMoved === true ? diskSwitch.l1.copy() : undefined;
     const writes = [disk.l2.writeBack(slices), refcounts.blocks.writeBack()];
     if (plan !== undefined) writes.push(coverage.writeNew(plan));
     if (diskSwitch !== undefined && l1 !== undefined) {
@@ -160,11 +162,13 @@ export class WriteBack {
     const hasWork = l1Sectors.length > 0 || diskSwitch !== undefined || plan !== undefined;
     if (!hasSlices && !hasWork) return;
     const writes: Promise<void>[] = [slices];
-    if (diskSwitch === undefined) {
+    // A table that was moved was written as a whole, these sectors included.
+    if (diskSwitch?.isMoved !== true) {
       for (const { storageOffset, bytes } of l1Sectors) {
         writes.push(disk.storage.write(bytes, 0, bytes.length, storageOffset));
       }
-    } else {
+    }
+    if (diskSwitch !== undefined) {
       writes.push(header.writeDisk(diskSwitch.l1, diskSwitch.sizeBytes));
     }
     if (plan !== undefined) writes.push(coverage.writeSwitch(plan));

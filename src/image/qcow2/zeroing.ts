@@ -30,6 +30,8 @@ interface Wish {
   readonly isZero: boolean;
   /** Space is given up. */
   readonly mayFree: boolean;
+  /** The clusters are no part of the disk any more: nothing is stored of them. Default false. */
+  readonly isGone?: boolean;
 }
 
 export class Zeroing {
@@ -64,6 +66,12 @@ export class Zeroing {
     await this.#change(offset, length, { isZero: false, mayFree: true });
   }
 
+  /** Forgets what is stored of a range that is behind the end of the disk; whole clusters. */
+  forget(offset: number, length: number): Promise<void> {
+    const wish = { isZero: false, mayFree: true, isGone: true };
+    return this.#change(offset, length, wish, offset + length);
+  }
+
   get #hasBacking(): boolean {
     return this.#options.header.header.backingName !== undefined;
   }
@@ -79,11 +87,16 @@ export class Zeroing {
     return disk.storage.sizeBytes >= disk.virtualSizeBytes;
   }
 
-  async #change(offset: number, length: number, wish: Wish): Promise<void> {
+  async #change(
+    offset: number,
+    length: number,
+    wish: Wish,
+    diskEnd = this.#options.disk.virtualSizeBytes,
+  ): Promise<void> {
     const { disk, paced } = this.#options;
     const { sliceEntries, clusterBytes, tableCoverageBytes } = disk.geometry;
     const sliceCoverage = sliceEntries * clusterBytes;
-    const end = Math.min(offset + length, disk.virtualSizeBytes);
+    const end = Math.min(offset + length, diskEnd);
     for (let at = offset; at < end; ) {
       if (tableOffsetOf(disk, at) === 0 && !(wish.isZero && this.#hasBacking)) {
         // Holes that nothing shows through, as far as a whole table would reach.
@@ -132,7 +145,7 @@ export class Zeroing {
   /** Bytes that stay where they are go before the entries change, while nobody can write new ones. */
   async #changeHeld(sliceOffset: number, first: number, last: number, wish: Wish): Promise<void> {
     const { disk } = this.#options;
-    if (wish.mayFree && this.#isPresized) await this.#giveUpBytes(sliceOffset, first, last);
+    if (wish.mayFree && !this.#frees(wish)) await this.#giveUpBytes(sliceOffset, first, last);
     for (;;) {
       const slice = disk.l2.get(sliceOffset);
       if (slice === undefined) {
@@ -161,16 +174,17 @@ export class Zeroing {
     const isNothing = !hasHost && zero === 0;
     if (isNothing && !(wish.isZero && this.#hasBacking)) return false;
     const isKept = hasHost && !isCompressed && (isCopied || hasDataFile) && !this.#frees(wish);
-    const isZeroAlready = (zero | 0) === all && allocated === 0;
+    const isZeroAlready = (zero | 0) === all && allocated === 0 && wish.isGone !== true;
     if (isZeroAlready && (isKept || !hasHost)) return false;
     // A discard reveals nothing: holes among the subclusters stay what they are.
-    const zeroed = wish.isZero ? all : allocated | zero;
+    const reading = wish.isZero || isCompressed ? all : allocated | zero;
+    const zeroed = wish.isGone === true || !geometry.hasZeroFlag ? 0 : reading;
     writeEntry(slice, index * entryBytes, geometry, {
       hostOffset: isKept ? hostOffset : 0,
       hasHost: isKept,
       isCopied: isKept,
       allocated: 0,
-      zero: geometry.hasZeroFlag ? (isCompressed ? all : zeroed) : 0,
+      zero: zeroed,
     });
     if (hasHost && !isKept && !hasDataFile) {
       freed.add(hostOffset, isCompressed ? entry.storedBytesMax : clusterBytes);
@@ -178,8 +192,8 @@ export class Zeroing {
     return true;
   }
 
-  #frees({ mayFree }: Wish): boolean {
-    return mayFree && !this.#isPresized;
+  #frees({ mayFree, isGone }: Wish): boolean {
+    return isGone === true || (mayFree && !this.#isPresized);
   }
 
   async #giveUpBytes(sliceOffset: number, first: number, last: number): Promise<void> {
