@@ -186,7 +186,7 @@ function refusal(
 
 /** Says of a failure which image led to it. */
 function inContext({ path }: Referrer, { role, name }: ImageReference, cause: unknown): TmemError {
-  if (cause instanceof TmemError && cause.context['role'] === role) return cause;
+  if (cause instanceof TmemError && cause.context.role === role) return cause;
   const code = systemErrorCode(cause);
   const reason =
     cause instanceof TmemError

@@ -39,7 +39,10 @@ export async function openImage(path: string, options: OpenImageOptions): Promis
   const formatName = options.formatName ?? formatNameOf(path);
   const { isReadOnly, wantsDirect, allowBacking = [] } = options;
   const isContainer = formatName !== 'raw';
-  const storage = await openFileStorage(path, { isReadOnly, wantsDirect, isContainer });
+  const opening = openFileStorage(path, { isReadOnly, wantsDirect, isContainer });
+  const storage = await (options.formatName === undefined && !isContainer
+    ? opening.catch((cause: unknown) => refuseGuess(path, cause))
+    : opening);
   try {
     if (storage.isOpenHere && isContainer) throw openHere(path);
     if (options.formatName === undefined) await warnOfContent(storage, formatName, options);
@@ -50,6 +53,16 @@ export async function openImage(path: string, options: OpenImageOptions): Promis
   const gate = new Gate({ allowBacking, wantsDirect });
   gate.admit(storage);
   return new ChainOpening(gate, options).open(storage, formatName, { path, depth: 0 });
+}
+
+/** A file that cannot be raw may have been meant for something else. */
+async function refuseGuess(path: string, cause: unknown): Promise<never> {
+  if (!(cause instanceof TmemError) || cause.context.sizeBytes === undefined) throw cause;
+  const storage = await openFileStorage(path, { isReadOnly: true, isContainer: true });
+  const other = await looksLike(storage).finally(() => storage.close());
+  if (other === undefined) throw cause;
+  const advice = `it begins as a ${other} image does: say so with --format ${other} if it is one`;
+  throw new TmemError('usage', `"${path}" is no raw disk, by its size; ${advice}`, { cause });
 }
 
 async function warnOfContent(
@@ -187,12 +200,12 @@ async function checkCid(
 ): Promise<void> {
   const { details } = await (await driverOf('vmdk')).info(storage);
   const wanted = hexOf(parentCid);
-  if (details['cid'] === wanted) return;
+  if (details.cid === wanted) return;
   const advice = 'bring back the parent as it was';
   throw new TmemError(
     'invalid',
     `"${referrer.path}" was made on a parent of CID ${wanted}, and "${path}" has ` +
-      `${details['cid']}; ${advice}`,
+      `${details.cid}; ${advice}`,
     { context: { path: referrer.path, parent: path } },
   );
 }
