@@ -75,11 +75,9 @@ function firstTimeOf(sample: Sample, reading: Reading, scale: number): number {
 /** What there is to say of a name that does not fit the content. */
 function misnamed(path: string, { compression }: OpenedFile): string[] {
   const suffix = /\.(gz|zst)$/i.exec(path)?.[1]?.toLowerCase();
-  if (suffix === undefined || suffix === (compression === 'gzip' ? 'gz' : 'zst')) {
-    return suffix !== undefined && compression === 'none' ? [`${path} is not compressed`] : [];
-  }
+  if (suffix === undefined || compression === (suffix === 'gz' ? 'gzip' : 'zstd')) return [];
   return [
-    `${path} is read as what it is: ${compression === 'none' ? 'not compressed' : compression}`,
+    `${path} is ${compression === 'none' ? 'not compressed' : compression}, and read as that`,
   ];
 }
 
