@@ -1,4 +1,4 @@
-/** What a damaged image goes through: everything that reads one, in bounded work and memory. */
+/** What a damaged image goes through: everything that reads or mends one, in bounded work and memory. */
 
 import type { FormatDriver } from '../../src/image/format.ts';
 import { BlockImage } from '../../src/image/image.ts';
@@ -22,13 +22,16 @@ export interface Outcome {
   readonly isClean: boolean | undefined;
 }
 
-/** Puts `bytes` through info, check, open and reads. Every failure must be a TmemError. */
+/** Puts `bytes` through info, check, open, reads and a repair of a copy. Every failure must be a TmemError. */
 export async function ordeal(driver: FormatDriver, bytes: Buffer): Promise<Outcome> {
   const { storage, counts } = countingStorage(bytes, true);
   const before = process.memoryUsage().arrayBuffers;
   await refusable(() => driver.info(storage));
   const report = await refusable(() => driver.check?.(storage, { openFile: NO_FILE }));
   const isOpened = (await refusable(() => openAndRead(driver, bytes))) === true;
+  const copy = countingStorage(Buffer.from(bytes));
+  const repair = { repair: 'all', openFile: NO_FILE } as const;
+  await refusable(() => driver.check?.(copy.storage, repair));
   const grownBytes = process.memoryUsage().arrayBuffers - before;
   if (counts.bytesRead > BYTES_READ_MAX || counts.requests > REQUESTS_MAX) {
     throw new Error(`${counts.bytesRead} bytes in ${counts.requests} requests`);

@@ -20,6 +20,8 @@ const COMPRESSED = 0x4000_0000;
 const OFFSET_HIGH = 0x00ff_ffff;
 const L1_RESERVED_HIGH = 0x7f00_0000;
 const L2_RESERVED_HIGH = 0x3f00_0000;
+/** Not the zero flag: version 2 has none, but nobody reports it there. */
+const L2_RESERVED_LOW = 0x1fe;
 const L1_PIECE_BYTES = 1 << 20;
 
 /** What a walk counts of the active disk. */
@@ -191,9 +193,9 @@ export class TableWalk {
     activeTimes: number,
   ): void {
     const { geometry, marks, findings } = this.#parts;
-    const { clusterBytes, hasDataFile, hasZeroFlag } = geometry;
+    const { clusterBytes, hasDataFile } = geometry;
     const isExtended = geometry.subclusters > 1;
-    if ((high & L2_RESERVED_HIGH) !== 0 || (low & (hasZeroFlag ? 0x1fe : 0x1ff)) !== 0) {
+    if ((high & L2_RESERVED_HIGH) !== 0 || (low & L2_RESERVED_LOW) !== 0) {
       findings.corruption('the L2 entry', entryAt, 'has reserved bits set', times);
       this.mendable++;
     }

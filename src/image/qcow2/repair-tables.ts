@@ -20,7 +20,7 @@ const L1_PIECE_BYTES = 1 << 20;
 export async function mendEntries(storage: ResizableStorage, pass: CheckPass): Promise<number> {
   const { header, geometry } = pass;
   const isExtended = geometry.subclusters > 1;
-  const { clusterBytes, hasZeroFlag } = geometry;
+  const { clusterBytes } = geometry;
   let changed = 0;
   const write = (bytes: Buffer, at: number, high: number, low: number): void => {
     if (bytes.readUInt32BE(at) === high && bytes.readUInt32BE(at + 4) === low) return;
@@ -47,7 +47,7 @@ export async function mendEntries(storage: ResizableStorage, pass: CheckPass): P
     const low = bytes.readUInt32BE(at + 4);
     if ((high & COMPRESSED) !== 0) return write(bytes, at, (high & ~COPIED) >>> 0, low);
     const goodHigh = (high & (COPIED | OFFSET_HIGH)) >>> 0;
-    const goodLow = low - (low % SECTOR_BYTES) + (hasZeroFlag ? low & 1 : 0);
+    const goodLow = low - (low % SECTOR_BYTES) + (low & 1);
     const isZero = isExtended ? bytes.readUInt32BE(at + 12) === 0 : (goodLow & 1) !== 0;
     const isAligned = (goodLow - (goodLow % SECTOR_BYTES)) % clusterBytes === 0;
     if (isAligned || !isZero) return write(bytes, at, goodHigh, goodLow);
