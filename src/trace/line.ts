@@ -57,6 +57,17 @@ export class Line {
     return value * POWERS[left]!;
   }
 
+  /** A number with or without a fraction, as near as a double comes to it; -1 if there is none. */
+  real(): number {
+    const whole = this.unsigned();
+    if (whole < 0 || this.at >= this.end || this.bytes[this.at] !== DOT) return whole;
+    this.at++;
+    const start = this.at;
+    const fraction = this.unsigned();
+    const digits = this.at - start;
+    return fraction < 0 ? whole : whole + fraction / 10 ** digits;
+  }
+
   /** A whole number of any length into `high` and `low`; false if there is none. */
   long(): boolean {
     const { bytes, end, at: start } = this;

@@ -16,7 +16,7 @@ export interface Sample {
   readonly isWhole: boolean;
   /** Whether it is text: no bytes that text has not. */
   readonly isText: boolean;
-  /** The first whole lines of a text, without their ends and without empty ones. */
+  /** The first whole lines, if it is a text, without their ends and without empty ones. */
   readonly lines: readonly string[];
 }
 
@@ -33,7 +33,7 @@ function isTextByte(byte: number): boolean {
 /** A sample of the file at `path` that begins with `bytes`. */
 export function sampleOf(path: string, bytes: Buffer, isWhole: boolean): Sample {
   const isText = bytes.every(isTextByte);
-  const lines = isText ? bytes.toString('latin1').split('\n') : [];
+  const lines = bytes.toString('latin1').split('\n');
   // The last one may go on, unless nothing does.
   if (!isWhole) lines.pop();
   return {

@@ -102,7 +102,7 @@ class CsvLines implements LineParser {
       case '100ns':
         return line.long() ? line.high * 1e8 + line.low / 10 : -1;
       default:
-        return line.fixed(3) / 1000;
+        return line.real();
     }
   }
 
