@@ -1,0 +1,128 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { expect, it } from 'vitest';
+import { openImage } from '../../../src/image/open.ts';
+import { needsPrograms, runWell } from '../../tools/programs.ts';
+import { MIB, workspace } from '../../tools/workspace.ts';
+import { expectSame } from '../appended/image-model.ts';
+import {
+  checkFile,
+  createVmdkFile,
+  infoOf,
+  qemuCheck,
+  qemuContentOf,
+  qemuIo,
+  sampleBytes,
+} from './vmdk-files.ts';
+
+needsPrograms('qemu-img', 'qemu-io');
+
+function cidOf(file: string): string {
+  return /^CID=([0-9a-f]+)$/m.exec(readFileSync(file, 'latin1'))?.[1] ?? '';
+}
+
+async function contentThrough(file: string): Promise<Buffer> {
+  const image = await openImage(file, { isReadOnly: true });
+  const content = Buffer.alloc(image.virtualSizeBytes);
+  await image.read(content, 0, content.length, 0);
+  await image.close();
+  return content;
+}
+
+/** A base of 10 MiB, by qemu, and the name for an image on it. */
+async function base() {
+  const folder = workspace();
+  const parent = path.join(folder, 'base.vmdk');
+  await runWell('qemu-img', ['create', '-f', 'vmdk', parent, '10M']);
+  await qemuIo(parent, 'write -P 1 0 3M', 'write -P 2 9M 1M');
+  return { parent, child: path.join(folder, 'child.vmdk') };
+}
+
+it.each(['off', 'on'])('an image on a parent goes both ways, zeroed_grain=%s', async (zeroes) => {
+  const { parent, child } = await base();
+  const { details } = await infoOf(parent);
+  const parentCid = Number.parseInt(String(details.cid), 16);
+  const reference = { name: 'base.vmdk', formatName: 'vmdk' as const, parentCid };
+  const backing = { role: 'parent' as const, ...reference };
+  await createVmdkFile(child, 10 * MIB, { zeroed_grain: zeroes }, { backing });
+  const content = await qemuContentOf(parent);
+  expectSame(await contentThrough(child), content);
+
+  const image = await openImage(child, { isReadOnly: false });
+  const bytes = sampleBytes(200_000);
+  await image.write(bytes, 0, bytes.length, MIB + 1000);
+  bytes.copy(content, MIB + 1000);
+  await image.writeZeroes(2 * MIB, 300_000, true);
+  content.fill(0, 2 * MIB, 2 * MIB + 300_000);
+  await image.discard(9 * MIB, MIB);
+  if (zeroes === 'on') {
+    const read = Buffer.alloc(512, 9);
+    await image.read(read, 0, 512, 9 * MIB + 512);
+    expect([0, 2]).toContain(read[0]);
+    await image.writeZeroes(9 * MIB, MIB, true);
+    content.fill(0, 9 * MIB);
+  }
+  await image.sync();
+  await image.close();
+  expectSame(await qemuContentOf(child), content);
+  expectSame(await contentThrough(child), content);
+  expect(await qemuCheck(child)).toBe(0);
+  expect(await checkFile(child)).toMatchObject({ corruptions: 0, leaks: 0, errors: 0 });
+});
+
+it('an image on a parent that qemu made is read and written by us', async () => {
+  const { parent, child } = await base();
+  await runWell('qemu-img', ['create', '-f', 'vmdk', '-b', 'base.vmdk', '-F', 'vmdk', child], {
+    directory: path.dirname(parent),
+  });
+  await qemuIo(child, 'write -P 3 1M 5k');
+  const image = await openImage(child, { isReadOnly: false });
+  await image.write(Buffer.alloc(1024, 4), 0, 1024, MIB + 1024);
+  await image.sync();
+  await image.close();
+  await qemuIo(child, 'read -P 3 1M 1k', `read -P 4 ${MIB + 1024} 1k`, 'read -P 1 2M 1M');
+  expectSame(await contentThrough(child), await qemuContentOf(child));
+});
+
+it('a parent that was written since is refused, and found by the check', async () => {
+  const { parent, child } = await base();
+  await runWell('qemu-img', ['create', '-f', 'vmdk', '-b', 'base.vmdk', '-F', 'vmdk', child], {
+    directory: path.dirname(parent),
+  });
+  const image = await openImage(parent, { isReadOnly: false });
+  await image.write(Buffer.alloc(512, 9), 0, 512, 0);
+  await image.close();
+  await expect(openImage(child, { isReadOnly: true })).rejects.toThrow(/made on a parent of CID/);
+  expect(await checkFile(child)).toMatchObject({ corruptions: 1 });
+});
+
+it('the content identifier changes with the first write of each opening, once', async () => {
+  const { parent } = await base();
+  const seen = [cidOf(parent)];
+  for (let opening = 0; opening < 2; opening++) {
+    const image = await openImage(parent, { isReadOnly: false });
+    expect(cidOf(parent)).toBe(seen.at(-1));
+    await image.write(Buffer.alloc(512), 0, 512, 0);
+    seen.push(cidOf(parent));
+    await image.write(Buffer.alloc(512), 0, 512, 512);
+    await image.sync();
+    expect(cidOf(parent)).toBe(seen.at(-1));
+    await image.close();
+  }
+  expect(new Set(seen).size).toBe(3);
+});
+
+it('names of extents and parents go through the gate', async () => {
+  const folder = workspace();
+  const file = path.join(folder, 'evil.vmdk');
+  const text = (line: string) =>
+    `# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType="vmfs"\n${line}\n`;
+  const names = ['/etc/hostname', '../x', 'nbd://x/y', 'json:{}', 'evil.vmdk', '/dev/null'];
+  for (const name of names) {
+    writeFileSync(file, text(`RW 8 FLAT "${name}" 0`));
+    await expect(openImage(file, { isReadOnly: true }), name).rejects.toThrow(/names the extent/);
+    expect((await infoOf(file)).references).toEqual([
+      { role: 'extent', name, formatName: undefined },
+    ]);
+  }
+});
