@@ -33,7 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** Of these a folder may import types besides: what they count, or are told. */
 const MAY_IMPORT_TYPES: Readonly<Record<string, readonly string[]>> = {
   metrics: ['export', 'image', 'layers', 'nbd', 'snapshot', 'storage', 'tmem'],
-  config: ['policy', 'service', 'layers'],
+  config: ['policy', 'service', 'layers', 'image'],
   cli: ['admin'],
 };
 

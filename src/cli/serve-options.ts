@@ -3,13 +3,16 @@
 import { withAbsolutePaths } from '../config/paths.ts';
 import { parseAdmin, type RequestedConfig, type RequestedExport } from '../config/schema.ts';
 import {
+  checkCopyRate,
   checkExportName,
   DRAIN_SECONDS_MAX,
+  FORMAT_NAMES,
   MODES,
   POLICY_NAMES,
   parseCount,
   parseFraction,
   parseName,
+  parseRamDisk,
   parseSwap,
   SPIN_MICROSECONDS_MAX,
 } from '../config/values.ts';
@@ -52,6 +55,28 @@ export const SERVE_OPTIONS = {
     value: 'NAME=SIZE[,overflow=FILE]',
     help: 'a device in compressed memory, which overflows\ninto FILE; may be repeated',
   },
+  ram: { value: 'NAME=SIZE', help: 'a disk in memory, lost at the end; may be repeated' },
+  format: {
+    value: 'FORMAT',
+    help: 'of every image: raw, qcow2, qed, qcow, vmdk, cow or\nluks (default: by the ending of its name, else raw)',
+  },
+  'allow-backing': {
+    value: 'DIRECTORY',
+    help: 'images may name files there, beside those in their\nown directory; may be repeated',
+  },
+  'backing-format': {
+    value: 'FORMAT',
+    help: 'of backing files, where the image does not say it',
+  },
+  'passphrase-file': { value: 'FILE', help: 'what opens enciphered images' },
+  'load-snapshot': {
+    value: 'NAME',
+    help: 'serve that internal snapshot of a qcow2 image, by\nname or id; needs --mode read-only',
+  },
+  'copy-base': {
+    value: 'RATE',
+    help: 'copy what images are based on into them, so many\nbytes a second, then let go of it',
+  },
   'dirty-limit': {
     value: 'SIZE',
     help: 'written pages that disks may lack, in writeback\n(default: a quarter of the memory)',
@@ -88,7 +113,7 @@ export type ServeOption = keyof typeof SERVE_OPTIONS;
 
 export const SERVE_HELP = `Usage: tmem serve [OPTION]... [[NAME=]IMAGE]...
 
-Serves raw images over NBD through a compressed cache in memory. An export is called NAME, or else
+Serves images over NBD through a compressed cache in memory. An export is called NAME, or else
 as the image's file; the first one is the default export too. Without an image, a demonstration
 image is made and served. An IMAGE with a "=" in its name is given with a directory: ./a=b.raw.
 
@@ -101,10 +126,13 @@ Modes: writethrough answers a write when the image has it, and keeps the page; w
 keep it; writeback answers from memory and writes it to the image within seconds, at a FLUSH, or
 when too much is unwritten; read-only takes no writes.
 
+A format is never guessed from what is in an image, which its guest may have written. Files that an
+image names are opened only in its own directory, or where --allow-backing says.
+
 In the configuration file, settings are called as the options, without hyphens (dirtyLimit). It may
-also say exports and swap (lists of name, path or size and overflow, mode, weight, cap, minimum),
-codec, pageSize, maxConnections and handshakeTimeoutMs; --print-config shows them all. Relative
-paths in it start at its own directory.
+also say exports, swap and ram (lists of name, path or size and overflow, mode, format, weight, cap,
+minimum), codec, pageSize, maxConnections and handshakeTimeoutMs; --print-config shows them all.
+Relative paths in it start at its own directory.
 
 Started with listening sockets (LISTEN_FDS, as by systemd or nbdinfo [ tmem serve IMAGE ]), it
 serves on those alone, is silent unless --verbose is given, and has no admin port unless --admin
@@ -162,6 +190,15 @@ export function requestOf(
     swap: parsed.has('swap')
       ? parsed.all('swap').map((text) => read('swap', text, parseSwap))
       : undefined,
+    ram: parsed.has('ram')
+      ? parsed.all('ram').map((text) => read('ram', text, parseRamDisk))
+      : undefined,
+    format: given('format', (text) => parseName(text, FORMAT_NAMES)),
+    backingFormat: given('backing-format', (text) => parseName(text, FORMAT_NAMES)),
+    allowBacking: parsed.has('allow-backing') ? [...parsed.all('allow-backing')] : undefined,
+    passphraseFile: parsed.last('passphrase-file'),
+    loadSnapshot: parsed.last('load-snapshot'),
+    copyBase: given('copy-base', (text) => checkCopyRate(parseSize(text))),
     dirtyLimit: given('dirty-limit', parseSize),
     drainTimeout: given('drain-timeout', (text) => parseCount(text, 1, DRAIN_SECONDS_MAX)),
     snapshot: parsed.last('snapshot'),

@@ -1,7 +1,7 @@
 /** `tmem serve`: from the command line to a running service, and to its end. */
 
 import { availableMemory } from '../config/available-memory.ts';
-import { type EffectiveConfig, resolveConfig } from '../config/effective.ts';
+import { type EffectiveConfig, type EffectiveOpening, resolveConfig } from '../config/effective.ts';
 import { loadConfig } from '../config/load.ts';
 import { formatConfig } from '../config/print.ts';
 import { TmemError } from '../lib/errors.ts';
@@ -9,6 +9,7 @@ import type { InheritedAddress } from '../lib/listen-address.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import type {
   ExportSettings,
+  OpeningSettings,
   RunningService,
   ServiceLog,
   ServiceSettings,
@@ -21,6 +22,7 @@ import type { Command } from './command.ts';
 import type { CliContext } from './context.ts';
 import { demoImagePath, ensureDemoImage } from './demo-image.ts';
 import { EXIT_DONE, EXIT_FAILED } from './exit-codes.ts';
+import { readPassphrase } from './passphrase.ts';
 import { requestOf, SERVE_HELP, SERVE_OPTIONS, type ServeOption } from './serve-options.ts';
 import { takeInheritedSockets } from './socket-activation.ts';
 import { jsonReport, nextSteps, textReport } from './startup-report.ts';
@@ -42,6 +44,8 @@ function settingsOf(
     pageBytes: config.pageBytes,
     exports,
     swaps: config.swaps,
+    ramDisks: config.ramDisks,
+    allowBacking: config.allowBacking,
     dirtyLimitBytes: config.dirtyLimitBytes,
     drainMsMax: config.drainSeconds * 1000,
     snapshotPath: config.snapshotPath,
@@ -78,7 +82,18 @@ async function demoExport(
   const path = demoImagePath(context.env);
   await ensureDemoImage({ path, signal, onProgress: demoProgress(path, context) });
   const share = { weight: 100, capBytes: undefined, minimumBytes: 0 };
-  return { name: DEMO_EXPORT_NAME, path, mode: config.mode, share };
+  const opening = openingOf({ ...config.opening, format: 'raw' });
+  return { name: DEMO_EXPORT_NAME, path, mode: config.mode, opening, share };
+}
+
+/** The same, with what is in the user's file in the place of its path. */
+function openingOf({
+  passphraseFile,
+  copyBase: copyBytesPerSecond,
+  ...opening
+}: EffectiveOpening): OpeningSettings {
+  const passphrase = passphraseFile === undefined ? undefined : readPassphrase(passphraseFile);
+  return { ...opening, passphrase, copyBytesPerSecond };
 }
 
 function logTo(context: CliContext, isVerbose: boolean): ServiceLog {
@@ -122,8 +137,11 @@ async function runService(
     context.exit(exitCode);
   });
   try {
-    const isDemo = config.exports.length + config.swaps.length === 0;
-    const exports = isDemo ? [await demoExport(config, context, stops.first)] : config.exports;
+    const { exports: named, swaps, ramDisks } = config;
+    const isDemo = named.length + swaps.length + ramDisks.length === 0;
+    const exports = isDemo
+      ? [await demoExport(config, context, stops.first)]
+      : named.map((each) => ({ ...each, opening: openingOf(each.opening) }));
     running = await start(settingsOf(config, exports, inherited), { log });
     announce(running, parsed, context, { isActivated: inherited.length > 0, isDemo });
     await aborted(stops.first);
@@ -185,6 +203,6 @@ export async function serve(
 
 export const serveCommand: Command = {
   name: 'serve',
-  summary: 'serve raw images over NBD (see tmem serve --help)',
+  summary: 'serve images over NBD (see tmem serve --help)',
   run: serve,
 };

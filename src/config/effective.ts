@@ -9,9 +9,16 @@ import {
   NO_ADMIN,
   type RequestedConfig,
   type RequestedExport,
+  type RequestedRamDisk,
   type RequestedSwap,
 } from './schema.ts';
-import { type CODEC_NAMES, checkExportName, type MODES, type POLICY_NAMES } from './values.ts';
+import {
+  type CODEC_NAMES,
+  checkExportName,
+  type FORMAT_NAMES,
+  type MODES,
+  type POLICY_NAMES,
+} from './values.ts';
 
 /** What an export may take of the memory. */
 export interface EffectiveShare {
@@ -21,10 +28,24 @@ export interface EffectiveShare {
   readonly minimumBytes: number;
 }
 
+type FormatName = (typeof FORMAT_NAMES)[number];
+
+/** How an image is opened; undefined is what the image or its name says. */
+export interface EffectiveOpening {
+  readonly format: FormatName | undefined;
+  readonly backingFormat: FormatName | undefined;
+  readonly passphraseFile: string | undefined;
+  /** Which internal snapshot is served instead of the disk; it is read-only. */
+  readonly loadSnapshot: string | undefined;
+  /** How fast the base is copied into the image; undefined for not at all. */
+  readonly copyBase: number | undefined;
+}
+
 export interface EffectiveExport {
   readonly name: string;
   readonly path: string;
   readonly mode: (typeof MODES)[number];
+  readonly opening: EffectiveOpening;
   readonly share: EffectiveShare;
 }
 
@@ -35,6 +56,11 @@ export interface EffectiveSwap {
   readonly share: EffectiveShare;
 }
 
+export interface EffectiveRamDisk {
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
 type RequestedShare = Pick<RequestedExport, 'weight' | 'cap' | 'minimum'>;
 
 /** Every setting, resolved and checked. */
@@ -42,6 +68,11 @@ export interface EffectiveConfig {
   /** Empty when none was named: then the demonstration image is served. */
   readonly exports: readonly EffectiveExport[];
   readonly swaps: readonly EffectiveSwap[];
+  readonly ramDisks: readonly EffectiveRamDisk[];
+  /** For exports that do not say otherwise. */
+  readonly opening: EffectiveOpening;
+  /** Directories whose files images may name, beside their own. */
+  readonly allowBacking: readonly string[];
   /** For exports that do not say otherwise. */
   readonly mode: (typeof MODES)[number];
   /** Bytes of pages that may be dirty, all exports together. */
@@ -145,10 +176,43 @@ function resolveSwaps(
   });
 }
 
+function resolveRamDisks(
+  requested: readonly RequestedRamDisk[],
+  others: readonly { readonly name: string }[],
+  available: AvailableMemory,
+): EffectiveRamDisk[] {
+  const names = new Set(others.map(({ name }) => name));
+  let bytes = 0;
+  return requested.map(({ name, size }) => {
+    if (names.has(name)) refuse(`there are two exports "${name}"; give one of them another name`);
+    names.add(name);
+    bytes += size;
+    if (bytes > available.bytes) {
+      const most = formatSize(available.bytes);
+      refuse(
+        `the RAM disks come to ${formatSize(bytes)}, but ${available.owner} has ${most}; choose less`,
+      );
+    }
+    return { name, sizeBytes: size };
+  });
+}
+
+function openingOf(asked: Partial<EffectiveOpening>): EffectiveOpening {
+  const { format, backingFormat, passphraseFile, loadSnapshot, copyBase } = asked;
+  return { format, backingFormat, passphraseFile, loadSnapshot, copyBase };
+}
+
+/** An internal snapshot can not be written; that is said, not silently done otherwise. */
+function checkMode(path: string, mode: EffectiveExport['mode'], opening: EffectiveOpening): void {
+  if (opening.loadSnapshot === undefined || mode === 'read-only') return;
+  refuse(`a snapshot in ${path} can only be read; give it the mode read-only`);
+}
+
 function resolveExports(
   requested: readonly RequestedExport[],
   modeOf: (each: RequestedExport) => EffectiveExport['mode'],
   memoryBytes: number,
+  defaults: EffectiveOpening,
 ): EffectiveExport[] {
   const pathByName = new Map<string, string>();
   return requested.map((each) => {
@@ -161,7 +225,10 @@ function resolveExports(
     }
     pathByName.set(name, each.path);
     const share = resolveShare(each, memoryBytes);
-    return { name, path: each.path, mode: modeOf(each), share };
+    const opening = openingOf({ ...defaults, ...each });
+    const mode = modeOf(each);
+    checkMode(each.path, mode, opening);
+    return { name, path: each.path, mode, opening, share };
   });
 }
 
@@ -183,13 +250,18 @@ export function resolveConfig(
   const pageBytes = asked.pageSize ?? PAGE_BYTES_MIN;
   checkPageSize(pageBytes);
   const modeOf = (each: RequestedExport) => options.mode ?? each.mode ?? mode;
-  const exports = resolveExports(asked.exports ?? [], modeOf, memoryBytes);
+  const opening = openingOf(asked);
+  const exports = resolveExports(asked.exports ?? [], modeOf, memoryBytes, opening);
   const swaps = resolveSwaps(asked.swap ?? [], exports, memoryBytes);
+  const ramDisks = resolveRamDisks(asked.ram ?? [], [...exports, ...swaps], surroundings.memory);
   checkMinimums([...exports, ...swaps], memoryBytes);
   return {
     exports,
     swaps,
+    ramDisks,
     mode,
+    opening,
+    allowBacking: asked.allowBacking ?? [],
     dirtyLimitBytes: resolveDirtyLimit(asked.dirtyLimit, memoryBytes),
     drainSeconds: asked.drainTimeout ?? 60,
     snapshotPath: asked.snapshot,

@@ -16,11 +16,18 @@ function withAbsolutePath<Address extends ListenAddress>(
 
 /** The same request with every relative path resolved against `directory`. */
 export function withAbsolutePaths(request: RequestedConfig, directory: string): RequestedConfig {
-  const { exports, swap, listen, admin, snapshot, tokenFile } = request;
+  const { exports, swap, listen, admin, snapshot, tokenFile, passphraseFile, allowBacking } =
+    request;
   return {
     ...request,
     ...(exports && {
-      exports: exports.map((each) => ({ ...each, path: resolve(directory, each.path) })),
+      exports: exports.map((each) => ({
+        ...each,
+        path: resolve(directory, each.path),
+        ...(each.passphraseFile !== undefined && {
+          passphraseFile: resolve(directory, each.passphraseFile),
+        }),
+      })),
     }),
     ...(swap && {
       swap: swap.map(({ overflow, ...each }) =>
@@ -29,6 +36,8 @@ export function withAbsolutePaths(request: RequestedConfig, directory: string): 
     }),
     ...(snapshot !== undefined && { snapshot: resolve(directory, snapshot) }),
     ...(tokenFile !== undefined && { tokenFile: resolve(directory, tokenFile) }),
+    ...(passphraseFile !== undefined && { passphraseFile: resolve(directory, passphraseFile) }),
+    ...(allowBacking && { allowBacking: allowBacking.map((each) => resolve(directory, each)) }),
     ...(listen && { listen: listen.map((each) => withAbsolutePath(each, directory)) }),
     ...(admin && admin !== 'none' && { admin: withAbsolutePath(admin, directory) }),
   };

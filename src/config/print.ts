@@ -6,6 +6,8 @@ import { exactSize } from '../lib/sizes.ts';
 import type {
   EffectiveConfig,
   EffectiveExport,
+  EffectiveOpening,
+  EffectiveRamDisk,
   EffectiveShare,
   EffectiveSwap,
 } from './effective.ts';
@@ -17,7 +19,10 @@ export function formatConfig(config: EffectiveConfig): string {
   const content: Record<keyof RequestedConfig, unknown> = {
     exports: config.exports.map(formatExport),
     swap: config.swaps.map(formatSwap),
+    ram: config.ramDisks.map(formatRamDisk),
     mode: config.mode,
+    ...formatOpening(config.opening),
+    allowBacking: config.allowBacking,
     dirtyLimit: exactSize(config.dirtyLimitBytes),
     drainTimeout: config.drainSeconds,
     snapshot: config.snapshotPath,
@@ -38,8 +43,16 @@ export function formatConfig(config: EffectiveConfig): string {
   return stringify(content, { lineWidth: 0, keepUndefined: false });
 }
 
-function formatExport({ name, path, mode, share }: EffectiveExport) {
-  return { name, path, mode, ...formatShare(share) };
+function formatExport({ name, path, mode, opening, share }: EffectiveExport) {
+  return { name, path, mode, ...formatOpening(opening), ...formatShare(share) };
+}
+
+function formatOpening({ copyBase, ...opening }: EffectiveOpening) {
+  return { ...opening, copyBase: copyBase === undefined ? undefined : exactSize(copyBase) };
+}
+
+function formatRamDisk({ name, sizeBytes }: EffectiveRamDisk) {
+  return { name, size: exactSize(sizeBytes) };
 }
 
 function formatSwap({ name, sizeBytes, overflowPath, share }: EffectiveSwap) {

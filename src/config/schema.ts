@@ -7,10 +7,13 @@ import { parseSize } from '../lib/sizes.ts';
 import {
   CODEC_NAMES,
   CONNECTIONS_MAX,
+  checkCopyRate,
   checkExportName,
+  checkRamDiskSize,
   checkSwapSize,
   checkWeight,
   DRAIN_SECONDS_MAX,
+  FORMAT_NAMES,
   MODES,
   POLICY_NAMES,
   parseFraction,
@@ -51,10 +54,20 @@ const share = {
   minimum: size.optional(),
 };
 
+/** How an image is to be opened, where neither it nor its name tells. */
+const opening = {
+  format: z.enum(FORMAT_NAMES).optional(),
+  backingFormat: z.enum(FORMAT_NAMES).optional(),
+  passphraseFile: z.string().min(1).optional(),
+  loadSnapshot: z.string().min(1).optional(),
+  copyBase: size.transform(readBy(checkCopyRate)).optional(),
+};
+
 const exportSchema = z.strictObject({
   name: z.string().transform(readBy(checkExportName)).optional(),
   path: z.string().min(1),
   mode: z.enum(MODES).optional(),
+  ...opening,
   ...share,
 });
 
@@ -65,11 +78,19 @@ const swapSchema = z.strictObject({
   ...share,
 });
 
+const ramSchema = z.strictObject({
+  name: z.string().transform(readBy(checkExportName)),
+  size: size.transform(readBy(checkRamDiskSize)),
+});
+
 /** A configuration file's content, before defaults and options are applied. */
 export const fileSchema = z.strictObject({
   exports: z.array(exportSchema).optional(),
   swap: z.array(swapSchema).optional(),
+  ram: z.array(ramSchema).optional(),
   mode: z.enum(MODES).optional(),
+  ...opening,
+  allowBacking: z.array(z.string().min(1)).optional(),
   dirtyLimit: size.optional(),
   drainTimeout: z.int().min(1).max(DRAIN_SECONDS_MAX).optional(),
   snapshot: z.string().min(1).optional(),
@@ -94,11 +115,15 @@ export type RequestedConfig = z.output<typeof fileSchema>;
 /** One swap device as asked for. */
 export type RequestedSwap = z.output<typeof swapSchema>;
 
+/** One RAM disk as asked for. */
+export type RequestedRamDisk = z.output<typeof ramSchema>;
+
 /** One export as asked for. */
 export type RequestedExport = z.output<typeof exportSchema>;
 
 /** The keys of a strict object schema at `path`, to suggest one for a typo. */
 export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   if (path[0] === 'exports') return Object.keys(exportSchema.shape);
+  if (path[0] === 'ram') return Object.keys(ramSchema.shape);
   return Object.keys(path[0] === 'swap' ? swapSchema.shape : fileSchema.shape);
 }

@@ -1,5 +1,6 @@
 /** The values that options and the configuration file share: how each is written and read. */
 
+import type { FormatName } from '../image/format.ts';
 import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { parseSize } from '../lib/sizes.ts';
@@ -10,6 +11,15 @@ export const POLICY_NAMES = [
   ...(['arc', 'slru', 'sieve', 'clock-2bit', 'clock', 'fifo'] as const),
 ] as const;
 export const MODES = ['read-only', 'writethrough', 'writearound', 'writeback'] as const;
+export const FORMAT_NAMES = [
+  'raw',
+  'qcow2',
+  'qed',
+  'qcow',
+  'vmdk',
+  'cow',
+  'luks',
+] as const satisfies readonly FormatName[];
 export const CODEC_NAMES = ['auto', 'lz4', 'lz4-napi'] as const;
 
 /** How long stopping may take, seconds. */
@@ -21,6 +31,7 @@ export const CONNECTIONS_MAX = 65_536;
 const WEIGHT_MAX = 10_000;
 const SWAP_BYTES_MIN = 1024 * 1024;
 const SECTOR_BYTES = 512;
+const COPY_RATE_MIN = 64 * 1024;
 /** NBD's limit for an export's name (doc/proto.md, "Values"). */
 const EXPORT_NAME_BYTES_MAX = 4096;
 
@@ -82,6 +93,32 @@ export function checkWeight(weight: number): number {
     refuse(`a weight of ${weight} is out of range; choose a whole number from 1 to ${WEIGHT_MAX}`);
   }
   return weight;
+}
+
+/** Answers a rate, bytes a second; throws a usage error for one that would never end. */
+export function checkCopyRate(bytesPerSecond: number): number {
+  if (bytesPerSecond >= COPY_RATE_MIN) return bytesPerSecond;
+  refuse(`${bytesPerSecond} bytes a second is too slow a copy; choose at least 64KiB`);
+}
+
+/** A RAM disk as it is asked for. */
+export interface RamDiskRequest {
+  readonly name: string;
+  readonly size: number;
+}
+
+/** Reads `NAME=SIZE`. */
+export function parseRamDisk(text: string): RamDiskRequest {
+  const match = /^([^=]+)=([^,]+)$/s.exec(text);
+  if (match === null) refuse(`"${text}" is no RAM disk; write NAME=SIZE`);
+  const [, name = '', size = ''] = match;
+  return { name: checkExportName(name), size: checkRamDiskSize(parseSize(size)) };
+}
+
+/** Answers the size of a RAM disk; throws a usage error for one that no disk has. */
+export function checkRamDiskSize(bytes: number): number {
+  if (bytes >= SECTOR_BYTES && bytes % SECTOR_BYTES === 0) return bytes;
+  refuse(`a RAM disk of ${bytes} bytes cannot be; choose a multiple of 512 bytes`);
 }
 
 /** A swap device as it is asked for. */

@@ -5,11 +5,11 @@
  */
 
 import { TmemError } from '../lib/errors.ts';
-import type { Cleancache } from '../tmem/cleancache.ts';
 import type { Frontswap } from '../tmem/frontswap.ts';
 import { type GetOutcome, HIT, isRefused, MISS } from '../tmem/layer.ts';
 import { NO_LOAN } from '../tmem/lender.ts';
 import { NO_SLOT } from '../tmem/page-index.ts';
+import type { CleanPages } from './clean-pages.ts';
 import { DirtyPages } from './dirty-pages.ts';
 
 /** Where the bytes of a refused page lie until the image has them. */
@@ -25,12 +25,12 @@ export class DirtyTier {
   refusedCount = 0;
   /** Pages that the image got since the start. */
   writtenCount = 0;
-  readonly #clean: Cleancache;
+  readonly #clean: CleanPages;
   readonly #pageBytes: number;
   readonly #held = new Map<number, Held>();
 
   /** At most `capacity` pages; `clean` is where a page goes when the image has it. */
-  constructor(frontswap: Frontswap, clean: Cleancache, capacity: number) {
+  constructor(frontswap: Frontswap, clean: CleanPages, capacity: number) {
     this.table = new DirtyPages(capacity);
     this.frontswap = frontswap;
     this.#clean = clean;
@@ -92,6 +92,7 @@ export class DirtyTier {
   /** The image has the held page now. */
   releaseWritten(page: number): void {
     this.writtenCount++;
+    this.#clean.claim?.(page, 1);
     this.#held.delete(page);
     this.table.drop(page);
   }
@@ -118,6 +119,7 @@ export class DirtyTier {
   /** The image has the page as it was at `version`. */
   written(slot: number, page: number, version: number): void {
     this.writtenCount++;
+    this.#clean.claim?.(page, 1);
     if (this.table.endWrite(slot, version)) this.frontswap.handOver(page, this.#clean);
   }
 

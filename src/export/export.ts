@@ -11,9 +11,12 @@ import type { BufferPool, PooledBuffer } from '../lib/buffer-pool.ts';
 import { TmemError } from '../lib/errors.ts';
 import type { Cleancache } from '../tmem/cleancache.ts';
 import type { Frontswap } from '../tmem/frontswap.ts';
+import { type BaseImage, ChainPages } from './chain-pages.ts';
+import type { CleanPages } from './clean-pages.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { DirtyTier } from './dirty-tier.ts';
 import { InFlight } from './in-flight.ts';
+import { PageOwners } from './page-owners.ts';
 import { PageReads, type ReadStatistics } from './page-reads.ts';
 import { ExportPages } from './pages.ts';
 import { WriteBack } from './write-back.ts';
@@ -44,7 +47,10 @@ export interface WriteBackParts {
 export interface ExportOptions {
   readonly name: string;
   readonly image: BlockImage;
+  /** Of the pages that the image itself holds. */
   readonly cache: Cleancache;
+  /** Of an image with a backing image, all those below it; see `BaseImages`. */
+  readonly bases?: readonly BaseImage[] | undefined;
   readonly buffers: BufferPool;
   readonly mode: WriteMode;
   /** Must be there for the modes `writeback` and `swap`, and for no other. */
@@ -56,7 +62,17 @@ export interface ExportExtent {
   readonly length: number;
   readonly isHole: boolean;
   readonly isZero: boolean;
+  /** Which image of the chain holds it: 0 for the image itself, 1 for its backing image, … */
+  readonly depth: number;
+  /** Whether any image of the chain holds it, if only as zeros. */
+  readonly isAllocated: boolean;
 }
+
+/** What is to be written to the image is in it as good as already. */
+const WRITTEN = { isHole: false, isZero: false, depth: 0, isAllocated: true } as const;
+
+/** The table of who holds which page of an image with a backing image: so many bytes at most. */
+const OWNERS_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Between two attempts of a drain. */
 const DRAIN_PAUSE_MS = 500;
@@ -84,11 +100,12 @@ export class Export {
   #nextSync: Promise<void> | undefined;
 
   constructor(options: ExportOptions) {
-    const { image, cache, buffers, mode, writeBack } = options;
+    const { image, cache: own, buffers, mode, writeBack } = options;
+    const cache = cleanPagesOf(options);
     this.name = options.name;
     this.mode = mode;
     this.image = image;
-    this.cache = cache;
+    this.cache = own;
     this.sizeBytes = image.virtualSizeBytes;
     this.pageBytes = cache.pageBytes;
     const inFlight = new InFlight(this.pageBytes);
@@ -214,15 +231,15 @@ export class Export {
   async extents(offset: number, length: number, countMax: number): Promise<ExportExtent[]> {
     const extents: ExportExtent[] = [];
     for (let at = 0; at < length; ) {
-      const { length: run, isHole, isZero } = await this.#extent(offset + at, length - at);
-      const bytes = Math.min(run, length - at);
+      const extent = await this.#extent(offset + at, length - at);
+      const bytes = Math.min(extent.length, length - at);
       const last = extents.at(-1);
-      if (last !== undefined && last.isHole === isHole && last.isZero === isZero) {
-        extents[extents.length - 1] = { length: last.length + bytes, isHole, isZero };
+      if (last !== undefined && isSameState(last, extent)) {
+        extents[extents.length - 1] = { ...last, length: last.length + bytes };
       } else if (extents.length === countMax) {
         break;
       } else {
-        extents.push({ length: bytes, isHole, isZero });
+        extents.push({ ...extent, length: bytes });
       }
       at += bytes;
     }
@@ -250,7 +267,7 @@ export class Export {
       if (tier.writtenCount === writtenCount) return this.#besidesDirty(tier, offset, extent);
     }
     const bytes = Math.min(length, this.pageBytes - (offset % this.pageBytes));
-    return { length: bytes, isHole: false, isZero: false };
+    return { ...WRITTEN, length: bytes };
   }
 
   #besidesDirty(tier: DirtyTier, offset: number, extent: ExportExtent): ExportExtent {
@@ -262,7 +279,27 @@ export class Export {
     let page = first + 1;
     while (page < first + most && tier.has(page) === isDirty) page++;
     const bytes = Math.min(extent.length, page * pageBytes - offset);
-    if (isDirty) return { length: bytes, isHole: false, isZero: false };
+    if (isDirty) return { ...WRITTEN, length: bytes };
     return { ...extent, length: bytes };
   }
+}
+
+function isSameState(a: ExportExtent, b: ExportExtent): boolean {
+  return (
+    a.isHole === b.isHole &&
+    a.isZero === b.isZero &&
+    a.depth === b.depth &&
+    a.isAllocated === b.isAllocated
+  );
+}
+
+function cleanPagesOf({ image, cache, bases = [] }: ExportOptions): CleanPages {
+  if (bases.length === 0) return cache;
+  return new ChainPages({ image, cache, bases, tableBytesMax: OWNERS_BYTES_MAX });
+}
+
+/** Bytes of tables that an export of the image keeps beside its pages. */
+export function ownersBytesOf(image: BlockImage, pageBytes: number): number {
+  if (image.backing === undefined) return 0;
+  return PageOwners.bytesFor(Math.ceil(image.virtualSizeBytes / pageBytes), OWNERS_BYTES_MAX);
 }

@@ -7,7 +7,7 @@
 import type { BlockImage } from '../image/image.ts';
 import type { BufferPool, PooledBuffer } from '../lib/buffer-pool.ts';
 import { PIECE_BYTES } from '../lib/buffer-pool.ts';
-import { TmemError } from '../lib/errors.ts';
+import { settleAll } from '../lib/settle-all.ts';
 import { HIT_ZERO, MISS } from '../tmem/layer.ts';
 import { lostPage } from './dirty-tier.ts';
 import { Fetch, type InFlight } from './in-flight.ts';
@@ -116,6 +116,22 @@ export class PageReads {
    * and into the cache. Rejects with a TmemError when the image fails.
    */
   async fetch(offset: number, missing: readonly number[], piece: PooledBuffer): Promise<void> {
+    const { chain } = this.#pages;
+    if (chain === undefined) return this.#fetch(offset, missing, piece);
+    return this.#fetch(offset, await chain.fetchShared(offset, missing, piece), piece);
+  }
+
+  /** As `fetch`, of pages that may be in the cache by now. */
+  fetchAll(offset: number, pages: readonly number[], piece: PooledBuffer): Promise<void> {
+    const pageBytes = this.#pageBytes;
+    const start = piece.dataOffset - Math.floor(offset / pageBytes) * pageBytes;
+    const missing = pages.filter(
+      (page) => this.#pages.get(page, piece.buffer, start + page * pageBytes) === MISS,
+    );
+    return this.fetch(offset, missing, piece);
+  }
+
+  async #fetch(offset: number, missing: readonly number[], piece: PooledBuffer): Promise<void> {
     const base = Math.floor(offset / this.#pageBytes);
     const work: Promise<void>[] = [];
     for (let i = 0; i < missing.length; ) {
@@ -256,18 +272,6 @@ export class PageReads {
       await this.fetch(first * this.#pageBytes, missing, piece);
     } finally {
       this.#buffers.release(piece);
-    }
-  }
-}
-
-/** Waits for all, then throws the first failure: no read may outlive the buffer it fills. */
-async function settleAll(work: readonly Promise<void>[]): Promise<void> {
-  const results = await Promise.allSettled(work);
-  for (const result of results) {
-    if (result.status === 'rejected') {
-      throw result.reason instanceof Error
-        ? result.reason
-        : new TmemError('io', 'A read of the image failed.', { cause: result.reason });
     }
   }
 }

@@ -3,21 +3,27 @@
  * clean ones. Everything that reads goes through here, so that no reader can find an older page.
  */
 
-import type { Cleancache } from '../tmem/cleancache.ts';
 import { type GetOutcome, MISS } from '../tmem/layer.ts';
 import type { Lender } from '../tmem/lender.ts';
+import { ChainPages } from './chain-pages.ts';
+import type { CleanPages } from './clean-pages.ts';
 import type { DirtyTier } from './dirty-tier.ts';
 
 export class ExportPages {
   readonly pageBytes: number;
-  readonly clean: Cleancache;
+  readonly clean: CleanPages;
   readonly dirty: DirtyTier | undefined;
 
   /** `dirty` only where writes are written back. */
-  constructor(clean: Cleancache, dirty?: DirtyTier) {
+  constructor(clean: CleanPages, dirty?: DirtyTier) {
     this.pageBytes = clean.pageBytes;
     this.clean = clean;
     this.dirty = dirty;
+  }
+
+  /** The clean pages, where they are those of several images. */
+  get chain(): ChainPages | undefined {
+    return this.clean instanceof ChainPages ? this.clean : undefined;
   }
 
   /** Copies the page to `dst[dstOffset]` if it is held; at a miss `dst` is untouched. */

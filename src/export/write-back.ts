@@ -266,6 +266,7 @@ export class WriteBack implements WritePath {
       await this.#dropRange(Math.ceil(offset / pageBytes), wholeEnd);
       if (isZeroed) await this.#zeroEdges(offset, length);
     } finally {
+      pages.clean.claim?.(first, count);
       inFlight.endChange(change);
       this.#locks.release(lock);
     }

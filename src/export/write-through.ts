@@ -5,7 +5,7 @@
 
 import type { BlockImage } from '../image/image.ts';
 import type { PooledBuffer } from '../lib/buffer-pool.ts';
-import type { Cleancache } from '../tmem/cleancache.ts';
+import type { CleanPages } from './clean-pages.ts';
 import type { InFlight } from './in-flight.ts';
 import type { WritePath } from './write-path.ts';
 
@@ -14,7 +14,7 @@ const ZERO_PAGES_CACHED_MAX = 1024;
 
 export interface WriteThroughOptions {
   readonly image: BlockImage;
-  readonly cache: Cleancache;
+  readonly cache: CleanPages;
   readonly inFlight: InFlight;
   /** Whether written pages enter the cache. */
   readonly fillsCache: boolean;
@@ -22,7 +22,7 @@ export interface WriteThroughOptions {
 
 export class WriteThrough implements WritePath {
   readonly #image: BlockImage;
-  readonly #cache: Cleancache;
+  readonly #cache: CleanPages;
   readonly #inFlight: InFlight;
   readonly #fillsCache: boolean;
   readonly #zeroPage: Buffer;
@@ -97,6 +97,7 @@ export class WriteThrough implements WritePath {
     try {
       await act();
     } finally {
+      this.#cache.claim?.(first, count);
       this.#inFlight.endChange(change);
     }
     if (change.isContended || fill === undefined || !this.#fillsCache) return;

@@ -1,10 +1,13 @@
 /**
- * BLOCK_STATUS in the `base:allocation` context: which parts of a range are holes, which are zeros.
+ * BLOCK_STATUS: which parts of a range are holes, which are zeros (`base:allocation`), and which image
+ * of a chain holds them (`qemu:allocation-depth`).
  *
- * Source: NBD specification, "NBD_CMD_BLOCK_STATUS" and "`base:allocation` metadata context".
+ * Source: NBD specification, "NBD_CMD_BLOCK_STATUS" and "`base:allocation` metadata context"; QEMU,
+ * docs/interop/nbd.txt, "qemu:allocation-depth".
  */
 
 import type { ExportExtent } from '../export/export.ts';
+import { ALLOCATION_DEPTH_ID } from './meta-contexts.ts';
 import { AllocationState, Chunk, ChunkFlag, Command, CommandFlag, WireBytes } from './protocol.ts';
 import { type Cookie, writeChunkHeader } from './replies.ts';
 import type { Request } from './request.ts';
@@ -31,11 +34,12 @@ export function answerBlockStatus(
       transmission.appendShort(cookie, Command.BLOCK_STATUS, errno);
       return;
     }
-    const reply = Buffer.alloc(metaContextIds.length * chunkBytes(extents.length));
+    const runs = metaContextIds.map((id) => runsOf(id, extents));
+    const reply = Buffer.alloc(runs.reduce((sum, { length }) => sum + chunkBytes(length), 0));
     let at = 0;
     for (const [i, id] of metaContextIds.entries()) {
       const flags = i === metaContextIds.length - 1 ? ChunkFlag.DONE : 0;
-      at = writeStatusChunk(reply, at, cookie, flags, id, extents);
+      at = writeStatusChunk(reply, at, cookie, flags, id, runs[i] ?? []);
     }
     writer.appendOwned(reply);
   });
@@ -45,19 +49,45 @@ function chunkBytes(extentCount: number): number {
   return WireBytes.CHUNK_HEADER + 4 + extentCount * WireBytes.EXTENT;
 }
 
+/** A run of bytes of one state in one context. */
+interface StatusRun {
+  readonly length: number;
+  readonly state: number;
+}
+
+/** The extents as a context sees them: neighbours of one state are one run. */
+function runsOf(contextId: number, extents: readonly ExportExtent[]): StatusRun[] {
+  const runs: StatusRun[] = [];
+  for (const extent of extents) {
+    const state = contextId === ALLOCATION_DEPTH_ID ? depthState(extent) : allocationState(extent);
+    const last = runs.at(-1);
+    if (last?.state !== state) runs.push({ length: extent.length, state });
+    else runs[runs.length - 1] = { length: last.length + extent.length, state };
+  }
+  return runs;
+}
+
+function allocationState({ isHole, isZero }: ExportExtent): number {
+  return (isHole ? AllocationState.HOLE : 0) | (isZero ? AllocationState.ZERO : 0);
+}
+
+/** 0 where no image has anything, 1 for the image itself, 2 for its backing image, and so on. */
+function depthState({ isAllocated, depth }: ExportExtent): number {
+  return isAllocated ? depth + 1 : 0;
+}
+
 function writeStatusChunk(
   to: Buffer,
   at: number,
   cookie: Cookie,
   flags: number,
   contextId: number,
-  extents: readonly ExportExtent[],
+  runs: readonly StatusRun[],
 ): number {
-  const payload = chunkBytes(extents.length) - WireBytes.CHUNK_HEADER;
+  const payload = chunkBytes(runs.length) - WireBytes.CHUNK_HEADER;
   let end = writeChunkHeader(to, at, cookie, flags, Chunk.BLOCK_STATUS, payload);
   end = to.writeUInt32BE(contextId, end);
-  for (const { length, isHole, isZero } of extents) {
-    const state = (isHole ? AllocationState.HOLE : 0) | (isZero ? AllocationState.ZERO : 0);
+  for (const { length, state } of runs) {
     end = to.writeUInt32BE(length, end);
     end = to.writeUInt32BE(state, end);
   }

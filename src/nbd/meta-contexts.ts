@@ -13,9 +13,13 @@ export interface MetaContext {
 /** The id by which BLOCK_STATUS replies name `base:allocation`. */
 export const BASE_ALLOCATION_ID = 1;
 
+/** The id by which they name `qemu:allocation-depth` (QEMU, docs/interop/nbd.txt). */
+export const ALLOCATION_DEPTH_ID = 2;
+
 /** The contexts that clients can select, in the order in which they are listed; ids are unique. */
 export const META_CONTEXTS: readonly MetaContext[] = [
   { id: BASE_ALLOCATION_ID, name: 'base:allocation' },
+  { id: ALLOCATION_DEPTH_ID, name: 'qemu:allocation-depth' },
 ];
 
 /** A query selects the context that it names in full; a wildcard, or no query, selects nothing. */

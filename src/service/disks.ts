@@ -1,13 +1,15 @@
 /** The disks behind the exports of a service: images, and the overflows of swap devices. */
 
 import type { BlockImage } from '../image/image.ts';
-import { openRawImage, rawImage } from '../image/raw.ts';
+import { openImage } from '../image/open.ts';
+import { openRamDisk } from '../image/ramdisk.ts';
+import { rawImage } from '../image/raw.ts';
 import type { PageCodec } from '../layers/codec.ts';
 import { TmemError } from '../lib/errors.ts';
 import { NoOverflow } from '../swap/no-overflow.ts';
 import { openOverflow } from '../swap/open-overflow.ts';
 import type { OverflowStorage } from '../swap/overflow-storage.ts';
-import type { ExportMode, ServiceSettings, ShareSettings } from './settings.ts';
+import type { ExportMode, ServiceLog, ServiceSettings, ShareSettings } from './settings.ts';
 
 /** A disk that is open, and how it is to be offered. */
 export interface Disk {
@@ -15,16 +17,32 @@ export interface Disk {
   readonly image: BlockImage;
   readonly mode: ExportMode;
   readonly share: ShareSettings;
+  /** How fast what is below the image is copied into it; undefined for not at all. */
+  readonly copyBytesPerSecond?: number | undefined;
   /** Of a swap device that has one. */
   readonly overflow: OverflowStorage | undefined;
 }
 
+const TABLE_BYTES_MIN = 512 * 1024;
+const TABLE_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Nothing of a RAM disk is cached: it is in memory. */
+const UNCACHED: ShareSettings = { weight: 100, capBytes: 0, minimumBytes: 0 };
+
 /** Opens all disks, images first. Those that were opened are closed again when one cannot be. */
-export async function openDisks(settings: ServiceSettings, codec: PageCodec): Promise<Disk[]> {
+export async function openDisks(
+  settings: ServiceSettings,
+  codec: PageCodec,
+  log: ServiceLog,
+): Promise<Disk[]> {
   const disks: Disk[] = [];
   try {
-    for (const each of settings.exports) disks.push(await openImage(each, settings, disks));
+    for (const each of settings.exports) disks.push(await openDisk(each, settings, disks, log));
     for (const each of settings.swaps) disks.push(await openSwap(each, settings, codec));
+    for (const { name, sizeBytes } of settings.ramDisks) {
+      const image = openRamDisk(name, sizeBytes);
+      disks.push({ name, image, mode: 'writearound', share: UNCACHED, overflow: undefined });
+    }
     return disks;
   } catch (cause) {
     for (const { image } of disks) await image.close();
@@ -32,23 +50,72 @@ export async function openDisks(settings: ServiceSettings, codec: PageCodec): Pr
   }
 }
 
-async function openImage(
-  { name, path, mode, share }: ServiceSettings['exports'][number],
-  { wantsDirect }: ServiceSettings,
+async function openDisk(
+  { name, path, mode, opening, share }: ServiceSettings['exports'][number],
+  { wantsDirect, allowBacking, memoryBytes }: ServiceSettings,
   others: readonly Disk[],
+  log: ServiceLog,
 ): Promise<Disk> {
-  const isReadOnly = mode === 'read-only';
-  const image = await openRawImage(path, { isReadOnly, wantsDirect });
-  const twin = others.find((other) => other.image.medium === image.medium);
-  if (twin !== undefined && !(twin.image.isReadOnly && isReadOnly)) {
+  const image = await openImage(path, {
+    isReadOnly: mode === 'read-only',
+    wantsDirect,
+    allowBacking,
+    formatName: opening.format,
+    backingFormatName: opening.backingFormat,
+    passphrase: opening.passphrase,
+    snapshot: opening.loadSnapshot,
+    tableBytesMax: tableBytesOf(memoryBytes),
+    warn: (message) => log.warn(message),
+  });
+  try {
+    checkIsAlone(path, image, others);
+  } catch (cause) {
     await image.close();
+    throw cause;
+  }
+  const { copyBytesPerSecond } = opening;
+  return { name, image, mode, share, copyBytesPerSecond, overflow: undefined };
+}
+
+/** For the tables of one image: the tables of 128 GiB in clusters of 64 KiB at most. */
+function tableBytesOf(memoryBytes: number): number {
+  return Math.min(TABLE_BYTES_MAX, Math.max(TABLE_BYTES_MIN, Math.floor(memoryBytes / 64)));
+}
+
+/** Bytes of tables that an image and those below it may hold. */
+export function tableBytesOfChain(image: BlockImage): number {
+  let bytes = 0;
+  for (let each: BlockImage | undefined = image; each !== undefined; each = each.backing) {
+    bytes += each.tables?.limitBytes ?? 0;
+  }
+  return bytes;
+}
+
+/** What one export writes no other may use, as its disk or below it. */
+function checkIsAlone(path: string, image: BlockImage, others: readonly Disk[]): void {
+  const media = mediaOf(image);
+  for (const other of others) {
+    const isShared = [...mediaOf(other.image)].some((medium) => media.has(medium));
+    if (!isShared) continue;
+    const isWritten =
+      (!image.isReadOnly && mediaOf(other.image).has(image.medium)) ||
+      (!other.image.isReadOnly && media.has(other.image.medium));
+    if (!isWritten) continue;
     throw new TmemError(
       'usage',
-      `${path} is exported twice and could be changed behind a cache's back: ` +
-        'offer it once, or every time with --mode read-only',
+      `${path} is exported twice, or is the base of another export, and could be changed behind a ` +
+        `cache's back: offer it once, or every time with --mode read-only`,
     );
   }
-  return { name, image, mode, share, overflow: undefined };
+}
+
+/** The media of an image and of all below it. */
+function mediaOf(image: BlockImage): Set<string> {
+  const media = new Set<string>();
+  for (let each: BlockImage | undefined = image; each !== undefined; each = each.backing) {
+    media.add(each.medium);
+  }
+  return media;
 }
 
 async function openSwap(

@@ -1,8 +1,10 @@
 /** Makes the exports of a service: disks behind caches on one stack. */
 
+import { BaseImages } from '../export/base-images.ts';
 import { Export, type WriteBackParts } from '../export/export.ts';
 import type { WriteFailure } from '../export/writer.ts';
 import type { WriterTuning } from '../export/writer-plan.ts';
+import type { BlockImage } from '../image/image.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';
 import { formatSize } from '../lib/sizes.ts';
 import type { Account } from '../tmem/account.ts';
@@ -41,6 +43,7 @@ export interface ExportParts {
 /** The exports of a service, and what they have in common. */
 export interface Exports {
   readonly all: readonly Export[];
+  readonly baseImages: BaseImages;
   /** The writers' buffers, bytes. */
   readonly writerBytes: number;
 }
@@ -50,20 +53,26 @@ export function createExports(disks: readonly Disk[], parts: ExportParts): Expor
   const { stack, pageBytes, buffers, plan } = parts;
   /** By image: exports of one read-only image share its pages. */
   const caches = new Map<string, Cleancache>();
+  const cacheOf = (image: BlockImage, account?: Account): Cleancache => {
+    const cache =
+      caches.get(image.identity) ?? new Cleancache(stack.tmem, pageBytes, stack.lender, account);
+    caches.set(image.identity, cache);
+    return cache;
+  };
+  const baseImages = new BaseImages({ buffers, cacheOf });
   let swapCount = 0;
   let writerBytes = 0;
   const all = disks.map((disk) => {
     const { name, image, mode } = disk;
     const account = stack.tmem.createAccount({ name, ...shareOf(disk) });
-    const cache =
-      caches.get(image.identity) ?? new Cleancache(stack.tmem, pageBytes, stack.lender, account);
-    caches.set(image.identity, cache);
+    const cache = cacheOf(image, account);
+    const bases = baseImages.below(image);
     const limitPages = mode === 'swap' ? (plan.swapDirtyPages[swapCount++] ?? 0) : plan.dirtyPages;
     const writeBack = writeBackOf(disk, account, limitPages, parts);
     writerBytes += writeBack?.buffers.totalBytes ?? 0;
-    return new Export({ name, image, cache, buffers, mode, writeBack });
+    return new Export({ name, image, cache, bases, buffers, mode, writeBack });
   });
-  return { all, writerBytes };
+  return { all, baseImages, writerBytes };
 }
 
 function shareOf({ share: { weight, capBytes, minimumBytes } }: Disk) {

@@ -5,7 +5,7 @@
 
 import type { AdminServer } from '../admin/http-server.ts';
 import { dirtyObjectBytes } from '../export/dirty-pages.ts';
-import type { Export } from '../export/export.ts';
+import { type Export, ownersBytesOf } from '../export/export.ts';
 import { Governor } from '../governor/governor.ts';
 import { loadCodec, type PageCodec } from '../layers/codec.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';
@@ -16,7 +16,8 @@ import { formatSize } from '../lib/sizes.ts';
 import { WRITER_BYTES } from '../nbd/reply-writer.ts';
 import { NbdServer } from '../nbd/server.ts';
 import { createAdminServer } from './admin.ts';
-import { type Disk, openDisks } from './disks.ts';
+import { BaseCopies } from './base-copies.ts';
+import { type Disk, openDisks, tableBytesOfChain } from './disks.ts';
 import { dirtyBytesOf, drainExports, inTime, tellProgress } from './drain.ts';
 import { createExports } from './exports.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
@@ -36,7 +37,7 @@ export async function startService(
   options: { readonly log: ServiceLog },
 ): Promise<RunningService> {
   const codec = loadCodec(settings.codec);
-  const disks = await openDisks(settings, codec);
+  const disks = await openDisks(settings, codec, options.log);
   let service: Service | undefined;
   try {
     service = new Service(settings, codec, disks, options.log);
@@ -65,6 +66,7 @@ class Service implements RunningService {
   /** Buffers that do not change: those of writers and overflows. */
   readonly #fixedBufferBytes: number;
   readonly #governor: Governor;
+  readonly #baseCopies: BaseCopies;
   readonly #warmRestart: WarmRestart | undefined;
   readonly #server: NbdServer;
   #admin: AdminServer | undefined;
@@ -100,7 +102,10 @@ class Service implements RunningService {
       ),
       swapBytes: settings.swaps.map(({ sizeBytes }) => sizeBytes),
       hasAdmin: settings.admin !== undefined,
-      takenBytes: overflowBuffers + overflowTables,
+      takenBytes:
+        overflowBuffers +
+        overflowTables +
+        sum(disks.map(({ image }) => ownersBytesOf(image, pageBytes) + tableBytesOfChain(image))),
     });
     this.#buffers = new BufferPool(this.#plan.poolBytes, pageBytes);
     this.#stack = createStack({
@@ -111,7 +116,8 @@ class Service implements RunningService {
       codec,
     });
     const parts = { stack: this.#stack, pageBytes, buffers: this.#buffers, plan: this.#plan, log };
-    const { all, writerBytes } = createExports(disks, parts);
+    const { all, baseImages, writerBytes } = createExports(disks, parts);
+    this.#baseCopies = new BaseCopies({ disks, exports: all, baseImages, log });
     this.#exports = all;
     this.#fixedBufferBytes = writerBytes + overflowBuffers;
     this.#governor = this.#createGovernor();
@@ -144,6 +150,7 @@ class Service implements RunningService {
     for (const address of settings.listen) bound.push(await this.#server.listen(address));
     if (settings.admin !== undefined) await this.#startAdmin(settings.admin);
     if (settings.hasGovernor) this.#governor.start();
+    this.#baseCopies.start();
     this.#hasStarted = true;
     this.exports = this.#exports.map((each, i) => ({
       name: each.name,
@@ -252,6 +259,7 @@ class Service implements RunningService {
       const early = Promise.allSettled(this.#exports.map((each) => each.sync()));
       await this.#warmRestart?.stop();
       await this.#server.stop();
+      await this.#baseCopies.stop();
       await collect(drainExports(this.#exports, this.#settings.drainMsMax));
       for (const each of this.#exports) each.close();
       // While the images are locked nobody else can have changed what is saved.

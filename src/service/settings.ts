@@ -1,6 +1,7 @@
 /** What the service is told at its start and what it tells back: the seam between it and the CLI. */
 
 import type { WriteMode } from '../export/export.ts';
+import type { FormatName } from '../image/format.ts';
 import type { CodecChoice } from '../layers/codec.ts';
 import type { ListenAddress } from '../lib/listen-address.ts';
 import type { PolicyName } from '../policy/policies.ts';
@@ -34,7 +35,27 @@ export interface ExportSettings {
   /** Absolute. */
   readonly path: string;
   readonly mode: ExportMode;
+  readonly opening: OpeningSettings;
   readonly share: ShareSettings;
+}
+
+/** How an image is opened; undefined is what the image or its name says. */
+export interface OpeningSettings {
+  readonly format: FormatName | undefined;
+  readonly backingFormat: FormatName | undefined;
+  /** What opens it, read from the user's file; undefined when none was given. */
+  readonly passphrase: Buffer | undefined;
+  /** The internal snapshot that is served instead of the disk. */
+  readonly loadSnapshot: string | undefined;
+  /** How fast what is below the image is copied into it; undefined for not at all. */
+  readonly copyBytesPerSecond: number | undefined;
+}
+
+/** A disk in memory that is lost with the service. */
+export interface RamDiskSettings {
+  readonly name: string;
+  /** A multiple of 512. */
+  readonly sizeBytes: number;
 }
 
 /** Everything a service needs to know, fully resolved: no default is left to fill in. */
@@ -46,9 +67,12 @@ export interface ServiceSettings {
   readonly policyName: PolicyName;
   /** A power of two, 4 KiB to 64 KiB. */
   readonly pageBytes: number;
-  /** The first export, or else the first swap device, is the default export too; there is one. */
+  /** The first export, or else the first swap device or RAM disk, is the default export too; there is one. */
   readonly exports: readonly ExportSettings[];
   readonly swaps: readonly SwapSettings[];
+  readonly ramDisks: readonly RamDiskSettings[];
+  /** Directories whose files images may name, beside their own. Absolute. */
+  readonly allowBacking: readonly string[];
   /** Bytes of pages that images may lack, all write-back exports together. */
   readonly dirtyLimitBytes: number;
   /** How long `stop` may take to write them, milliseconds. */

@@ -49,7 +49,7 @@ export class Frontswap {
   }
 
   /** The disk has the page now: it may vanish like any clean one. */
-  handOver(page: number, clean: Cleancache): void {
+  handOver(page: number, clean: Pick<Cleancache, 'pool'>): void {
     const object = Math.floor(page / PAGES_PER_OBJECT);
     const isMoved = this.pool.transferTo(clean.pool, object, page % PAGES_PER_OBJECT);
     if (!isMoved) this.pool.flushPage(object, page % PAGES_PER_OBJECT); // no room for its name

@@ -17,11 +17,22 @@ const DEFAULT_SHARE = { weight: 100, capBytes: undefined, minimumBytes: 0 };
 const resolve = (file: RequestedConfig, options: RequestedConfig = {}) =>
   resolveConfig(file, options, AROUND);
 
+const AS_THE_NAME_SAYS = {
+  format: undefined,
+  backingFormat: undefined,
+  passphraseFile: undefined,
+  loadSnapshot: undefined,
+  copyBase: undefined,
+};
+
 test('resolveConfig without wishes gives the documented defaults', () => {
   expect(resolve({})).toEqual({
     exports: [],
     swaps: [],
+    ramDisks: [],
     mode: 'writethrough',
+    opening: AS_THE_NAME_SAYS,
+    allowBacking: [],
     dirtyLimitBytes: 640 * MIB,
     drainSeconds: 60,
     snapshotPath: undefined,
@@ -51,7 +62,13 @@ test('resolveConfig lets an option override the file, and replaces lists as a wh
   expect(config.memoryBytes).toBe(64 * MIB);
   expect(config.spinMicroseconds).toBe(7);
   expect(config.exports).toEqual([
-    { name: 'c', path: '/c', mode: 'writethrough', share: DEFAULT_SHARE },
+    {
+      name: 'c',
+      path: '/c',
+      mode: 'writethrough',
+      opening: AS_THE_NAME_SAYS,
+      share: DEFAULT_SHARE,
+    },
   ]);
 });
 
@@ -63,6 +80,19 @@ test('resolveConfig takes the mode of the options, then of the export, then of t
   const modes = (options: RequestedConfig) => resolve(file, options).exports.map((e) => e.mode);
   expect(modes({})).toEqual(['read-only', 'writethrough']);
   expect(modes({ mode: 'read-only' })).toEqual(['read-only', 'read-only']);
+});
+
+test('resolveConfig takes how an image is opened from the export, then from the file', () => {
+  const file: RequestedConfig = {
+    format: 'qcow2',
+    passphraseFile: '/p',
+    exports: [{ path: '/a' }, { path: '/b', format: 'raw' }],
+  };
+  const openings = resolve(file).exports.map(({ opening }) => opening);
+  expect(openings).toEqual([
+    { ...AS_THE_NAME_SAYS, format: 'qcow2', passphraseFile: '/p' },
+    { ...AS_THE_NAME_SAYS, format: 'raw', passphraseFile: '/p' },
+  ]);
 });
 
 test('resolveConfig has an admin port under socket activation only when asked for', () => {
@@ -88,6 +118,26 @@ describe('resolveConfig refuses', () => {
       'two exports of one name',
       { exports: [{ path: '/a/x.raw' }, { path: '/b/x.raw' }] },
       /both \/a\/x.raw and \/b\/x.raw would be the export "x.raw"; .* NAME=IMAGE/,
+    ],
+    [
+      'to write a snapshot inside an image',
+      { exports: [{ path: '/a/x.qcow2', loadSnapshot: 'monday' }] },
+      /a snapshot in \/a\/x.qcow2 can only be read; give it the mode read-only/,
+    ],
+    [
+      'RAM disks that do not fit',
+      {
+        ram: [
+          { name: 'a', size: 6 * GIB },
+          { name: 'b', size: 6 * GIB },
+        ],
+      },
+      /the RAM disks come to 12GiB, but this cgroup has 10GiB; choose less/,
+    ],
+    [
+      'a RAM disk of a name that is taken',
+      { exports: [{ path: '/x' }], ram: [{ name: 'x', size: 512 }] },
+      /there are two exports "x"/,
     ],
     ['an image without a name', { exports: [{ path: '/' }] }, /needs a name/],
   ])('%s', (_, file, message) => {

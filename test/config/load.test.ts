@@ -78,7 +78,11 @@ test.each(['', '# nothing\n', '{}'])('parseConfig takes %j for no wishes', (text
 describe('parseConfig says where and what is wrong with', () => {
   test.each([
     ['a typo', 'hot: 0\nmemroy: 1GiB', /yaml:2: unknown key memroy; did you mean memory\?$/],
-    ['an unknown key', 'colour: 1', /yaml:1: unknown key colour; the keys are exports, swap, mode/],
+    [
+      'an unknown key',
+      'colour: 1',
+      /yaml:1: unknown key colour; the keys are exports, swap, ram, mode/,
+    ],
     [
       'a typo in an export',
       'exports:\n  - path: a\n    nmae: b',

@@ -34,7 +34,6 @@ test('context ids are unique', () => {
 
 describe('LIST_META_CONTEXT', () => {
   test.each([
-    ['no query', []],
     ['the wildcard', ['base:']],
     ['the name', ['base:allocation']],
     ['both, and unknown ones', ['x-no:thing', 'base:allocation', 'base:', 'base:nothing']],
@@ -44,7 +43,14 @@ describe('LIST_META_CONTEXT', () => {
     expect(rest).toMatchObject([{ option: LIST, type: ACK }]);
   });
 
-  test.each(['qemu:', 'x-no:thing', 'base:alloc', 'base', ''])(
+  test('with no query lists every context', () => {
+    const names = structuredClient()
+      .ask(LIST, meta('disk'))
+      .map(({ data }) => data.subarray(4).toString());
+    expect(names).toEqual(['base:allocation', 'qemu:allocation-depth', '']);
+  });
+
+  test.each(['qem:', 'x-no:thing', 'base:alloc', 'base', ''])(
     'ignores the query "%s", which is an ACK alone',
     (query) => {
       expect(structuredClient().typesOf(LIST, meta('disk', query))).toEqual([ACK]);
@@ -53,7 +59,7 @@ describe('LIST_META_CONTEXT', () => {
 
   test('needs no structured replies and selects nothing', () => {
     const client = new ScriptedClient();
-    expect(client.typesOf(LIST, meta('disk'))).toEqual([META_CONTEXT, ACK]);
+    expect(client.typesOf(LIST, meta('disk'))).toEqual([META_CONTEXT, META_CONTEXT, ACK]);
     expect(contextsAfterGo(client)).toEqual([]);
   });
 });

@@ -1,0 +1,95 @@
+/**
+ * The background copies of a service: exports that are to stand alone get what their base images hold
+ * while they are served, and then let go of them.
+ */
+
+import type { BaseImages } from '../export/base-images.ts';
+import type { Export } from '../export/export.ts';
+import { BackgroundCopy } from '../image/background-copy.ts';
+import type { Disk } from './disks.ts';
+import type { ServiceLog } from './settings.ts';
+
+export interface BaseCopiesOptions {
+  readonly disks: readonly Disk[];
+  /** Of the disks, in order. */
+  readonly exports: readonly Export[];
+  readonly baseImages: BaseImages;
+  readonly log: ServiceLog;
+}
+
+/** How far one copy is. */
+export interface BaseCopyProgress {
+  readonly exportName: string;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+interface Running {
+  readonly target: Export;
+  readonly copy: BackgroundCopy;
+  /** Resolves when the copy has ended and, if it was complete, the base is let go of. */
+  readonly settled: Promise<void>;
+}
+
+export class BaseCopies {
+  readonly #options: BaseCopiesOptions;
+  readonly #running: Running[] = [];
+  /** Complete, but others read from the same open base: let go of at the end. */
+  readonly #waiting: Export[] = [];
+
+  constructor(options: BaseCopiesOptions) {
+    this.#options = options;
+  }
+
+  /** Copies under way and done. */
+  get progress(): readonly BaseCopyProgress[] {
+    return this.#running.map(({ target, copy }) => {
+      return { exportName: target.name, doneBytes: copy.doneBytes, totalBytes: copy.totalBytes };
+    });
+  }
+
+  start(): void {
+    const { disks, exports } = this.#options;
+    for (const [i, { copyBytesPerSecond }] of disks.entries()) {
+      const target = exports[i];
+      if (target === undefined || copyBytesPerSecond === undefined) continue;
+      if (target.isReadOnly || target.image.backing === undefined) continue;
+      this.#begin(target, copyBytesPerSecond);
+    }
+  }
+
+  /** Ends what is under way; resolves when nothing is copied any more. Before the images close. */
+  async stop(): Promise<void> {
+    for (const { copy } of this.#running) void copy.stop();
+    await Promise.all(this.#running.map(({ settled }) => settled));
+    for (const target of this.#waiting) await this.#drop(target);
+  }
+
+  #begin(target: Export, bytesPerSecond: number): void {
+    const { log, baseImages } = this.#options;
+    const { image, name } = target;
+    const onFailure = (cause: unknown): void => {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      log.warn(`the base of export "${name}" cannot be copied just now: ${reason}`);
+    };
+    const copy = new BackgroundCopy({ image, bytesPerSecond, onFailure });
+    const settled = copy.finished.then(async (end) => {
+      if (end === 'stopped') return;
+      if (baseImages.hasOtherUsers(image)) this.#waiting.push(target);
+      else await this.#drop(target);
+    });
+    this.#running.push({ target, copy, settled });
+  }
+
+  async #drop({ name, image, pages }: Export): Promise<void> {
+    const { log } = this.#options;
+    try {
+      await pages.chain?.standAlone();
+      await image.dropBacking();
+      log.warn(`export "${name}" has all of its base and stands alone now`);
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      log.warn(`export "${name}" has all of its base, but keeps it: ${reason}`);
+    }
+  }
+}
