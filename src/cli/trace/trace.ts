@@ -85,10 +85,9 @@ async function runVerb(
     return EXIT_DONE;
   }
   if (parsed.positionals.length < verb.operandsMin) {
-    throw new TmemError(
-      'usage',
-      `too little was given; write tmem trace ${verb.name} ${verb.operands}`,
-    );
+    const count = verb.operandsMin === 1 ? 'a trace' : `${verb.operandsMin} traces`;
+    const sentence = `tmem trace ${verb.name} needs at least ${count}`;
+    throw new TmemError('usage', `${sentence}; name the files`);
   }
   const progress = new Progress(parsed.last('progress'), context, clock);
   const signals = context.watchStopSignals();
