@@ -1,9 +1,11 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { driverOf } from '../../src/image/formats.ts';
 import { qcow2Driver } from '../../src/image/qcow2/driver.ts';
 import { damage, firstSeed, mutationCount } from '../tools/image-mutator.ts';
 import { ordeal } from '../tools/ordeal.ts';
+import { makeCorpus, OTHER_FORMATS } from '../tools/other-corpora.ts';
 import { needsPrograms, runProgram } from '../tools/programs.ts';
 import { makeQcow2Corpus } from '../tools/qcow2-corpus.ts';
 import { workspace } from '../tools/workspace.ts';
@@ -42,4 +44,29 @@ describe('a damaged qcow2 image', () => {
     expect(totals.clean).toBeGreaterThan(count / 10);
     expect(totals.clean).toBeLessThan(count * 0.9);
   }, 3_600_000);
+});
+
+describe('a damaged image of another format', () => {
+  needsPrograms('qemu-img');
+
+  it.each(OTHER_FORMATS)(
+    'is refused or read, in bounded work: %s',
+    async (formatName) => {
+      const corpus = await makeCorpus(formatName, workspace());
+      const driver = await driverOf(formatName);
+      const first = firstSeed();
+      const count = Math.ceil(mutationCount(300) / 2);
+      let opened = 0;
+      for (let seed = first; seed < first + count; seed++) {
+        const { bytes, what } = damage(corpus, seed);
+        const outcome = await ordeal(driver, bytes).catch((cause: unknown) => {
+          throw new Error(`${what}: ${cause}`, { cause });
+        });
+        if (outcome.isOpened) opened++;
+      }
+      expect(opened).toBeGreaterThan(count / 10);
+      expect(opened).toBeLessThan(count);
+    },
+    3_600_000,
+  );
 });
