@@ -10,7 +10,7 @@
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { TableCache } from '../table-cache.ts';
 import { JoinedRuns } from './joined.ts';
-import { type AppendedLayout, brokenEntry, ENTRY_BYTES, HOLE, INVALID } from './layout.ts';
+import { type AppendedLayout, brokenEntry, ENTRY_BYTES, HOLE } from './layout.ts';
 import type { LevelOne } from './level-one.ts';
 import type { AppendSpace } from './space.ts';
 
@@ -190,9 +190,4 @@ export class AppendedTables {
   #at(unit: number): number {
     return (unit % this.#slicesEntries) * ENTRY_BYTES;
   }
-}
-
-/** Whether an entry is one that only a damaged image has. */
-export function isInvalid(entry: number): boolean {
-  return entry === INVALID || Number.isNaN(entry);
 }

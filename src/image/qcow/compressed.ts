@@ -22,11 +22,11 @@ export interface CompressedPlace {
 
 /** What an entry with bit 63 says: the length in the next `clusterBits` bits, then the offset. */
 export function compressedPlace(raw: Buffer, clusterBits: number): CompressedPlace {
-  const entry = raw.readBigUInt64BE(0);
-  const offsetBits = BigInt(63 - clusterBits);
+  const high = raw.readUInt32BE(0) & 0x7fff_ffff;
+  const offsetBits = 31 - clusterBits; // of those in the upper half
   return {
-    offset: Number(entry & ((1n << offsetBits) - 1n)),
-    length: Number((entry >> offsetBits) & ((1n << BigInt(clusterBits)) - 1n)),
+    offset: (high % 2 ** offsetBits) * 2 ** 32 + raw.readUInt32BE(4),
+    length: high >>> offsetBits,
   };
 }
 

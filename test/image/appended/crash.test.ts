@@ -62,7 +62,7 @@ describe.each(KINDS)('$driver.formatName, over a backing file: $hasBase', (kind)
       const { log, workload, base, end } = await record(kind, seed);
       expect(log.syncs.length).toBeGreaterThan(3);
       for (let now = 1; now <= end; now++) {
-        for (const lost of [0, 1, 0.3, 0.7, 'oldest', 'oldest'] as const) {
+        for (const lost of ['oldest', 'oldest', [0, 1, 0.3, 0.7][now % 4] ?? 0] as const) {
           const medium = containerOf(log.mediumAt(now, lost));
           const isMarked = (await kind.driver.info(medium)).isDirty;
           const before = await checkOf(kind.driver, medium);

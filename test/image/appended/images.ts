@@ -1,6 +1,6 @@
 /** Images of one driver in memory or in files, without the gate: what the tests of formats share. */
 
-import { rmSync, statSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import type { CreateOptions, FormatDriver, ImageReference } from '../../../src/image/format.ts';
 import { BlockImage } from '../../../src/image/image.ts';
 import { rawImage } from '../../../src/image/raw.ts';
@@ -77,10 +77,6 @@ export async function saveTo(path: string, storage: ResizableStorage): Promise<s
   rmSync(path, { force: true });
   writeFileSync(path, await bytesOf(storage));
   return path;
-}
-
-export function sizeOf(path: string): number {
-  return statSync(path).size;
 }
 
 /** A container whose requests a test can trouble. */
