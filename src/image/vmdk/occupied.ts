@@ -58,6 +58,12 @@ export function overlapsOf(fixed: readonly FixedRun[], tables: SectorRuns): Over
  * of each are somewhere in the file, and nothing else is there.
  */
 export async function checkPlacesForWriting(storage: Storage, layout: SparseLayout): Promise<void> {
+  const { overheadSectors, grainSectors } = layout;
+  // New grains go behind it: the file would jump there.
+  if (overheadSectors > storage.sizeBytes / SECTOR_BYTES + grainSectors) {
+    const cause = `its overhead of ${overheadSectors} sectors ends behind the end of the file`;
+    throw damaged(storage.name, 64, cause);
+  }
   const tables = new SectorRuns(tableSectorsOf(layout));
   await scanDirectories(storage, layout, (_index, offset, isInside) => {
     if (!isInside) {
