@@ -79,10 +79,9 @@ describe('tmem trace info', () => {
 
   it('shows how far it is where that was asked for, and takes it away', async () => {
     const { err } = await setUp().run('info', 'disk.csv', '--progress=on');
-    expect(err).toMatch(
-      /\r\u001b\[Kreading .* 100\.0 % {2}3,000 requests {2}[\d,]+\/s {2}0 s left/,
-    );
-    expect(err.endsWith('\r\u001b[K')).toBe(true);
+    expect(err).toMatch(/reading .* 100\.0 % {2}3,000 requests {2}[\d,]+\/s {2}0 s left/);
+    expect(err.startsWith(CLEAR_LINE)).toBe(true);
+    expect(err.endsWith(CLEAR_LINE)).toBe(true);
     expect((await setUp().run('info', 'disk.csv', '--progress=off')).err).toBe('');
     expect((await setUp().run('info', 'disk.csv')).err).toBe('');
   });

@@ -3,15 +3,21 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { CTL_HELP, VERBS, verbHelp } from '../../src/cli/ctl.ts';
 import { STATUS_HELP } from '../../src/cli/status.ts';
+import { TRACE_HELP, TRACE_VERBS, traceVerbHelp } from '../../src/cli/trace/trace.ts';
 
 const MANUAL = readFileSync(path.resolve(import.meta.dirname, '../../docs/cli.md'), 'utf8');
 
-test('every verb of tmem ctl is in the manual', () => {
-  expect(VERBS.map(({ name }) => name).filter((name) => !MANUAL.includes(`\`${name}`))).toEqual([]);
+test('every verb of tmem ctl and tmem trace is in the manual', () => {
+  expect(
+    [...VERBS, ...TRACE_VERBS]
+      .map(({ name }) => name)
+      .filter((name) => !MANUAL.includes(`\`${name}`)),
+  ).toEqual([]);
 });
 
-test('every option of tmem status and tmem ctl is in the manual, which names no other', () => {
-  const help = [STATUS_HELP, CTL_HELP, ...VERBS.map(verbHelp)].join('\n');
+test('every option of tmem status, tmem ctl and tmem trace is in the manual, which names no other', () => {
+  const traceHelp = [TRACE_HELP, ...TRACE_VERBS.map(traceVerbHelp)];
+  const help = [STATUS_HELP, CTL_HELP, ...VERBS.map(verbHelp), ...traceHelp].join('\n');
   const optionsIn = (text: string) => new Set(text.match(/(?<![\w-])--[a-z][a-z-]*/g));
   const serve = ['--memory', '--snapshot'];
   expect([...optionsIn(MANUAL)].filter((option) => !serve.includes(option)).sort()).toEqual(
