@@ -2,6 +2,7 @@ import { copyFileSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../tools/crash-random.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
+import { makeWithKeySlot, PASSPHRASE, SECRET } from '../../tools/qemu-luks.ts';
 import { makeImage, workspace } from '../../tools/workspace.ts';
 import {
   contentByQemu,
@@ -96,6 +97,35 @@ describe('a qcow2 image that is written', () => {
     await snapshot.close();
     await runWell('qemu-img', ['snapshot', '-d', 'first', image]);
     await expectClean(image);
+  });
+
+  it('enciphered with LUKS is read by qemu-img with the same passphrase', async () => {
+    const directory = workspace();
+    const image = `${directory}/disk.qcow2`;
+    const luks = ['encrypt.format=luks', 'encrypt.key-secret=key', 'encrypt.iter-time=10'];
+    await makeWithKeySlot([
+      ...['create', '-q', ...SECRET, '-f', 'qcow2', '-o', luks.join(','), image, '2M'],
+    ]);
+    const disk = await openAt(image, { passphrase: PASSPHRASE });
+    const model = Buffer.alloc(2 * MIB);
+    await scribble(disk, model, new Random(1), { rounds: 10, bytesMax: 300 * KIB });
+    expectSame(await contentOf(disk), model);
+    await disk.close();
+    const raw = `${directory}/by-qemu.raw`;
+    const options = `driver=qcow2,encrypt.key-secret=key,file.filename=${image}`;
+    await runWell('qemu-img', ['convert', ...SECRET, '--image-opts', options, '-O', 'raw', raw]);
+    expectSame(readFileSync(raw), model, 'content by qemu-img');
+  });
+
+  it('has no bitmaps that are said to be true afterwards', async () => {
+    const directory = workspace();
+    const image = await create(`${directory}/disk.qcow2`, 4 * MIB);
+    await runWell('qemu-img', ['bitmap', '--add', '-f', 'qcow2', image, 'backup']);
+    const disk = await openAt(image);
+    await disk.write(Buffer.alloc(512, 1), 0, 512, 0);
+    await disk.close();
+    const told = JSON.parse(await runWell('qemu-img', ['info', '--output=json', image]));
+    expect(told['format-specific'].data.bitmaps ?? []).toEqual([]);
   });
 
   it.each(['zlib', 'zstd'])('compressed with %s is written over', async (method) => {
