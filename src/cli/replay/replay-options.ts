@@ -10,8 +10,11 @@ import {
   parseMemoryList,
 } from '../../replay/report/memory-sizes.ts';
 import type { Warmup } from '../../replay/report/replay.ts';
+import type { OpenTraceOptions } from '../../trace/open-trace.ts';
 import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../arguments.ts';
 import { formatOptions } from '../help.ts';
+import { PROGRESS_CHOICES } from '../trace/progress.ts';
+import { INPUT_OPTIONS, inputOptions } from '../trace/verb.ts';
 
 const DEFAULT_POLICIES = 's3fifo-cw,s3fifo,lirs,w-tinylfu,arc,lru,belady';
 const PAGE_BYTES_MAX = 64 * 1024 * 1024;
@@ -19,7 +22,7 @@ const THREADS_MAX = 256;
 const SEED_MAX = 2 ** 31 - 1;
 
 export const REPLAY_OPTIONS = {
-  format: { value: 'NAME', help: 'how the trace is written (default: auto, by its content)' },
+  ...INPUT_OPTIONS,
   page: { value: 'SIZE', help: 'the unit of the cache (default: 4KiB)' },
   memory: {
     value: 'LIST',
@@ -49,7 +52,10 @@ export const REPLAY_OPTIONS = {
   threads: { value: 'N', help: 'threads for simulations (default: one a processor)' },
   seed: { value: 'N', help: 'what chance there is follows from it (default: 1)' },
   json: { help: 'print the runs as an array of JSON' },
-  progress: { value: 'off', help: 'show none' },
+  progress: {
+    value: 'WHEN',
+    help: 'how far it is, on standard error: auto (a bar on a\nterminal, else lines), on or off (default: auto)',
+  },
   ...COMMON_OPTIONS,
 } as const satisfies OptionTable<string>;
 
@@ -75,10 +81,14 @@ function refuse(message: string): never {
 
 /** What a command line asks for. */
 export interface ReplayRequest {
-  readonly format: string;
+  /** How the trace is to be read. */
+  readonly input: OpenTraceOptions;
+  readonly showsProgress: boolean;
   readonly pageBytes: number;
   readonly memory: readonly MemorySize[];
   readonly policies: readonly string[];
+  /** Whether the policies are those of the default list. */
+  readonly hasDefaultPolicies: boolean;
   readonly ops: OpsMode;
   readonly warmup: Warmup;
   readonly sampleRate: number;
@@ -144,7 +154,12 @@ function oneOf<Name extends string>(option: string, text: string, names: readonl
 /** Reads the options. Throws a usage error for one that makes no sense. */
 export function parseRequest(parsed: ParsedArguments<ReplayOption>): ReplayRequest {
   const text = (name: ReplayOption, ifNone: string) => parsed.last(name) ?? ifNone;
-  oneOf('progress', text('progress', 'off'), ['off']);
+  const progress = oneOf('progress', text('progress', 'auto'), PROGRESS_CHOICES);
+  const input = inputOptions(parsed);
+  const inputTexts = (['columns', 'time-unit', 'sector-bytes'] as const).flatMap((name) => {
+    const given = parsed.last(name);
+    return given === undefined ? [] : [`--${name}`, given];
+  });
   const texts = {
     format: text('format', 'auto'),
     page: text('page', '4KiB'),
@@ -158,16 +173,21 @@ export function parseRequest(parsed: ParsedArguments<ReplayOption>): ReplayReque
   };
   const threads = parsed.last('threads');
   return {
-    format: texts.format,
+    input,
+    showsProgress: progress !== 'off',
     pageBytes: parsePage(texts.page),
     memory: parseMemoryList(texts.memory),
     policies: splitPolicies(texts.policy),
+    hasDefaultPolicies: !parsed.has('policy'),
     ops: oneOf('ops', texts.ops, OPS_MODES),
     warmup: parseWarmup(texts.warmup),
     sampleRate: parseSample(texts.sample),
     engine: oneOf('engine', texts.engine, ['sizes', 'full']),
     threads: threads === undefined ? undefined : parseWhole('threads', threads, 0, THREADS_MAX),
     seed: parseWhole('seed', texts.seed, 0, SEED_MAX),
-    options: Object.entries(texts).flatMap(([name, value]) => [`--${name}`, value]),
+    options: [
+      ...Object.entries(texts).flatMap(([name, value]) => [`--${name}`, value]),
+      ...inputTexts,
+    ],
   };
 }

@@ -34,7 +34,8 @@ export function formatReplay(outcome: ReplayOutcome, context: TableContext): str
     {
       title: 'footprint',
       align: 'right',
-      cell: (pages) => formatPercent(pages / workload.footprintPages),
+      cell: (pages) =>
+        pages > workload.footprintPages ? 'all' : formatPercent(pages / workload.footprintPages),
     },
     ...policies.map((policy): Column<number> => {
       const cell = (pages: number) => {

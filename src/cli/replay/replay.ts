@@ -4,6 +4,7 @@ import path from 'node:path';
 import { TmemError } from '../../lib/errors.ts';
 import { packageVersion } from '../../lib/package-version.ts';
 import { type ReplayOutcome, replay } from '../../replay/report/replay.ts';
+import { FLOOR_POLICY } from '../../replay/report/report.ts';
 import { openTrace } from '../../trace/open-trace.ts';
 import type { Trace } from '../../trace/trace.ts';
 import { parseArguments } from '../arguments.ts';
@@ -11,6 +12,7 @@ import { type Clock, systemClock } from '../clock.ts';
 import type { Command } from '../command.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT_CODE_BY_SIGNAL, EXIT_DONE } from '../exit-codes.ts';
+import { fullPath } from '../trace/verb.ts';
 import { parseRequest, REPLAY_HELP, REPLAY_OPTIONS, type ReplayRequest } from './replay-options.ts';
 import { ProgressLine } from './replay-progress.ts';
 import { formatReplay } from './replay-table.ts';
@@ -37,15 +39,19 @@ interface ReplayCall {
 
 async function run(call: ReplayCall): Promise<{ trace: Trace; outcome: ReplayOutcome }> {
   const { request, files, context, signal, folder, progress } = call;
-  const { format, threads, options: _, ...wanted } = request;
+  const { input, threads, options: _, hasDefaultPolicies, ...wanted } = request;
   // Only those who want a report wait until the library for charts is loaded.
   const writing =
     folder === undefined ? undefined : await import('../../replay/report/write-report.ts');
   if (folder !== undefined) await writing?.refuseExisting(folder);
-  const paths = files.map((file) => path.resolve(context.directory, file));
-  const trace = await openTrace(paths, { format });
+  const paths = files.map((file) => fullPath(file, context));
+  const trace = await openTrace(paths, input);
+  // What was not asked for is not refused.
+  const canForesee = trace.canRereads || !hasDefaultPolicies;
+  const policies = request.policies.filter((policy) => canForesee || policy !== FLOOR_POLICY);
   const outcome = await replay(trace, {
     ...wanted,
+    policies,
     ...(threads !== undefined && { threads }),
     wantsReport: folder !== undefined,
     origin: {
@@ -80,7 +86,7 @@ export async function runReplay(
   const request = parseRequest(parsed);
   const out = parsed.last('out');
   const folder = out === undefined ? undefined : path.resolve(context.directory, out);
-  const progress = parsed.has('progress') ? undefined : new ProgressLine(context, clock);
+  const progress = request.showsProgress ? new ProgressLine(context, clock) : undefined;
   const stops = context.watchStopSignals();
   stops.onSecond((exitCode) => context.exit(exitCode));
   try {
@@ -89,6 +95,8 @@ export async function runReplay(
     const { trace, outcome } = await run(call);
     progress?.end();
     if (parsed.has('json')) {
+      for (const warning of trace.statistics.warnings) context.stderr(`tmem: ${warning}\n`);
+      for (const note of outcome.advice.notes) context.stderr(`tmem: ${note}\n`);
       context.stdout(`${JSON.stringify(outcome.runs)}\n`);
     } else {
       context.stdout(

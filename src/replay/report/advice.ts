@@ -1,6 +1,6 @@
 /** The setting to choose, in one sentence. */
 
-import { pagesAs, percent, size } from './format.ts';
+import { pagesAs, percent } from './format.ts';
 import type { Advice, RunFacts } from './report.ts';
 
 /** Policies that know the future, or cost too much a hit: nothing can be set to them. */
@@ -11,6 +11,8 @@ const WORTH_IT = 0.9;
 const CLEARLY_BETTER = 0.01;
 /** Taken unless another is clearly better: scans do not harm it, and a hit costs little. */
 const PREFERRED_POLICY = 's3fifo-cw';
+/** A difference of miss ratios that is worth a sentence. */
+const WORTH_SAYING = 0.003;
 /** Below this no cache is worth much. */
 const LITTLE = 0.1;
 
@@ -60,7 +62,7 @@ export function adviceOf(input: AdviceInput): Advice {
   const share = capacityPages / footprintPages;
   const part = share > 1 ? 'more than the whole footprint' : `${percent(share)} of the footprint`;
   const sentence =
-    `Keep ${pagesAs(capacityPages, pageBytes, unit)} of ${unit === 'bytes' ? 'pages' : 'them'} ` +
+    `Keep ${pagesAs(capacityPages, pageBytes, unit)}${unit === 'bytes' ? ' of pages' : ''} ` +
     `(${part}) with ${policy}: ${percent(hitRatio)} of the accesses hit, ` +
     `of the ${percent(hitRatioMax)} that any cache could.`;
   const notes = notesOf(input, chosen);
@@ -80,7 +82,7 @@ function notesOf(input: AdviceInput, chosen: RunFacts): string[] {
     notes.push('More memory than was tried would help: the curves still fall at the largest size.');
   }
   const best = leastMisses(runs, capacityPages);
-  if (best !== undefined && best.policy !== chosen.policy && best.missRatio < missRatio) {
+  if (best !== undefined && missRatio - best.missRatio >= WORTH_SAYING) {
     const points = ((missRatio - best.missRatio) * 100).toFixed(1);
     notes.push(`${best.policy} would miss ${points} points less at this size.`);
   }
@@ -111,15 +113,13 @@ function leastMisses(runs: readonly RunFacts[], pages: number): RunFacts | undef
 }
 
 /** What the next larger size would bring, in hits for memory. */
-function nextSizes({ runs, unit, pageBytes }: AdviceInput, chosen: RunFacts): string | undefined {
+function nextSizes(input: AdviceInput, chosen: RunFacts): string | undefined {
+  const { runs, unit, pageBytes, footprintPages } = input;
   const next = runs.find(
     ({ policy, capacityPages }) => policy === chosen.policy && capacityPages > chosen.capacityPages,
   );
-  if (next === undefined) return undefined;
+  if (next === undefined || chosen.capacityPages >= footprintPages) return undefined;
   const points = Math.max(0, (chosen.missRatio - next.missRatio) * 100).toFixed(1);
-  const more =
-    unit === 'bytes'
-      ? size((next.capacityPages - chosen.capacityPages) * pageBytes)
-      : pagesAs(next.capacityPages - chosen.capacityPages, pageBytes, unit);
-  return `Another ${more} would bring ${points} points more.`;
+  const more = Math.min(next.capacityPages, footprintPages) - chosen.capacityPages;
+  return `Another ${pagesAs(more, pageBytes, unit)} would bring ${points} points more.`;
 }

@@ -17,9 +17,11 @@ import {
   type Advice,
   type CurveFacts,
   type CurvePoint,
+  FLOOR_POLICY,
   REPORT_VERSION,
   type ReplayReport,
   type RunFacts,
+  type ScanDamageFacts,
   type TierTable,
 } from './report.ts';
 import { damageOf, SCAN_FACTOR, withScan } from './scan-damage.ts';
@@ -33,6 +35,9 @@ const FOOTPRINT_POINTS = 100;
 const HOT_SHARE = 0.25;
 /** What is assumed of pages whose compressed size nobody recorded. */
 const RATIO_ASSUMED = 2;
+/** Scan damage that is worth a warning, and damage that is not. */
+const SCAN_HARMFUL = 0.5;
+const SCAN_HARMLESS = 0.1;
 
 /** What a replay found. */
 export interface Findings {
@@ -62,6 +67,7 @@ export async function assembleReport(findings: Findings): Promise<ReplayReport> 
     ({ facts }) => facts.policy === advice.policy && facts.capacityPages === advice.capacityPages,
   );
   const workload = workloadOf(read, coldMissRatio);
+  const scanDamage = await scanDamageOf(findings, advice, settings);
   return {
     version: REPORT_VERSION,
     trace: await traceFactsOf(trace, options.origin.files),
@@ -76,13 +82,13 @@ export async function assembleReport(findings: Findings): Promise<ReplayReport> 
       seed: options.seed,
     },
     workload,
-    advice,
+    advice: { ...advice, notes: [...scanNotes(advice, scanDamage), ...advice.notes] },
     runs,
     curves,
-    overTime: overTimeOf(stream, done, advice.capacityPages, workload.seconds > 0),
+    overTime: overTimeOf(stream, done, advice.capacityPages),
     tiers:
       unit === 'bytes' ? tierTableOf(findings, curves, advice, workload.compressionRatio) : null,
-    scanDamage: await scanDamageOf(findings, advice, settings),
+    scanDamage,
     volumes: volumesOf(read, chosen?.result),
     footprint: scaledFootprint(stream),
     reuse: scaledReuse(reuseDistancesOf(distances), stream.sampleRate),
@@ -126,12 +132,16 @@ function lruPoints(points: readonly CurvePoint[], distances: StackDistances): Cu
 }
 
 function tierTableOf(
-  { asked }: Findings,
+  { asked, read, coldMissRatio }: Findings,
   curves: readonly CurveFacts[],
   { policy }: Advice,
   measuredRatio: number | null,
 ): TierTable {
-  const points = curves.find((curve) => curve.policy === policy)?.points ?? [];
+  const known = curves.find((curve) => curve.policy === policy)?.points ?? [];
+  const last = known.at(-1)?.pages ?? 0;
+  // A cache that holds everything misses nothing but first uses, whatever its policy.
+  const all = { pages: read.footprintPages, missRatio: coldMissRatio };
+  const points = last < read.footprintPages ? [...known, all] : known;
   const [first] = asked;
   const pageBytes = first === undefined ? 1 : first.facts.capacityBytes / first.facts.capacityPages;
   const compressionRatio = measuredRatio ?? RATIO_ASSUMED;
@@ -154,10 +164,14 @@ async function scanDamageOf(
   settings: PolicyRunsOptions,
 ): Promise<ReplayReport['scanDamage']> {
   const { stream } = read;
-  const without = done.filter(({ facts }) => facts.capacityPages === capacityPages);
+  const without = done.filter(
+    ({ facts }) => facts.capacityPages === capacityPages && facts.policy !== FLOOR_POLICY,
+  );
   // Of a sample, cache and scan are both as much smaller.
   const capacity = Math.max(1, Math.round(capacityPages * stream.sampleRate));
-  const scanPages = capacity * SCAN_FACTOR;
+  // A cache that is larger than all there is has no more to lose than that.
+  const atRisk = Math.min(capacity, stream.pageCount);
+  const scanPages = atRisk * SCAN_FACTOR;
   const runs = without.map(({ facts }) => ({
     policy: facts.policy,
     capacityPages: capacity,
@@ -175,18 +189,33 @@ async function scanDamageOf(
         }),
     });
     damages.push(
-      without.map(({ result }, at) => damageOf(result, scanned[at] ?? result, scanPages, capacity)),
+      without.map(({ result }, at) => damageOf(result, scanned[at] ?? result, scanPages, atRisk)),
     );
   }
   return {
     capacityPages,
-    scanPages: capacityPages * SCAN_FACTOR,
+    scanPages: Math.round(scanPages / stream.sampleRate),
     policies: without.map(({ facts }, at) => ({
       policy: facts.policy,
       onceTouched: damages[0]?.[at] ?? 0,
       twiceTouched: damages[1]?.[at] ?? 0,
     })),
   };
+}
+
+/** A warning where the policy that is advised suffers from scans, and another does not. */
+function scanNotes({ policy }: Advice, scanDamage: ReplayReport['scanDamage']): string[] {
+  const policies = scanDamage?.policies ?? [];
+  const worst = ({ onceTouched, twiceTouched }: ScanDamageFacts) =>
+    Math.max(onceTouched, twiceTouched);
+  const own = policies.find((each) => each.policy === policy);
+  const safe = policies.find((each) => worst(each) < SCAN_HARMLESS);
+  if (own === undefined || safe === undefined || worst(own) < SCAN_HARMFUL) return [];
+  const percent = Math.round(worst(own) * 100);
+  return [
+    `A scan, as of a backup, costs ${policy} misses of ${percent} % of the cache's pages; ` +
+      `${safe.policy} hardly suffers.`,
+  ];
 }
 
 function scaledFootprint(stream: PageStream): Point[] {

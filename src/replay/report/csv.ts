@@ -58,9 +58,10 @@ function ofRuns({ runs, curves, overTime, tiers, scanDamage }: ReplayReport): Cs
     ),
     file(
       'hits-over-time',
-      ['start', ...overTime.policies.map(({ policy }) => policy), 'firstUses'],
+      ['access', 'seconds', ...overTime.policies.map(({ policy }) => policy), 'firstUses'],
       overTime.starts.map((start, at) => [
-        start,
+        start.access,
+        start.seconds,
         ...overTime.policies.map(({ hitRatios }) => hitRatios[at]),
         overTime.coldMissRatios[at],
       ]),

@@ -1,7 +1,5 @@
 /** Numbers as a report shows them. */
 
-import { formatSize } from '../../lib/sizes.ts';
-
 /** `81.2 %`; never rounded to all or nothing. */
 export function percent(ratio: number): string {
   const rounded = Math.round(ratio * 1000) / 10;
@@ -26,9 +24,18 @@ function short(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
 
-/** `64 MiB`: a size with the space that prose has. */
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
+
+/** `64 MiB`, `1.03 GiB`: a size in three digits, or four below the next unit. */
 export function size(bytes: number): string {
-  return formatSize(bytes).replace(/(?<=\d)(?=[A-Z])/, ' ');
+  let value = bytes;
+  let unit = 0;
+  while (Math.round(value) >= 1024 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  const shown = value >= 1000 ? Math.round(value) : Number(value.toPrecision(3));
+  return `${shown} ${UNITS[unit]}`;
 }
 
 /** What a number of pages is called: bytes where pages have bytes, else the number. */

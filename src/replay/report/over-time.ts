@@ -5,7 +5,7 @@ import type { PolicyRun } from './policy-runs.ts';
 import type { ReplayReport } from './report.ts';
 
 /** Parts that are shown; the engine counts more. */
-const PARTS = 100;
+const PARTS = 50;
 
 function sums(values: readonly number[], parts: number): number[] {
   const found = Array.from({ length: parts }, () => 0);
@@ -33,13 +33,15 @@ function firstUses({ ids }: PageStream, points: number): number[] {
   return found;
 }
 
-/** Seconds since the first request, or accesses, where each part begins. */
-function startsOf(stream: PageStream, parts: number, hasTimes: boolean): number[] {
+/** The first request of each part, and when it was: seconds since the first of all. */
+function startsOf(stream: PageStream, parts: number) {
   return Array.from({ length: parts }, (_, part) => {
     const at = Math.floor((stream.requestCount * part) / parts);
-    if (!hasTimes) return Math.round(at / stream.sampleRate);
     const timeUs = stream.times[Math.floor(at / stream.timeStride)] ?? stream.lastTimeUs;
-    return (timeUs - stream.firstTimeUs) / 1e6;
+    return {
+      access: Math.round(at / stream.sampleRate),
+      seconds: Math.max(0, (timeUs - stream.firstTimeUs) / 1e6),
+    };
   });
 }
 
@@ -48,7 +50,6 @@ export function overTimeOf(
   stream: PageStream,
   runs: readonly PolicyRun[],
   capacityPages: number,
-  hasTimes: boolean,
 ): ReplayReport['overTime'] {
   const chosen = runs.filter(({ facts }) => facts.capacityPages === capacityPages);
   const series = chosen[0]?.result.timeSeries ?? { requests: [], hits: [] };
@@ -56,7 +57,7 @@ export function overTimeOf(
   const requests = sums(series.requests, parts);
   return {
     capacityPages,
-    starts: startsOf(stream, parts, hasTimes),
+    starts: startsOf(stream, parts),
     policies: chosen.map(({ facts, result }) => ({
       policy: facts.policy,
       hitRatios: ratios(sums(result.timeSeries.hits, parts), requests),

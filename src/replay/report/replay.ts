@@ -111,11 +111,13 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
     unit,
   });
   const findings = { read, options, done, asked, settings, coldMissRatio, advice };
+  const report = options.wantsReport ? await assembleReport(findings) : undefined;
   return {
     runs: asked.map((run) => run.facts),
-    advice,
+    // The report knows of scans as well.
+    advice: report?.advice ?? advice,
     workload: workloadOf(read, coldMissRatio),
-    report: options.wantsReport ? await assembleReport(findings) : undefined,
+    report,
   };
 }
 

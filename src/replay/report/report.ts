@@ -201,8 +201,8 @@ export interface ReplayReport {
   readonly curves: readonly CurveFacts[];
   readonly overTime: {
     readonly capacityPages: number;
-    /** Where each part of the trace begins: seconds, or accesses where it has no times. */
-    readonly starts: readonly number[];
+    /** Where each of equal parts of the trace begins, and when; 0 where the trace has no times. */
+    readonly starts: readonly { readonly access: number; readonly seconds: number }[];
     readonly policies: readonly OverTimeFacts[];
     /** The share of accesses in each part that are first uses: the hits that nothing can give. */
     readonly coldMissRatios: readonly (number | null)[];

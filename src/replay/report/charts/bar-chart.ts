@@ -31,7 +31,7 @@ export interface BarChart {
 export function drawBarChart(chart: BarChart): string {
   const { id, xName, classes, y, series, isStacked, width = HALF, height = 320 } = chart;
   const option: EChartsOption = {
-    grid: { left: 66, right: 18, top: 14, bottom: 52 },
+    grid: { left: 66, right: 18, top: 14, bottom: xName === '' ? 30 : 52 },
     xAxis: {
       type: 'category',
       data: [...classes],

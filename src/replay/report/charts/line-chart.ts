@@ -56,12 +56,14 @@ export interface LineChart {
   readonly x: Axis;
   readonly y: Axis;
   readonly series: readonly LineSeries[];
+  /** A line across the chart at an x, and what is written beside it. */
+  readonly mark?: { readonly x: number; readonly text: string };
   readonly width?: number;
   readonly height?: number;
 }
 
 export const WIDE = 960;
-export const HALF = 560;
+export const HALF = 480;
 
 function lineOf(series: LineSeries, index: number): SeriesOption {
   const { name, points, style, hasMarks, isFloor, isStepped } = series;
@@ -94,19 +96,46 @@ function bandOf({ name, points, style, band = [] }: LineSeries): SeriesOption[] 
       ...edge,
       ...unseen,
       data: band.map(({ low, high }, index) => [at(index), high - low]),
-      areaStyle: { color: style.colour, opacity: 0.16 },
+      areaStyle: { color: style.colour, opacity: style.width > 2 ? 0.2 : 0.09 },
     },
   ];
 }
 
+/** A series of nothing but the mark: it belongs to no line. */
+function markOf({ x, text }: NonNullable<LineChart['mark']>): SeriesOption {
+  return {
+    type: 'line',
+    silent: true,
+    data: [],
+    markLine: {
+      symbol: 'none',
+      silent: true,
+      lineStyle: { color: COLOURS.muted, width: 1, type: 'solid' },
+      label: {
+        formatter: text,
+        color: COLOURS.ink,
+        fontSize: 12,
+        position: 'insideEndTop',
+        rotate: 0,
+        align: 'right',
+        padding: [0, 6, 0, 0],
+      },
+      data: [{ xAxis: x }],
+    },
+  };
+}
+
 /** The chart as SVG text. */
 export function drawLineChart(chart: LineChart): string {
-  const { id, x, y, series, width = WIDE, height = 420 } = chart;
+  const { id, x, y, series, mark, width = WIDE, height = 420 } = chart;
   const option: EChartsOption = {
-    grid: { left: 66, right: 18, top: 14, bottom: 52 },
+    grid: { left: 66, right: 18, top: 14, bottom: x.name === '' ? 30 : 52 },
     xAxis: bottomAxis(x),
     yAxis: leftAxis(y),
-    series: series.flatMap((each, index) => [...bandOf(each), lineOf(each, index)]),
+    series: [
+      ...series.flatMap((each, index) => [...bandOf(each), lineOf(each, index)]),
+      ...(mark === undefined ? [] : [markOf(mark)]),
+    ],
   };
   return drawChart({ id, width, height, option });
 }

@@ -61,6 +61,7 @@ function curvesFigure(report: ReplayReport): string {
     },
     y: { name: 'miss ratio', scale: 'linear', min: 0, max: 1, format: (y) => `${y * 100} %` },
     series,
+    mark: { x: best.capacityPages, text: sizeName(report, best.capacityPages) },
   });
   const sampled = report.settings.sampleRate < 1;
   return figure({

@@ -24,7 +24,7 @@ function factsOf(report: ReplayReport): Fact[] {
   const transfers = Math.max(1, workload.reads + workload.writes);
   return [
     {
-      term: 'Hit ratio',
+      term: 'Hit ratio, so set',
       value: percent(advice.hitRatio),
       more: `of at most ${percent(advice.hitRatioMax)}`,
     },
@@ -143,7 +143,7 @@ export function htmlOf(report: ReplayReport): string {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <link rel="icon" href="data:,">
 <title>${escapeHtml(report.trace.name)}: replay report</title>
 <style>${STYLE}</style>

@@ -1,10 +1,13 @@
 /** Where the requests go: the heat maps, and the table of volumes. */
 
 import { drawHeatChart, HEAT_LEVELS } from '../charts/heat-chart.ts';
+import { sizeStep, timeStep } from '../charts/steps.ts';
 import { axisTime, count, duration, percent, shortCount, size } from '../format.ts';
 import type { HeatMapFacts, ReplayReport, VolumeFacts } from '../report.ts';
 import { figure, section, table } from './elements.ts';
 
+/** Volumes in the table of the page; the CSV file has all. */
+const VOLUMES_SHOWN = 50;
 /** The table under a map is coarser than the map: so many rows and columns. */
 const TABLE_ROWS = 16;
 const TABLE_COLUMNS = 12;
@@ -36,6 +39,7 @@ function heatFigure(report: ReplayReport, map: HeatMapFacts, index: number): str
         scale: 'linear',
         min: 0,
         max: columns * map.columnWidth,
+        ...(seconds > 0 && { interval: timeStep(seconds) }),
         format: (x) => (seconds > 0 ? axisTime(x, seconds) : shortCount(x)),
       },
       y: {
@@ -43,7 +47,7 @@ function heatFigure(report: ReplayReport, map: HeatMapFacts, index: number): str
         scale: 'linear',
         min: 0,
         max: map.rows.length * map.rowBytes,
-        interval: (map.rows.length * map.rowBytes) / 4,
+        ...(isBytes && { interval: sizeStep(map.rows.length * map.rowBytes) }),
         format: address,
       },
       rows: map.rows,
@@ -103,6 +107,7 @@ function volumeTable(report: ReplayReport): string {
       percent(volume.hitRatio),
     ].map((number) => ({ number })),
   ];
+  const hidden = report.volumes.length - VOLUMES_SHOWN;
   const titles = [
     'Reads',
     'Writes',
@@ -113,9 +118,11 @@ function volumeTable(report: ReplayReport): string {
     'Hit ratio',
   ];
   return table({
-    caption: 'By volume, the busiest first; the hit ratio is that of the recommended setting',
+    caption:
+      `By volume, the busiest first${hidden > 0 ? ` (${count(hidden)} more are in volumes.csv)` : ''}; ` +
+      'the hit ratio is that of the recommended setting',
     head: ['Volume', ...titles.map((number) => ({ number }))],
-    rows: report.volumes.map(row),
+    rows: report.volumes.slice(0, VOLUMES_SHOWN).map(row),
   });
 }
 

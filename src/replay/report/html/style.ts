@@ -86,7 +86,7 @@ th, td { padding: .34rem .95rem .34rem 0; text-align: left; border-bottom: 1px s
 th:last-child, td:last-child { padding-right: .2rem; }
 thead th { color: var(--muted); font-size: .84rem; vertical-align: bottom;
   border-bottom-color: var(--axis); }
-.n { text-align: right; }
+.n { text-align: right; min-width: 5.4rem; }
 .best { font-weight: 650; }
 .key { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.5rem; margin: 0;
   font-size: .93rem; }

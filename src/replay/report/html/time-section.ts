@@ -1,7 +1,8 @@
 /** How it goes over time: hits, and how many pages are new. */
 
 import { drawLineChart, HALF, type LineSeries, WIDE } from '../charts/line-chart.ts';
-import { axisTime, count, duration, pagesAs, percent, shortCount } from '../format.ts';
+import { sizeStep } from '../charts/steps.ts';
+import { count, duration, pagesAs, percent, shortCount } from '../format.ts';
 import type { Point } from '../page-statistics.ts';
 import type { ReplayReport } from '../report.ts';
 import { figure, section } from './elements.ts';
@@ -9,17 +10,13 @@ import { COLD_STYLE, policyStyles, policyTitle, styleOf } from './policy-styles.
 
 const CEILING_NAME = 'all but first uses (no cache has more)';
 
-/** A time, or a number of accesses where the trace has no times, on an axis. */
-function place(report: ReplayReport, value: number): string {
-  const { seconds } = report.workload;
-  return seconds > 0 ? axisTime(value, seconds) : shortCount(value);
-}
-
 function hitSeries(report: ReplayReport): LineSeries[] {
   const { starts, policies, coldMissRatios } = report.overTime;
   const styles = policyStyles(report);
   const points = (ratios: readonly (number | null)[]): Point[] =>
-    ratios.flatMap((ratio, at) => (ratio === null ? [] : [{ x: starts[at] ?? 0, y: ratio }]));
+    ratios.flatMap((ratio, at) =>
+      ratio === null ? [] : [{ x: starts[at]?.access ?? 0, y: ratio }],
+    );
   return [
     ...policies.map(({ policy, hitRatios }) => ({
       name: policyTitle(policy),
@@ -49,10 +46,11 @@ function hitsFigure(report: ReplayReport): string {
     svg: drawLineChart({
       id: 'hits',
       x: {
-        name: seconds > 0 ? 'time since the first request' : 'accesses',
+        name: 'accesses',
         scale: 'linear',
         min: 0,
-        format: (value) => place(report, value),
+        max: report.workload.accesses,
+        format: shortCount,
       },
       y: { name: 'hit ratio', scale: 'linear', min: 0, max: 1, format: (y) => `${y * 100} %` },
       series,
@@ -62,12 +60,18 @@ function hitsFigure(report: ReplayReport): string {
     seriesCount: series.length,
     data: {
       caption: 'Hit ratio in each part of the trace',
-      head: ['From', ...policies.map(({ policy }) => ({ number: policy })), { number: 'ceiling' }],
+      head: [
+        'From access',
+        ...(seconds > 0 ? [{ number: 'At' }] : []),
+        ...policies.map(({ policy }) => ({ number: policy })),
+        { number: 'Ceiling' },
+      ],
       rows: starts.map((start, at) => {
         const cold = coldMissRatios[at];
         const ceiling = cold === null || cold === undefined ? null : 1 - cold;
         return [
-          seconds > 0 ? duration(start) : count(start),
+          count(start.access),
+          ...(seconds > 0 ? [{ number: duration(start.seconds) }] : []),
           ...policies.map(({ hitRatios }) => ({ number: ratio(hitRatios[at]) })),
           { number: ratio(ceiling) },
         ];
@@ -78,8 +82,10 @@ function hitsFigure(report: ReplayReport): string {
 
 /** How many different pages have been used. */
 export function footprintFigure(report: ReplayReport): string {
-  const { footprint, settings, trace, workload } = report;
-  const name = (pages: number) => pagesAs(pages, settings.pageBytes, trace.unit);
+  const { footprint, trace, workload } = report;
+  const { pageBytes } = report.settings;
+  const isBytes = trace.unit === 'bytes';
+  const name = (pages: number) => pagesAs(pages, pageBytes, trace.unit);
   return figure({
     id: 'footprint',
     title: 'Footprint: different pages used so far',
@@ -89,8 +95,20 @@ export function footprintFigure(report: ReplayReport): string {
     legend: [],
     svg: drawLineChart({
       id: 'foot',
-      x: { name: 'accesses', scale: 'linear', min: 0, format: shortCount },
-      y: { name: '', scale: 'linear', min: 0, format: (pages) => name(Math.round(pages)) },
+      x: {
+        name: 'accesses',
+        scale: 'linear',
+        min: 0,
+        max: workload.accesses,
+        format: shortCount,
+      },
+      y: {
+        name: '',
+        scale: 'linear',
+        min: 0,
+        ...(isBytes && { interval: sizeStep(workload.footprintPages * pageBytes) / pageBytes }),
+        format: (pages) => name(Math.round(pages)),
+      },
       series: [
         {
           name: 'footprint',
@@ -100,7 +118,7 @@ export function footprintFigure(report: ReplayReport): string {
         },
       ],
       width: HALF,
-      height: 300,
+      height: 280,
     }),
     seriesCount: 1,
     data: {

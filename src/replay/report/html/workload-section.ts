@@ -1,7 +1,8 @@
 /** What the workload is like: how soon and how often pages come again, what requests there are. */
 
 import { drawBarChart } from '../charts/bar-chart.ts';
-import { drawLineChart, HALF, type LineSeries } from '../charts/line-chart.ts';
+import { drawLineChart, HALF, type LineSeries, WIDE } from '../charts/line-chart.ts';
+import { timeStep } from '../charts/steps.ts';
 import { COLOURS } from '../charts/svg.ts';
 import { axisTime, count, duration, pagesAs, percent, shortCount, size } from '../format.ts';
 import type { ReplayReport } from '../report.ts';
@@ -35,7 +36,7 @@ function reuseFigure(report: ReplayReport): string {
       series: [
         { name: 'accesses', values: reuse.bars.map(({ share }) => share), colour: COLOURS.accent },
       ],
-      height: 300,
+      height: 280,
     }),
     seriesCount: 1,
     note: `An LRU cache hits what is left of its size. Not shown: first uses, ${percent(reuse.cold)}.`,
@@ -67,7 +68,7 @@ function popularityFigure({ popularity }: ReplayReport): string {
       y: { name: 'accesses', scale: 'log', min: 1, format: shortCount },
       series: [{ name: 'accesses', points: byRank, style: READ_STYLE }],
       width: HALF,
-      height: 300,
+      height: 280,
     }),
     seriesCount: 1,
     note: `Of all accesses, ${tops}. Used only once: ${percent(usedOnce)} of the pages.`,
@@ -112,11 +113,13 @@ function mixFigure(report: ReplayReport): string {
         name: hasTimes ? 'time since the first request' : 'requests',
         scale: 'linear',
         min: 0,
+        max: Math.max(1, mix.reads.length) * mix.columnWidth,
+        ...(hasTimes && { interval: timeStep(workload.seconds) }),
         format: (x) => (hasTimes ? axisTime(x, workload.seconds) : shortCount(x)),
       },
       y: { name: '', scale: 'linear', min: 0, format: shortCount },
       series,
-      width: HALF,
+      width: WIDE,
       height: 300,
     }),
     seriesCount: series.length,
@@ -160,7 +163,7 @@ function sizesFigure({ sizes }: ReplayReport): string {
         isStriped: box === 'striped',
         values: sizes.map((each) => each[name]),
       })),
-      height: 300,
+      height: 280,
     }),
     seriesCount: 2,
     data: {
@@ -181,13 +184,8 @@ export function workloadSection(report: ReplayReport): string {
     footprintFigure(report),
     reuseFigure(report),
     popularityFigure(report),
-    mixFigure(report),
     ...(report.trace.unit === 'bytes' && report.sizes.length > 0 ? [sizesFigure(report)] : []),
   ];
-  return section(
-    'workload',
-    'The workload',
-    '',
-    `<div class="pair">\n${figures.join('\n')}\n</div>`,
-  );
+  const pairs = `<div class="pair">\n${figures.join('\n')}\n</div>`;
+  return section('workload', 'The workload', '', `${mixFigure(report)}\n${pairs}`);
 }
