@@ -11,8 +11,8 @@ import type { ImageReads } from './image-reads.ts';
 import { ParallelRuns } from './parallel-runs.ts';
 import { giveScratch, takeScratch } from './scratch.ts';
 
-/** What zeros are written from, and the most that one write of them writes. */
-const zeroes = alignedBuffer(256 * 1024);
+/** What zeros are written from, and the most that one write of them writes; not to be changed. */
+export const zeroes = alignedBuffer(256 * 1024);
 
 /** Ranges lie inside the image, and requests are counted and in an epoch: the caller sees to it. */
 export class ImageWrites {
@@ -99,56 +99,6 @@ export class ImageWrites {
     this.#reads.units.drop(0, Math.max(oldBytes, sizeBytes));
   }
 
-  /** As `BlockImage.copyUp`. */
-  async copyUp(offset: number, length: number): Promise<number> {
-    const runs = new ParallelRuns();
-    let copiedBytes = 0;
-    const copyRun = async (target: WriteTarget, bytes: number, at: number) => {
-      if (await this.#copyRun(target, bytes, at)) copiedBytes += bytes;
-    };
-    try {
-      for (let done = 0; done < length && !runs.hasFailed; ) {
-        const at = offset + done;
-        const run = await this.#format.map(at, length - done);
-        let bytes = Math.min(run.length, length - done);
-        const backedBytes = run.kind === 'hole' ? this.#reads.backedBytes(at, bytes) : 0;
-        if (backedBytes > 0) {
-          const target = await this.#format.allocate(at, backedBytes);
-          bytes = Math.min(target.length, backedBytes);
-          await runs.add(copyRun(target, bytes, at));
-        }
-        done += bytes;
-      }
-    } catch (cause) {
-      return runs.endFailed(cause);
-    }
-    await runs.end();
-    return copiedBytes;
-  }
-
-  /** False when the guest wrote there in the meantime, and nothing was done. */
-  async #copyRun(target: WriteTarget, bytes: number, at: number): Promise<boolean> {
-    const scratch = takeScratch(bytes);
-    try {
-      try {
-        // Whoever holds space for a hole is the only one who can fill it.
-        const run = await this.#format.map(at, bytes);
-        if (run.kind !== 'hole' || target.commit === undefined) {
-          target.abort?.();
-          return false;
-        }
-        await this.#reads.read(scratch, 0, bytes, at);
-      } catch (cause) {
-        target.abort?.();
-        throw cause;
-      }
-      await this.#writeRun(target, scratch, 0, bytes, at);
-      return true;
-    } finally {
-      giveScratch(scratch);
-    }
-  }
-
   /** See `WritableFormat.dropBacking`. */
   async dropBacking(): Promise<void> {
     if (this.#format.dropBacking === undefined) {
@@ -201,7 +151,7 @@ export class ImageWrites {
         if (target.length < 1) throw new Error(`${this.#format.formatName} allocated nothing`);
         const bytes = Math.min(target.length, length - done);
         const room = runs.add(
-          this.#writeRun(target, buffer, bufferOffset + done, bytes, offset + done),
+          this.writeTarget(target, buffer, bufferOffset + done, bytes, offset + done),
         );
         if (room !== undefined) await room;
         done += bytes;
@@ -212,7 +162,8 @@ export class ImageWrites {
     return runs.end();
   }
 
-  async #writeRun(
+  /** Writes a run to where it goes, and commits or aborts that. */
+  async writeTarget(
     target: WriteTarget,
     buffer: Buffer,
     at: number,

@@ -7,6 +7,7 @@
 import { TmemError } from '../lib/errors.ts';
 import type { StorageCapabilities } from '../storage/storage.ts';
 import { Below, type ChainedImage, type ImageExtent, type ImageOwner } from './chain.ts';
+import { CopyUp } from './copy-up.ts';
 import {
   type FormatName,
   type ImageFormat,
@@ -243,16 +244,18 @@ export class BlockImage implements ChainedImage {
   }
 
   /**
-   * Copies into this image what of the range shows through from the image below, as a write would,
-   * but never over what is written meanwhile. Answers how many bytes that were.
+   * Copies into this image what of the range shows through from the image below and is not zeros, as
+   * a write would, but never over what is written meanwhile. Answers how many bytes that were.
    */
   async copyUp(offset: number, length: number): Promise<number> {
     const writes = this.#checkIsWritable();
     this.#checkRange('copy', offset, length);
+    if (this.#writable === undefined) return 0;
     const { epochs } = this.#format;
     const epoch = epochs?.enter() ?? 0;
     try {
-      return await writes.copyUp(offset, length);
+      const copy = new CopyUp(this.#writable, this.#below, this.#reads, writes);
+      return await copy.run(offset, length);
     } finally {
       epochs?.leave(epoch);
     }

@@ -50,6 +50,15 @@ describe('copying up', () => {
     expect(await image.ownerOf(0, SIZE)).toMatchObject({ depth: 0 });
   });
 
+  it('leaves what reads as zeros below as it is', async () => {
+    const { image, below, storage, content } = overlay();
+    await below.inner.write(Buffer.alloc(4 * UNIT), 0, 4 * UNIT, UNIT);
+    content.fill(0, UNIT, 5 * UNIT);
+    expect(await image.copyUp(0, SIZE)).toBe(BASE - 4 * UNIT);
+    expect(storage.requests.write).toBe(12);
+    expect((await contentOf(image)).equals(content)).toBe(true);
+  });
+
   it('never overwrites what is written meanwhile', async () => {
     const { image, below, content } = overlay();
     const hold = below.holdNext('read');
