@@ -4,13 +4,15 @@
  *
  * In a simulation keys are dense numbers and find their ghost in an array. In a cache they are
  * 32-bit hashes in a table with open addressing; two pages with one hash are one ghost, which
- * misplaces a page in a billion. A ghost costs 24 to 48 bytes there: more than a fingerprint, since
+ * misplaces a page in a billion. A ghost costs 28 to 56 bytes there: more than a fingerprint, since
  * these policies move ghosts one by one.
  */
 import { GhostMemory } from './ghost.ts';
 
 const NODES_MIN = 64;
-const BYTES_PER_NODE = 16;
+/** Key, links and stamp; and what the table has for a node. */
+const BYTES_PER_NODE = 20;
+const TABLE_BYTES_PER_NODE = 8;
 
 export class GhostQueues {
   /** Ghosts in each queue. */
@@ -146,7 +148,7 @@ export class GhostQueues {
     this.keys = keys;
     this.links = links;
     this.stamps = stamps;
-    const bytes = length * (BYTES_PER_NODE + 4 + (isHashed ? 8 : 0));
+    const bytes = length * (BYTES_PER_NODE + (isHashed ? TABLE_BYTES_PER_NODE : 0));
     this.memory.bytes += bytes - this.bytes;
     this.bytes = bytes;
     if (!isHashed) return;
