@@ -7,12 +7,13 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
+import { writeCounter } from './counters.ts';
 import type { Geometry } from './geometry.ts';
 import type { HeaderFile } from './header-file.ts';
 import { REFCOUNT_TABLE_BYTES_MAX, roundUp } from './layout.ts';
 import type { MetadataMap } from './metadata-map.ts';
 import type { PinnedTable } from './pinned-table.ts';
-import { type Refcounts, writeCount } from './refcounts.ts';
+import type { Refcounts } from './refcounts.ts';
 
 /** Blocks that are added at once, unless more are wanted; a quarter of what there is, up to this. */
 const BLOCKS_MAX = 16;
@@ -124,7 +125,8 @@ export class Coverage {
     const { storage, geometry } = this.#options;
     const { clusterBytes, refcountBits } = geometry;
     const bytes = Buffer.alloc(usedClusters * clusterBytes);
-    for (let index = 0; index < usedClusters; index++) writeCount(bytes, index, refcountBits, 1);
+    for (let index = 0; index < usedClusters; index++)
+      writeCounter(bytes, 0, index, refcountBits, 1);
     if (isMoved) table.copy().copy(bytes, blocks * clusterBytes);
     await storage.write(bytes, 0, bytes.length, firstCluster * clusterBytes);
   }

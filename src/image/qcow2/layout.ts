@@ -54,7 +54,6 @@ export const INCOMPATIBLE_KNOWN = 31n;
 export const COMPATIBLE = { lazyRefcounts: 1n } as const;
 /** A writer that does not know one of these clears it. */
 export const AUTOCLEAR = { bitmaps: 1n, rawDataFile: 2n } as const;
-export const AUTOCLEAR_KNOWN = 3n;
 
 /** Types of header extensions. */
 export const EXTENSION = {

@@ -7,43 +7,10 @@
 import type { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { TableCache } from '../table-cache.ts';
+import { counterMax, readCounter, writeCounter } from './counters.ts';
 import type { Geometry } from './geometry.ts';
 import type { PinnedTable } from './pinned-table.ts';
 import { damage } from './refusal.ts';
-
-const TWO_32 = 2 ** 32;
-
-/** Reads the counter with that index in a block or a slice of one. */
-export function readCount(block: Buffer, index: number, bits: number): number {
-  if (bits === 16) return block.readUInt16BE(index * 2);
-  if (bits === 32) return block.readUInt32BE(index * 4);
-  if (bits === 64)
-    return block.readUInt32BE(index * 8) * TWO_32 + block.readUInt32BE(index * 8 + 4);
-  // Counters of less than a byte lie from its least significant bit on.
-  const at = index * bits;
-  return ((block[at >>> 3] ?? 0) >>> (at & 7)) & (2 ** bits - 1);
-}
-
-/** Stores a counter; `count` is at most `countMax` of the width. */
-export function writeCount(block: Buffer, index: number, bits: number, count: number): void {
-  if (bits === 16) {
-    block.writeUInt16BE(count, index * 2);
-  } else if (bits === 32) {
-    block.writeUInt32BE(count, index * 4);
-  } else if (bits === 64) {
-    block.writeUInt32BE(Math.floor(count / TWO_32), index * 8);
-    block.writeUInt32BE(count % TWO_32, index * 8 + 4);
-  } else {
-    const at = index * bits;
-    const mask = (2 ** bits - 1) << (at & 7);
-    block[at >>> 3] = ((block[at >>> 3] ?? 0) & ~mask) | (count << (at & 7));
-  }
-}
-
-/** The largest count that a counter of that width holds, as far as a number is exact. */
-export function countMax(bits: number): number {
-  return bits === 64 ? Number.MAX_SAFE_INTEGER : 2 ** bits - 1;
-}
 
 export interface RefcountsOptions {
   readonly name: string;
@@ -69,7 +36,7 @@ export class Refcounts {
     this.#name = name;
     this.#geometry = geometry;
     this.table = table;
-    this.countMax = countMax(refcountBits);
+    this.countMax = counterMax(refcountBits);
     this.blocks = new TableCache({ storage, sliceBytes, limitBytes });
     this.#sliceCounts = (sliceBytes * 8) / refcountBits;
   }
@@ -83,7 +50,7 @@ export class Refcounts {
   get(cluster: number): number | undefined {
     const slice = this.blocks.get(this.#sliceOffsetOf(cluster));
     if (slice === undefined) return undefined;
-    return readCount(slice, cluster % this.#sliceCounts, this.#geometry.refcountBits);
+    return readCounter(slice, 0, cluster % this.#sliceCounts, this.#geometry.refcountBits);
   }
 
   /** Afterwards `get` and `set` find the count in memory, until the event loop turns. */
@@ -97,7 +64,7 @@ export class Refcounts {
     const slice = this.blocks.get(sliceOffset);
     if (slice === undefined)
       throw new Error(`qcow2: the count of cluster ${cluster} is not loaded`);
-    writeCount(slice, cluster % this.#sliceCounts, this.#geometry.refcountBits, count);
+    writeCounter(slice, 0, cluster % this.#sliceCounts, this.#geometry.refcountBits, count);
     this.blocks.markDirty(sliceOffset);
   }
 
