@@ -62,11 +62,13 @@ export class BaseImages {
     return false;
   }
 
-  /** The caches of all of them, and what they are called. */
-  get caches(): readonly { readonly name: string; readonly cache: Cleancache }[] {
-    return [...this.#known.values()].map(({ base, image }) => ({
-      name: image.name,
-      cache: base.cache,
-    }));
+  /** All of them, and the caches of their pages. */
+  get all(): readonly { readonly image: BlockImage; readonly cache: Cleancache }[] {
+    return [...this.#known.values()].map(({ base, image }) => ({ image, cache: base.cache }));
+  }
+
+  /** The pool of the pages of an image that is below another. */
+  poolIdOf(image: BlockImage): number | undefined {
+    return this.#known.get(image.identity)?.base.cache.pool.id;
   }
 }

@@ -2,6 +2,7 @@
 
 import type { MetricDefinition } from './definition.ts';
 import { EXPORT_METRICS } from './export-metrics.ts';
+import { IMAGE_METRICS } from './image-metrics.ts';
 import { LAYER_METRICS } from './layer-metrics.ts';
 import { MEMORY_METRICS } from './memory-metrics.ts';
 import { NBD_METRICS } from './nbd-metrics.ts';
@@ -11,6 +12,7 @@ import { WRITE_BACK_METRICS } from './write-back-metrics.ts';
 export const CATALOGUE: readonly MetricDefinition[] = [
   ...LAYER_METRICS,
   ...EXPORT_METRICS,
+  ...IMAGE_METRICS,
   ...WRITE_BACK_METRICS,
   ...MEMORY_METRICS,
   ...NBD_METRICS,

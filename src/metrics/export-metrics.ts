@@ -51,9 +51,9 @@ export const EXPORT_METRICS: readonly MetricDefinition[] = [
     'tmem_cleancache_gets_total',
     'Pages asked of the stack as a whole, by the pool they are cached in; see tmem_export_info.',
     ['pool', 'outcome'],
-    ({ exports }, set) => {
+    ({ exports, bases }, set) => {
       // Exports of one image share its cache, which must be counted once.
-      for (const cache of new Set(exports.map((each) => each.cache))) {
+      for (const cache of new Set([...exports, ...bases()].map((each) => each.cache))) {
         const pool = String(cache.pool.id);
         set(cache.hits, { pool, outcome: 'hit' });
         set(cache.misses, { pool, outcome: 'miss' });

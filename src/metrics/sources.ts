@@ -6,6 +6,7 @@
 import type { ReadStatistics } from '../export/page-reads.ts';
 import type { WriteBackStatistics } from '../export/write-back.ts';
 import type { WriterStatistics } from '../export/writer.ts';
+import type { TableStatistics } from '../image/format.ts';
 import type { OperationCounters } from '../image/image.ts';
 import type { ServerStatistics } from '../nbd/statistics.ts';
 import type { LoaderStatistics } from '../snapshot/loader.ts';
@@ -38,6 +39,24 @@ export interface ExportSource {
     readonly misses: number;
     readonly pool: { readonly id: number };
   };
+}
+
+/** An image, or one that others are based on. */
+export interface ImageSource {
+  /** Its path; unique. */
+  readonly name: string;
+  readonly formatName: string;
+  /** The pool of the pages that it holds. */
+  readonly poolId: number;
+  readonly reads: number;
+  /** Undefined for a format without a cache of tables. */
+  readonly tables: Readonly<TableStatistics> | undefined;
+}
+
+/** How far the copy of an export's base is. */
+export interface CopySource {
+  readonly exportName: string;
+  readonly doneBytes: number;
 }
 
 /** What an export that is written back does. */
@@ -112,6 +131,10 @@ export interface MetricsSources {
   readonly build: { readonly version: string; readonly node: string; readonly codec: string };
   readonly layers: readonly LayerSource[];
   readonly exports: readonly ExportSource[];
+  /** Caches of images that exports are based on. */
+  readonly bases: () => readonly Pick<ExportSource, 'cache'>[];
+  readonly images: () => readonly ImageSource[];
+  readonly copies: () => readonly CopySource[];
   readonly server: ServerStatistics;
   readonly memory: { readonly limitBytes: number; readonly bufferBytes: () => number };
   readonly accounts: () => Iterable<{ readonly name: string; readonly usedBytes: number }>;

@@ -4,7 +4,7 @@ import { ClientPools } from '../admin/client-pools.ts';
 import { AdminServer, type AdminServerOptions } from '../admin/http-server.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import { Metrics } from '../metrics/metrics.ts';
-import type { OverflowSource } from '../metrics/sources.ts';
+import type { CopySource, ExportSource, ImageSource, OverflowSource } from '../metrics/sources.ts';
 import { NbdErrno } from '../nbd/protocol.ts';
 import { COMMAND_NAMES, LATENCY_BOUNDS_SECONDS } from '../nbd/statistics.ts';
 import type { LoaderStatistics } from '../snapshot/loader.ts';
@@ -17,6 +17,12 @@ export type AdminOptions = ControlledParts &
   Pick<AdminServerOptions, 'token' | 'log' | 'timeouts' | 'bodyBytesMax'> & {
     /** The longest page that the layers hold. */
     readonly pageBytesMax: number;
+    /** Beside the exports themselves; default none. */
+    readonly images?: {
+      readonly bases: () => readonly Pick<ExportSource, 'cache'>[];
+      readonly all: () => readonly ImageSource[];
+      readonly copies: () => readonly CopySource[];
+    };
     readonly overflows?: readonly OverflowSource[];
     /** What became of the pages of the last snapshot. */
     readonly loaded?: (() => Readonly<LoaderStatistics> | undefined) | undefined;
@@ -37,6 +43,9 @@ export function createAdminServer(options: AdminOptions): AdminServer {
     build: { version: packageVersion(), node: process.versions.node, codec: codecName },
     layers: tmem.layers,
     exports,
+    bases: () => options.images?.bases() ?? [],
+    images: () => options.images?.all() ?? [],
+    copies: () => options.images?.copies() ?? [],
     server,
     memory,
     accounts: () => tmem.accounts,

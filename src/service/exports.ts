@@ -53,19 +53,23 @@ export function createExports(disks: readonly Disk[], parts: ExportParts): Expor
   const { stack, pageBytes, buffers, plan } = parts;
   /** By image: exports of one read-only image share its pages. */
   const caches = new Map<string, Cleancache>();
-  const cacheOf = (image: BlockImage, account?: Account): Cleancache => {
-    const cache =
-      caches.get(image.identity) ?? new Cleancache(stack.tmem, pageBytes, stack.lender, account);
+  const cacheOf = (image: BlockImage, accountOf: () => Account): Cleancache => {
+    const known = caches.get(image.identity);
+    if (known !== undefined) return known;
+    const cache = new Cleancache(stack.tmem, pageBytes, stack.lender, accountOf());
     caches.set(image.identity, cache);
     return cache;
   };
-  const baseImages = new BaseImages({ buffers, cacheOf });
+  const baseImages = new BaseImages({
+    buffers,
+    cacheOf: (image) => cacheOf(image, () => stack.tmem.createAccount({ name: image.name })),
+  });
   let swapCount = 0;
   let writerBytes = 0;
   const all = disks.map((disk) => {
     const { name, image, mode } = disk;
     const account = stack.tmem.createAccount({ name, ...shareOf(disk) });
-    const cache = cacheOf(image, account);
+    const cache = cacheOf(image, () => account);
     const bases = baseImages.below(image);
     const limitPages = mode === 'swap' ? (plan.swapDirtyPages[swapCount++] ?? 0) : plan.dirtyPages;
     const writeBack = writeBackOf(disk, account, limitPages, parts);

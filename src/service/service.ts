@@ -4,6 +4,7 @@
  */
 
 import type { AdminServer } from '../admin/http-server.ts';
+import type { BaseImages } from '../export/base-images.ts';
 import { dirtyObjectBytes } from '../export/dirty-pages.ts';
 import { type Export, ownersBytesOf } from '../export/export.ts';
 import { Governor } from '../governor/governor.ts';
@@ -20,6 +21,7 @@ import { BaseCopies } from './base-copies.ts';
 import { type Disk, openDisks, tableBytesOfChain } from './disks.ts';
 import { dirtyBytesOf, drainExports, inTime, tellProgress } from './drain.ts';
 import { createExports } from './exports.ts';
+import { imageSources } from './image-sources.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
 import type { RunningExport, RunningService, ServiceLog, ServiceSettings } from './settings.ts';
 import { createStack, type Stack } from './stack.ts';
@@ -66,6 +68,7 @@ class Service implements RunningService {
   /** Buffers that do not change: those of writers and overflows. */
   readonly #fixedBufferBytes: number;
   readonly #governor: Governor;
+  readonly #baseImages: BaseImages;
   readonly #baseCopies: BaseCopies;
   readonly #warmRestart: WarmRestart | undefined;
   readonly #server: NbdServer;
@@ -117,6 +120,7 @@ class Service implements RunningService {
     });
     const parts = { stack: this.#stack, pageBytes, buffers: this.#buffers, plan: this.#plan, log };
     const { all, baseImages, writerBytes } = createExports(disks, parts);
+    this.#baseImages = baseImages;
     this.#baseCopies = new BaseCopies({ disks, exports: all, baseImages, log });
     this.#exports = all;
     this.#fixedBufferBytes = writerBytes + overflowBuffers;
@@ -229,6 +233,11 @@ class Service implements RunningService {
         limitBytes: this.memoryLimitBytes,
         bufferBytes: () =>
           this.#buffers.totalBytes + this.#fixedBufferBytes + statistics.connections * WRITER_BYTES,
+      },
+      images: {
+        bases: () => this.#baseImages.all,
+        all: () => imageSources(this.#exports, this.#baseImages),
+        copies: () => this.#baseCopies.progress,
       },
       codecName: this.codecDescription,
       governor: this.#governor,

@@ -2,7 +2,12 @@
 
 import { loadCodec } from '../../src/layers/codec.ts';
 import { Metrics } from '../../src/metrics/metrics.ts';
-import type { ExportSource, MetricsSources, OverflowSource } from '../../src/metrics/sources.ts';
+import type {
+  ExportSource,
+  ImageSource,
+  MetricsSources,
+  OverflowSource,
+} from '../../src/metrics/sources.ts';
 import { NbdErrno } from '../../src/nbd/protocol.ts';
 import {
   COMMAND_NAMES,
@@ -48,6 +53,12 @@ export function quietExport(name: string, poolId = 1): ExportSource {
   };
 }
 
+/** An image in a format with tables, of which nothing was asked. */
+function quietImage(name: string): ImageSource {
+  const tables = { hits: 0, misses: 0, evictions: 0, bytes: 0, limitBytes: MIB };
+  return { name, formatName: 'qcow2', poolId: 1, reads: 0, tables };
+}
+
 /** An overflow file of that export with nothing in it. */
 function quietOverflow(name: string): OverflowSource {
   const statistics = { recordsWritten: 0, cleanedRecords: 0, checksumFailures: 0 };
@@ -60,6 +71,9 @@ export function sourcesOf(given: Partial<MetricsSources> = {}): MetricsSources {
     build: { version: '1.2.3', node: '20.0.0', codec: 'lz4 (native)' },
     layers: smallStack().layers,
     exports: [quietExport('disk')],
+    bases: () => [],
+    images: () => [quietImage('/disk.qcow2')],
+    copies: () => [{ exportName: 'disk', doneBytes: 0 }],
     server: new ServerStatistics(),
     memory: { limitBytes: 64 * MIB, bufferBytes: () => 3 * MIB },
     accounts: () => [{ name: 'disk', usedBytes: 0 }],
