@@ -22,10 +22,11 @@ export class HeaderFile {
 
   /**
    * Durably clears the autoclear bits that this writer does not keep true: those that are not known,
-   * and that of the bitmaps, which are inconsistent from then on.
+   * and that of the bitmaps unless they are kept; without it they are inconsistent from then on.
    */
-  async clearAutoclear(): Promise<void> {
-    const kept = this.#header.autoclear & AUTOCLEAR.rawDataFile;
+  async clearAutoclear(keepsBitmaps: boolean): Promise<void> {
+    const known = AUTOCLEAR.rawDataFile | (keepsBitmaps ? AUTOCLEAR.bitmaps : 0n);
+    const kept = this.#header.autoclear & known;
     if (kept === this.#header.autoclear) return;
     await this.#writeFeatures({ ...this.#header, autoclear: kept });
   }

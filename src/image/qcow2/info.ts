@@ -2,12 +2,16 @@
 
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageInfo } from '../format.ts';
+import { bitmapDirectory, readBitmaps } from './bitmaps.ts';
 import { has, isRawDataFile, type Qcow2Header, readHeader } from './header.ts';
-import { AUTOCLEAR, COMPATIBLE, COMPRESSION, CRYPT } from './layout.ts';
+import { COMPATIBLE, COMPRESSION, CRYPT } from './layout.ts';
 import { backingReference, dataFileReference } from './references.ts';
 import { readSnapshots } from './snapshot-table.ts';
 
-/** Reads header and snapshot table; rejects as `readHeader` does. */
+/** Characters of names that are told. */
+const BITMAP_NAMES_MAX = 4096;
+
+/** Reads header, snapshot table and bitmap directory; rejects as `readHeader` does. */
 export async function qcow2Info(storage: ResizableStorage): Promise<ImageInfo> {
   const header = await readHeader(storage);
   const dataFile = dataFileReference(header);
@@ -24,8 +28,22 @@ export async function qcow2Info(storage: ResizableStorage): Promise<ImageInfo> {
     snapshots: snapshots.map(({ id, name, sizeBytes, createdAt }) => {
       return { id, name, sizeBytes, createdAt };
     }),
-    details: detailsOf(header),
+    details: { ...detailsOf(header), ...(await bitmapDetails(storage, header)) },
   };
+}
+
+/** The names of the bitmaps that say something, and of those that somebody left in use. */
+async function bitmapDetails(storage: ResizableStorage, header: Qcow2Header) {
+  const directory = bitmapDirectory(header, storage.name);
+  if (directory === undefined) return {};
+  const all = await readBitmaps(storage, header, directory);
+  const namesOf = (isInUse: boolean) => {
+    const names = all.filter((bitmap) => bitmap.isInUse === isInUse).map(({ name }) => name);
+    // The names are the image's: nothing of them may reach a terminal that is not text.
+    const text = names.join(', ').slice(0, BITMAP_NAMES_MAX);
+    return text.replace(/\p{Cc}/gu, '?');
+  };
+  return { bitmaps: namesOf(false), inconsistentBitmaps: namesOf(true) };
 }
 
 function detailsOf(header: Qcow2Header): Record<string, string | number | boolean> {
@@ -35,7 +53,6 @@ function detailsOf(header: Qcow2Header): Record<string, string | number | boolea
     compression: header.compressionType === COMPRESSION.zstd ? 'zstd' : 'zlib',
     extendedL2: has(header, 'extendedL2'),
     lazyRefcounts: (header.compatible & COMPATIBLE.lazyRefcounts) !== 0n,
-    bitmaps: (header.autoclear & AUTOCLEAR.bitmaps) !== 0n,
   };
   if (header.crypt !== CRYPT.none) {
     details.encryption = header.crypt === CRYPT.luks ? 'luks' : 'aes';

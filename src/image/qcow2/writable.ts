@@ -12,6 +12,7 @@ import { FreedClusters } from './freed-clusters.ts';
 import type { Qcow2Header } from './header.ts';
 import { HeaderFile } from './header-file.ts';
 import { InFlight } from './in-flight.ts';
+import { KeptBitmaps } from './kept-bitmaps.ts';
 import { L2Tables } from './l2-tables.ts';
 import { Qcow2Mapping } from './mapping.ts';
 import { MetadataMap } from './metadata-map.ts';
@@ -41,7 +42,8 @@ export async function openWritable(parts: WritableParts): Promise<WritableQcow2>
   const { refcountTableOffset, refcountTableClusters, clusterBytes } = header;
   const entries = (refcountTableClusters * clusterBytes) / 8;
   const table = await PinnedTable.read(disk.storage, refcountTableOffset, entries);
-  return new WritableQcow2(parts, table);
+  const bitmaps = await KeptBitmaps.open(disk.storage, header);
+  return new WritableQcow2(parts, table, bitmaps);
 }
 
 export class WritableQcow2 implements WritableFormat {
@@ -60,11 +62,18 @@ export class WritableQcow2 implements WritableFormat {
   readonly #zeroing: Zeroing;
   readonly #compressed: CompressedWrites;
   readonly #sizeChange: SizeChange;
+  readonly #allocator: ClusterAllocator;
+  /** Undefined for an image without bitmaps, or whose bitmaps are disowned. */
+  #bitmaps: KeptBitmaps | undefined;
   #isReady = false;
   #readying: Promise<void> | undefined;
   #isDamaged = false;
 
-  constructor({ disk, header, tableBytesMax }: WritableParts, table: PinnedTable) {
+  constructor(
+    { disk, header, tableBytesMax }: WritableParts,
+    table: PinnedTable,
+    bitmaps: KeptBitmaps | undefined,
+  ) {
     const { geometry, name, storage } = disk;
     const { clusterBytes } = geometry;
     const { epochs } = this;
@@ -92,12 +101,15 @@ export class WritableQcow2 implements WritableFormat {
       ...{ disk, header: headerFile, refcounts, freed, coverage, nextCluster, onDamage },
     });
     const tables = new L2Tables({ disk, allocator, freed, metadata, writeBack });
+    const hasBacking = header.backingName !== undefined;
     const targets = new WriteTargets({
-      ...{ disk, tables, allocator, freed, inFlight, metadata, onDamage },
+      ...{ disk, tables, allocator, freed, inFlight, metadata, hasBacking, onDamage },
     });
     const paced = () => this.#paced();
     const zeroing = new Zeroing({ disk, header: headerFile, tables, freed, inFlight, paced });
     this.#disk = disk;
+    this.#bitmaps = bitmaps;
+    this.#allocator = allocator;
     this.#header = headerFile;
     this.#dirtyBytesMax = tableBytesMax / DIRTY_SHARE;
     this.#mapping = new Qcow2Mapping(disk);
@@ -134,6 +146,7 @@ export class WritableQcow2 implements WritableFormat {
   }
 
   allocate(offset: number, length: number): WriteTarget | Promise<WriteTarget> {
+    this.#bitmaps?.noteWrite(offset, length);
     if (this.#isReady) {
       const target = this.#targets.inPlace(offset, length);
       if (target !== undefined) return target;
@@ -143,16 +156,19 @@ export class WritableQcow2 implements WritableFormat {
 
   async zero(offset: number, length: number, mayDiscard: boolean): Promise<boolean> {
     await this.#ready();
+    this.#bitmaps?.noteWrite(offset, length);
     return this.#zeroing.zero(offset, length, mayDiscard);
   }
 
   async discard(offset: number, length: number): Promise<void> {
     await this.#ready();
+    this.#bitmaps?.noteWrite(offset, length);
     await this.#zeroing.discard(offset, length);
   }
 
   async writeCompressed(offset: number, unit: Buffer): Promise<void> {
     await this.#ready();
+    this.#bitmaps?.noteWrite(offset, unit.length);
     const pause = this.#paced();
     if (pause !== undefined) await pause;
     await this.#compressed.write(offset, unit);
@@ -165,12 +181,18 @@ export class WritableQcow2 implements WritableFormat {
 
   async resize(sizeBytes: number): Promise<void> {
     await this.#ready();
+    if (this.#bitmaps !== undefined) {
+      // They have the length of the disk: those of another size are nobody's.
+      this.#bitmaps = undefined;
+      await this.#header.clearAutoclear(false);
+    }
     await this.#sizeChange.resize(sizeBytes);
   }
 
   /** What is free by now is counted as free on the storage, too. */
   async close(): Promise<void> {
     await this.sync();
+    if (this.#isReady) await this.#storeBitmaps();
     if (this.#writeBack.dirtyBytes > 0) await this.#writeBack.sync();
   }
 
@@ -185,12 +207,28 @@ export class WritableQcow2 implements WritableFormat {
   async #ready(): Promise<void> {
     if (this.#isDamaged) throw this.#refusal();
     if (this.#isReady) return;
-    this.#readying ??= this.#header.clearAutoclear();
+    this.#readying ??= this.#disown();
     try {
       await this.#readying;
       this.#isReady = true;
     } finally {
       this.#readying = undefined;
+    }
+  }
+
+  async #disown(): Promise<void> {
+    await this.#header.clearAutoclear(this.#bitmaps !== undefined);
+    await this.#bitmaps?.begin();
+  }
+
+  /** Bitmaps that cannot be stored, for want of space, stay marked: then nobody believes them. */
+  async #storeBitmaps(): Promise<void> {
+    const { clusterBytes } = this.#disk.geometry;
+    const allocate = async () => (await this.#allocator.takeExactly(1)).first * clusterBytes;
+    try {
+      await this.#bitmaps?.store({ allocate, sync: () => this.#writeBack.sync() });
+    } catch (cause) {
+      if (!(cause instanceof TmemError) || cause.kind !== 'no-space') throw cause;
     }
   }
 

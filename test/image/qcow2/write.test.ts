@@ -117,17 +117,6 @@ describe('a qcow2 image that is written', () => {
     expectSame(readFileSync(raw), model, 'content by qemu-img');
   });
 
-  it('has no bitmaps that are said to be true afterwards', async () => {
-    const directory = workspace();
-    const image = await create(`${directory}/disk.qcow2`, 4 * MIB);
-    await runWell('qemu-img', ['bitmap', '--add', '-f', 'qcow2', image, 'backup']);
-    const disk = await openAt(image);
-    await disk.write(Buffer.alloc(512, 1), 0, 512, 0);
-    await disk.close();
-    const told = JSON.parse(await runWell('qemu-img', ['info', '--output=json', image]));
-    expect(told['format-specific'].data.bitmaps ?? []).toEqual([]);
-  });
-
   it.each(['zlib', 'zstd'])('compressed with %s is written over', async (method) => {
     const directory = workspace();
     const raw = makeImage(directory, SIZE);
