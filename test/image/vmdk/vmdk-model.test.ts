@@ -66,7 +66,7 @@ describe.each(KINDS)('an image that is written by requests at once: %o', (kind) 
         const { corruptions, errors } = await checkSmall(stored);
         expect({ corruptions, errors }).toEqual({ corruptions: 0, errors: 0 });
       }),
-      { numRuns: capacitySectors > CAPACITY ? 8 : 25, seed: SEED },
+      { numRuns: capacitySectors > CAPACITY ? 5 : 12, seed: SEED },
     );
   });
 });
