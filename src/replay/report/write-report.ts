@@ -33,7 +33,8 @@ export async function writeReport(report: ReplayReport, folder: string): Promise
     await refuseExisting(folder);
     await rename(unfinished, folder);
   } catch (cause) {
-    await rm(unfinished, { recursive: true, force: true });
+    // What went wrong first is what counts.
+    await rm(unfinished, { recursive: true, force: true }).catch(() => undefined);
     if (cause instanceof TmemError) throw cause;
     throw new TmemError(
       kindOfSystemError(cause),

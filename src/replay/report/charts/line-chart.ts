@@ -88,7 +88,7 @@ function lineOf(series: LineSeries, index: number): SeriesOption {
 function bandOf({ name, points, style, band = [] }: LineSeries): SeriesOption[] {
   if (band.length === 0) return [];
   const edge = { type: 'line' as const, silent: true, symbol: 'none', stack: `band-${name}` };
-  const unseen = { lineStyle: { opacity: 0, width: 0 }, z: 1 };
+  const unseen = { lineStyle: { color: style.colour, opacity: 0, width: 0 }, z: 1 };
   const at = (index: number) => points[index]?.x ?? 0;
   return [
     { ...edge, ...unseen, data: band.map(({ low }, index) => [at(index), low]) },
@@ -107,6 +107,8 @@ function markOf({ x, text }: NonNullable<LineChart['mark']>): SeriesOption {
     type: 'line',
     silent: true,
     data: [],
+    symbol: 'none',
+    lineStyle: { color: COLOURS.muted },
     markLine: {
       symbol: 'none',
       silent: true,

@@ -1,0 +1,131 @@
+import { describe, expect, test } from 'vitest';
+import { parseMemoryList } from '../../../src/replay/report/memory-sizes.ts';
+import { replay } from '../../../src/replay/report/replay.ts';
+import { OP } from '../../../src/trace/request-batch.ts';
+import { mixedRequests, replayOptions, scriptedTrace } from './scripted-trace.ts';
+
+const REQUESTS = mixedRequests(4000, 500);
+
+/** Reads of pages 0 to `pages` - 1 in order, `rounds` times. */
+function loopOf(pages: number, rounds: number) {
+  return Array.from({ length: pages * rounds }, (_, at) => ({ page: at % pages }));
+}
+
+describe('a replay', () => {
+  test('counts hits and misses of every policy at every size, in order', async () => {
+    const options = replayOptions({
+      memory: parseMemoryList('50p,100p'),
+      policies: ['lru', 'belady'],
+      wantsReport: false,
+    });
+    const { runs, report } = await replay(scriptedTrace(loopOf(100, 5)), options);
+    expect(report).toBeUndefined();
+    const counts = runs.map((run) => [run.policy, run.capacityPages, run.requests, run.misses]);
+    expect(counts.slice(0, 2)).toEqual([
+      ['lru', 50, 500, 500],
+      ['lru', 100, 500, 100],
+    ]);
+    expect(counts[3]).toEqual(['belady', 100, 500, 100]);
+    // Belady keeps a part of a loop that LRU loses all of.
+    expect(runs[2]?.misses).toBeLessThan(350);
+  });
+
+  test('splits requests into pages, and takes operations as it is told', async () => {
+    const requests = [
+      { page: 0, pages: 4 },
+      { page: 0, pages: 2, op: OP.write },
+      { page: 0, pages: 4 },
+      { page: 2, op: OP.trim },
+    ];
+    const countsOf = async (ops: 'all' | 'reads' | 'writes-invalidate') => {
+      const options = replayOptions({ ops, memory: parseMemoryList('100p'), policies: ['lru'] });
+      const { runs, workload } = await replay(scriptedTrace(requests), options);
+      return [workload.accesses, runs[0]?.hits, runs[0]?.misses];
+    };
+    expect(await countsOf('all')).toEqual([10, 6, 4]);
+    expect(await countsOf('reads')).toEqual([8, 4, 4]);
+    expect(await countsOf('writes-invalidate')).toEqual([8, 2, 6]);
+  });
+
+  test('does not count what warms it up', async () => {
+    const options = replayOptions({
+      memory: parseMemoryList('100p'),
+      policies: ['lru'],
+      warmup: { kind: 'share', share: 0.5 },
+    });
+    const { runs, workload, report } = await replay(scriptedTrace(loopOf(100, 4)), options);
+    expect(runs[0]).toMatchObject({ requests: 200, hits: 200, misses: 0, coldMisses: 0 });
+    expect(workload.coldMissRatio).toBe(0);
+    expect(report?.curves.find(({ policy }) => policy === 'lru')?.points.at(-1)?.missRatio).toBe(0);
+  });
+
+  test('of the same trace with the same options gives the same report to the byte', async () => {
+    const once = async () => {
+      const { report } = await replay(scriptedTrace(REQUESTS), replayOptions());
+      return JSON.stringify(report);
+    };
+    expect(await once()).toBe(await once());
+  });
+
+  test('of a sample estimates what the whole has, within its band or near it', async () => {
+    const requests = mixedRequests(30_000, 4000);
+    const policies = ['lru', 's3fifo-cw'];
+    const memory = parseMemoryList('20%,60%');
+    const whole = await replay(
+      scriptedTrace(requests),
+      replayOptions({ memory, policies, wantsReport: false }),
+    );
+    const sampled = await replay(
+      scriptedTrace(requests),
+      replayOptions({ memory, policies, sampleRate: 0.5 }),
+    );
+    expect(sampled.workload.accesses).toBe(whole.workload.accesses);
+    const footprints = sampled.workload.footprintPages / whole.workload.footprintPages;
+    expect(Math.abs(footprints - 1)).toBeLessThan(0.05);
+    for (const [at, run] of sampled.runs.entries()) {
+      expect(Math.abs(run.missRatio - (whole.runs[at]?.missRatio ?? 2))).toBeLessThan(0.04);
+      expect(run.missRatioLow).toBeLessThanOrEqual(run.missRatio);
+      expect(run.missRatioHigh).toBeGreaterThanOrEqual(run.missRatio);
+    }
+    expect(sampled.report?.curves[0]?.found).toBe('sampled');
+  });
+
+  test('draws the floor into the report although nobody asked for belady', async () => {
+    const { runs, report } = await replay(scriptedTrace(REQUESTS), replayOptions());
+    expect(runs.map(({ policy }) => policy)).not.toContain('belady');
+    expect(report?.curves.map(({ policy }) => policy)).toEqual(['s3fifo-cw', 'lru', 'belady']);
+    for (const { pages, missRatio } of report?.curves[2]?.points ?? []) {
+      const others = report?.curves
+        .flatMap(({ points }) => points)
+        .filter((p) => p.pages === pages);
+      for (const other of others ?? []) expect(missRatio).toBeLessThanOrEqual(other.missRatio);
+    }
+  });
+
+  test('of a pipe has no floor, and refuses belady', async () => {
+    const pipe = () => scriptedTrace(REQUESTS, { canRereads: false });
+    const { report } = await replay(pipe(), replayOptions());
+    expect(report?.curves.map(({ policy }) => policy)).toEqual(['s3fifo-cw', 'lru']);
+    expect(report?.trace.sha256).toBeNull();
+    const asked = replay(pipe(), replayOptions({ policies: ['belady'] }));
+    await expect(asked).rejects.toThrow(/belady.*pipe/);
+  });
+
+  test('allows a cache that is larger than the footprint, and says so', async () => {
+    const options = replayOptions({ memory: parseMemoryList('100000GiB') });
+    const { runs, advice } = await replay(scriptedTrace(REQUESTS), options);
+    expect(runs[0]?.misses).toBe(runs[0]?.coldMisses);
+    expect(advice.notes.join()).toContain('larger than the footprint');
+  });
+
+  test('refuses a trace with nothing to replay', async () => {
+    const writes = [{ page: 1, op: OP.write }];
+    await expect(replay(scriptedTrace([]), replayOptions())).rejects.toThrow(/has no requests/);
+    await expect(replay(scriptedTrace(writes), replayOptions({ ops: 'reads' }))).rejects.toThrow(
+      '--ops reads leaves nothing to replay with that; try --ops all',
+    );
+    await expect(
+      replay(scriptedTrace(writes), replayOptions({ warmup: { kind: 'accesses', accesses: 1 } })),
+    ).rejects.toThrow(/leaves none to count/);
+  });
+});
