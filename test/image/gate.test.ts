@@ -62,8 +62,14 @@ describe('a name inside an image', () => {
       expect(byte[0]).toBe(7);
       await image.close();
     }
-    const beside = `${path.dirname(secret)}-not`;
-    expect((await refusal(top, { allowBacking: [beside] })).kind).toBe('permission');
+  });
+
+  it('leads into no directory whose name only begins like one that is allowed', async () => {
+    const directory = temporaryDirectory();
+    for (const name of ['images', 'images-secret']) fs.mkdirSync(path.join(directory, name));
+    fs.writeFileSync(path.join(directory, 'images-secret', 'secret.raw'), Buffer.alloc(512));
+    const top = overlayOf('../images-secret/secret.raw', path.join(directory, 'images'));
+    expect((await refusal(top)).message).toContain('--allow-backing');
   });
 
   it('tells nothing of files elsewhere, not even whether they are there', async () => {
@@ -206,6 +212,23 @@ describe('a chain of images', () => {
     const base = await openImage(file('base.qcow2'), { isReadOnly: false });
     expect(await refusal(file('b.qcow2'))).toMatchObject({ kind: 'busy' });
     await base.close();
+  });
+
+  it('gives the passphrase to the image on top alone, unless told otherwise', async () => {
+    const directory = temporaryDirectory();
+    const base = path.join(directory, 'base.luks');
+    const options = { isReadOnly: false, isContainer: true, isNew: true };
+    const storage = await openFileStorage(base, options);
+    const passphrase = Buffer.from('open sesame');
+    const createFile = () => Promise.reject(new Error('one file is enough'));
+    const luks = await driverOf('luks');
+    await luks.create?.(storage, { sizeBytes: 1 << 20, settings: {}, createFile, passphrase });
+    await storage.close();
+    const top = overlayOf('base.luks', directory, 'luks');
+    expect((await refusal(top, { passphrase })).message).toContain('passphrase');
+    const image = await openImage(top, { isReadOnly: true, backingPassphrase: passphrase });
+    expect(image.backing?.formatName).toBe('luks');
+    await image.close();
   });
 
   it('shares no data file', async () => {
