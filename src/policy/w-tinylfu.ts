@@ -57,7 +57,9 @@ export class WTinyLfu implements EvictionPolicy {
   private readonly hashOf: (slot: number) => number;
   private readonly tuning: WTinyLfuTuning;
   private capacityBytes = 0;
+  /** Shares of the capacity; what they leave is for pages on probation, and does not change. */
   private windowShare: number;
+  private protectedShare: number;
   private hits = 0;
   private misses = 0;
   private previousHitRatio = 0;
@@ -72,6 +74,7 @@ export class WTinyLfu implements EvictionPolicy {
     this.hashOf = options.hashOf;
     this.tuning = tuning;
     this.windowShare = tuning.windowShare;
+    this.protectedShare = (1 - tuning.windowShare) * tuning.protectedShare;
     this.setCapacity(options.capacityBytes);
   }
 
@@ -170,7 +173,7 @@ export class WTinyLfu implements EvictionPolicy {
   /** The least recent protected pages are on probation again until the others have room. */
   private demote(): void {
     const held = this.pages.queues[PROTECTED]!;
-    const most = this.capacityBytes * (1 - this.windowShare) * this.tuning.protectedShare;
+    const most = this.capacityBytes * this.protectedShare;
     while (held.count > 1 && held.chargedBytes > most) this.pages.move(held.tail, PROBATION);
   }
 
@@ -187,6 +190,8 @@ export class WTinyLfu implements EvictionPolicy {
     this.misses = 0;
     // What is protected now may stay until it is demoted by a hit, and the window passes its
     // surplus on with the next pages: no page moves because the boundary did.
-    this.windowShare = Math.min(1 - this.tuning.windowShare, Math.max(0, this.windowShare + step));
+    const moved = Math.max(-this.windowShare, Math.min(this.protectedShare, step));
+    this.windowShare += moved;
+    this.protectedShare -= moved;
   }
 }
