@@ -51,6 +51,8 @@ export interface Descriptor {
   /** What a parent is called; there is one exactly when `parentCid` is not `NO_PARENT_CID`. */
   readonly parentName: string | undefined;
   readonly extents: readonly ExtentLine[];
+  /** Another file says which sectors have changed; whoever writes would have to keep it. */
+  readonly hasTrackedChanges: boolean;
   readonly adapterType: string | undefined;
   readonly hardwareVersion: string | undefined;
 }
@@ -91,6 +93,16 @@ export function parseDescriptor(bytes: Buffer, name: string, offset = 0): Descri
   if (extentLines.length > EXTENTS_MAX) {
     throw damaged(name, offset, `${extentLines.length} extents are more than ${EXTENTS_MAX}`);
   }
+  for (const [key, line] of values) {
+    if (!key.startsWith('encryption.')) continue;
+    const cause = 'it is enciphered by VMware';
+    throw unsupported(
+      name,
+      offset + line.offset,
+      cause,
+      'decipher it with the program that made it',
+    );
+  }
   const encoding = values.get('encoding');
   const label = encoding === undefined ? 'utf-8' : unquoted(encoding, place);
   const extents = extentLines.map((line) => parseExtent(line, label, place));
@@ -104,6 +116,7 @@ export function parseDescriptor(bytes: Buffer, name: string, offset = 0): Descri
     cidDigits: cid.text.length,
     ...parent,
     extents,
+    hasTrackedChanges: values.has('changetrackpath'),
     adapterType: optional(values, 'ddb.adaptertype', place),
     hardwareVersion: optional(values, 'ddb.virtualhwversion', place),
   };

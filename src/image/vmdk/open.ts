@@ -42,6 +42,11 @@ export async function openVmdk(
     throw new TmemError('usage', `cannot open "${storage.name}": ${cause}; open another file`);
   }
   const file = await readVmdkFile(storage);
+  if (!options.isReadOnly && file.descriptor.hasTrackedChanges) {
+    const cause = 'its changes are tracked in another file';
+    const advice = 'open it for reading only, or write to an image on top of it';
+    throw new TmemError('unsupported', `cannot write "${storage.name}": ${cause}; ${advice}`);
+  }
   if (!options.isReadOnly && file.header?.isCompressed) {
     return { format: await openStreamWriter(storage, file) };
   }

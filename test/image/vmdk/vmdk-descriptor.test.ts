@@ -71,6 +71,7 @@ describe('a descriptor is refused for', () => {
     ['a control character in a name', 'RW 8 FLAT "a\x1b[2J" 0'],
     ['an unknown encoding', 'encoding="EBCDIC"', 'RW 8 FLAT "a" 0'],
     ['an unknown type', 'createType="seSparse"'],
+    ['encryption', 'encryption.keySafe = "vmware:key/list"'],
     ['a CID that is none', 'CID=xyz'],
     ['a version of tomorrow', 'version=9'],
     ['too many extents', ...Array.from({ length: 4097 }, (_, i) => `RW 8 FLAT "a${i}" 0`)],

@@ -86,3 +86,11 @@ it('an extent for reading only is not written', async () => {
   await expect(openVmdkFile(file, false)).rejects.toThrow(/the descriptor says RDONLY of it/);
   expect((await contentOf(file)).length).toBe(8 * SECTOR);
 });
+
+it('a disk whose changes are tracked in another file is not written', async () => {
+  const folder = workspace();
+  writeFileSync(path.join(folder, 'a.vmdk'), Buffer.alloc(8 * SECTOR));
+  const file = describeIn(folder, 'vmfs', 'RW 8 VMFS "a.vmdk"', 'changeTrackPath="a-ctk.vmdk"');
+  await expect(openVmdkFile(file, false)).rejects.toThrow(/changes are tracked in another file/);
+  expect((await contentOf(file)).length).toBe(8 * SECTOR);
+});
