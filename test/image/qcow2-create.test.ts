@@ -97,6 +97,15 @@ describe('a new qcow2 image', () => {
     expect(fs.statSync(file).blocks * 512 > sizeBytes).toBe(isThere);
   });
 
+  it('is amended by qemu-img: other refcounts, another version', async () => {
+    const file = path.join(workspace(), 'disk.qcow2');
+    await create(file, 4 * MIB, { settings: { preallocation: 'metadata' } });
+    for (const wish of ['refcount_bits=64', 'refcount_bits=16', 'compat=0.10', 'compat=1.1']) {
+      await runWell('qemu-img', ['amend', '-q', '-f', 'qcow2', '-o', wish, file]);
+      await check(file);
+    }
+  });
+
   it('names its backing file and the format of that', async () => {
     const directory = workspace();
     const base = path.join(directory, 'base.raw');
