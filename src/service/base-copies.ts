@@ -86,7 +86,7 @@ export class BaseCopies {
     try {
       await pages.chain?.standAlone();
       await image.dropBacking();
-      log.warn(`export "${name}" has all of its base and stands alone now`);
+      log.info(`export "${name}" has all of its base and stands alone now`);
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       log.warn(`export "${name}" has all of its base, but keeps it: ${reason}`);
