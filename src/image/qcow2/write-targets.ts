@@ -5,7 +5,7 @@
  */
 
 import type { WriteTarget } from '../format.ts';
-import type { ClusterAllocator } from './cluster-allocator.ts';
+import type { ClusterAllocator, ClusterRun } from './cluster-allocator.ts';
 import {
   entryIndexOf,
   type Qcow2Disk,
@@ -26,6 +26,8 @@ export interface WriteTargetsOptions {
   readonly freed: FreedClusters;
   readonly inFlight: InFlight;
   readonly metadata: MetadataMap;
+  /** Something shows through holes. */
+  readonly hasBacking: boolean;
   /** Hears that data were to be written over a table. */
   readonly onDamage: () => void;
 }
@@ -47,6 +49,9 @@ interface Piece {
   readonly clusters: number;
   /** Where the first cluster is; of no meaning for new space. */
   readonly hostOffset: number;
+  /** Whether the guest reads zeros from `start` to the write, and from the write to `end`. */
+  readonly isHeadZero: boolean;
+  readonly isTailZero: boolean;
 }
 
 export class WriteTargets {
@@ -134,8 +139,7 @@ export class WriteTargets {
         return this.#target(wanted, wanted.firstCluster * clusterBytes, range, offset, length);
       }
       const run = await allocator.take(wanted.clusters);
-      const end = Math.min(wanted.end, (wanted.firstCluster + run.count) * clusterBytes);
-      const piece = { ...wanted, clusters: run.count, end };
+      const piece = this.#fit(wanted, run, offset, offset + length);
       let own = range;
       if (run.count < wanted.clusters) {
         inFlight.end(range);
@@ -146,6 +150,25 @@ export class WriteTargets {
       inFlight.end(range);
       throw cause;
     }
+  }
+
+  /**
+   * The piece as far as there is space for it. Behind the end of the file there are zeros, so that
+   * zeros of the guest around the write need not be written there.
+   */
+  #fit(wanted: Piece, run: ClusterRun, offset: number, writeEnd: number): Piece {
+    const { disk } = this.#options;
+    const { clusterBytes } = disk.geometry;
+    const isShort = run.count < wanted.clusters;
+    const end = isShort ? (wanted.firstCluster + run.count) * clusterBytes : wanted.end;
+    const isFresh = run.first * clusterBytes >= disk.storage.sizeBytes;
+    const isZero = isFresh && disk.cipher === undefined;
+    return {
+      ...wanted,
+      clusters: run.count,
+      start: isZero && wanted.isHeadZero ? offset : wanted.start,
+      end: isZero && wanted.isTailZero ? Math.min(writeEnd, end) : end,
+    };
   }
 
   #target(
@@ -242,6 +265,7 @@ export class WriteTargets {
     readEntryOrThrow(disk, slice, sliceOffset, firstIndex, entry);
     const way = this.#wayOf(firstCluster, offset, rangeEnd);
     const hostOffset = entry.hostOffset;
+    const isHeadZero = this.#isZero(offset);
     const granule = way === 'copy' ? clusterBytes : subclusterBytes;
     // Bytes of a subcluster that is there need no filling up.
     const isHeadThere = way === 'into' && (entry.allocated & this.#bitAt(offset)) !== 0;
@@ -258,11 +282,20 @@ export class WriteTargets {
       clusters++;
     }
     const lastEnd = Math.min(rangeEnd, (firstCluster + clusters) * clusterBytes);
-    if (way === 'over') return { way, start, end: lastEnd, firstCluster, clusters, hostOffset };
+    const same = { way, start, firstCluster, clusters, hostOffset, isHeadZero };
+    if (way === 'over') return { ...same, end: lastEnd, isTailZero: false };
     readEntryOrThrow(disk, slice, sliceOffset, firstIndex + clusters - 1, entry);
     const isTailThere = way === 'into' && (entry.allocated & this.#bitAt(lastEnd - 1)) !== 0;
     const end = isTailThere ? lastEnd : Math.ceil(lastEnd / granule) * granule;
-    return { way, start, end, firstCluster, clusters, hostOffset };
+    return { ...same, end, isTailZero: this.#isZero(lastEnd - 1) };
+  }
+
+  /** Whether the guest reads zeros from the subcluster there, of the entry just read. */
+  #isZero(offset: number): boolean {
+    const { isCompressed, allocated, zero } = this.#entry;
+    const bit = this.#bitAt(offset);
+    if (isCompressed || (allocated & bit) !== 0) return false;
+    return (zero & bit) !== 0 || !this.#options.hasBacking;
   }
 
   /** How the cluster of the entry just read is written, between two guest offsets. */
