@@ -6,10 +6,6 @@ import type { RequestBatch } from './request-batch.ts';
 const TWO_32 = 2 ** 32;
 const TWO_21 = 2 ** 21;
 
-/** What became of a record. */
-export const RECORD_TAKEN = true;
-export const RECORD_MALFORMED = false;
-
 /** A little-endian number of 64 bits; more than 2^53 is not exact. */
 export function readU64(bytes: Buffer, at: number): number {
   return readU32(bytes, at + 4) * TWO_32 + readU32(bytes, at);

@@ -74,7 +74,9 @@ function opLines({ operations }: Description): string[] {
 function spanLine({ spanSeconds, requests }: Description): string {
   if (spanSeconds === null) return 'span        unknown, the format has no times';
   const rate = spanSeconds > 0 ? `, ${formatRate(requests / spanSeconds)}` : '';
-  return `span        ${formatSeconds(spanSeconds)}${rate}`;
+  const ms = spanSeconds * 1000;
+  const span = ms < 100 ? `${Number(ms.toPrecision(3))} ms` : formatSeconds(spanSeconds);
+  return `span        ${span}${rate}`;
 }
 
 function footprintLine(info: Description): string {

@@ -39,9 +39,6 @@ export const SPECIAL = {
   check: 0xfe,
 } as const;
 
-/** Bits of a record's flags. */
-export const RECORD_FLAG = { useOnce: 1, readAhead: 2, sync: 4 } as const;
-
 /** The longest name of a volume, bytes. */
 export const NAME_BYTES_MAX = 255;
 

@@ -123,7 +123,8 @@ export class OwnTraceWriter {
   }
 
   /**
-   * Takes a request, whole numbers from 0; never waits. `flags` are of `RECORD_FLAG`. Answers false
+   * Takes a request, whole numbers from 0; never waits. `flags` are 1 for
+   * a page used once, 2 for reading ahead, 4 for a write through to the disk. Answers false
    * if it was left out for want of room, and counted.
    */
   append(
