@@ -42,6 +42,8 @@ export interface CoveragePlan {
 export class Coverage {
   readonly #options: CoverageOptions;
   #wantedClusters = 0;
+  /** Entries of the table before this one are not empty: they never become so again. */
+  #firstBlock = 0;
   #failure: TmemError | undefined;
 
   constructor(options: CoverageOptions) {
@@ -73,8 +75,8 @@ export class Coverage {
     const { refcounts, geometry } = this.#options;
     const { table } = refcounts;
     const { blockEntries } = geometry;
-    let firstBlock = 0;
-    while (table.offsetOf(firstBlock) !== 0) firstBlock++;
+    while (table.offsetOf(this.#firstBlock) !== 0) this.#firstBlock++;
+    const firstBlock = this.#firstBlock;
     const left = firstBlock * blockEntries - next;
     if (this.#wantedClusters === 0 && left > blockEntries / 4) return undefined;
     const wanted = this.#wantedClusters;

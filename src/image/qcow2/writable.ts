@@ -210,7 +210,7 @@ export class WritableQcow2 implements WritableFormat {
     this.#readying ??= this.#disown();
     try {
       await this.#readying;
-      this.#isReady = true;
+      this.#isReady = !this.#isDamaged;
     } finally {
       this.#readying = undefined;
     }

@@ -10,7 +10,7 @@ import { LoggedContainer } from '../appended/write-log.ts';
 import { contentOf, create, KIB, MIB, openOn, qemuIo, rawAt } from './images.ts';
 
 /** Media that are looked at in each test; the environment raises it. */
-const MEDIA = Number(process.env.TMEM_CRASH_MEDIA ?? 60);
+const MEDIA = Number(process.env.TMEM_CRASH_MEDIA ?? 25);
 const SIZE = 3 * MIB;
 /** Written and checked; what lies between is discarded, and written compressed. */
 const PLACES = [0, 8, 40, 504, 512, 1000, 2040, 2048, 2900].map((place) => place * KIB);
