@@ -137,6 +137,13 @@ describe('our own trace format', () => {
     expect(tally.firstMalformed?.text).toBe('block 1 fails its checksum');
   });
 
+  it('leaves out blocks that are not where they belong', async () => {
+    const bytes = await write(numbered(400));
+    const [one, other] = [bytes.subarray(8192, 12288), bytes.subarray(12288, 16384)];
+    const swapped = Buffer.concat([bytes.subarray(0, 8192), other, one, bytes.subarray(16384)]);
+    expect(parseInPieces('tmem', swapped).tally.malformed).toBe(2 * 127);
+  });
+
   it('with a damaged header is refused', async () => {
     const bytes = await write(numbered(3));
     bytes[200]! ^= 1;
