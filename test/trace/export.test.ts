@@ -105,8 +105,9 @@ describe("libCacheSim's oracleGeneral", () => {
 
   it('is right over many pieces of the second pass', async () => {
     const rows = Array.from({ length: 120_000 }, (_, index): Row => {
-      // Pages of the same number on two volumes are two objects.
-      return [index, (Math.floor(index / 2) % 25_000) * 4096, 4096, index % 2, OP.read];
+      // Pages of the same number on several volumes are several objects.
+      const object = index % 50_000;
+      return [index, (object >> 4) * 4096, 4096, object & 15, OP.read];
     });
     const path = await exported('oracle-general', rows, {}, 8192);
     const records = oracleRecords(path);
