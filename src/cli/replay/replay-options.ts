@@ -16,6 +16,8 @@ import { formatOptions } from '../help.ts';
 import { PROGRESS_CHOICES } from '../trace/progress.ts';
 import { INPUT_OPTIONS, inputOptions } from '../trace/verb.ts';
 
+/** Layers are a hundred times slower than page numbers. */
+const FULL_POLICIES = 's3fifo-cw,lru';
 const DEFAULT_POLICIES = 's3fifo-cw,s3fifo,lirs,w-tinylfu,arc,lru,belady';
 const PAGE_BYTES_MAX = 64 * 1024 * 1024;
 const THREADS_MAX = 256;
@@ -47,6 +49,10 @@ export const REPLAY_OPTIONS = {
   engine: {
     value: 'NAME',
     help: 'sizes: page numbers only; full: the real cache,\nwith page contents (default: sizes)',
+  },
+  contents: {
+    value: 'WHAT',
+    help: 'what the pages hold, for full: a raw image, a ratio\nthat they compress to, as 2.5, or mixed (default)',
   },
   out: { value: 'DIR', help: 'write the report there: HTML, JSON and CSV; it must\nnot exist' },
   threads: { value: 'N', help: 'threads for simulations (default: one a processor)' },
@@ -95,6 +101,8 @@ export interface ReplayRequest {
   readonly engine: 'sizes' | 'full';
   readonly threads: number | undefined;
   readonly seed: number;
+  /** `mixed`, a compression ratio, or the path of an image. */
+  readonly contents: string;
   /** The options that decide the result, all of them, as a command line has them. */
   readonly options: readonly string[];
 }
@@ -154,9 +162,11 @@ function oneOf<Name extends string>(option: string, text: string, names: readonl
 /** Reads the options. Throws a usage error for one that makes no sense. */
 export function parseRequest(parsed: ParsedArguments<ReplayOption>): ReplayRequest {
   const text = (name: ReplayOption, ifNone: string) => parsed.last(name) ?? ifNone;
+  const isFull = parsed.last('engine') === 'full';
+  if (parsed.has('contents') && !isFull) refuse('--contents is for --engine full; give both');
   const progress = oneOf('progress', text('progress', 'auto'), PROGRESS_CHOICES);
   const input = inputOptions(parsed);
-  const inputTexts = (['columns', 'time-unit', 'sector-bytes'] as const).flatMap((name) => {
+  const others = (['columns', 'time-unit', 'sector-bytes', 'contents'] as const).flatMap((name) => {
     const given = parsed.last(name);
     return given === undefined ? [] : [`--${name}`, given];
   });
@@ -164,7 +174,7 @@ export function parseRequest(parsed: ParsedArguments<ReplayOption>): ReplayReque
     format: text('format', 'auto'),
     page: text('page', '4KiB'),
     memory: text('memory', DEFAULT_MEMORY),
-    policy: text('policy', DEFAULT_POLICIES),
+    policy: text('policy', isFull ? FULL_POLICIES : DEFAULT_POLICIES),
     ops: text('ops', 'all'),
     warmup: text('warmup', '0'),
     sample: text('sample', '1'),
@@ -185,9 +195,7 @@ export function parseRequest(parsed: ParsedArguments<ReplayOption>): ReplayReque
     engine: oneOf('engine', texts.engine, ['sizes', 'full']),
     threads: threads === undefined ? undefined : parseWhole('threads', threads, 0, THREADS_MAX),
     seed: parseWhole('seed', texts.seed, 0, SEED_MAX),
-    options: [
-      ...Object.entries(texts).flatMap(([name, value]) => [`--${name}`, value]),
-      ...inputTexts,
-    ],
+    contents: parsed.last('contents') ?? 'mixed',
+    options: [...Object.entries(texts).flatMap(([name, value]) => [`--${name}`, value]), ...others],
   };
 }

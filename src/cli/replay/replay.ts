@@ -3,7 +3,7 @@
 import path from 'node:path';
 import { TmemError } from '../../lib/errors.ts';
 import { packageVersion } from '../../lib/package-version.ts';
-import { type ReplayOutcome, replay } from '../../replay/report/replay.ts';
+import { type ReplayOptions, type ReplayOutcome, replay } from '../../replay/report/replay.ts';
 import { FLOOR_POLICY } from '../../replay/report/report.ts';
 import { openTrace } from '../../trace/open-trace.ts';
 import type { Trace } from '../../trace/trace.ts';
@@ -13,6 +13,7 @@ import type { Command } from '../command.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT_CODE_BY_SIGNAL, EXIT_DONE } from '../exit-codes.ts';
 import { fullPath } from '../trace/verb.ts';
+import { type ContentsSource, openContents } from './replay-contents.ts';
 import { parseRequest, REPLAY_HELP, REPLAY_OPTIONS, type ReplayRequest } from './replay-options.ts';
 import { ProgressLine } from './replay-progress.ts';
 import { formatReplay } from './replay-table.ts';
@@ -38,34 +39,45 @@ interface ReplayCall {
 }
 
 async function run(call: ReplayCall): Promise<{ trace: Trace; outcome: ReplayOutcome }> {
-  const { request, files, context, signal, folder, progress } = call;
-  const { input, threads, options: _, hasDefaultPolicies, ...wanted } = request;
+  const { request, files, context, folder } = call;
   // Only those who want a report wait until the library for charts is loaded.
   const writing =
     folder === undefined ? undefined : await import('../../replay/report/write-report.ts');
   if (folder !== undefined) await writing?.refuseExisting(folder);
-  const paths = files.map((file) => fullPath(file, context));
-  const trace = await openTrace(paths, input);
+  const source = openContents(request.contents, request.seed, context);
+  try {
+    const paths = files.map((file) => fullPath(file, context));
+    const trace = await openTrace(paths, request.input);
+    const outcome = await replay(trace, replayOptions(call, trace, source));
+    if (folder !== undefined && outcome.report !== undefined) {
+      await writing?.writeReport(outcome.report, folder);
+    }
+    return { trace, outcome };
+  } finally {
+    source.close();
+  }
+}
+
+function replayOptions(
+  { request, files, signal, folder, progress }: ReplayCall,
+  trace: Trace,
+  { contentsOf }: ContentsSource,
+): ReplayOptions {
+  const { pageBytes, memory, ops, warmup, sampleRate, engine, threads, seed } = request;
   // What was not asked for is not refused.
-  const canForesee = trace.canRereads || !hasDefaultPolicies;
-  const policies = request.policies.filter((policy) => canForesee || policy !== FLOOR_POLICY);
-  const outcome = await replay(trace, {
-    ...wanted,
-    policies,
+  const canForesee = trace.canRereads || !request.hasDefaultPolicies;
+  return {
+    ...{ pageBytes, memory, ops, warmup, sampleRate, engine, seed, contentsOf, signal },
     ...(threads !== undefined && { threads }),
+    policies: request.policies.filter((policy) => canForesee || policy !== FLOOR_POLICY),
     wantsReport: folder !== undefined,
     origin: {
       command: commandOf(request, files),
       files,
       versions: { tmem: packageVersion(), 'Node.js': process.version },
     },
-    signal,
     onProgress: (made) => progress?.show(made),
-  });
-  if (folder !== undefined && outcome.report !== undefined) {
-    await writing?.writeReport(outcome.report, folder);
-  }
-  return { trace, outcome };
+  };
 }
 
 /** Runs `tmem replay`; `clock` is replaced in tests. */

@@ -24,6 +24,8 @@ export interface AdviceInput {
   readonly footprintPages: number;
   readonly pageBytes: number;
   readonly unit: 'bytes' | 'keys';
+  /** Of `full`, sizes are of the memory that the service may take. */
+  readonly engine: 'sizes' | 'full';
 }
 
 /** Whether a service can be run with that policy; its parameters follow a colon. */
@@ -62,8 +64,8 @@ export function adviceOf(input: AdviceInput): Advice {
   const share = capacityPages / footprintPages;
   const part = share > 1 ? 'more than the whole footprint' : `${percent(share)} of the footprint`;
   const sentence =
-    `Keep ${pagesAs(capacityPages, pageBytes, unit)}${unit === 'bytes' ? ' of pages' : ''} ` +
-    `(${part}) with ${policy}: ${percent(hitRatio)} of the accesses hit, ` +
+    `${input.engine === 'full' ? 'Give' : 'Keep'} ${pagesAs(capacityPages, pageBytes, unit)}` +
+    `${input.engine === 'full' ? ' of memory' : unit === 'bytes' ? ' of pages' : ''} (${part}) with ${policy}: ${percent(hitRatio)} of the accesses hit, ` +
     `of the ${percent(hitRatioMax)} that any cache could.`;
   const notes = notesOf(input, chosen);
   return { policy, capacityPages, capacityBytes, hitRatio, hitRatioMax, sentence, notes };
@@ -91,13 +93,13 @@ function notesOf(input: AdviceInput, chosen: RunFacts): string[] {
   const larger = [...new Set(runs.map((run) => run.capacityPages))].filter(
     (pages) => pages > footprintPages,
   );
-  if (larger.length > 0) {
+  if (larger.length > 0 && input.engine === 'sizes') {
     notes.push(
       `${larger.length === 1 ? 'One of the sizes is' : `${larger.length} of the sizes are`} larger ` +
         `than the footprint: there, only first uses miss.`,
     );
   }
-  if (unit === 'bytes') {
+  if (unit === 'bytes' && input.engine === 'sizes') {
     notes.push('The sizes are of pages as clients see them; compressed, they take less memory.');
   }
   return notes;

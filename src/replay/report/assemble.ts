@@ -12,7 +12,8 @@ import {
   reuseDistancesOf,
 } from './page-statistics.ts';
 import type { PolicyRun, PolicyRunsOptions } from './policy-runs.ts';
-import type { ReadTrace, ReplayOptions } from './replay.ts';
+import type { ReadTrace } from './read-trace.ts';
+import type { ReplayOptions } from './replay.ts';
 import {
   type Advice,
   type CurveFacts,
@@ -25,7 +26,7 @@ import {
   type TierTable,
 } from './report.ts';
 import { damageOf, SCAN_FACTOR, withScan } from './scan-damage.ts';
-import { tiersOf } from './tiers.ts';
+import { measuredTiersOf, tiersOf } from './tiers.ts';
 import { heatMapsOf, mixOf, sizesOf, traceFactsOf, volumesOf, workloadOf } from './trace-facts.ts';
 
 /** Points of the exact LRU curve, besides the sizes that were run. */
@@ -67,7 +68,8 @@ export async function assembleReport(findings: Findings): Promise<ReplayReport> 
     ({ facts }) => facts.policy === advice.policy && facts.capacityPages === advice.capacityPages,
   );
   const workload = workloadOf(read, coldMissRatio);
-  const scanDamage = await scanDamageOf(findings, advice, settings);
+  const isFull = options.engine === 'full';
+  const scanDamage = isFull ? null : await scanDamageOf(findings, advice, settings);
   return {
     version: REPORT_VERSION,
     trace: await traceFactsOf(trace, options.origin.files),
@@ -86,8 +88,11 @@ export async function assembleReport(findings: Findings): Promise<ReplayReport> 
     runs,
     curves,
     overTime: overTimeOf(stream, done, advice.capacityPages),
-    tiers:
-      unit === 'bytes' ? tierTableOf(findings, curves, advice, workload.compressionRatio) : null,
+    tiers: isFull
+      ? measuredTiersOf(asked, advice.policy)
+      : unit === 'bytes'
+        ? tierTableOf(findings, curves, advice, workload.compressionRatio)
+        : null,
     scanDamage,
     volumes: volumesOf(read, chosen?.result),
     footprint: scaledFootprint(stream),
@@ -100,7 +105,7 @@ export async function assembleReport(findings: Findings): Promise<ReplayReport> 
 }
 
 /** The curve of each policy through its runs; of a whole trace, that of LRU at many more sizes. */
-function curvesOf({ done, read }: Findings, distances: StackDistances): CurveFacts[] {
+function curvesOf({ done, read, options }: Findings, distances: StackDistances): CurveFacts[] {
   const policies = [...new Set(done.map(({ facts }) => facts.policy))];
   const isSample = read.stream.sampleRate < 1;
   return policies.map((policy): CurveFacts => {
@@ -108,7 +113,8 @@ function curvesOf({ done, read }: Findings, distances: StackDistances): CurveFac
       .filter(({ facts }) => facts.policy === policy)
       .map(({ facts }) => pointOf(facts));
     if (isSample) return { policy, found: 'sampled', points };
-    if (policy !== 'lru') return { policy, found: 'simulated', points };
+    if (policy !== 'lru' || options.engine === 'full')
+      return { policy, found: 'simulated', points };
     return { policy, found: 'stack distance', points: lruPoints(points, distances) };
   });
 }
@@ -150,7 +156,8 @@ function tierTableOf(
     policy,
     hotShare: HOT_SHARE,
     compressionRatio,
-    isRatioMeasured: measuredRatio !== null,
+    ratioFrom: measuredRatio === null ? 'assumption' : 'trace',
+    contents: null,
     rows: sizes.map((bytes) =>
       tiersOf(bytes, points, { pageBytes, hotShare: HOT_SHARE, compressionRatio }),
     ),

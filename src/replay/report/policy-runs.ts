@@ -6,6 +6,7 @@ import {
   miniatureOfSample,
   scaledRun,
 } from '../curves/miniature.ts';
+import type { FullResult } from '../engine/full.ts';
 import type { PageStream } from '../engine/page-stream.ts';
 import type { Run, RunResult } from '../engine/run.ts';
 import { type RunAllOptions, runAll } from '../engine/run-all.ts';
@@ -14,8 +15,8 @@ import type { RunFacts } from './report.ts';
 /** A run, what came of it, and what that says of the whole trace. */
 export interface PolicyRun {
   readonly facts: RunFacts;
-  /** Of a sample: of the sample. */
-  readonly result: RunResult;
+  /** Of a sample: of the sample. With tiers, where it went through the real layers. */
+  readonly result: RunResult & Partial<Pick<FullResult, 'tiers' | 'contents'>>;
 }
 
 export interface PolicyRunsOptions extends RunAllOptions {

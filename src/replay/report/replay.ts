@@ -1,14 +1,21 @@
 /** A whole replay: reads a trace once, runs every policy at every size, and says what came of it. */
 
 import { TmemError } from '../../lib/errors.ts';
-import type { RequestBatch } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
-import { buildPageStream, type OpsMode, type PageStream } from '../engine/page-stream.ts';
+import { MIXED_CONTENT, type PageContents, SynthesisedContents } from '../engine/page-contents.ts';
+import type { OpsMode, PageStream } from '../engine/page-stream.ts';
 import type { Run } from '../engine/run.ts';
 import { adviceOf } from './advice.ts';
 import { assembleReport } from './assemble.ts';
+import {
+  checkFullPolicies,
+  checkFullSizes,
+  type FullRunsOptions,
+  runFullPolicies,
+} from './full-runs.ts';
 import { capacitiesOf, type MemorySize } from './memory-sizes.ts';
 import { type PolicyRun, type PolicyRunsOptions, runPolicies } from './policy-runs.ts';
+import { type ReadTrace, readTrace } from './read-trace.ts';
 import {
   type Advice,
   FLOOR_POLICY,
@@ -17,7 +24,6 @@ import {
   type RunFacts,
   type WorkloadFacts,
 } from './report.ts';
-import { RequestStatistics } from './request-statistics.ts';
 import { workloadOf } from './trace-facts.ts';
 
 /** What comes before the first access that counts. */
@@ -36,7 +42,9 @@ export interface ReplayOptions {
   readonly seed: number;
   /** Threads besides this one; not given, as many as there are processors. */
   readonly threads?: number;
-  readonly engine: string;
+  readonly engine: 'sizes' | 'full';
+  /** What the pages hold, for the engine `full`; made up if it is not given. */
+  readonly contentsOf?: ((stream: PageStream) => PageContents) | undefined;
   /** Whether a report is wanted, which takes floors, curves and a scan more than the runs. */
   readonly wantsReport: boolean;
   /** The command, the files as it names them, and the versions: for the report. */
@@ -64,22 +72,13 @@ export interface ReplayOutcome {
   readonly report: ReplayReport | undefined;
 }
 
-/** What a trace was read into. */
-export interface ReadTrace {
-  readonly trace: Trace;
-  readonly stream: PageStream;
-  readonly statistics: RequestStatistics;
-  /** Accesses of the whole trace, and those before the first that counts. */
-  readonly accesses: number;
-  readonly warmupAccesses: number;
-  readonly footprintPages: number;
-}
-
 /**
  * Replays `trace`. Throws a usage error for what the trace cannot do, an `invalid` one for a trace
  * with nothing to replay, and what reading it throws.
  */
 export async function replay(trace: Trace, options: ReplayOptions): Promise<ReplayOutcome> {
+  const isFull = options.engine === 'full';
+  if (isFull) checkFull(trace, options);
   const read = await readTrace(trace, options);
   const { stream, footprintPages } = read;
   const { unit } = trace;
@@ -88,7 +87,9 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
     pageBytes: stream.pageBytes,
     footprintPages,
   });
-  const wantsFloor = options.wantsReport && stream.canRereads;
+  if (isFull) checkFullSizes(capacities, stream.pageBytes);
+  // How many pages would fit the same memory nobody knows, so there is no floor to compare with.
+  const wantsFloor = options.wantsReport && stream.canRereads && !isFull;
   const floors = wantsFloor && !options.policies.includes(FLOOR_POLICY) ? [FLOOR_POLICY] : [];
   const runs = [...options.policies, ...floors].flatMap((policy) =>
     capacities.map((capacityPages): Run => {
@@ -96,11 +97,11 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
     }),
   );
   const settings = runSettings(read, options);
-  const done = await runPolicies(stream, runs, {
-    ...settings,
-    onProgress: (requests, all) =>
-      options.onProgress?.({ phase: 'simulating', done: requests, all }),
-  });
+  const onProgress = (requests: number, all: number) =>
+    options.onProgress?.({ phase: 'simulating', done: requests, all });
+  const done = isFull
+    ? await runFullPolicies(stream, runs, { ...fullSettings(stream, options), onProgress })
+    : await runPolicies(stream, runs, { ...settings, onProgress });
   const asked = done.slice(0, options.policies.length * capacities.length);
   const coldMissRatio = coldRatioOf(done, read, settings);
   const advice = adviceOf({
@@ -109,6 +110,7 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
     footprintPages,
     pageBytes: stream.pageBytes,
     unit,
+    engine: options.engine,
   });
   const findings = { read, options, done, asked, settings, coldMissRatio, advice };
   const report = options.wantsReport ? await assembleReport(findings) : undefined;
@@ -133,76 +135,34 @@ function coldRatioOf(
   return all === 0 ? 0 : Math.min(1, coldMisses / all);
 }
 
+function fullSettings(stream: PageStream, options: ReplayOptions): FullRunsOptions {
+  const { pageBytes } = stream;
+  const contents =
+    options.contentsOf?.(stream) ??
+    new SynthesisedContents(stream, pageBytes, MIXED_CONTENT, options.seed);
+  return { pageBytes, contents, signal: options.signal };
+}
+
+/** Throws a usage error for what the engine `full` cannot do. */
+function checkFull({ name, unit }: Trace, { policies, sampleRate }: ReplayOptions): void {
+  checkFullPolicies(policies);
+  if (unit === 'keys') {
+    throw new TmemError(
+      'usage',
+      `${name} names objects that have no bytes to put into layers; replay it with --engine sizes`,
+    );
+  }
+  if (sampleRate < 1) {
+    throw new TmemError('usage', '--sample is for --engine sizes; layers do not scale down');
+  }
+}
+
 /** What all runs of a replay share. */
-export function runSettings(read: ReadTrace, options: ReplayOptions): PolicyRunsOptions {
+function runSettings(read: ReadTrace, options: ReplayOptions): PolicyRunsOptions {
   return {
     references: Math.max(0, read.accesses - read.warmupAccesses),
     seed: options.seed,
     ...(options.threads !== undefined && { threads: options.threads }),
     ...(options.signal !== undefined && { signal: options.signal }),
   };
-}
-
-async function readTrace(trace: Trace, options: ReplayOptions): Promise<ReadTrace> {
-  const { pageBytes, ops, sampleRate } = options;
-  const statistics = new RequestStatistics({ unit: trace.unit, pageBytes });
-  const stream = await buildPageStream(
-    {
-      name: trace.name,
-      unit: trace.unit,
-      // Known only while the trace is read.
-      get volumes() {
-        return trace.volumes;
-      },
-      canRereads: trace.canRereads,
-      batches: () => counted(trace, statistics, options),
-    },
-    { pageBytes, ops, sampleRate },
-  );
-  refuseNothing(trace, stream, statistics, options);
-  const { readPages, writePages } = statistics;
-  const accesses = ops === 'all' ? readPages + writePages : readPages;
-  const { warmup } = options;
-  const warmupAccesses =
-    warmup.kind === 'share' ? Math.floor(accesses * warmup.share) : warmup.accesses;
-  if (warmupAccesses >= accesses) {
-    throw new TmemError(
-      'usage',
-      `--warmup: ${trace.name} has ${accesses} accesses, so a warm-up of ${warmupAccesses} leaves none to count`,
-    );
-  }
-  const footprintPages = Math.round(stream.pageCount / stream.sampleRate);
-  return { trace, stream, statistics, accesses, warmupAccesses, footprintPages };
-}
-
-/** The batches of a trace, counted as they go by. */
-async function* counted(
-  trace: Trace,
-  statistics: RequestStatistics,
-  { onProgress, signal }: ReplayOptions,
-): AsyncGenerator<RequestBatch> {
-  for await (const batch of trace.batches()) {
-    signal?.throwIfAborted();
-    statistics.add(batch);
-    yield batch;
-    onProgress?.({ phase: 'reading', done: trace.doneBytes, all: trace.sizeBytes });
-  }
-}
-
-function refuseNothing(
-  { name }: Trace,
-  { accessCount, ops }: PageStream,
-  { requests }: RequestStatistics,
-  { sampleRate }: ReplayOptions,
-): void {
-  if (accessCount > 0) return;
-  const refuse = (message: string): never => {
-    throw new TmemError('invalid', message);
-  };
-  if (requests === 0) refuse(`${name} has no requests in it; check that it is the right file`);
-  if (sampleRate < 1) {
-    refuse(`${name} has none of its ${requests} requests in the sample; give a larger --sample`);
-  }
-  const advice = ops === 'all' ? 'nothing to replay' : 'nothing to replay with that; try --ops all';
-  refuse(`${name} has ${requests} requests, but --ops ${ops} leaves ${advice}`);
 }

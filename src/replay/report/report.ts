@@ -32,7 +32,8 @@ export interface ReplaySettings {
   readonly versions: Readonly<Record<string, string>>;
   readonly pageBytes: number;
   readonly ops: string;
-  readonly engine: string;
+  /** `sizes`, where a size is of the pages held, or `full`, where it is of the memory they take. */
+  readonly engine: 'sizes' | 'full';
   /** The share of the pages that was looked at, from above 0 to 1. */
   readonly sampleRate: number;
   /** Accesses before counting began. */
@@ -148,7 +149,7 @@ export interface HeatMapFacts {
 /** What a cache of one size would be made of, and what each part would answer. */
 export interface TierFacts {
   readonly memoryBytes: number;
-  /** Pages that are kept as they are, and those that the rest holds compressed. */
+  /** Pages that are kept as they are, and those that the rest holds compressed, at the end. */
   readonly hotPages: number;
   readonly compressedPages: number;
   /** A flash tier below, of four times the pages. */
@@ -164,8 +165,10 @@ export interface TierTable {
   readonly policy: string;
   readonly hotShare: number;
   readonly compressionRatio: number;
-  /** Whether the ratio is the trace's own, or assumed. */
-  readonly isRatioMeasured: boolean;
+  /** Whose the ratio is: the trace's own, that of contents that were compressed, or none's. */
+  readonly ratioFrom: 'trace' | 'contents' | 'assumption';
+  /** How the contents were made, if they were; a sentence fragment. */
+  readonly contents: string | null;
   readonly rows: readonly TierFacts[];
 }
 

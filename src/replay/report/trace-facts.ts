@@ -2,7 +2,7 @@
 
 import type { Trace } from '../../trace/trace.ts';
 import type { RunResult } from '../engine/run.ts';
-import type { ReadTrace } from './replay.ts';
+import type { ReadTrace } from './read-trace.ts';
 import type {
   HeatMapFacts,
   MixFacts,

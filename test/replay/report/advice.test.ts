@@ -16,7 +16,13 @@ function run(policy: string, capacityPages: number, missRatio: number): RunFacts
   };
 }
 
-const FACTS = { coldMissRatio: 0.2, footprintPages: 1000, pageBytes: 4096, unit: 'bytes' } as const;
+const FACTS = {
+  coldMissRatio: 0.2,
+  footprintPages: 1000,
+  pageBytes: 4096,
+  unit: 'bytes',
+  engine: 'sizes',
+} as const;
 
 test('the advice is the smallest size that gets nine tenths of all hits that can be', () => {
   const runs = [run('lru', 100, 0.5), run('lru', 200, 0.27), run('lru', 400, 0.21)];

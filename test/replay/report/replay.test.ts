@@ -129,3 +129,45 @@ describe('a replay', () => {
     ).rejects.toThrow(/leaves none to count/);
   });
 });
+
+describe('a replay through the real layers', () => {
+  const full = (changed = {}) =>
+    replayOptions({
+      engine: 'full',
+      memory: parseMemoryList('1MiB,2MiB'),
+      policies: ['lru'],
+      ...changed,
+    });
+
+  test('gives their hit ratio and what each tier did, and no floor', async () => {
+    const { runs, report } = await replay(scriptedTrace(loopOf(450, 4)), full());
+    // 450 pages take 1.8 MiB as they are, and compressed somewhat more than half of that.
+    expect(runs[1]).toMatchObject({ requests: 1800, hits: 1350, misses: 450, capacityPages: 512 });
+    expect(report?.curves.map(({ policy, found }) => [policy, found])).toEqual([
+      ['lru', 'simulated'],
+    ]);
+    expect(report?.scanDamage).toBeNull();
+    const tiers = report?.tiers;
+    expect(tiers).toMatchObject({
+      ratioFrom: 'contents',
+      contents: expect.stringMatching(/^made up/),
+    });
+    for (const { hotHits, compressedHits, memoryBytes } of tiers?.rows ?? []) {
+      const run = runs.find(({ capacityBytes }) => capacityBytes === memoryBytes);
+      expect(hotHits + compressedHits).toBeCloseTo((run?.hits ?? 0) / 1800, 9);
+    }
+    expect(tiers?.compressionRatio).toBeGreaterThan(1.2);
+  });
+
+  test('refuses what layers cannot do', async () => {
+    const trace = () => scriptedTrace(loopOf(10, 2));
+    await expect(replay(trace(), full({ policies: ['belady'] }))).rejects.toThrow(
+      /no eviction pol/,
+    );
+    await expect(replay(trace(), full({ sampleRate: 0.5 }))).rejects.toThrow(/--sample is for/);
+    const small = full({ memory: parseMemoryList('10p') });
+    await expect(replay(trace(), small)).rejects.toThrow(/give it at least 1MiB/);
+    const keys = scriptedTrace(loopOf(10, 2), { unit: 'keys' });
+    await expect(replay(keys, full())).rejects.toThrow(/replay it with --engine sizes/);
+  });
+});

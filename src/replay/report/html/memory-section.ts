@@ -12,6 +12,11 @@ function sizeName(report: ReplayReport, pages: number): string {
   return pagesAs(pages, report.settings.pageBytes, report.trace.unit);
 }
 
+function sizeAxisName({ settings, trace }: ReplayReport): string {
+  if (settings.engine === 'full') return 'memory';
+  return trace.unit === 'bytes' ? 'pages held, uncompressed' : 'objects held';
+}
+
 function missText({ missRatio, low, high }: CurvePoint): string {
   if (low === undefined || high === undefined) return percent(missRatio);
   return `${percent(missRatio)} (${percent(low)} to ${percent(high)})`;
@@ -52,7 +57,7 @@ function curvesFigure(report: ReplayReport): string {
   const svg = drawLineChart({
     id: 'mrc',
     x: {
-      name: report.trace.unit === 'bytes' ? 'pages held, uncompressed' : 'objects held',
+      name: sizeAxisName(report),
       scale: 'log',
       base: 2,
       min: Math.min(...sizes),
@@ -131,12 +136,18 @@ function runsTable(report: ReplayReport): string {
   });
 }
 
+function introOf({ settings, trace }: ReplayReport): string {
+  if (settings.engine === 'full') return 'Sizes are of all memory that the service may take.';
+  if (trace.unit === 'keys') return 'Sizes are of the objects held.';
+  return 'Sizes are of the pages held, as the client sees them. Memory that compresses holds more; see the tiers below.';
+}
+
 /** The section with the curves. */
 export function memorySection(report: ReplayReport): string {
   return section(
     'memory',
     'How much memory, and which policy',
-    'Sizes are of the pages held, as the client sees them. Memory that compresses holds more; see the tiers below.',
+    introOf(report),
     `${curvesFigure(report)}\n${runsTable(report)}`,
   );
 }

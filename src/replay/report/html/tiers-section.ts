@@ -2,7 +2,7 @@
 
 import { count, percent, size } from '../format.ts';
 import type { ReplayReport, TierFacts } from '../report.ts';
-import { type Cell, section, table } from './elements.ts';
+import { type Cell, escapeHtml, section, table } from './elements.ts';
 
 function row(tiers: TierFacts): Cell[] {
   const misses = 1 - tiers.hotHits - tiers.compressedHits - tiers.flashHits;
@@ -22,11 +22,18 @@ function row(tiers: TierFacts): Cell[] {
 /** The table of tiers; nothing for a trace whose objects have no bytes. */
 export function tiersSection({ tiers }: ReplayReport): string {
   if (tiers === null) return '';
-  const { policy, hotShare, compressionRatio, isRatioMeasured } = tiers;
+  const { policy, hotShare, compressionRatio, ratioFrom, contents } = tiers;
   const ratio = `${compressionRatio.toFixed(2)} : 1`;
-  const origin = isRatioMeasured
-    ? `Pages compress ${ratio}, as the trace says.`
-    : `The trace does not say how its pages compress: ${ratio} is assumed.`;
+  const origin = {
+    trace: `Pages compress ${ratio}, as the trace says.`,
+    assumption: `The trace does not say how its pages compress: ${ratio} is assumed.`,
+    contents: `Pages compressed ${ratio}; their contents are ${escapeHtml(contents ?? 'unknown')}.`,
+  }[ratioFrom];
+  const isMeasured = ratioFrom === 'contents';
+  const below = isMeasured ? '' : '; below it a flash tier of four times the pages';
+  const ending = isMeasured
+    ? `All were measured with ${policy}, in the real layers.`
+    : `Hit ratios follow the curve of ${policy}.`;
   const titles = [
     'Hot pages',
     'Hits',
@@ -41,7 +48,7 @@ export function tiersSection({ tiers }: ReplayReport): string {
     'tiers',
     'Tiers',
     `Memory in two parts, as <code>tmem serve</code> divides it: ${percent(hotShare)} hot, as it is, and the rest ` +
-      `compressed; below it a flash tier of four times the pages. ${origin} Hit ratios follow the curve of ${policy}.`,
+      `compressed${below}. ${origin} ${escapeHtml(ending)}`,
     table({
       caption: 'Tier sizes and the share of all accesses that each would answer',
       head: ['Memory', ...titles.map((number) => ({ number }))],

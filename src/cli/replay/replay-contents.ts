@@ -1,0 +1,58 @@
+/** What `--contents` says that pages hold. */
+
+import { closeSync, openSync } from 'node:fs';
+import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import {
+  evenContent,
+  FileContents,
+  type PageContents,
+  SynthesisedContents,
+} from '../../replay/engine/page-contents.ts';
+import type { PageStream } from '../../replay/engine/page-stream.ts';
+import type { CliContext } from '../context.ts';
+import { fullPath } from '../trace/verb.ts';
+
+const RATIO_MAX = 1000;
+
+/** Makes contents for a stream; `close` is called when they are not needed any more. */
+export interface ContentsSource {
+  readonly contentsOf: ((stream: PageStream) => PageContents) | undefined;
+  close(): void;
+}
+
+/** Reads `text`, of `--contents`; opens an image. Throws a usage error for one that is not there. */
+export function openContents(text: string, seed: number, context: CliContext): ContentsSource {
+  if (text === 'mixed') return { contentsOf: undefined, close: () => {} };
+  if (/^\d{1,6}(?:\.\d{1,6})?$/.test(text)) {
+    const ratio = Number(text);
+    if (ratio < 1 || ratio > RATIO_MAX) {
+      throw new TmemError(
+        'usage',
+        `--contents: a ratio of ${text} is out of range; give 1 to ${RATIO_MAX}`,
+      );
+    }
+    const model = evenContent(1 / ratio);
+    return {
+      contentsOf: (stream) => new SynthesisedContents(stream, stream.pageBytes, model, seed),
+      close: () => {},
+    };
+  }
+  const path = fullPath(text, context);
+  const fd = openImage(path);
+  return {
+    contentsOf: (stream) => new FileContents(stream, fd, text),
+    close: () => closeSync(fd),
+  };
+}
+
+function openImage(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (cause) {
+    throw new TmemError(
+      kindOfSystemError(cause),
+      `--contents: ${path} cannot be read (${systemErrorCode(cause)}); give an image, a ratio, or mixed`,
+      { cause },
+    );
+  }
+}

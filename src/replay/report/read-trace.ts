@@ -1,0 +1,84 @@
+/** Reads a trace once: into the pages that it uses, and into what is told of it. */
+
+import { TmemError } from '../../lib/errors.ts';
+import type { RequestBatch } from '../../trace/request-batch.ts';
+import type { Trace } from '../../trace/trace.ts';
+import { buildPageStream, type PageStream } from '../engine/page-stream.ts';
+import type { ReplayOptions } from './replay.ts';
+import { RequestStatistics } from './request-statistics.ts';
+
+/** What a trace was read into. */
+export interface ReadTrace {
+  readonly trace: Trace;
+  readonly stream: PageStream;
+  readonly statistics: RequestStatistics;
+  /** Accesses of the whole trace, and those before the first that counts. */
+  readonly accesses: number;
+  readonly warmupAccesses: number;
+  readonly footprintPages: number;
+}
+
+/** Reads all of `trace`. Throws as `replay` does. */
+export async function readTrace(trace: Trace, options: ReplayOptions): Promise<ReadTrace> {
+  const { pageBytes, ops, sampleRate } = options;
+  const statistics = new RequestStatistics({ unit: trace.unit, pageBytes });
+  const stream = await buildPageStream(
+    {
+      name: trace.name,
+      unit: trace.unit,
+      // Known only while the trace is read.
+      get volumes() {
+        return trace.volumes;
+      },
+      canRereads: trace.canRereads,
+      batches: () => counted(trace, statistics, options),
+    },
+    { pageBytes, ops, sampleRate },
+  );
+  refuseNothing(trace, stream, statistics, options);
+  const { readPages, writePages } = statistics;
+  const accesses = ops === 'all' ? readPages + writePages : readPages;
+  const { warmup } = options;
+  const warmupAccesses =
+    warmup.kind === 'share' ? Math.floor(accesses * warmup.share) : warmup.accesses;
+  if (warmupAccesses >= accesses) {
+    throw new TmemError(
+      'usage',
+      `--warmup: ${trace.name} has ${accesses} accesses, so a warm-up of ${warmupAccesses} leaves none to count`,
+    );
+  }
+  const footprintPages = Math.round(stream.pageCount / stream.sampleRate);
+  return { trace, stream, statistics, accesses, warmupAccesses, footprintPages };
+}
+
+/** The batches of a trace, counted as they go by. */
+async function* counted(
+  trace: Trace,
+  statistics: RequestStatistics,
+  { onProgress, signal }: ReplayOptions,
+): AsyncGenerator<RequestBatch> {
+  for await (const batch of trace.batches()) {
+    signal?.throwIfAborted();
+    statistics.add(batch);
+    yield batch;
+    onProgress?.({ phase: 'reading', done: trace.doneBytes, all: trace.sizeBytes });
+  }
+}
+
+function refuseNothing(
+  { name }: Trace,
+  { accessCount, ops }: PageStream,
+  { requests }: RequestStatistics,
+  { sampleRate }: ReplayOptions,
+): void {
+  if (accessCount > 0) return;
+  const refuse = (message: string): never => {
+    throw new TmemError('invalid', message);
+  };
+  if (requests === 0) refuse(`${name} has no requests in it; check that it is the right file`);
+  if (sampleRate < 1) {
+    refuse(`${name} has none of its ${requests} requests in the sample; give a larger --sample`);
+  }
+  const advice = ops === 'all' ? 'nothing to replay' : 'nothing to replay with that; try --ops all';
+  refuse(`${name} has ${requests} requests, but --ops ${ops} leaves ${advice}`);
+}
