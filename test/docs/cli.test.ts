@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { CTL_HELP, VERBS, verbHelp } from '../../src/cli/ctl.ts';
+import { REPLAY_HELP } from '../../src/cli/replay/replay-options.ts';
 import { STATUS_HELP } from '../../src/cli/status.ts';
 import { TRACE_HELP, TRACE_VERBS, traceVerbHelp } from '../../src/cli/trace/trace.ts';
 
@@ -15,9 +16,11 @@ test('every verb of tmem ctl and tmem trace is in the manual', () => {
   ).toEqual([]);
 });
 
-test('every option of tmem status, tmem ctl and tmem trace is in the manual, which names no other', () => {
+test('every option of status, ctl, trace and replay is in the manual, which names no other', () => {
   const traceHelp = [TRACE_HELP, ...TRACE_VERBS.map(traceVerbHelp)];
-  const help = [STATUS_HELP, CTL_HELP, ...VERBS.map(verbHelp), ...traceHelp].join('\n');
+  const help = [STATUS_HELP, CTL_HELP, REPLAY_HELP, ...VERBS.map(verbHelp), ...traceHelp].join(
+    '\n',
+  );
   const optionsIn = (text: string) => new Set(text.match(/(?<![\w-])--[a-z][a-z-]*/g));
   const serve = ['--memory', '--snapshot'];
   expect([...optionsIn(MANUAL)].filter((option) => !serve.includes(option)).sort()).toEqual(
