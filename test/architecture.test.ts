@@ -35,6 +35,7 @@ const MAY_IMPORT_TYPES: Readonly<Record<string, readonly string[]>> = {
   metrics: ['export', 'image', 'layers', 'nbd', 'snapshot', 'storage', 'tmem'],
   config: ['policy', 'service', 'layers', 'image'],
   cli: ['admin'],
+  admin: ['image'],
 };
 
 /** Which folders may import what is not ours; anything else is for everyone. */

@@ -117,6 +117,17 @@ export function changingRoutes(controls: Controls, pools: ClientPools): readonly
       handle: (call) => drain(controls, call),
     },
     {
+      ...post('/v1/exports/{name}/check', 'check', 'Checks the image while it is served.'),
+      description: 'Nothing is repaired. It takes as long as reading all tables of the image.',
+      answer: { status: 200, says: 'What was found.', schema: 'CheckReport' },
+      problems: {
+        404: 'There is no export of that name.',
+        501: 'Its format can only be checked when it is not in use.',
+      },
+      handle: async (call) =>
+        ok(await call.takeLong(() => controls.check(call.text('name'), call.signal))),
+    },
+    {
       ...post('/v1/snapshot', 'snapshot', 'Saves the clean pages, to begin with them next time.'),
       answer: { status: 200, says: 'What was saved.', schema: 'Snapshot' },
       problems: { 501: 'This service has no place for a snapshot.' },

@@ -1,5 +1,6 @@
 /** What the administrative API can have a service do: the seam between HTTP and the service. */
 
+import type { CheckReport } from '../image/format.ts';
 import type {
   ExportStatus,
   LayerStatus,
@@ -51,6 +52,8 @@ export interface Controls {
   setPoolShare(pool: number, change: ShareChange): ShareStatus;
   /** Writes what is dirty until nothing is, or `signal` is aborted. */
   drain(name: string, signal: AbortSignal): Promise<DrainStatus>;
+  /** Checks the image of an export while it is served, or until `signal` is aborted. */
+  check(name: string, signal: AbortSignal): Promise<CheckReport>;
   /** Drops pages of a pool of the service's own that may vanish; answers how many there were. */
   flushPage(pool: number, object: number, index: number): number;
   flushObject(pool: number, object: number): number;

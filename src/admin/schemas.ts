@@ -148,6 +148,28 @@ const poolCreated = z.strictObject({
   isShared: z.boolean(),
 });
 
+/** What a check of an image found; see `CheckReport`. */
+const checkReport = z.strictObject({
+  formatName: z.string(),
+  corruptions: count,
+  leaks: count,
+  errors: count.describe('Tables that could not be read.'),
+  corruptionsFixed: count,
+  leaksFixed: count,
+  totalUnits: count,
+  allocatedUnits: count,
+  compressedUnits: count,
+  fragmentedUnits: count,
+  imageEndOffset: bytes,
+  findings: z.array(
+    z.strictObject({
+      kind: z.enum(['corruption', 'leak', 'error']),
+      message: z.string(),
+      isRepaired: z.boolean(),
+    }),
+  ),
+});
+
 const problem = z.strictObject({
   title: z.string(),
   status: z.int(),
@@ -176,6 +198,7 @@ export const SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   Flushed: z.strictObject({ flushedPages: count }),
   Drained: z.strictObject({ isClean: z.boolean(), dirtyBytes: bytes }),
   Snapshot: z.strictObject({ pages: count, bytes }),
+  CheckReport: checkReport,
   Grant: z.strictObject({
     client: label,
     sharedName: label,

@@ -115,6 +115,8 @@ export interface ImageFormat {
    * promise only when it must first read its own tables.
    */
   map(offset: number, length: number): Mapping | Promise<Mapping>;
+  /** Checks the image while it is in use; repairs nothing. Undefined where that is not possible. */
+  checkOnline?(options: OnlineCheckOptions): Promise<CheckReport>;
   /** Ends timers and marks the image as cleanly closed; storages are closed behind it. */
   close?(): Promise<void>;
 }
@@ -257,6 +259,13 @@ export interface CheckOptions {
   readonly repair?: 'leaks' | 'all' | undefined;
   readonly openFile: OpenOptions['openFile'];
   /** Hears of units done, of how many; may be called often. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How a check goes on beside the image's use. */
+export interface OnlineCheckOptions {
+  /** Hears of parts done, of how many; may be called often. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }

@@ -9,9 +9,11 @@ import type { StorageCapabilities } from '../storage/storage.ts';
 import { Below, type ChainedImage, type ImageExtent, type ImageOwner } from './chain.ts';
 import { CopyUp } from './copy-up.ts';
 import {
+  type CheckReport,
   type FormatName,
   type ImageFormat,
   isWritableFormat,
+  type OnlineCheckOptions,
   type TableStatistics,
   type WritableFormat,
 } from './format.ts';
@@ -272,6 +274,17 @@ export class BlockImage implements ChainedImage {
     this.#backing = undefined;
     await this.#below.letGo();
     await backing?.close();
+  }
+
+  /** As `ImageFormat.checkOnline`; rejects with `unsupported` where a format can not. */
+  async checkOnline(options: OnlineCheckOptions = {}): Promise<CheckReport> {
+    const { checkOnline, formatName } = this.#format;
+    if (checkOnline !== undefined) return checkOnline.call(this.#format, options);
+    throw new TmemError(
+      'unsupported',
+      `"${this.name}" is of the format ${formatName}, which cannot be checked while it is used; ` +
+        'stop the service and use tmem image check',
+    );
   }
 
   /** Closes the format, its storages and the images below, after the requests under way. */

@@ -13,6 +13,7 @@ import type { Controls, DrainStatus, ShareChange, SnapshotStatus } from '../admi
 import { dropPages } from '../admin/drop-pages.ts';
 import type { Export } from '../export/export.ts';
 import type { Governor } from '../governor/governor.ts';
+import type { CheckReport } from '../image/format.ts';
 import { TmemError } from '../lib/errors.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import { exactSize } from '../lib/sizes.ts';
@@ -147,6 +148,10 @@ export class ServiceControls implements Controls {
 
   setPoolShare(id: number, change: ShareChange): ShareStatus {
     return this.#setShare(this.#poolOf(id).account, change);
+  }
+
+  check(name: string, signal: AbortSignal): Promise<CheckReport> {
+    return this.#exportOf(name).image.checkOnline({ signal });
   }
 
   async drain(name: string, signal: AbortSignal): Promise<DrainStatus> {

@@ -17,6 +17,7 @@ const OPERATIONS = [
   'GET /v1/pools/{id}/objects/{object}',
   'GET /v1/pools/{id}/objects/{object}/pages/{index}',
   'GET /v1/status',
+  'POST /v1/exports/{name}/check',
   'POST /v1/exports/{name}/drain',
   'POST /v1/freeze',
   'POST /v1/pools',

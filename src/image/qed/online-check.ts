@@ -6,14 +6,8 @@
 import type { AppendedDisk } from '../appended/disk.ts';
 import { Findings } from '../appended/findings.ts';
 import { ENTRY_BYTES } from '../appended/layout.ts';
-import type { CheckReport } from '../format.ts';
+import type { CheckReport, OnlineCheckOptions } from '../format.ts';
 import { QedWalk } from './walk.ts';
-
-export interface OnlineCheckOptions {
-  /** Hears of first-level entries done, of how many. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
 
 /** Reads tables past the cache, which stays the guest's, and holds nobody up. Repairs nothing. */
 export async function checkOnline(

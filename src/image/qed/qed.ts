@@ -10,13 +10,14 @@ import { AppendedDisk } from '../appended/disk.ts';
 import type {
   CheckReport,
   Mapping,
+  OnlineCheckOptions,
   TableStatistics,
   WritableFormat,
   WriteTarget,
 } from '../format.ts';
 import { FEATURE, FIELD, type QedHeader, qedLayout, virtualSizeMax } from './header.ts';
 import { type After, NeedCheck, systemAfter } from './need-check.ts';
-import { checkOnline, type OnlineCheckOptions } from './online-check.ts';
+import { checkOnline } from './online-check.ts';
 
 export interface QedFormatOptions {
   readonly tableBytesMax: number;
