@@ -8,6 +8,7 @@ import type { Export } from '../export/export.ts';
 import type { BufferPool } from '../lib/buffer-pool.ts';
 import { BufferShare } from '../lib/buffer-share.ts';
 import { Handshake, type HandshakeResult, type OptionDirectory } from './handshake.ts';
+import type { Recording } from './recording.ts';
 import { ReplyWriter } from './reply-writer.ts';
 import type { Spinner } from './spinner.ts';
 import type { ServerStatistics } from './statistics.ts';
@@ -21,6 +22,9 @@ export interface ConnectionOptions {
   readonly directory: OptionDirectory;
   /** The export of an agreed name. */
   readonly exportOf: (name: string) => Export;
+  /** Which of the server's exports it is, from 0. */
+  readonly numberOf: (target: Export) => number;
+  readonly recording: Recording;
   readonly buffers: BufferPool;
   readonly statistics: ServerStatistics;
   readonly spinner: Spinner;
@@ -103,7 +107,7 @@ export class Connection {
   }
 
   #begin(result: HandshakeResult, leftover: Buffer): void {
-    const { buffers, statistics, now } = this.#options;
+    const { buffers, statistics, now, recording } = this.#options;
     const target = this.#options.exportOf(result.exportName);
     const sink = {
       write: (segments: readonly Buffer[], done: () => void) => this.#send(segments, done),
@@ -129,6 +133,8 @@ export class Connection {
         wake: () => this.#wake(),
       },
       now,
+      recording,
+      exportNumber: this.#options.numberOf(target),
     });
     if (leftover.length > 0) this.#receive(leftover);
   }

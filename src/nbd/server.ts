@@ -10,6 +10,7 @@ import { Connection } from './connection.ts';
 import type { HandshakeExport, OptionDirectory } from './handshake.ts';
 import { listenAt } from './listen.ts';
 import { PAYLOAD_BYTES_DEFAULT, TransmissionFlag } from './protocol.ts';
+import { Recording } from './recording.ts';
 import { Spinner } from './spinner.ts';
 import { ServerStatistics } from './statistics.ts';
 
@@ -33,6 +34,8 @@ export interface NbdServerOptions {
 
 export class NbdServer {
   readonly statistics = new ServerStatistics();
+  /** Hears of exports by their place in `exports`; its clock is `performance.now()`, in seconds. */
+  readonly recording = new Recording();
   readonly spinner: Spinner;
   readonly #options: NbdServerOptions;
   readonly #byName = new Map<string, Export>();
@@ -103,6 +106,8 @@ export class NbdServer {
     const connection = new Connection(socket, {
       directory: this.#directory,
       exportOf: (name) => this.#exportOf(name),
+      numberOf: (target) => this.#options.exports.indexOf(target),
+      recording: this.recording,
       buffers: this.#options.buffers,
       statistics,
       spinner: this.spinner,

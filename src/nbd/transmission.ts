@@ -6,8 +6,6 @@
  * taking, and `resume` tries it again. What must wait for the image goes on by itself meanwhile.
  */
 
-import type { Export } from '../export/export.ts';
-import type { BufferPool } from '../lib/buffer-pool.ts';
 import { BufferShare } from '../lib/buffer-share.ts';
 import { carryOutOther } from './other-commands.ts';
 import { PayloadDrain } from './payload-drain.ts';
@@ -20,43 +18,20 @@ import {
   WireBytes,
 } from './protocol.ts';
 import { Reads } from './reads.ts';
+import { Recording } from './recording.ts';
 import {
   type Cookie,
   SHORT_REPLY_BYTES_MAX,
   writeErrorChunk,
   writeSimpleReply,
 } from './replies.ts';
-import type { ReplyWriter } from './reply-writer.ts';
-import { type Promises, Request, refusalOf } from './request.ts';
-import type { RequestCounts, ServerStatistics } from './statistics.ts';
+import { Request, refusalOf } from './request.ts';
+import type { RequestCounts } from './statistics.ts';
+import type { TransmissionOptions } from './transmission-options.ts';
 import { IncomingWrite } from './writes.ts';
 
 /** Requests of one connection that may wait for the image at a time. */
 const WAITING_COUNT_MAX = 128;
-
-/** What a transmission wants of its connection. */
-export interface Host {
-  /** A rule was broken or a reply cannot be completed: drop the connection, `reason` in the log. */
-  fail(reason: string): void;
-  /** The client said goodbye and everything was answered. */
-  finish(): void;
-  /** Room appeared: call `resume` when convenient. */
-  wake(): void;
-}
-
-/** Everything one connection's transmission works with. */
-export interface TransmissionOptions {
-  readonly export: Export;
-  readonly promises: Promises;
-  /** Ids of the metadata contexts in use. */
-  readonly metaContextIds: readonly number[];
-  readonly writer: ReplyWriter;
-  readonly buffers: BufferPool;
-  readonly statistics: ServerStatistics;
-  readonly host: Host;
-  /** Seconds on a clock that only grows. */
-  readonly now: () => number;
-}
 
 export class Transmission {
   readonly options: TransmissionOptions;
@@ -83,6 +58,9 @@ export class Transmission {
   #isClosed = false;
   #hitCount = 0;
   #writeCount = 0;
+  #turnStarted = 0; // on the clock: what is taken in a turn came before it
+  readonly #recording: Recording;
+  readonly #exportNumber: number;
   readonly #reads: Reads;
   readonly #counts: RequestCounts;
   readonly #heldReplies: (() => void)[] = [];
@@ -91,6 +69,8 @@ export class Transmission {
     this.options = options;
     this.writeShare = new BufferShare(options.buffers);
     this.#counts = options.statistics.requestsOf(options.export.name);
+    this.#recording = options.recording ?? new Recording();
+    this.#exportNumber = options.exportNumber ?? 0;
     this.#reads = new Reads(this);
   }
 
@@ -117,18 +97,18 @@ export class Transmission {
   /** Goes on with what was not taken; answers as `receive`. */
   resume(): boolean {
     if (this.#isClosed || this.#isFinished) return true;
-    const started = this.options.now();
+    this.#turnStarted = this.options.now();
     this.#hitCount = 0;
     this.#writeCount = 0;
     this.#takeAll();
     this.options.writer.flush();
-    this.#recordTurn(started);
+    this.#countTurn();
     return this.#input === undefined;
   }
 
-  #recordTurn(started: number): void {
+  #countTurn(): void {
     if (this.#hitCount + this.#writeCount === 0) return;
-    const each = this.options.now() - started;
+    const each = this.options.now() - this.#turnStarted;
     const { latencies } = this.options.statistics;
     if (this.#hitCount > 0) latencies[Command.READ]!.record(each, this.#hitCount);
     if (this.#writeCount > 0) latencies[Command.WRITE]!.record(each, this.#writeCount);
@@ -323,12 +303,17 @@ export class Transmission {
       ? NbdErrno.ESHUTDOWN
       : refusalOf(request, this.options.promises);
     if (errno !== 0) return this.#refuse(request, errno);
-    if (command === Command.READ) return this.#reads.begin(request);
-    if (command === Command.WRITE && request.length > 0) {
+    if (command === Command.READ) {
+      if (!this.#reads.begin(request)) return false;
+    } else if (command === Command.WRITE && request.length > 0) {
       if (!this.#writeAtOnce(request)) this.#write = new IncomingWrite(this, request);
-      return true;
+    } else {
+      carryOutOther(this, request);
     }
-    carryOutOther(this, request);
+    const { recorder } = this.#recording;
+    if (recorder === undefined) return true;
+    const { offset, length } = request;
+    recorder.record(this.#exportNumber, command, offset, length, this.#turnStarted);
     return true;
   }
 
