@@ -9,6 +9,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   storage: ['lib'],
   image: ['storage', 'lib'],
   policy: ['lib'],
+  curves: [],
+  advisor: ['policy', 'curves', 'lib'],
   tmem: ['policy', 'lib'],
   layers: ['tmem', 'policy', 'lib'],
   swap: ['layers', 'tmem', 'storage', 'lib'],
@@ -17,13 +19,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   nbd: ['export', 'tmem', 'lib'],
   governor: ['lib'],
   trace: ['storage', 'lib'],
-  replay: ['trace', 'layers', 'tmem', 'policy', 'lib'],
+  replay: ['trace', 'layers', 'tmem', 'policy', 'curves', 'lib'],
   imaging: ['image', 'storage', 'lib'],
   metrics: ['lib'],
   admin: ['nbd', 'tmem', 'lib'],
   service: [
     ...['admin', 'metrics', 'nbd', 'export', 'layers', 'tmem', 'policy', 'image', 'storage'],
-    ...['governor', 'snapshot', 'swap', 'trace', 'replay', 'config', 'lib'],
+    ...['governor', 'snapshot', 'swap', 'trace', 'replay', 'advisor', 'config', 'lib'],
   ],
   config: ['lib'],
   cli: ['service', 'replay', 'trace', 'imaging', 'config', 'image', 'storage', 'lib'],
@@ -44,7 +46,7 @@ const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
   // A Unix socket that a server left behind is a file, and listening includes removing it.
   'node:fs/promises': [
     ...['storage', 'snapshot', 'config', 'cli', 'trace', 'replay', 'image/gate.ts'],
-    'nbd/listen.ts',
+    ...['imaging/target-file.ts', 'nbd/listen.ts'],
   ],
   'node:net': ['nbd', 'replay/live'],
   'node:http': ['admin', 'cli'],

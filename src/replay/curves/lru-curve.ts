@@ -1,7 +1,7 @@
 /** The exact miss-ratio curve of LRU, for all sizes at once, in one pass. */
 
-import type { MissRatioCurve } from './curve.ts';
-import { RecencyOrder } from './recency-order.ts';
+import type { MissRatioCurve } from '../../curves/curve.ts';
+import { RecencyOrder } from '../../curves/recency-order.ts';
 
 /** How often each stack distance was seen, and what it says of LRU caches of any size. */
 export class StackDistances implements MissRatioCurve {

@@ -7,9 +7,9 @@
  * calls a tenth of the cache is a page or two.
  */
 
+import { bandOf, type MissRatioBand } from '../../curves/curve.ts';
 import type { PageStream } from '../engine/page-stream.ts';
 import type { Run, RunResult } from '../engine/run.ts';
-import { bandOf, type MissRatioBand } from './curve.ts';
 import { sampledStream } from './sampled-stream.ts';
 
 /** `bandOf` is made for four. */

@@ -1,7 +1,7 @@
 /** A part of a stream: all references of some of its pages. */
 
+import { HASH_RANGE, pageHash } from '../../curves/page-hash.ts';
 import type { PageStream } from '../engine/page-stream.ts';
-import { HASH_RANGE, pageHash } from './page-hash.ts';
 
 const NOT_SAMPLED = -1;
 

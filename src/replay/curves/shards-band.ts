@@ -1,7 +1,7 @@
 /** A SHARDS curve that knows how far it may be off. */
 
-import { bandOf, type MissRatioBand, type MissRatioCurve } from './curve.ts';
-import { FixedSizeShards, SHARDS_SAMPLES, type ShardsOptions } from './shards.ts';
+import { bandOf, type MissRatioBand, type MissRatioCurve } from '../../curves/curve.ts';
+import { FixedSizeShards, SHARDS_SAMPLES, type ShardsOptions } from '../../curves/shards.ts';
 
 /** Disjoint classes of keys, told by the lowest bits of their hash; `bandOf` is made for four. */
 const CLASSES = 4;

@@ -1,9 +1,9 @@
 /** SHARDS with a fixed rate: cheaper than the exact curve by that rate, in memory as well. */
 
-import type { MissRatioCurve } from './curve.ts';
-import { DistanceHistogram } from './distance-histogram.ts';
+import type { MissRatioCurve } from '../../curves/curve.ts';
+import { DistanceHistogram } from '../../curves/distance-histogram.ts';
+import { RecencyOrder } from '../../curves/recency-order.ts';
 import { isDrop, type PageReferences } from './lru-curve.ts';
-import { RecencyOrder } from './recency-order.ts';
 
 /**
  * The LRU curve of a stream of about `references` references, by a sample of its pages: those whose

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { evenSizes, meanAbsoluteError } from '../../../src/replay/curves/curve.ts';
+import { evenSizes, meanAbsoluteError } from '../../../src/curves/curve.ts';
 import { stackDistancesOf } from '../../../src/replay/curves/lru-curve.ts';
 import {
   estimateOf,

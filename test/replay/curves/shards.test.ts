@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { evenSizes, meanAbsoluteError } from '../../../src/replay/curves/curve.ts';
+import { evenSizes, meanAbsoluteError } from '../../../src/curves/curve.ts';
+import { pageHash } from '../../../src/curves/page-hash.ts';
+import { FixedSizeShards } from '../../../src/curves/shards.ts';
 import { stackDistancesOf } from '../../../src/replay/curves/lru-curve.ts';
-import { pageHash } from '../../../src/replay/curves/page-hash.ts';
-import { FixedSizeShards } from '../../../src/replay/curves/shards.ts';
 import { BandedShards } from '../../../src/replay/curves/shards-band.ts';
 import { fixedRateShards } from '../../../src/replay/curves/shards-fixed-rate.ts';
 import { loop1000, type Stream, synthetics } from './streams.ts';
