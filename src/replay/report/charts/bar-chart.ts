@@ -51,6 +51,7 @@ export function drawBarChart(chart: BarChart): string {
       ...(isStacked && { stack: 'all' }),
       barCategoryGap: '24%',
       barGap: '8%',
+      barMaxWidth: 44,
       data: [...values],
       itemStyle: isStriped
         ? { color: colour, opacity: 0.45, borderColor: colour, borderWidth: 1.2 }

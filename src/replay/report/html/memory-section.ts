@@ -69,6 +69,7 @@ function curvesFigure(report: ReplayReport): string {
     mark: { x: best.capacityPages, text: sizeName(report, best.capacityPages) },
   });
   const sampled = report.settings.sampleRate < 1;
+  const hasFloor = report.curves.some(({ policy }) => policy === FLOOR_POLICY);
   return figure({
     id: 'miss-ratio-curves',
     title: 'Miss ratio by size, for each policy',
@@ -81,8 +82,8 @@ function curvesFigure(report: ReplayReport): string {
     seriesCount: series.length,
     data: curveTable(report),
     note:
-      'Lower is better. In the shaded area no policy can be. Dots were simulated; a line without dots ' +
-      `is exact at every size.${sampled ? ' Bands are 95 % of what a sample leaves uncertain.' : ''}`,
+      `Lower is better. ${hasFloor ? 'In the shaded area no policy can be. ' : ''}Dots were simulated; a line ` +
+      `without dots is exact at every size.${sampled ? ' Bands are 95 % of what a sample leaves uncertain.' : ''}`,
   });
 }
 

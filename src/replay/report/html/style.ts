@@ -80,7 +80,7 @@ summary:hover { color: var(--ink); }
 .scroll { overflow-x: auto; margin-top: .75rem; }
 details .scroll { max-height: 24rem; overflow-y: auto; }
 table { border-collapse: collapse; font-size: .9rem; line-height: 1.4; }
-caption { text-align: left; color: var(--muted); padding-bottom: .4rem; }
+caption { text-align: left; white-space: nowrap; color: var(--muted); padding-bottom: .4rem; }
 th, td { padding: .34rem .95rem .34rem 0; text-align: left; border-bottom: 1px solid var(--rule);
   white-space: nowrap; font-weight: 400; }
 th:last-child, td:last-child { padding-right: .2rem; }

@@ -4,7 +4,7 @@ import { count, percent, size } from '../format.ts';
 import type { ReplayReport, TierFacts } from '../report.ts';
 import { type Cell, escapeHtml, section, table } from './elements.ts';
 
-function row(tiers: TierFacts): Cell[] {
+function row(tiers: TierFacts, hasFlash: boolean): Cell[] {
   const misses = 1 - tiers.hotHits - tiers.compressedHits - tiers.flashHits;
   const numbers = [
     count(tiers.hotPages),
@@ -12,8 +12,7 @@ function row(tiers: TierFacts): Cell[] {
     count(tiers.compressedPages),
     percent(tiers.compressedHits),
     percent(tiers.hotHits + tiers.compressedHits),
-    count(tiers.flashPages),
-    percent(tiers.flashHits),
+    ...(hasFlash ? [count(tiers.flashPages), percent(tiers.flashHits)] : []),
     percent(Math.max(0, misses)),
   ];
   return [size(tiers.memoryBytes), ...numbers.map((number) => ({ number }))];
@@ -40,8 +39,7 @@ export function tiersSection({ tiers }: ReplayReport): string {
     'Compressed pages',
     'Hits',
     'Memory hits',
-    'Flash pages',
-    'Hits',
+    ...(isMeasured ? [] : ['Flash pages', 'Hits']),
     'Misses',
   ];
   return section(
@@ -52,7 +50,7 @@ export function tiersSection({ tiers }: ReplayReport): string {
     table({
       caption: 'Tier sizes and the share of all accesses that each would answer',
       head: ['Memory', ...titles.map((number) => ({ number }))],
-      rows: tiers.rows.map(row),
+      rows: tiers.rows.map((each) => row(each, !isMeasured)),
     }),
   );
 }

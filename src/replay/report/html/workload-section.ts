@@ -94,8 +94,14 @@ function mixFigure(report: ReplayReport): string {
     },
   ];
   function points(counts: readonly number[]) {
-    const scale = hasTimes ? mix.columnWidth : 1;
-    return counts.map((each, at) => ({ x: at * mix.columnWidth, y: each / scale }));
+    const steps = counts.map((each, at) => {
+      const x = at * mix.columnWidth;
+      // The trace may end within its last column; of a moment there is no rate.
+      const rest = Math.max(workload.seconds - x, mix.columnWidth / 10);
+      return { x, y: hasTimes ? each / Math.min(mix.columnWidth, rest) : each };
+    });
+    const last = steps.at(-1);
+    return last === undefined ? steps : [...steps, { x: last.x + mix.columnWidth, y: last.y }];
   }
   const transfers = workload.reads + workload.writes;
   const shares = transfers === 0 ? [0, 0] : [workload.reads, workload.sequential];
