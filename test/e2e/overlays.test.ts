@@ -81,27 +81,34 @@ test('block status tells how deep in a chain the data are, and which parts nobod
   expect(fs.statSync(sparse).size).toBeLessThan(0.8 * SIZE);
 });
 
-test('a cow image copies its base while it is written, lets go of it, and stands alone', async () => {
-  const directory = workspace();
-  const base = makeImage(directory, SIZE, 'base.raw');
-  const expected = path.join(directory, 'expected.raw');
-  fs.copyFileSync(base, expected);
-  const image = await createImageFile(path.join(directory, 'disk.cow'), base);
-  const admin = ['--admin', `unix:${path.join(directory, 'admin.sock')}`];
-  const server = await startServer(directory, [image, ...admin, '--copy-base', '64MiB']);
-  for (const target of [expected, server.uri()]) {
-    const writes = ['-c', 'write -P 5 1M 300k', '-c', 'write -z 4M 1M', '-c', 'flush'];
-    await runWell('qemu-io', ['-f', 'raw', ...writes, target]);
-  }
-  await expect
-    .poll(() => openFiles(server.pid).includes(base), { timeout: 30_000, interval: 100 })
-    .toBe(false);
-  await compare(server, '', expected, 'raw');
-  await server.stop();
-  fs.rmSync(base);
-  const alone = await startServer(directory, [image]);
-  await compare(alone, '', expected, 'raw');
-});
+test.each(['cow', 'qcow2'])(
+  'a %s image copies its base while it is written, lets go of it, and stands alone',
+  async (format) => {
+    const directory = workspace();
+    const base = makeImage(directory, SIZE, 'base.raw');
+    const expected = path.join(directory, 'expected.raw');
+    fs.copyFileSync(base, expected);
+    const file = path.join(directory, `disk.${format}`);
+    const isCow = format === 'cow';
+    const image = await (isCow ? createImageFile(file, base) : overlayOn(base, `disk.${format}`));
+    const admin = ['--admin', `unix:${path.join(directory, 'admin.sock')}`];
+    const server = await startServer(directory, [image, ...admin, '--copy-base', '64MiB']);
+    for (const target of [expected, server.uri()]) {
+      const writes = ['-c', 'write -P 5 1M 300k', '-c', 'write -z 4M 1M', '-c', 'flush'];
+      await runWell('qemu-io', ['-f', 'raw', ...writes, target]);
+    }
+    await expect
+      .poll(() => openFiles(server.pid).includes(base), { timeout: 30_000, interval: 100 })
+      .toBe(false);
+    await compare(server, '', expected, 'raw');
+    await server.stop();
+    fs.rmSync(base);
+    const alone = await startServer(directory, [image]);
+    await compare(alone, '', expected, 'raw');
+    await alone.stop();
+    if (!isCow) await runWell('qemu-img', ['check', '-q', image]);
+  },
+);
 
 function openFiles(pid: number): string[] {
   const directory = `/proc/${pid}/fd`;

@@ -66,6 +66,7 @@ export class AppendedDisk {
   readonly #parts: AppendedDiskParts;
   readonly #units = new UnitsInFlight();
   #virtualSizeBytes: number;
+  #hasBacking: boolean;
 
   private constructor(parts: AppendedDiskParts, levelOne: LevelOne) {
     const { storage, layout, isOrdered, tableBytesMax } = parts;
@@ -74,6 +75,7 @@ export class AppendedDisk {
     this.#parts = parts;
     this.#levelOne = levelOne;
     this.#virtualSizeBytes = parts.virtualSizeBytes;
+    this.#hasBacking = parts.hasBacking;
     this.space = new AppendSpace(storage, layout.unitBytes, parts.end);
     const { space } = this;
     const limitBytes = tableBytesMax;
@@ -276,7 +278,7 @@ export class AppendedDisk {
       const { unitBytes } = this.layout;
       const bytes = count * unitBytes;
       if (entry > 0) await this.storage.writeZeroes(entry, bytes, mayDiscard, mustBeFast);
-      else if (entry === HOLE && this.#parts.hasBacking) return this.#storeZeroes(unit, count);
+      else if (entry === HOLE && this.#hasBacking) return this.#storeZeroes(unit, count);
       return count;
     });
     return true;
@@ -286,7 +288,7 @@ export class AppendedDisk {
   async #canZeroInPlace(offset: number, length: number): Promise<boolean> {
     let isPossible = true;
     await this.#forEachRun(offset, length, async (_unit, count, entry) => {
-      if (entry === COMPRESSED || (entry === HOLE && this.#parts.hasBacking)) isPossible = false;
+      if (entry === COMPRESSED || (entry === HOLE && this.#hasBacking)) isPossible = false;
       return isPossible ? count : Number.POSITIVE_INFINITY;
     });
     return isPossible;
@@ -331,7 +333,7 @@ export class AppendedDisk {
       const slice = await this.tables.slice(unit);
       const entry = this.#validEntry(unit, slice);
       const count =
-        slice === undefined && !this.#parts.hasBacking
+        slice === undefined && !this.#hasBacking
           ? this.tables.tableEnd(unit) - unit
           : this.#runCount(unit, entry, slice, Math.min(end - unit, ZERO_UNITS_MAX));
       unit += await visit(unit, Math.min(count, end - unit), entry);
@@ -342,6 +344,11 @@ export class AppendedDisk {
   async prepareGrowth(sizeBytes: number): Promise<void> {
     await this.#levelOne.extend(l1EntriesOf(this.layout, sizeBytes), this.#parts.convertLevelOne);
     await this.tables.flush();
+  }
+
+  /** A hole reads as zeros from now on: the header says so. */
+  dropBacking(): void {
+    this.#hasBacking = false;
   }
 
   /** The header says so from now on. */

@@ -24,6 +24,8 @@ const XEN_ALIGNMENT_BYTES = 4096;
 /** Flag of blktap: the first level is big endian, as everywhere else. */
 const XEN_BIG_ENDIAN = 2;
 
+/** Where the header has place and length of the backing file's name. */
+export const BACKING_NAME = { at: 8, bytes: 12 } as const;
 const NAME_BYTES_MAX = 1023;
 /** Of the first level, which is held in memory. */
 const L1_BYTES_MAX = 32 * 1024 * 1024;

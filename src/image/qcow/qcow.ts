@@ -24,6 +24,7 @@ import {
   isCompressedPlace,
 } from './compressed.ts';
 import {
+  BACKING_NAME,
   QCOW_HEADER_BYTES,
   type QcowHeader,
   qcowCodec,
@@ -101,6 +102,15 @@ export class QcowFormat implements WritableFormat {
 
   sync(): Promise<void> {
     return this.#disk.tables.flush();
+  }
+
+  /** The place and the length of its name are all that the header says of a backing file. */
+  async dropBacking(): Promise<void> {
+    await this.sync();
+    const { storage } = this.#disk;
+    await storage.write(Buffer.alloc(BACKING_NAME.bytes), 0, BACKING_NAME.bytes, BACKING_NAME.at);
+    await storage.sync();
+    this.#disk.dropBacking();
   }
 
   /** Compressed clusters are packed one behind the other while nothing else is written. */

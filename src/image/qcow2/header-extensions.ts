@@ -1,6 +1,6 @@
 /** What follows the header in the first cluster: records of a type, a length and bytes. */
 
-import { EXTENSION } from './layout.ts';
+import { EXTENSION, roundUp } from './layout.ts';
 import { refusal } from './refusal.ts';
 
 /** One record; types that nobody knows are kept for who does. */
@@ -33,7 +33,7 @@ export function parseExtensions(
       throw refusal(name, at, cause);
     }
     extensions.push({ type, data: Buffer.from(bytes.subarray(dataAt, dataAt + length)) });
-    at = dataAt + Math.ceil(length / 8) * 8;
+    at = dataAt + roundUp(length, 8);
   }
   return extensions;
 }
@@ -42,7 +42,7 @@ export function parseExtensions(
 export function encodeExtensions(extensions: readonly HeaderExtension[]): Buffer {
   const parts: Buffer[] = [];
   for (const { type, data } of extensions) {
-    const record = Buffer.alloc(RECORD_BYTES + Math.ceil(data.length / 8) * 8);
+    const record = Buffer.alloc(recordBytes(data));
     record.writeUInt32BE(type, 0);
     record.writeUInt32BE(data.length, 4);
     data.copy(record, RECORD_BYTES);
@@ -50,6 +50,11 @@ export function encodeExtensions(extensions: readonly HeaderExtension[]): Buffer
   }
   parts.push(Buffer.alloc(RECORD_BYTES));
   return Buffer.concat(parts);
+}
+
+/** How long the record of an extension is. */
+export function recordBytes(data: Buffer): number {
+  return RECORD_BYTES + roundUp(data.length, 8);
 }
 
 /** The bytes of the first extension of that type. */

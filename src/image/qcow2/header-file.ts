@@ -1,8 +1,11 @@
 /** The header of an open image: what changes of it is written in place, a few bytes at a time. */
 
+import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
+import { readPadded } from '../read-padded.ts';
 import type { Qcow2Header } from './header.ts';
-import { AUTOCLEAR, FIELD, INCOMPATIBLE, writeUInt64 } from './layout.ts';
+import { recordBytes } from './header-extensions.ts';
+import { AUTOCLEAR, EXTENSION, FIELD, INCOMPATIBLE, writeUInt64 } from './layout.ts';
 import type { PinnedTable } from './pinned-table.ts';
 
 /** Every write lies inside one sector, which a disk writes whole or not at all. */
@@ -60,6 +63,35 @@ export class HeaderFile {
     writeUInt64(bytes, offset, 0);
     bytes.writeUInt32BE(clusters, 8);
     await this.#storage.write(bytes, 0, bytes.length, FIELD.refcountTableOffset);
+  }
+
+  /**
+   * Durably says that there is no backing file. Its name goes first, in one write; its format, which
+   * means nothing without it, becomes an empty one, so that no other record has to move.
+   */
+  async dropBacking(name: string): Promise<void> {
+    const { extensions, clusterBytes, headerBytes } = this.#header;
+    let end = headerBytes;
+    let format = { offset: 0, length: 0 };
+    for (const { type, data } of extensions) {
+      if (type === EXTENSION.backingFormat) format = { offset: end + 8, length: data.length };
+      end += recordBytes(data);
+    }
+    const next = Buffer.alloc(4);
+    if (end + 8 <= clusterBytes) await readPadded(this.#storage, next, 0, 4, end);
+    if (next.readUInt32BE(0) !== EXTENSION.end) {
+      const cause = 'nothing but the name of its backing file ends the records of its header';
+      const advice = 'let "qemu-img rebase" or "qemu-img amend" rewrite it';
+      throw new TmemError('unsupported', `"${name}" keeps its backing file: ${cause}; ${advice}`);
+    }
+    const bytes = Buffer.alloc(FIELD.clusterBits - FIELD.backingNameOffset);
+    await this.#storage.write(bytes, 0, bytes.length, FIELD.backingNameOffset);
+    await this.#storage.sync();
+    this.#header = { ...this.#header, backingName: undefined };
+    if (format.length === 0) return;
+    const empty = Buffer.alloc(format.length);
+    await this.#storage.write(empty, 0, empty.length, format.offset);
+    await this.#storage.sync();
   }
 
   async #writeFeatures(header: Qcow2Header): Promise<void> {

@@ -101,7 +101,7 @@ export class WritableQcow2 implements WritableFormat {
       ...{ disk, header: headerFile, refcounts, freed, coverage, nextCluster, onDamage },
     });
     const tables = new L2Tables({ disk, allocator, freed, metadata, writeBack });
-    const hasBacking = header.backingName !== undefined;
+    const hasBacking = () => headerFile.header.backingName !== undefined;
     const targets = new WriteTargets({
       ...{ disk, tables, allocator, freed, inFlight, metadata, hasBacking, onDamage },
     });
@@ -187,6 +187,19 @@ export class WritableQcow2 implements WritableFormat {
       await this.#header.clearAutoclear(false);
     }
     await this.#sizeChange.resize(sizeBytes);
+  }
+
+  /** Snapshots have holes of their own, which nobody has filled: with them the image keeps its base. */
+  async dropBacking(): Promise<void> {
+    await this.#ready();
+    if (this.#header.header.snapshotCount > 0) {
+      const advice = 'delete its snapshots with "qemu-img snapshot -d"';
+      const cause = 'its snapshots still show what is below';
+      const message = `"${this.#disk.name}" keeps its backing file: ${cause}; ${advice}`;
+      throw new TmemError('unsupported', message);
+    }
+    await this.sync();
+    await this.#header.dropBacking(this.#disk.name);
   }
 
   /** What is free by now is counted as free on the storage, too. */

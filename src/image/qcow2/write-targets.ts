@@ -27,7 +27,7 @@ export interface WriteTargetsOptions {
   readonly inFlight: InFlight;
   readonly metadata: MetadataMap;
   /** Something shows through holes. */
-  readonly hasBacking: boolean;
+  readonly hasBacking: () => boolean;
   /** Hears that data were to be written over a table. */
   readonly onDamage: () => void;
 }
@@ -295,7 +295,7 @@ export class WriteTargets {
     const { isCompressed, allocated, zero } = this.#entry;
     const bit = this.#bitAt(offset);
     if (isCompressed || (allocated & bit) !== 0) return false;
-    return (zero & bit) !== 0 || !this.#options.hasBacking;
+    return (zero & bit) !== 0 || !this.#options.hasBacking();
   }
 
   /** How the cluster of the entry just read is written, between two guest offsets. */

@@ -24,7 +24,7 @@ export const FEATURE = { backingFile: 1, needCheck: 2, backingIsRaw: 4 } as cons
 const FEATURES_KNOWN = FEATURE.backingFile | FEATURE.needCheck | FEATURE.backingIsRaw;
 
 /** Where the fields that change are. */
-export const FIELD = { features: 16, autoclear: 32, imageSize: 48 } as const;
+export const FIELD = { features: 16, autoclear: 32, imageSize: 48, backingName: 56 } as const;
 
 export const CLUSTER_BYTES_MIN = 4096;
 export const CLUSTER_BYTES_MAX = 2 ** 26;
@@ -108,11 +108,11 @@ async function backingNameOf(
   headerBytes: number,
 ): Promise<string | undefined> {
   if ((features & FEATURE.backingFile) === 0) return undefined;
-  const offset = raw.readUInt32LE(56);
-  const length = raw.readUInt32LE(60);
+  const offset = raw.readUInt32LE(FIELD.backingName);
+  const length = raw.readUInt32LE(FIELD.backingName + 4);
   const isInside = offset >= QED_HEADER_BYTES && offset + length <= headerBytes;
   if (!isInside || length === 0 || length > NAME_BYTES_MAX) {
-    refuse(storage, 56, `has ${length} bytes of backing file name at ${offset}`);
+    refuse(storage, FIELD.backingName, `has ${length} bytes of backing file name at ${offset}`);
   }
   const name = Buffer.alloc(length);
   await readPadded(storage, name, 0, length, offset);
@@ -168,8 +168,8 @@ export function encodeQedHeader(header: QedHeader): Buffer {
   raw.writeBigUInt64LE(BigInt(header.l1Offset), 40);
   raw.writeBigUInt64LE(BigInt(header.virtualSizeBytes), FIELD.imageSize);
   if (name.length > 0) {
-    raw.writeUInt32LE(QED_HEADER_BYTES, 56);
-    raw.writeUInt32LE(name.length, 60);
+    raw.writeUInt32LE(QED_HEADER_BYTES, FIELD.backingName);
+    raw.writeUInt32LE(name.length, FIELD.backingName + 4);
     name.copy(raw, QED_HEADER_BYTES);
   }
   return raw;

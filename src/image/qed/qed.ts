@@ -120,6 +120,16 @@ export class QedFormat implements WritableFormat {
     this.#disk.setVirtualSize(sizeBytes);
   }
 
+  /**
+   * The feature bit says whether there is a backing file; the name behind it means nothing then. Until
+   * the image is opened anew its data stay ordered before its tables, so that it needs no mark.
+   */
+  async dropBacking(): Promise<void> {
+    await this.sync();
+    await writeNoBacking(this.#disk.storage, this.#header.features);
+    this.#disk.dropBacking();
+  }
+
   /** Checks the image while it is served; see `online-check.ts`. */
   checkOnline(options: OnlineCheckOptions = {}): Promise<CheckReport> {
     return checkOnline(this.#disk, options);
@@ -148,6 +158,15 @@ export async function writeNeedCheck(
 /** Writes away what a writer that does not know them must take away, durably. */
 export async function clearAutoclear(storage: ResizableStorage): Promise<void> {
   await storage.write(Buffer.alloc(8), 0, 8, FIELD.autoclear);
+  await storage.sync();
+}
+
+async function writeNoBacking(storage: ResizableStorage, features: number): Promise<void> {
+  const raw = Buffer.alloc(8);
+  raw.writeUInt32LE(features & ~(FEATURE.backingFile | FEATURE.backingIsRaw), 0);
+  await storage.write(raw, 0, raw.length, FIELD.features);
+  await storage.sync();
+  await storage.write(Buffer.alloc(8), 0, 8, FIELD.backingName);
   await storage.sync();
 }
 
