@@ -17,7 +17,7 @@ import type { Lender } from '../tmem/lender.ts';
 import { NO_LOAN } from '../tmem/lender.ts';
 import type { Pool } from '../tmem/tmem.ts';
 import type { CleanPages } from './clean-pages.ts';
-import { PageOwners } from './page-owners.ts';
+import type { PageOwners } from './page-owners.ts';
 import type { PageReads } from './page-reads.ts';
 
 /** An image that others are based on, and its pages: one for all who share it. */
@@ -32,8 +32,7 @@ export interface ChainPagesOptions {
   readonly cache: Cleancache;
   /** The backing image, its backing image, and so on. */
   readonly bases: readonly BaseImage[];
-  /** For the table of who holds which page. */
-  readonly tableBytesMax: number;
+  readonly owners: PageOwners;
 }
 
 export class ChainPages implements CleanPages {
@@ -51,13 +50,13 @@ export class ChainPages implements CleanPages {
   #sharedCount = 0;
   #onUnshared: (() => void) | undefined;
 
-  constructor({ image, cache, bases, tableBytesMax }: ChainPagesOptions) {
+  constructor({ image, cache, bases, owners }: ChainPagesOptions) {
     this.pageBytes = cache.pageBytes;
     this.pool = cache.pool;
     this.#image = image;
     this.#caches = [cache, ...bases.map((base) => base.cache)];
     this.#bases = bases;
-    this.#owners = new PageOwners(tableBytesMax);
+    this.#owners = owners;
   }
 
   get lender(): Lender | undefined {
@@ -157,26 +156,25 @@ export class ChainPages implements CleanPages {
 
   /** Notes who holds the pages `[first, end)`, as far as that is not known. */
   async #findOwners(first: number, end: number): Promise<void> {
-    if (this.#isAlone) return;
     const owners = this.#owners;
-    const { epoch } = owners;
     const { pageBytes } = this;
     const sizeBytes = this.#image.virtualSizeBytes;
     let page = first;
-    while (page < end) {
+    while (page < end && !this.#isAlone) {
       if (owners.depthOf(page) >= 0) {
         page++;
         continue;
       }
+      const notes = owners.notesOf(page);
       const offset = page * pageBytes;
-      const stop = Math.min(end * pageBytes, sizeBytes);
+      const stop = Math.min(Math.min(end, notes.end) * pageBytes, sizeBytes);
       const found = this.#image.ownerOf(offset, stop - offset);
       const { depth, length } = found instanceof Promise ? await found : found;
       const wholeCount = Math.floor(length / pageBytes);
-      for (let i = 0; i < wholeCount; i++) owners.note(page + i, depth, epoch);
+      for (let i = 0; i < wholeCount; i++) notes.note(page + i, depth);
       page += wholeCount;
       if (wholeCount > 0) continue;
-      owners.note(page, await this.#topmostOf(page), epoch);
+      notes.note(page, await this.#topmostOf(page));
       page++;
     }
   }

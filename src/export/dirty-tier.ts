@@ -103,6 +103,7 @@ export class DirtyTier {
    */
   releaseFailed(page: number, now: number): void {
     const held = this.#held.get(page);
+    this.#clean.claim?.(page, 1); // the image may have a part of it
     this.#held.delete(page);
     const slot = this.table.find(page);
     if (held === undefined || slot === NO_SLOT) return;

@@ -51,6 +51,8 @@ export interface ExportOptions {
   readonly cache: Cleancache;
   /** Of an image with a backing image, all those below it; see `BaseImages`. */
   readonly bases?: readonly BaseImage[] | undefined;
+  /** Who of them holds which page; default a table of at most 4 MiB. */
+  readonly owners?: PageOwners | undefined;
   readonly buffers: BufferPool;
   readonly mode: WriteMode;
   /** Must be there for the modes `writeback` and `swap`, and for no other. */
@@ -293,9 +295,10 @@ function isSameState(a: ExportExtent, b: ExportExtent): boolean {
   );
 }
 
-function cleanPagesOf({ image, cache, bases = [] }: ExportOptions): CleanPages {
+function cleanPagesOf({ image, cache, bases = [], owners }: ExportOptions): CleanPages {
   if (bases.length === 0) return cache;
-  return new ChainPages({ image, cache, bases, tableBytesMax: OWNERS_BYTES_MAX });
+  const table = owners ?? new PageOwners(OWNERS_BYTES_MAX);
+  return new ChainPages({ image, cache, bases, owners: table });
 }
 
 /** Bytes of tables that an export of the image keeps beside its pages. */

@@ -15,8 +15,8 @@ import type { ExportPages } from './pages.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { Turns } from './turns.ts';
 
-/** Missing pages this close to each other are read together with what lies between them. */
-const GAP_PAGES_MAX = 4;
+/** Missing pages with so few others between them are read together with those. */
+const GAP_PAGES_MAX = 3;
 /** Pieces that CACHE requests bring in at a time: they may ask for much, and are in no hurry. */
 const PREFETCH_COUNT_MAX = 4;
 
@@ -121,17 +121,25 @@ export class PageReads {
     return this.#fetch(offset, await chain.fetchShared(offset, missing, piece), piece);
   }
 
-  /** As `fetch`, of pages that may be in the cache by now. */
+  /**
+   * As `fetch`, of pages that may be in the cache by now, for a disk based on this image. What lies
+   * between them is left alone: the disk has newer pages there.
+   */
   fetchAll(offset: number, pages: readonly number[], piece: PooledBuffer): Promise<void> {
     const pageBytes = this.#pageBytes;
     const start = piece.dataOffset - Math.floor(offset / pageBytes) * pageBytes;
     const missing = pages.filter(
       (page) => this.#pages.get(page, piece.buffer, start + page * pageBytes) === MISS,
     );
-    return this.fetch(offset, missing, piece);
+    return this.#fetch(offset, missing, piece, 0);
   }
 
-  async #fetch(offset: number, missing: readonly number[], piece: PooledBuffer): Promise<void> {
+  async #fetch(
+    offset: number,
+    missing: readonly number[],
+    piece: PooledBuffer,
+    gapPagesMax = GAP_PAGES_MAX,
+  ): Promise<void> {
     const base = Math.floor(offset / this.#pageBytes);
     const work: Promise<void>[] = [];
     for (let i = 0; i < missing.length; ) {
@@ -150,7 +158,7 @@ export class PageReads {
       let last = page;
       for (i++; i < missing.length; i++) {
         const next = missing[i]!;
-        if (next - last > GAP_PAGES_MAX || this.#inFlight.fetchOf(next) !== undefined) break;
+        if (next - last > 1 + gapPagesMax || this.#inFlight.fetchOf(next) !== undefined) break;
         if (this.#isAnyDirty(last + 1, next)) break; // what the image has there is older
         last = next;
       }

@@ -6,40 +6,44 @@ const PIECE = 16_384;
 test('who holds a page is unknown until it is noted, and the top for good once it is written', () => {
   const owners = new PageOwners(4 * PIECE);
   expect(owners.depthOf(7)).toBe(-1);
-  owners.note(7, 2, owners.epoch);
+  const notes = owners.notesOf(7);
+  notes.note(7, 2);
   expect(owners.depthOf(7)).toBe(2);
   expect(owners.depthOf(8)).toBe(-1);
   owners.setTop(6, 3);
   expect([6, 7, 8, 9].map((page) => owners.depthOf(page))).toEqual([0, 0, 0, -1]);
-  owners.note(7, 2, owners.epoch); // found out before it was written, told after
+  notes.note(7, 2); // found out before it was written, told after
   expect(owners.depthOf(7)).toBe(0);
 });
 
 test('a range that is written over the ends of pieces is the top’s from its first page to its last', () => {
   const owners = new PageOwners(4 * PIECE);
-  owners.setTop(PIECE - 1, PIECE + 2);
-  const pages = [PIECE - 2, PIECE - 1, PIECE, 2 * PIECE - 1, 2 * PIECE, 2 * PIECE + 1];
-  expect(pages.map((page) => owners.depthOf(page))).toEqual([-1, 0, 0, 0, 0, -1]);
+  owners.setTop(PIECE - 1, PIECE);
+  const pages = [PIECE - 2, PIECE - 1, PIECE, 2 * PIECE - 2, 2 * PIECE - 1];
+  expect(pages.map((page) => owners.depthOf(page))).toEqual([-1, 0, 0, 0, -1]);
 });
 
-test('what was found out before all was forgotten is not noted', () => {
+test('a range longer than a piece is the top’s where anything was known, or was being found out', () => {
+  const owners = new PageOwners(2 * PIECE);
+  owners.notesOf(0).note(0, 1);
+  const notes = owners.notesOf(2 * PIECE);
+  owners.setTop(0, 3 * PIECE);
+  notes.note(2 * PIECE, 1);
+  const pages = [0, 1, PIECE, 2 * PIECE, 3 * PIECE];
+  expect(pages.map((page) => owners.depthOf(page))).toEqual([0, 0, -1, 0, -1]);
+});
+
+test('the piece that was made first is forgotten first, and what is noted in it then', () => {
   const owners = new PageOwners(2 * PIECE);
   owners.setTop(0, 1);
-  const { epoch } = owners;
+  const notes = owners.notesOf(0);
   owners.setTop(PIECE, 1);
   owners.setTop(2 * PIECE, 1); // a third piece: no room
-  expect(owners.depthOf(0)).toBe(-1);
-  owners.note(0, 1, epoch);
-  expect(owners.depthOf(0)).toBe(-1);
-  owners.note(0, 1, owners.epoch);
-  expect(owners.depthOf(0)).toBe(1);
-});
-
-test('a note that needs a piece itself, and so makes all be forgotten, is not taken', () => {
-  const owners = new PageOwners(PIECE);
-  owners.setTop(0, 1);
-  owners.note(PIECE, 1, owners.epoch);
-  expect(owners.depthOf(PIECE)).toBe(-1);
+  expect([0, PIECE, 2 * PIECE].map((page) => owners.depthOf(page))).toEqual([-1, 0, 0]);
+  notes.note(1, 1);
+  expect(owners.depthOf(1)).toBe(-1);
+  owners.notesOf(1).note(1, 1);
+  expect([1, PIECE, 2 * PIECE].map((page) => owners.depthOf(page))).toEqual([1, -1, 0]);
 });
 
 test('the table of a disk takes a byte a page in whole pieces, up to its limit', () => {
