@@ -9,6 +9,7 @@ import { type CliContext, processContext } from './context.ts';
 import { ctlCommand } from './ctl.ts';
 import { EXIT_CODE_BY_KIND, EXIT_DONE, EXIT_FAILED } from './exit-codes.ts';
 import { formatEntry, formatOptions } from './help.ts';
+import { imageCommand } from './image/image.ts';
 import { replayCommand } from './replay/replay.ts';
 import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
@@ -18,6 +19,7 @@ const COMMANDS: readonly Command[] = [
   serveCommand,
   statusCommand,
   ctlCommand,
+  imageCommand,
   replayCommand,
   traceCommand,
 ];

@@ -6,6 +6,8 @@ import { EXIT_CODE_BY_SIGNAL, type StopSignal } from './exit-codes.ts';
 export interface StopSignals {
   /** Aborted by the first signal. */
   readonly first: AbortSignal;
+  /** The exit code of who stops for it; undefined before. */
+  readonly exitCode: number | undefined;
   /** Sets what the second signal does; it is given the exit code for it. */
   onSecond(act: (exitCode: number) => void): void;
   /** Gives the signals their default effect back. */
@@ -17,14 +19,23 @@ const SIGNALS: readonly StopSignal[] = ['SIGINT', 'SIGTERM'];
 /** Listens for the signals that `source`, the process, emits. */
 export function watchStopSignals(source: EventEmitter): StopSignals {
   const first = new AbortController();
+  let firstExitCode: number | undefined;
   let second: (exitCode: number) => void = () => {};
   const onSignal = (signal: StopSignal): void => {
-    if (first.signal.aborted) second(EXIT_CODE_BY_SIGNAL[signal]);
-    else first.abort();
+    const exitCode = EXIT_CODE_BY_SIGNAL[signal];
+    if (firstExitCode !== undefined) {
+      second(exitCode);
+      return;
+    }
+    firstExitCode = exitCode;
+    first.abort();
   };
   for (const signal of SIGNALS) source.on(signal, onSignal);
   return {
     first: first.signal,
+    get exitCode() {
+      return firstExitCode;
+    },
     onSecond: (act) => {
       second = act;
     },

@@ -1,0 +1,104 @@
+/** `tmem image convert`: the content of an image in a new one. */
+
+import { stat } from 'node:fs/promises';
+import { convertImage } from '../../imaging/convert.ts';
+import { formatSize, parseSize } from '../../lib/sizes.ts';
+import { printable } from '../table.ts';
+import { baseOf } from './create.ts';
+import {
+  FORCE_OPTION,
+  formatOfNew,
+  fullPath,
+  INPUT_OPTIONS,
+  openInput,
+  parseCount,
+  parseSettings,
+  passphraseOf,
+  SETTINGS_OPTION,
+  withImage,
+} from './options.ts';
+import type { ImageVerb } from './verb.ts';
+
+const THREADS_MAX = 64;
+
+export const convertVerb: ImageVerb = {
+  name: 'convert',
+  operands: 'SOURCE TARGET',
+  operandsMin: 2,
+  operandsMax: 2,
+  summary: 'write the content of an image into a new one',
+  about:
+    'Goes between any two formats, keeps holes and leaves out zeros. TARGET is there when it is\n' +
+    'complete, and not before: whatever ends the command earlier leaves what was there.',
+  options: {
+    ...INPUT_OPTIONS,
+    'output-format': {
+      short: 'O',
+      value: 'FORMAT',
+      help: 'of TARGET (default: by the ending of its name, else raw)',
+    },
+    ...SETTINGS_OPTION,
+    compress: { short: 'c', help: 'compress what is written' },
+    backing: {
+      short: 'B',
+      value: 'BASE',
+      help: 'have TARGET stand on BASE, and write only what differs\nfrom it; BASE is of --backing-format',
+    },
+    'backing-format': {
+      short: 'F',
+      value: 'FORMAT',
+      help: 'of BASE, and of backing files where SOURCE does not\nsay it',
+    },
+    snapshot: {
+      short: 'l',
+      value: 'NAME',
+      help: 'that internal snapshot of SOURCE, by name or id',
+    },
+    threads: {
+      short: 'm',
+      value: 'N',
+      help: `ranges under way at once, up to ${THREADS_MAX} (default: 8)`,
+    },
+    sparse: {
+      short: 'S',
+      value: 'SIZE',
+      help: 'leave out zeros from so many in a row on; 0 writes all\nof them (default: 4KiB)',
+    },
+    'target-passphrase-file': { value: 'FILE', help: 'what TARGET is enciphered with' },
+    ...FORCE_OPTION,
+  },
+  run: async (call) => {
+    const { operands, parsed, context, stopped, progress } = call;
+    const [from = '', to = ''] = operands;
+    const path = fullPath(to, context);
+    const formatName = formatOfNew(call, path, 'output-format');
+    const settings = parseSettings(parsed.all('options'));
+    const threads = parseCount(parsed.last('threads') ?? '8', 'threads', THREADS_MAX);
+    const sparseBytes = parseSize(parsed.last('sparse') ?? '4KiB');
+    const passphrase = passphraseOf(call, 'target-passphrase-file');
+    const snapshot = parsed.last('snapshot');
+    const opening = openInput(call, fullPath(from, context), { snapshot });
+    const { sizeBytes, writtenBytes } = await withImage(opening, async (source) => {
+      const base = await baseOf(call, path, 'backing');
+      return convertImage({
+        ...{ source, path, formatName, settings, passphrase, base, threads, sparseBytes },
+        isForced: parsed.has('force'),
+        isCompressed: parsed.has('compress'),
+        onProgress: progress.show,
+        signal: stopped,
+      });
+    });
+    const { size } = await stat(path);
+    const what = `${formatSize(writtenBytes)} of ${formatSize(sizeBytes)}`;
+    return {
+      json: {
+        path,
+        format: formatName,
+        virtualSizeBytes: sizeBytes,
+        writtenBytes,
+        fileBytes: size,
+      },
+      text: `wrote ${what} to ${printable(path)}, ${formatName}, ${formatSize(size)}\n`,
+    };
+  },
+};

@@ -1,0 +1,49 @@
+/** What every verb of `tmem image` is, and what it is given. */
+
+import type { TmemError } from '../../lib/errors.ts';
+import type { OptionTable, ParsedArguments } from '../arguments.ts';
+import type { CliContext } from '../context.ts';
+import type { ImageProgress } from './progress.ts';
+
+/** One call of a verb. */
+export interface ImageCall {
+  /** As many as the verb takes. */
+  readonly operands: readonly string[];
+  readonly parsed: ParsedArguments<string>;
+  readonly context: CliContext;
+  readonly progress: ImageProgress;
+  /** Aborted when the user wants it to end. */
+  readonly stopped: AbortSignal;
+  /** Says what is not wrong, but may not be what was meant; a sentence without a full stop. */
+  readonly warn: (message: string) => void;
+}
+
+/** What came of a call: for programs, and for people. Undefined where it is printed already. */
+export interface ImageResult {
+  readonly json?: unknown;
+  /** Whole lines. */
+  readonly text?: string | undefined;
+  /** Default 0. */
+  readonly exitCode?: number | undefined;
+}
+
+export interface ImageVerb {
+  readonly name: string;
+  /** The operands as the help text shows them. */
+  readonly operands: string;
+  readonly operandsMin: number;
+  readonly operandsMax: number;
+  /** The last operand may begin with a minus and a digit. */
+  readonly hasSignedOperand?: boolean;
+  /** A sentence fragment for the list of verbs. */
+  readonly summary: string;
+  /** What one has to know, in whole sentences. */
+  readonly about: string;
+  readonly options: OptionTable<string>;
+  /** What the exit codes say, where that is not what they say of other verbs. */
+  readonly exitCodes?: string;
+  /** The exit code for a failure, where that is not what it is for other verbs. */
+  readonly exitCodeOf?: (failure: TmemError) => number;
+  /** Rejects with a TmemError for whatever the user can do something about. */
+  run(call: ImageCall): Promise<ImageResult>;
+}

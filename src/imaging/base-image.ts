@@ -1,0 +1,66 @@
+/** The image that a new one is to stand on: what has to be said of it, and what is in it. */
+
+import { dirname, resolve } from 'node:path';
+import type { FormatName, ImageReference } from '../image/format.ts';
+import { driverOf, formatNameOf } from '../image/formats.ts';
+import type { BlockImage } from '../image/image.ts';
+import { openImage } from '../image/open.ts';
+import { TmemError } from '../lib/errors.ts';
+import { openFileStorage } from '../storage/file.ts';
+import { stampFile } from '../storage/file-stamp.ts';
+
+export interface BaseWish {
+  /** As the new image is to call it: from the directory that the new image is in. */
+  readonly name: string;
+  /** By default what the name stands for. */
+  readonly formatName?: FormatName | undefined;
+  /** Where files may be that the base names; see `OpenImageOptions`. */
+  readonly allowBacking?: readonly string[] | undefined;
+}
+
+/** An open base, the receiver's to close, and how an image refers to it. */
+export interface OpenBase {
+  readonly image: BlockImage;
+  readonly reference: ImageReference;
+}
+
+/** Opens the base of an image that is or will be at `path`; the operator has named both. */
+export async function openBase(path: string, wish: BaseWish): Promise<OpenBase> {
+  const { name, allowBacking, formatName = formatNameOf(name) } = wish;
+  const basePath = resolve(dirname(path), name);
+  if (basePath === path) {
+    throw new TmemError('usage', `"${path}" cannot stand on itself; name another base`);
+  }
+  const image = await openImage(basePath, { isReadOnly: true, formatName, allowBacking });
+  try {
+    return { image, reference: await referenceTo(basePath, name, formatName) };
+  } catch (cause) {
+    await image.close();
+    throw cause;
+  }
+}
+
+async function referenceTo(
+  path: string,
+  name: string,
+  formatName: FormatName,
+): Promise<ImageReference> {
+  const found = await stampFile(path);
+  const stamp = found && {
+    sizeBytes: found.sizeBytes,
+    changedAtMs: Number(found.mtimeNs / 1_000_000n),
+  };
+  const parentCid = formatName === 'vmdk' ? await contentIdOf(path) : undefined;
+  return { role: 'backing file', name, formatName, parentCid, stamp };
+}
+
+/** The number that says of a VMDK which content it has. */
+async function contentIdOf(path: string): Promise<number | undefined> {
+  const storage = await openFileStorage(path, { isReadOnly: true, isContainer: true });
+  try {
+    const { details } = await (await driverOf('vmdk')).info(storage);
+    return typeof details.cid === 'string' ? Number.parseInt(details.cid, 16) : undefined;
+  } finally {
+    await storage.close();
+  }
+}

@@ -1,0 +1,54 @@
+/** Checking the tables of an image in files, and mending them. */
+
+import type { CheckReport, FormatName } from '../image/format.ts';
+import { driverOf, formatNameOf } from '../image/formats.ts';
+import { Gate } from '../image/gate.ts';
+import { TmemError } from '../lib/errors.ts';
+import { openFileStorage } from '../storage/file.ts';
+import type { WorkOptions } from './progress.ts';
+
+export interface CheckImageOptions extends WorkOptions {
+  readonly formatName?: FormatName | undefined;
+  /** `leaks` gives leaked space back; `all` mends what can be mended without losing data. */
+  readonly repair?: 'leaks' | 'all' | undefined;
+  /** Where files may be that the image names; see `OpenImageOptions`. */
+  readonly allowBacking?: readonly string[] | undefined;
+}
+
+/**
+ * Rejects as `unsupported` where the format has nothing to check, and with another TmemError where
+ * the image cannot even be looked at. Progress is of the format's own units.
+ */
+export async function checkImage(path: string, options: CheckImageOptions): Promise<CheckReport> {
+  const {
+    formatName = formatNameOf(path),
+    repair,
+    allowBacking = [],
+    signal,
+    onProgress,
+  } = options;
+  const driver = await driverOf(formatName);
+  if (driver.check === undefined) {
+    const cause = `${formatName} images have no tables that could be damaged`;
+    throw new TmemError(
+      'unsupported',
+      `"${path}" cannot be checked: ${cause}; compare its content`,
+    );
+  }
+  const isReadOnly = repair === undefined;
+  const storage = await openFileStorage(path, { isReadOnly, isContainer: true });
+  const gate = new Gate({ allowBacking });
+  gate.admit(storage);
+  try {
+    return await driver.check(storage, {
+      repair,
+      signal,
+      openFile: async (reference) => {
+        return (await gate.open({ path, depth: 0 }, reference, isReadOnly)).storage;
+      },
+      onProgress: onProgress && ((doneBytes, totalBytes) => onProgress({ doneBytes, totalBytes })),
+    });
+  } finally {
+    await storage.close();
+  }
+}

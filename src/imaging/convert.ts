@@ -1,0 +1,162 @@
+/** Writing the content of an image into a new one: in parallel, without what is zeros. */
+
+import type { FormatName } from '../image/format.ts';
+import type { BlockImage } from '../image/image.ts';
+import { TmemError } from '../lib/errors.ts';
+import type { OpenBase } from './base-image.ts';
+import { CopyWorker } from './copy-worker.ts';
+import { NewImage } from './create.ts';
+import { workThrough } from './parallel.ts';
+import { kindOf, type PieceKind, Pieces } from './pieces.ts';
+import type { WorkOptions } from './progress.ts';
+import { Turns } from './turns.ts';
+
+export interface ConvertOptions extends WorkOptions {
+  /** Stays the caller's. */
+  readonly source: BlockImage;
+  /** From the root. */
+  readonly path: string;
+  readonly formatName: FormatName;
+  readonly settings?: Readonly<Record<string, string>> | undefined;
+  readonly passphrase?: Buffer | undefined;
+  readonly isForced?: boolean | undefined;
+  /** What the new image stands on: only what differs from it is written. The conversion's own. */
+  readonly base?: OpenBase | undefined;
+  readonly isCompressed?: boolean | undefined;
+  /** Ranges under way at once, 1 to 64. Default 8. */
+  readonly threads?: number | undefined;
+  /** Zeros are left out from so many bytes in a row on; 0 writes all of them. Default 4096. */
+  readonly sparseBytes?: number | undefined;
+}
+
+export interface Converted {
+  /** Of the disk, and of that what was written as content. */
+  readonly sizeBytes: number;
+  readonly writtenBytes: number;
+}
+
+const THREADS_DEFAULT = 8;
+const SPARSE_BYTES_DEFAULT = 4096;
+/** Read and written at once. */
+const PIECE_BYTES = 1024 * 1024;
+/** Larger units are filled up by the format. */
+const BLOCK_BYTES_MAX = 2 * 1024 * 1024;
+const SECTOR_BYTES = 512;
+
+/** Makes the image at `path`; after a rejection nothing of it is left. */
+export async function convertImage(options: ConvertOptions): Promise<Converted> {
+  const { source, path, formatName, settings, passphrase, isForced, base, signal } = options;
+  let made: NewImage | undefined;
+  try {
+    signal?.throwIfAborted();
+    const { virtualSizeBytes: sizeBytes } = source;
+    const wish = { path, formatName, sizeBytes, settings, passphrase, isForced, base };
+    made = await NewImage.begin(wish);
+  } catch (cause) {
+    await base?.image.close();
+    throw cause;
+  }
+  try {
+    const writtenBytes = await fill(made, options);
+    signal?.throwIfAborted();
+    await made.finish();
+    return { sizeBytes: source.virtualSizeBytes, writtenBytes };
+  } catch (cause) {
+    await made.abandon();
+    throw cause;
+  }
+}
+
+async function fill(made: NewImage, options: ConvertOptions): Promise<number> {
+  const target = await made.open();
+  try {
+    const writtenBytes = await copy(target, options);
+    await target.sync();
+    return writtenBytes;
+  } finally {
+    await target.close();
+  }
+}
+
+/** Answers how many bytes were written as content. */
+async function copy(target: BlockImage, options: ConvertOptions): Promise<number> {
+  const { source, base, threads = THREADS_DEFAULT, sparseBytes = SPARSE_BYTES_DEFAULT } = options;
+  const isCompressed = checkCompression(target, options);
+  const unitBytes = isCompressed ? target.unitBytes : Math.min(target.unitBytes, BLOCK_BYTES_MAX);
+  const wanted = Math.ceil(sparseBytes / SECTOR_BYTES) * SECTOR_BYTES;
+  const blockBytes = Math.max(unitBytes, Math.min(nextPowerOfTwo(wanted), PIECE_BYTES), 4096);
+  const pieceBytes = Math.max(PIECE_BYTES, blockBytes);
+  const sizeBytes = source.virtualSizeBytes;
+  const isBlank = await readsAsZeros(target);
+  const turns = new Turns();
+  const copied = { bytes: 0 };
+  const work = { source, target, base: base?.image, turns, copied };
+  await workThrough({
+    ...{ onProgress: options.onProgress, signal: options.signal, totalBytes: sizeBytes },
+    workers: Math.min(threads, Math.ceil(sizeBytes / pieceBytes)),
+    pieces: new Pieces({
+      ...{ sizeBytes, pieceBytes, alignBytes: blockBytes },
+      look: newLook(source, base?.image, sparseBytes === 0),
+    }),
+    newWorker: () => {
+      const worker = new CopyWorker({
+        ...{ ...work, isBlank, isCompressed, blockBytes, pieceBytes },
+        keepsZeroes: sparseBytes === 0,
+      });
+      return (piece) => worker.copy(piece);
+    },
+  });
+  return copied.bytes;
+}
+
+/** Streams are always compressed; other formats where it is asked for. */
+function checkCompression(target: BlockImage, { isCompressed, formatName }: ConvertOptions) {
+  if (isCompressed !== true && !target.isAppendOnly) return false;
+  if (target.compression !== undefined) return true;
+  const advice = 'leave --compress out, or choose another format';
+  throw new TmemError('usage', `${formatName} images cannot be compressed; ${advice}`);
+}
+
+/**
+ * What of the source is to be copied. Where it shows what the base of the new image holds, both have
+ * one file below them, and nothing is.
+ */
+function newLook(source: BlockImage, base: BlockImage | undefined, keepsZeroes: boolean) {
+  let shared: BlockImage | undefined = source;
+  let depth = 0;
+  while (shared !== undefined && shared.medium !== base?.medium) {
+    shared = shared.backing;
+    depth++;
+  }
+  const sharedBytes = base === undefined || shared === undefined ? 0 : shared.virtualSizeBytes;
+  return async (offset: number, length: number): Promise<{ kind: PieceKind; length: number }> => {
+    const bytes = offset < sharedBytes ? Math.min(length, sharedBytes - offset) : length;
+    const extent = await source.extent(offset, bytes);
+    if (offset < sharedBytes && extent.depth >= depth) {
+      return { kind: 'skipped', length: extent.length };
+    }
+    return { kind: keepsZeroes ? 'data' : kindOf(extent), length: extent.length };
+  };
+}
+
+/** Runs of a new image that are looked at; a new one has few, unless it stands on something. */
+const BLANK_RUNS_MAX = 65_536;
+
+/** Whether all of a new image reads as zeros, so that zeros need not be written. */
+async function readsAsZeros(target: BlockImage): Promise<boolean> {
+  const { virtualSizeBytes } = target;
+  let offset = 0;
+  for (let runs = 0; offset < virtualSizeBytes; runs++) {
+    if (runs === BLANK_RUNS_MAX) return false;
+    const { isZero, length } = await target.extent(offset, virtualSizeBytes - offset);
+    if (!isZero) return false;
+    offset += length;
+  }
+  return true;
+}
+
+function nextPowerOfTwo(bytes: number): number {
+  let power = SECTOR_BYTES;
+  while (power < bytes) power *= 2;
+  return power;
+}

@@ -1,0 +1,100 @@
+/** Making images: the empty ones, and those that something else is then written into. */
+
+import type { FormatName } from '../image/format.ts';
+import { driverOf } from '../image/formats.ts';
+import { BlockImage } from '../image/image.ts';
+import { TmemError } from '../lib/errors.ts';
+import type { FileStorage } from '../storage/file.ts';
+import type { OpenBase } from './base-image.ts';
+import { TargetFiles } from './target-file.ts';
+
+/** A wish for a new image in files. */
+export interface NewImageWish {
+  /** From the root. */
+  readonly path: string;
+  readonly formatName: FormatName;
+  /** Rounded up to whole sectors of 512 bytes. */
+  readonly sizeBytes: number;
+  /** As `-o name=value` says them; what there is depends on the format. */
+  readonly settings?: Readonly<Record<string, string>> | undefined;
+  /** What it stands on; stays the caller's until `NewImage.open`. */
+  readonly base?: OpenBase | undefined;
+  readonly passphrase?: Buffer | undefined;
+  /** Replaces a file at `path`. Default false. */
+  readonly isForced?: boolean | undefined;
+}
+
+const SECTOR_BYTES = 512;
+const TABLE_BYTES_MAX = 16 * 1024 * 1024;
+
+/** An image that is there, but not under its name until `finish`. */
+export class NewImage {
+  readonly #wish: NewImageWish;
+  readonly #files: TargetFiles;
+  readonly #storage: FileStorage;
+
+  private constructor(wish: NewImageWish, files: TargetFiles, storage: FileStorage) {
+    this.#wish = wish;
+    this.#files = files;
+    this.#storage = storage;
+  }
+
+  /** Makes it, empty. After a rejection nothing of it is left. */
+  static async begin(wish: NewImageWish): Promise<NewImage> {
+    const { path, formatName, base, isForced = false, settings = {}, passphrase } = wish;
+    const driver = await driverOf(formatName);
+    if (driver.create === undefined) {
+      throw new TmemError('unsupported', `cannot make ${formatName} images; take another format`);
+    }
+    const files = await TargetFiles.begin(path, isForced);
+    try {
+      const storage = await files.create(files.name);
+      await driver.create(storage, {
+        sizeBytes: Math.ceil(wish.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES,
+        fileName: files.name,
+        backing: base?.reference,
+        settings,
+        createFile: (name) => files.create(name),
+        passphrase,
+      });
+      return new NewImage(wish, files, storage);
+    } catch (cause) {
+      await files.abandon();
+      throw cause;
+    }
+  }
+
+  /** Opens it for writing, once, the base with it; it must be closed before `finish`. */
+  async open(): Promise<BlockImage> {
+    const { path, formatName, passphrase, base } = this.#wish;
+    const driver = await driverOf(formatName);
+    const { format } = await driver.open(this.#storage, {
+      isReadOnly: false,
+      tableBytesMax: TABLE_BYTES_MAX,
+      openFile: (reference) => this.#files.open(reference.name),
+      passphrase,
+    });
+    const { identity, medium } = this.#storage;
+    return new BlockImage({ name: path, identity, medium, format, backing: base?.image });
+  }
+
+  /** Puts it in its place, durably. After a rejection nothing of it is left. */
+  finish(): Promise<void> {
+    return this.#files.finish();
+  }
+
+  /** Removes it. */
+  abandon(): Promise<void> {
+    return this.#files.abandon();
+  }
+}
+
+/** Makes an empty image; the base is closed by it. */
+export async function createImage(wish: NewImageWish): Promise<void> {
+  try {
+    const image = await NewImage.begin(wish);
+    await image.finish();
+  } finally {
+    await wish.base?.image.close();
+  }
+}

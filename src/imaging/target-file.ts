@@ -1,0 +1,182 @@
+/**
+ * The files of a new image: made under names of their own beside their places, and put there when
+ * they are complete. Until then, and after a failure, nothing is under the name of the target.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { link, lstat, open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
+import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { type FileStorage, openFileStorage } from '../storage/file.ts';
+import { syncFile } from '../storage/file-stamp.ts';
+
+interface NewFile {
+  /** As the image calls it. */
+  readonly name: string;
+  /** Where it goes. */
+  readonly path: string;
+  /** Where it is until then. */
+  readonly temporary: string;
+  storage: FileStorage;
+}
+
+/** What a file system answers that has no hard links. */
+const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EMLINK']);
+
+export class TargetFiles {
+  /** Where the image itself goes. */
+  readonly path: string;
+  readonly #isForced: boolean;
+  readonly #suffix = `.partial-${randomBytes(6).toString('hex')}`;
+  readonly #files: NewFile[] = [];
+
+  private constructor(path: string, isForced: boolean) {
+    this.path = path;
+    this.#isForced = isForced;
+  }
+
+  /**
+   * Rejects with a TmemError where `path` is taken: by what is no file, by a file unless `isForced`,
+   * and by a file in use always.
+   */
+  static async begin(path: string, isForced: boolean): Promise<TargetFiles> {
+    await checkIsFree(path, isForced);
+    return new TargetFiles(path, isForced);
+  }
+
+  /** The base name of the image. */
+  get name(): string {
+    return basename(this.path);
+  }
+
+  /** Makes a file that the image calls `name`; the storage is the caller's to close. */
+  async create(name: string): Promise<FileStorage> {
+    const path = resolve(dirname(this.path), name);
+    if (name !== this.name) await checkIsFree(path, this.#isForced);
+    if (this.#files.some((file) => file.path === path)) {
+      throw new TmemError('usage', `"${this.path}" would have two files "${path}"; rename one`);
+    }
+    const temporary = path + this.#suffix;
+    const storage = await openFileStorage(temporary, {
+      isReadOnly: false,
+      isContainer: true,
+      isNew: true,
+    });
+    this.#files.push({ name, path, temporary, storage });
+    return storage;
+  }
+
+  /** Opens one of them again. */
+  async open(name: string): Promise<FileStorage> {
+    const file = this.#files.find((each) => each.name === name);
+    if (file === undefined) {
+      throw new TmemError('invalid', `"${this.path}" names "${name}", which was not made with it`);
+    }
+    await file.storage.close();
+    file.storage = await openFileStorage(file.temporary, { isReadOnly: false, isContainer: true });
+    return file.storage;
+  }
+
+  /** Makes all of them durable and puts them in their places, the image itself last. */
+  async finish(): Promise<void> {
+    const placed: string[] = [];
+    try {
+      for (const { storage, temporary } of this.#files) {
+        await storage.close();
+        await syncFile(temporary);
+      }
+      for (const file of this.#lastIsImage()) {
+        await this.#place(file);
+        if (!this.#isForced) placed.push(file.path);
+      }
+      const folders = new Set(this.#files.map(({ path }) => dirname(path)));
+      for (const folder of folders) await syncFolder(folder);
+    } catch (cause) {
+      for (const path of placed) await rm(path, { force: true });
+      await this.abandon();
+      throw cause;
+    }
+  }
+
+  /** Removes what was made. Never fails: the reason to give up is what is to be heard of. */
+  async abandon(): Promise<void> {
+    for (const { storage, temporary } of this.#files) {
+      await storage.close().catch(() => undefined);
+      await rm(temporary, { force: true }).catch(() => undefined);
+    }
+  }
+
+  #lastIsImage(): NewFile[] {
+    const isImage = (file: NewFile) => (file.name === this.name ? 1 : 0);
+    return [...this.#files].sort((a, b) => isImage(a) - isImage(b));
+  }
+
+  async #place({ path, temporary }: NewFile): Promise<void> {
+    try {
+      if (this.#isForced || !(await tryLink(temporary, path))) await rename(temporary, path);
+      else await rm(temporary, { force: true });
+    } catch (cause) {
+      throw failure(path, 'put in place', cause);
+    }
+  }
+}
+
+/** A link fails where somebody else was quicker, which a rename does not. */
+async function tryLink(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to);
+    return true;
+  } catch (cause) {
+    if (!NO_LINKS.has(systemErrorCode(cause) ?? '')) throw cause;
+    await checkIsFree(to, false);
+    return false;
+  }
+}
+
+async function checkIsFree(path: string, isForced: boolean): Promise<void> {
+  let found: Awaited<ReturnType<typeof lstat>>;
+  try {
+    found = await lstat(path);
+  } catch (cause) {
+    if (systemErrorCode(cause) === 'ENOENT') return;
+    throw failure(path, 'look at', cause);
+  }
+  const context = { path };
+  if (!found.isFile()) {
+    const advice = 'name another target';
+    throw new TmemError('usage', `"${path}" is no regular file; ${advice}`, { context });
+  }
+  if (!isForced) {
+    const advice = 'name another target, or replace it with --force';
+    throw new TmemError('usage', `there is a file "${path}" already; ${advice}`, { context });
+  }
+  // Whoever uses it would go on with a file that has no name any more.
+  const inUse = await openFileStorage(path, { isReadOnly: false, isContainer: true });
+  await inUse.close();
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path, 'r').catch((cause: unknown) => {
+    throw failure(path, 'open', cause);
+  });
+  try {
+    await handle.sync();
+  } catch (cause) {
+    // Some file systems cannot, and have nothing to lose.
+    if (systemErrorCode(cause) !== 'EINVAL') throw failure(path, 'sync', cause);
+  } finally {
+    await handle.close();
+  }
+}
+
+function failure(path: string, verb: string, cause: unknown): TmemError {
+  if (cause instanceof TmemError) return cause;
+  const code = systemErrorCode(cause) ?? String(cause);
+  const advice =
+    code === 'EEXIST' ? 'somebody has made it meanwhile, name another' : 'check its directory';
+  return new TmemError(
+    kindOfSystemError(cause),
+    `cannot ${verb} "${path}": the system answered ${code}; ${advice}`,
+    { context: { path, code }, cause },
+  );
+}
