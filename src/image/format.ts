@@ -161,7 +161,11 @@ export interface WritableFormat extends ImageFormat {
    * copied all that showed through. Undefined where a format can not say so of an image.
    */
   dropBacking?(): Promise<void>;
-  /** Changes the size of the guest's disk. Rejects with `unsupported` where that is not possible. */
+  /**
+   * Changes the size of the guest's disk. A larger one is durable only with the next `sync`, behind
+   * all that was written until then: who lets it grow hides what a longer backing image holds there.
+   * Rejects with `unsupported` where that is not possible; back to the size before always is.
+   */
   resize?(sizeBytes: number): Promise<void>;
 }
 

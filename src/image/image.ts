@@ -116,6 +116,11 @@ export class BlockImage implements ChainedImage {
     return this.#writable?.writeCompressed === undefined ? undefined : this.#writable.compression;
   }
 
+  /** Takes only whole units, compressed, in the order of the disk; see `WritableFormat`. */
+  get isAppendOnly(): boolean {
+    return this.#writable?.isAppendOnly === true;
+  }
+
   /** Of the format's cache of tables, if it has one. */
   get tables(): Readonly<TableStatistics> | undefined {
     return this.#format.tables;
@@ -232,7 +237,8 @@ export class BlockImage implements ChainedImage {
 
   /**
    * Changes the size of the disk, while nothing else is asked of it. What is new reads as zeros,
-   * though the backing image may be longer than this one was.
+   * though the backing image may be longer than this one was. The format notes a larger size with the
+   * sync, when the zeros are durable; when they cannot be written the disk has its old size again.
    */
   async resize(sizeBytes: number): Promise<void> {
     const writes = this.#checkIsWritable();
@@ -241,7 +247,12 @@ export class BlockImage implements ChainedImage {
     // The rest of the last unit may hold anything, and behind it the backing image shows.
     const unitEnd = Math.ceil(oldBytes / this.unitBytes) * this.unitBytes;
     const end = Math.min(sizeBytes, Math.max(unitEnd, this.backing?.virtualSizeBytes ?? 0));
-    if (end > oldBytes) await this.writeZeroes(oldBytes, end - oldBytes, true);
+    try {
+      if (end > oldBytes) await this.writeZeroes(oldBytes, end - oldBytes, true);
+    } catch (cause) {
+      await writes.resize(oldBytes).catch(() => undefined);
+      throw cause;
+    }
     await this.sync();
   }
 

@@ -63,10 +63,9 @@ export class SizeChange {
   }
 
   async #grow(sizeBytes: number): Promise<void> {
-    const { disk, header, zeroing, writeBack } = this.#options;
-    const { clusterBytes, hasDataFile, hasZeroFlag } = disk.geometry;
-    const oldBytes = disk.virtualSizeBytes;
-    const start = roundUp(oldBytes, clusterBytes);
+    const { disk, zeroing, writeBack } = this.#options;
+    const { clusterBytes, hasDataFile } = disk.geometry;
+    const start = roundUp(disk.virtualSizeBytes, clusterBytes);
     const tables = this.#tablesFor(sizeBytes);
     if (tables > disk.l1.entries) await this.#moveTable(tables);
     if (hasDataFile) await disk.dataStorage.resize(sizeBytes);
@@ -76,19 +75,18 @@ export class SizeChange {
     await writeBack.sync();
     disk.virtualSizeBytes = sizeBytes;
     this.#pendingBytes = sizeBytes;
-    // A backing file that is longer than the disk was must not show in what is new.
-    if (start < sizeBytes && hasZeroFlag && header.header.backingName !== undefined) {
-      await zeroing.zero(start, sizeBytes - start, true);
-    }
   }
 
   async #shrink(sizeBytes: number): Promise<void> {
-    const { disk, zeroing, writeBack } = this.#options;
+    const { disk, header, zeroing, writeBack } = this.#options;
     const { clusterBytes, hasDataFile, tableCoverageBytes } = disk.geometry;
     const tablesEnd = disk.l1.entries * tableCoverageBytes;
     const start = roundUp(sizeBytes, clusterBytes);
-    await writeBack.sync();
-    await this.#writeSize(sizeBytes);
+    // A disk that was to be larger, and could not, takes no writing to be as it was.
+    if (sizeBytes !== header.header.sizeBytes) {
+      await writeBack.sync();
+      await this.#writeSize(sizeBytes);
+    }
     disk.virtualSizeBytes = sizeBytes;
     this.#pendingBytes = undefined;
     if (start < tablesEnd) await zeroing.forget(start, tablesEnd - start);

@@ -33,11 +33,14 @@ export class QedFormat implements WritableFormat {
   readonly #disk: AppendedDisk;
   readonly #needCheck: NeedCheck | undefined;
   readonly #header: QedHeader;
+  /** As the storage has it: a larger disk is noted with the next sync, when what is new is zeros. */
+  #storedSizeBytes: number;
 
   private constructor(header: QedHeader, disk: AppendedDisk, needCheck: NeedCheck | undefined) {
     this.unitBytes = header.clusterBytes;
     this.storages = [disk.storage];
     this.#header = header;
+    this.#storedSizeBytes = header.virtualSizeBytes;
     this.#disk = disk;
     this.#needCheck = needCheck;
   }
@@ -98,25 +101,28 @@ export class QedFormat implements WritableFormat {
     return this.#disk.discard(offset, length);
   }
 
-  sync(): Promise<void> {
-    return this.#disk.tables.flush();
+  async sync(): Promise<void> {
+    const sizeBytes = this.virtualSizeBytes;
+    await this.#disk.tables.flush();
+    if (sizeBytes === this.#storedSizeBytes) return;
+    await writeImageSize(this.#disk.storage, sizeBytes);
+    this.#storedSizeBytes = sizeBytes;
   }
 
-  /** Only larger, in steps of 512 bytes. */
+  /** Only larger than the storage says, in steps of 512 bytes; durable after the next sync. */
   async resize(sizeBytes: number): Promise<void> {
     const { name } = this.#disk.storage;
     const refuse = (kind: 'unsupported' | 'invalid', why: string): never => {
       const message = `cannot resize "${name}" to ${sizeBytes} bytes: ${why}`;
       throw new TmemError(kind, message, { context: { image: name, sizeBytes } });
     };
-    if (sizeBytes < this.virtualSizeBytes) {
+    if (sizeBytes < this.#storedSizeBytes) {
       refuse('unsupported', 'qed images only grow; convert it to a smaller one');
     }
     if (sizeBytes % 512 !== 0) refuse('invalid', 'give a multiple of 512');
     const max = virtualSizeMax(this.#header);
     if (sizeBytes > max) refuse('invalid', `its tables have room for ${max}; convert it`);
     await this.#disk.prepareGrowth(sizeBytes);
-    await writeImageSize(this.#disk.storage, sizeBytes);
     this.#disk.setVirtualSize(sizeBytes);
   }
 
@@ -139,7 +145,7 @@ export class QedFormat implements WritableFormat {
     if (this.#disk.storage.isReadOnly) return;
     // First the timer, which must not meet a closed storage.
     if (this.#needCheck !== undefined) await this.#needCheck.close();
-    await this.#disk.tables.flush();
+    await this.sync();
   }
 }
 
