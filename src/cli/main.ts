@@ -6,32 +6,28 @@ import { packageVersion } from '../lib/package-version.ts';
 import { COMMON_OPTIONS, parseArguments } from './arguments.ts';
 import type { Command } from './command.ts';
 import { type CliContext, processContext } from './context.ts';
-import { ctlCommand } from './ctl.ts';
 import { EXIT_CODE_BY_KIND, EXIT_DONE, EXIT_FAILED } from './exit-codes.ts';
 import { formatEntry, formatOptions } from './help.ts';
-import { imageCommand } from './image/image.ts';
-import { replayCommand } from './replay/replay.ts';
-import { serveCommand } from './serve.ts';
-import { statusCommand } from './status.ts';
-import { traceCommand } from './trace/trace.ts';
 
-const COMMANDS: readonly Command[] = [
-  serveCommand,
-  statusCommand,
-  ctlCommand,
-  imageCommand,
-  replayCommand,
-  traceCommand,
-];
+/** In the order of the help text; each is loaded when it is asked for, since some are large. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  serve: async () => (await import('./serve.ts')).serveCommand,
+  status: async () => (await import('./status.ts')).statusCommand,
+  ctl: async () => (await import('./ctl.ts')).ctlCommand,
+  image: async () => (await import('./image/image.ts')).imageCommand,
+  replay: async () => (await import('./replay/replay.ts')).replayCommand,
+  trace: async () => (await import('./trace/trace.ts')).traceCommand,
+};
 
-function helpText(): string {
-  const commands = COMMANDS.map(({ name, summary }) => formatEntry(name, summary)).join('\n');
+async function helpText(): Promise<string> {
+  const commands = await Promise.all(Object.values(COMMANDS).map((load) => load()));
+  const entries = commands.map(({ name, summary }) => formatEntry(name, summary)).join('\n');
   return `Usage: tmem COMMAND [OPTION]... [ARGUMENT]...
 
 Serves block images over NBD and answers the pages in use from compressed memory.
 
 Commands:
-${commands}
+${entries}
 
 Options:
 ${formatOptions(COMMON_OPTIONS)}
@@ -42,18 +38,15 @@ cannot be carried out as it stands.
 }
 
 function refuseCommand(name: string): never {
-  const meant = nearest(
-    name,
-    COMMANDS.map((command) => command.name),
-  );
+  const meant = nearest(name, Object.keys(COMMANDS));
   const advice = meant === undefined ? 'see tmem --help' : `did you mean tmem ${meant}?`;
   throw new TmemError('usage', `there is no command "${name}"; ${advice}`);
 }
 
 /** Options before a command: only those that need none. */
-function runWithoutCommand(args: readonly string[], context: CliContext): number {
+async function runWithoutCommand(args: readonly string[], context: CliContext): Promise<number> {
   const parsed = parseArguments(args, COMMON_OPTIONS, 'tmem');
-  if (parsed.has('help')) context.stdout(helpText());
+  if (parsed.has('help')) context.stdout(await helpText());
   else if (parsed.has('version')) context.stdout(`tmem ${packageVersion()}\n`);
   else throw new TmemError('usage', 'no command was given; try tmem serve, or tmem --help');
   return EXIT_DONE;
@@ -63,8 +56,8 @@ async function dispatch(args: readonly string[], context: CliContext): Promise<n
   const [name, ...rest] = args;
   if (name === undefined || name.startsWith('-')) return runWithoutCommand(args, context);
   if (name === 'help') return dispatch([...rest, '--help'], context);
-  const command = COMMANDS.find((each) => each.name === name);
-  return command === undefined ? refuseCommand(name) : command.run(rest, context);
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  return load === undefined ? refuseCommand(name) : (await load()).run(rest, context);
 }
 
 /** What the user reads of a failure. A stack trace is for defects of this program only. */
