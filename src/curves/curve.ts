@@ -23,17 +23,27 @@ const T_OF_FOUR = 3.182;
  * The band around `missRatio`, the estimate of a whole sample, by what `classes`, which are four
  * disjoint parts of that sample, say: 95 % if their errors were normal and independent. It is rough,
  * since four values say little of their own spread, but it is wide where the sample is too small.
+ * `otherReach` is what else it may be off by, to both sides.
  */
-export function bandOf(missRatio: number, classes: readonly number[]): MissRatioBand {
-  const mean = classes.reduce((sum, each) => sum + each, 0) / classes.length;
-  const squares = classes.reduce((sum, each) => sum + (each - mean) ** 2, 0);
-  const deviation = Math.sqrt(squares / (classes.length - 1));
-  const reach = (T_OF_FOUR * deviation) / Math.sqrt(classes.length);
+export function bandOf(
+  missRatio: number,
+  classes: readonly number[],
+  otherReach = 0,
+): MissRatioBand {
+  const reach = Math.hypot(reachOf(classes), otherReach);
   return {
     missRatio,
     low: Math.max(0, missRatio - reach),
     high: Math.min(1, missRatio + reach),
   };
+}
+
+/** How far the value of a whole sample may be off by what its four classes say; see `bandOf`. */
+export function reachOf(classes: readonly number[]): number {
+  const mean = classes.reduce((sum, each) => sum + each, 0) / classes.length;
+  const squares = classes.reduce((sum, each) => sum + (each - mean) ** 2, 0);
+  const deviation = Math.sqrt(squares / (classes.length - 1));
+  return (T_OF_FOUR * deviation) / Math.sqrt(classes.length);
 }
 
 /** The mean of the absolute differences of two curves at `sizes` pages. */

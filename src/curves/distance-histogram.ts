@@ -65,17 +65,26 @@ export class DistanceHistogram {
     return sum + this.weights[last]! * Math.min(1, part);
   }
 
-  /**
-   * The miss ratio of an LRU cache of `pages` pages, if this is a sample of `references`. What the
-   * sample has too few or too many of, against what its rate promises, is put down to the shortest
-   * distance: it is the most popular pages that fall into a sample or not, and those hit in a cache
-   * of any size ("SHARDS-adj").
-   */
+  /** As `missRatioOfParts`, of this alone. */
   missRatioOf(references: number, pages: number): number {
-    if (references === 0) return 0;
-    if (pages <= 0) return 1;
-    const correction = references - this.total;
-    const hits = (this.weightBelow(pages) + correction) / references;
-    return Math.min(1, Math.max(0, 1 - hits));
+    return missRatioOfParts([this], references, pages);
   }
+}
+
+/**
+ * The miss ratio of an LRU cache of `pages` pages, if these together are a sample of `references`.
+ * What the sample has too few or too many of, against what its rate promises, is put down to the
+ * shortest distance: it is the most popular pages that fall into a sample or not, and those hit in
+ * a cache of any size ("SHARDS-adj").
+ */
+export function missRatioOfParts(
+  parts: readonly DistanceHistogram[],
+  references: number,
+  pages: number,
+): number {
+  if (references === 0) return 0;
+  if (pages <= 0) return 1;
+  let hits = references;
+  for (const part of parts) hits += part.weightBelow(pages) - part.total;
+  return Math.min(1, Math.max(0, 1 - hits / references));
 }

@@ -8,7 +8,7 @@
  */
 
 import type { MissRatioCurve } from './curve.ts';
-import { DistanceHistogram } from './distance-histogram.ts';
+import { DistanceHistogram, missRatioOfParts } from './distance-histogram.ts';
 import { HASH_RANGE } from './page-hash.ts';
 import { RecencyOrder } from './recency-order.ts';
 import { SampledKeys } from './sampled-keys.ts';
@@ -30,9 +30,17 @@ export interface ShardsOptions {
    * sets `references` to those of all keys. 1 unless told otherwise.
    */
   readonly share?: number;
+  /**
+   * Equal parts of what is followed that are counted apart, by ranges of the hash; how far they
+   * differ says how uncertain the whole is. 1 unless told otherwise.
+   */
+  readonly classes?: number;
 }
 
-/** Follows the keys with the smallest hashes. Memory is about 60 bytes a sample, and 26 KiB. */
+/**
+ * Follows the keys with the smallest hashes. Memory is about 60 bytes a sample, and 26 KiB for each
+ * class.
+ */
 export class FixedSizeShards implements MissRatioCurve {
   /** References noted, of which those of past epochs count for half, a quarter, and so on. */
   references = 0;
@@ -45,9 +53,12 @@ export class FixedSizeShards implements MissRatioCurve {
   private readonly epochReferences: number;
   private readonly keys: SampledKeys;
   private readonly order: RecencyOrder;
-  private readonly histogram = new DistanceHistogram();
+  /** Of each class. */
+  private readonly histograms: readonly DistanceHistogram[];
 
-  constructor({ samples = SHARDS_SAMPLES, epochReferences = 0, share = 1 }: ShardsOptions = {}) {
+  constructor(options: ShardsOptions = {}) {
+    const { samples = SHARDS_SAMPLES, epochReferences = 0, share = 1, classes = 1 } = options;
+    this.histograms = Array.from({ length: classes }, () => new DistanceHistogram());
     this.share = share;
     this.weight = 1 / share;
     this.keys = new SampledKeys(samples);
@@ -80,30 +91,67 @@ export class FixedSizeShards implements MissRatioCurve {
   halve(): void {
     this.epochLeft = this.epochReferences;
     this.references /= 2;
-    this.histogram.scale(0.5);
+    for (const histogram of this.histograms) histogram.scale(0.5);
+  }
+
+  /** Uses the key of this hash as `note` does, and counts nothing: it is the most recent now. */
+  use(keyHash: number): void {
+    if (keyHash < this.threshold) this.moveToFront(keyHash);
+  }
+
+  /** The key of this hash leaves caches of every size: its next reference is a miss. */
+  drop(keyHash: number): void {
+    const slot = keyHash < this.threshold ? this.keys.find(keyHash) : -1;
+    if (slot >= 0) this.order.remove(slot);
+  }
+
+  /** Follows at most this share of the keys from now on. */
+  followAtMost(rate: number): void {
+    const { keys, order } = this;
+    const threshold = Math.floor(rate * HASH_RANGE);
+    if (threshold >= this.threshold) return;
+    this.follow(threshold);
+    while (keys.count > 0 && keys.largest >= threshold) order.remove(keys.dropLargest());
   }
 
   missRatioAt(pages: number): number {
-    return this.histogram.missRatioOf(this.references, pages);
+    return missRatioOfParts(this.histograms, this.references, pages);
+  }
+
+  /** What each class alone says of a cache of `pages` pages. */
+  missRatiosAt(pages: number): number[] {
+    const references = this.references / this.histograms.length;
+    return this.histograms.map((histogram) => histogram.missRatioOf(references, pages));
+  }
+
+  /** Keys that are followed now. */
+  get sampleCount(): number {
+    return this.keys.count;
   }
 
   private noteSampled(keyHash: number): void {
-    const { keys, order, histogram } = this;
+    const { histograms } = this;
+    const histogram = histograms[Math.floor((keyHash / this.threshold) * histograms.length)]!;
+    const { weight } = this; // a key that is new may change it for those after it
+    const depth = this.moveToFront(keyHash);
+    if (depth === 0) histogram.addCold(weight);
+    else histogram.add((depth - 1) * weight, weight);
+  }
+
+  /** Answers the depth that the key was at, as `RecencyOrder.reference` does. */
+  private moveToFront(keyHash: number): number {
+    const { keys, order } = this;
     const slot = keys.find(keyHash);
-    if (slot >= 0) {
-      histogram.add((order.reference(slot) - 1) * this.weight, this.weight);
-      return;
-    }
-    histogram.addCold(this.weight);
+    if (slot >= 0) return order.reference(slot);
     if (keys.isFull) {
       if (keyHash > keys.largest) {
         this.follow(keyHash);
-        return;
+        return 0;
       }
       this.follow(keys.largest);
       order.remove(keys.dropLargest());
     }
-    order.reference(keys.add(keyHash));
+    return order.reference(keys.add(keyHash));
   }
 
   /** From now on only hashes below `threshold` are followed. */
