@@ -115,3 +115,37 @@ export interface PoolStatus {
   readonly bytes: number;
   readonly share: ShareStatus;
 }
+
+/** A recording of what clients ask: the one under way, or else the last. */
+export interface RecordStatus {
+  readonly isRecording: boolean;
+  /** Whether the service was given a place for recordings. */
+  readonly canRecord: boolean;
+  /** Null where there was none; so for what follows. */
+  readonly file: string | null;
+  /** ISO 8601, UTC. */
+  readonly startedAt: string | null;
+  /** Requests in the file, or on their way there. */
+  readonly requests: number;
+  /** Requests that were left out because the disk was slower. */
+  readonly dropped: number;
+  /** What the file comes to, and may come to. */
+  readonly bytes: number;
+  readonly limitBytes: number;
+  /** The share of the pages whose requests are recorded. */
+  readonly sampleRate: number;
+  /** What further recordings may come to, until the service ends. */
+  readonly leftBytes: number;
+  /** Why it ended; null while it is under way. */
+  readonly ending: 'asked' | 'limit' | 'failed' | null;
+  /** What failed. */
+  readonly failure: string | null;
+}
+
+/** How a recording is to be; what is left out is as the service was started with. */
+export interface RecordRequest {
+  /** No more than what is left. */
+  readonly limitBytes?: number | undefined;
+  /** Above 0 and up to 1. */
+  readonly sampleRate?: number | undefined;
+}

@@ -5,7 +5,13 @@ import type { ClientPools } from './client-pools.ts';
 import type { Controls } from './controls.ts';
 import { Problem } from './problem.ts';
 import type { Answer, Route } from './router.ts';
-import { drainRequest, memoryChange, shareChange, shrinkRequest } from './schemas.ts';
+import {
+  drainRequest,
+  memoryChange,
+  recordRequest,
+  shareChange,
+  shrinkRequest,
+} from './schemas.ts';
 
 const MS_PER_SECOND = 1000;
 
@@ -133,7 +139,41 @@ export function changingRoutes(controls: Controls, pools: ClientPools): readonly
       problems: { 501: 'This service has no place for a snapshot.' },
       handle: async (call) => ok(await call.takeLong(() => controls.snapshot())),
     },
+    ...recordRoutes(controls),
     ...grantRoutes(pools),
+  ];
+}
+
+/** Recording what clients ask; where to is nothing that can be said here. */
+function recordRoutes(controls: Controls): readonly Route[] {
+  const path = '/v1/record';
+  const answer = (says: string) => ({ status: 200, says, schema: 'RecordStatus' });
+  return [
+    {
+      ...get(path, 'getRecord', 'The recording of requests that is under way, or the last.'),
+      answer: answer('What is recorded.'),
+      handle: () => ok(controls.recordStatus()),
+    },
+    {
+      ...post(path, 'startRecord', 'Begins to record what clients ask, in a new file.'),
+      description: 'The file goes where the service was told at its start, and has its own name.',
+      body: { schema: 'RecordRequest', isOptional: true },
+      answer: answer('It is being recorded.'),
+      problems: {
+        409: 'A recording is under way.',
+        501: 'This service has no place for recordings.',
+        507: 'Its recordings have come to what they may, or the disk is full.',
+      },
+      handle: async (call) => {
+        const request = call.bodyBytes === 0 ? {} : await call.json(recordRequest);
+        return ok(await controls.startRecording(request));
+      },
+    },
+    {
+      ...control('DELETE', path, 'stopRecord', 'Ends the recording, if there is one.'),
+      answer: answer('Nothing is recorded; the file is complete.'),
+      handle: async () => ok(await controls.stopRecording()),
+    },
   ];
 }
 

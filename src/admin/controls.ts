@@ -6,6 +6,8 @@ import type {
   LayerStatus,
   MemoryStatus,
   PoolStatus,
+  RecordRequest,
+  RecordStatus,
   ServiceStatus,
   ShareStatus,
 } from './api.ts';
@@ -59,4 +61,9 @@ export interface Controls {
   flushObject(pool: number, object: number): number;
   flushPool(pool: number): Promise<number>;
   snapshot(): Promise<SnapshotStatus>;
+  recordStatus(): RecordStatus;
+  /** Begins to record what clients ask, where the service was told to. */
+  startRecording(request: RecordRequest): Promise<RecordStatus>;
+  /** Ends it, if it is under way; the file is complete then. */
+  stopRecording(): Promise<RecordStatus>;
 }

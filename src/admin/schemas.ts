@@ -9,6 +9,8 @@ import type {
   LayerStatus,
   MemoryStatus,
   PoolStatus,
+  RecordRequest,
+  RecordStatus,
   ServiceStatus,
   ShareStatus,
   WriteBackStatus,
@@ -103,6 +105,29 @@ const serviceStatus: z.ZodType<ServiceStatus> = z.strictObject({
   layers: z.array(layerStatus),
   exports: z.array(exportStatus),
   pools: z.array(poolStatus),
+});
+
+const share = z.number().gt(0).max(1);
+
+const recordStatus: z.ZodType<RecordStatus> = z.strictObject({
+  isRecording: z.boolean(),
+  canRecord: z.boolean().describe('Whether the service was given a place for recordings.'),
+  file: z.string().nullable().describe('Of the recording under way, or else of the last.'),
+  startedAt: z.iso.datetime().nullable(),
+  requests: count,
+  dropped: count.describe('Requests left out because the disk was slower.'),
+  bytes,
+  limitBytes: bytes,
+  sampleRate: share,
+  leftBytes: bytes.describe('What further recordings may come to.'),
+  ending: z.enum(['asked', 'limit', 'failed']).nullable(),
+  failure: z.string().nullable(),
+});
+
+/** The body of `POST /v1/record`, which may be left out. */
+export const recordRequest: z.ZodType<RecordRequest> = z.strictObject({
+  limitBytes: z.int().min(65_536).optional().describe('The most is what is left.'),
+  sampleRate: share.optional().describe('The share of the pages that is recorded.'),
 });
 
 /** The body of `PUT /v1/memory`. */
@@ -212,6 +237,8 @@ export const SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   ShrinkRequest: shrinkRequest,
   ShareChange: shareChange,
   DrainRequest: drainRequest,
+  RecordStatus: recordStatus,
+  RecordRequest: recordRequest,
   PoolRequest: poolRequest,
   Problem: problem,
   Document: z.looseObject({ openapi: z.string() }),

@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   status: async () => (await import('./status.ts')).statusCommand,
   ctl: async () => (await import('./ctl.ts')).ctlCommand,
   image: async () => (await import('./image/image.ts')).imageCommand,
+  record: async () => (await import('./record.ts')).recordCommand,
   replay: async () => (await import('./replay/replay.ts')).replayCommand,
   trace: async () => (await import('./trace/trace.ts')).traceCommand,
 };

@@ -5,6 +5,8 @@ import { parseAdmin, type RequestedConfig, type RequestedExport } from '../confi
 import {
   checkCopyRate,
   checkExportName,
+  checkRecordLimit,
+  checkRecordSample,
   DRAIN_SECONDS_MAX,
   FORMAT_NAMES,
   MODES,
@@ -88,6 +90,22 @@ export const SERVE_OPTIONS = {
   snapshot: {
     value: 'FILE',
     help: 'keep clean pages there when stopping, and start\nwith them',
+  },
+  record: {
+    value: 'FILE',
+    help: 'record there what clients ask, for tmem replay;\nthe file must not exist',
+  },
+  'record-dir': {
+    value: 'DIRECTORY',
+    help: 'let recordings be switched on and off (tmem\nrecord), and put them there',
+  },
+  'record-limit': {
+    value: 'SIZE',
+    help: 'what all recordings may come to (default: 1GiB)',
+  },
+  'record-sample': {
+    value: 'SHARE',
+    help: 'of the pages, whose requests are recorded, as 10%\n(default: all)',
   },
   governor: {
     value: 'on|off',
@@ -202,6 +220,10 @@ export function requestOf(
     dirtyLimit: given('dirty-limit', parseSize),
     drainTimeout: given('drain-timeout', (text) => parseCount(text, 1, DRAIN_SECONDS_MAX)),
     snapshot: parsed.last('snapshot'),
+    record: parsed.last('record'),
+    recordDir: parsed.last('record-dir'),
+    recordLimit: given('record-limit', (text) => checkRecordLimit(parseSize(text))),
+    recordSample: given('record-sample', (text) => checkRecordSample(parseFraction(text))),
     governor: given('governor', (text) => parseName(text, ['on', 'off']) === 'on'),
     tokenFile: parsed.last('token-file'),
     mode: given('mode', (text) => parseName(text, MODES)),

@@ -49,6 +49,7 @@ function settingsOf(
     dirtyLimitBytes: config.dirtyLimitBytes,
     drainMsMax: config.drainSeconds * 1000,
     snapshotPath: config.snapshotPath,
+    record: canRecord(config) ? config.record : undefined,
     hasGovernor: config.hasGovernor,
     token: config.tokenFile === undefined ? undefined : readToken(config.tokenFile),
     listen: inherited.length > 0 ? inherited : config.listen,
@@ -59,6 +60,10 @@ function settingsOf(
     maxConnections: config.maxConnections,
     handshakeTimeoutMs: config.handshakeTimeoutMs,
   };
+}
+
+function canRecord({ record }: EffectiveConfig): boolean {
+  return record.path !== undefined || record.directory !== undefined;
 }
 
 /** Says how far the image is: on a terminal in a line that is redrawn, elsewhere only at first. */

@@ -61,6 +61,14 @@ export interface EffectiveRamDisk {
   readonly sizeBytes: number;
 }
 
+/** Where requests may be recorded; nowhere if neither path is given. */
+export interface EffectiveRecording {
+  readonly path: string | undefined;
+  readonly directory: string | undefined;
+  readonly limitBytes: number;
+  readonly sampleRate: number;
+}
+
 type RequestedShare = Pick<RequestedExport, 'weight' | 'cap' | 'minimum'>;
 
 /** Every setting, resolved and checked. */
@@ -79,6 +87,7 @@ export interface EffectiveConfig {
   readonly dirtyLimitBytes: number;
   readonly drainSeconds: number;
   readonly snapshotPath: string | undefined;
+  readonly record: EffectiveRecording;
   readonly hasGovernor: boolean;
   readonly tokenFile: string | undefined;
   readonly memoryBytes: number;
@@ -107,6 +116,8 @@ const MEMORY_BYTES_MIN = 32 * MIB;
 const DIRTY_BYTES_MIN = 4 * MIB;
 const PAGE_BYTES_MIN = 4096;
 const PAGE_BYTES_MAX = 65536;
+/** 33 million requests. */
+const RECORD_BYTES_DEFAULT = 1024 * MIB;
 const DEFAULT_LISTEN: TcpAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 };
 const DEFAULT_ADMIN: TcpAddress = { kind: 'tcp', host: '127.0.0.1', port: 9842 };
 
@@ -265,6 +276,12 @@ export function resolveConfig(
     dirtyLimitBytes: resolveDirtyLimit(asked.dirtyLimit, memoryBytes),
     drainSeconds: asked.drainTimeout ?? 60,
     snapshotPath: asked.snapshot,
+    record: {
+      path: asked.record,
+      directory: asked.recordDir,
+      limitBytes: asked.recordLimit ?? RECORD_BYTES_DEFAULT,
+      sampleRate: asked.recordSample ?? 1,
+    },
     hasGovernor: asked.governor ?? true,
     tokenFile: asked.tokenFile,
     memoryBytes,

@@ -18,6 +18,7 @@ function withAbsolutePath<Address extends ListenAddress>(
 export function withAbsolutePaths(request: RequestedConfig, directory: string): RequestedConfig {
   const { exports, swap, listen, admin, snapshot, tokenFile, passphraseFile, allowBacking } =
     request;
+  const { record, recordDir } = request;
   return {
     ...request,
     ...(exports && {
@@ -35,6 +36,8 @@ export function withAbsolutePaths(request: RequestedConfig, directory: string): 
       ),
     }),
     ...(snapshot !== undefined && { snapshot: resolve(directory, snapshot) }),
+    ...(record !== undefined && { record: resolve(directory, record) }),
+    ...(recordDir !== undefined && { recordDir: resolve(directory, recordDir) }),
     ...(tokenFile !== undefined && { tokenFile: resolve(directory, tokenFile) }),
     ...(passphraseFile !== undefined && { passphraseFile: resolve(directory, passphraseFile) }),
     ...(allowBacking && { allowBacking: allowBacking.map((each) => resolve(directory, each)) }),

@@ -31,6 +31,7 @@ export const CONNECTIONS_MAX = 65_536;
 const WEIGHT_MAX = 10_000;
 const SWAP_BYTES_MIN = 1024 * 1024;
 const SECTOR_BYTES = 512;
+const RECORD_BYTES_MIN = 64 * 1024;
 const COPY_RATE_MIN = 64 * 1024;
 /** NBD's limit for an export's name (doc/proto.md, "Values"). */
 const EXPORT_NAME_BYTES_MAX = 4096;
@@ -99,6 +100,18 @@ export function checkWeight(weight: number): number {
 export function checkCopyRate(bytesPerSecond: number): number {
   if (bytesPerSecond >= COPY_RATE_MIN) return bytesPerSecond;
   refuse(`${bytesPerSecond} bytes a second is too slow a copy; choose at least 64KiB`);
+}
+
+/** Answers what recordings may come to, bytes; throws a usage error for less than is worth a file. */
+export function checkRecordLimit(bytes: number): number {
+  if (bytes >= RECORD_BYTES_MIN) return bytes;
+  refuse(`recordings of ${bytes} bytes say nothing; allow at least 64KiB`);
+}
+
+/** Answers a share of the pages; throws a usage error for none of them. */
+export function checkRecordSample(share: number): number {
+  if (share > 0) return share;
+  refuse('a recording of no page says nothing; choose a share above 0, as 10%');
 }
 
 /** A RAM disk as it is asked for. */

@@ -7,6 +7,7 @@ import { LAYER_METRICS } from './layer-metrics.ts';
 import { MEMORY_METRICS } from './memory-metrics.ts';
 import { NBD_METRICS } from './nbd-metrics.ts';
 import { PROCESS_METRICS } from './process-metrics.ts';
+import { RECORD_METRICS } from './record-metrics.ts';
 import { WRITE_BACK_METRICS } from './write-back-metrics.ts';
 
 export const CATALOGUE: readonly MetricDefinition[] = [
@@ -16,5 +17,6 @@ export const CATALOGUE: readonly MetricDefinition[] = [
   ...WRITE_BACK_METRICS,
   ...MEMORY_METRICS,
   ...NBD_METRICS,
+  ...RECORD_METRICS,
   ...PROCESS_METRICS,
 ];

@@ -97,6 +97,14 @@ export interface GovernorReading {
   readonly isStuck: boolean;
 }
 
+/** What was recorded of clients' requests, over all recordings since the start. */
+export interface RecordSource {
+  readonly isRecording: boolean;
+  readonly requests: number;
+  readonly dropped: number;
+  readonly bytes: number;
+}
+
 /** What the operating system and the runtime say of this process. */
 export interface ProcessReading {
   readonly residentBytes: number;
@@ -142,6 +150,7 @@ export interface MetricsSources {
   readonly overflows: readonly OverflowSource[];
   /** Undefined where none is kept. */
   readonly snapshot: () => Readonly<LoaderStatistics> | undefined;
+  readonly recording: () => RecordSource;
   readonly process: () => ProcessReading;
   readonly vocabulary: Vocabulary;
 }

@@ -4,12 +4,13 @@
 export interface RequestRecorder {
   /**
    * Called once for each request when it is begun, in the order in which requests are taken, with
-   * its command as on the wire; `seconds` is the server's clock when the bytes were taken. Must
-   * neither wait nor throw.
+   * its command and flags as on the wire; `seconds` is the server's clock when the bytes were taken.
+   * Must neither wait nor throw.
    */
   record(
     exportNumber: number,
     command: number,
+    flags: number,
     offset: number,
     length: number,
     seconds: number,

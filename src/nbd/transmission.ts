@@ -312,8 +312,8 @@ export class Transmission {
     }
     const { recorder } = this.#recording;
     if (recorder === undefined) return true;
-    const { offset, length } = request;
-    recorder.record(this.#exportNumber, command, offset, length, this.#turnStarted);
+    const { flags, offset, length } = request;
+    recorder.record(this.#exportNumber, command, flags, offset, length, this.#turnStarted);
     return true;
   }
 

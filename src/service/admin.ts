@@ -52,6 +52,7 @@ export function createAdminServer(options: AdminOptions): AdminServer {
     governor: () => governor.state,
     overflows: options.overflows ?? [],
     snapshot: () => options.loaded?.(),
+    recording: () => options.recordings.totals,
     process: () => readings.read(),
     vocabulary: {
       putOutcomes: PUT_OUTCOME_NAMES,

@@ -5,6 +5,8 @@ import type {
   LayerStatus,
   MemoryStatus,
   PoolStatus,
+  RecordRequest,
+  RecordStatus,
   ServiceStatus,
   ShareStatus,
 } from '../admin/api.ts';
@@ -20,6 +22,7 @@ import { exactSize } from '../lib/sizes.ts';
 import type { ServerStatistics } from '../nbd/statistics.ts';
 import type { Account } from '../tmem/account.ts';
 import type { Pool, Tmem } from '../tmem/tmem.ts';
+import type { Recordings } from './recordings.ts';
 import {
   exportOwners,
   exportStatus,
@@ -48,6 +51,7 @@ export interface ControlledParts {
   readonly governor: GovernorControl;
   /** Saves the clean pages; without it there is no snapshot. */
   readonly snapshot?: (() => Promise<SnapshotStatus>) | undefined;
+  readonly recordings: Recordings;
 }
 
 export class ServiceControls implements Controls {
@@ -188,6 +192,18 @@ export class ServiceControls implements Controls {
     const { snapshot } = this.#parts;
     if (snapshot !== undefined) return snapshot();
     throw new TmemError('unsupported', 'this service was given no file for a snapshot');
+  }
+
+  recordStatus(): RecordStatus {
+    return this.#parts.recordings.status();
+  }
+
+  startRecording(request: RecordRequest): Promise<RecordStatus> {
+    return this.#parts.recordings.start(request);
+  }
+
+  stopRecording(): Promise<RecordStatus> {
+    return this.#parts.recordings.stop();
   }
 
   #memory(): MemoryStatus {

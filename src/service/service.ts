@@ -23,6 +23,8 @@ import { dirtyBytesOf, drainExports, inTime, tellProgress } from './drain.ts';
 import { createExports } from './exports.ts';
 import { imageSources } from './image-sources.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
+import { RECORD_BUFFER_BYTES } from './recorder.ts';
+import { Recordings } from './recordings.ts';
 import type { RunningExport, RunningService, ServiceLog, ServiceSettings } from './settings.ts';
 import { createStack, type Stack } from './stack.ts';
 import { WarmRestart } from './warm-restart.ts';
@@ -72,6 +74,7 @@ class Service implements RunningService {
   readonly #baseCopies: BaseCopies;
   readonly #warmRestart: WarmRestart | undefined;
   readonly #server: NbdServer;
+  readonly #recordings: Recordings;
   #admin: AdminServer | undefined;
   #hasStarted = false;
   #stopping: Promise<void> | undefined;
@@ -108,6 +111,7 @@ class Service implements RunningService {
       takenBytes:
         overflowBuffers +
         overflowTables +
+        (settings.record === undefined ? 0 : RECORD_BUFFER_BYTES) +
         sum(disks.map(({ image }) => ownersBytesOf(image, pageBytes) + tableBytesOfChain(image))),
     });
     this.#buffers = new BufferPool(this.#plan.poolBytes, pageBytes);
@@ -134,6 +138,12 @@ class Service implements RunningService {
       spinMicroseconds: settings.spinMicroseconds,
       log: (message) => this.#log.info(message),
     });
+    this.#recordings = new Recordings({
+      settings: settings.record,
+      recording: this.#server.recording,
+      exportNames: all.map(({ name }) => name),
+      log,
+    });
   }
 
   async start(): Promise<void> {
@@ -149,6 +159,7 @@ class Service implements RunningService {
     if (connectionCount < settings.maxConnections) {
       this.#log.info(`the memory has buffers for ${connectionCount} clients at a time`);
     }
+    await this.#recordings.startConfigured();
     await this.#warmRestart?.start();
     const bound: ListenAddress[] = [];
     for (const address of settings.listen) bound.push(await this.#server.listen(address));
@@ -232,7 +243,10 @@ class Service implements RunningService {
       memory: {
         limitBytes: this.memoryLimitBytes,
         bufferBytes: () =>
-          this.#buffers.totalBytes + this.#fixedBufferBytes + statistics.connections * WRITER_BYTES,
+          this.#buffers.totalBytes +
+          this.#fixedBufferBytes +
+          this.#recordings.bufferBytes +
+          statistics.connections * WRITER_BYTES,
       },
       images: {
         bases: () => this.#baseImages.all,
@@ -241,6 +255,7 @@ class Service implements RunningService {
       },
       codecName: this.codecDescription,
       governor: this.#governor,
+      recordings: this.#recordings,
       snapshot: warmRestart && (() => warmRestart.save()),
       loaded: () => warmRestart?.loader.statistics,
       overflows: this.#disks.flatMap(({ overflow }) => (overflow === undefined ? [] : [overflow])),
@@ -268,6 +283,7 @@ class Service implements RunningService {
       const early = Promise.allSettled(this.#exports.map((each) => each.sync()));
       await this.#warmRestart?.stop();
       await this.#server.stop();
+      await this.#recordings.stop();
       await this.#baseCopies.stop();
       await collect(drainExports(this.#exports, this.#settings.drainMsMax));
       for (const each of this.#exports) each.close();

@@ -58,6 +58,18 @@ export interface RamDiskSettings {
   readonly sizeBytes: number;
 }
 
+/** Where requests may be recorded, and how much of them. */
+export interface RecordSettings {
+  /** Recorded into from the start on; must not exist. Undefined for not. Absolute. */
+  readonly path: string | undefined;
+  /** Where recordings go that are begun later; undefined for beside `path`. Absolute. */
+  readonly directory: string | undefined;
+  /** What all recordings of the service may come to. */
+  readonly limitBytes: number;
+  /** The share of the pages whose requests are recorded, above 0 and up to 1. */
+  readonly sampleRate: number;
+}
+
 /** Everything a service needs to know, fully resolved: no default is left to fill in. */
 export interface ServiceSettings {
   /** What the stack may use altogether; at least 32 MiB. */
@@ -79,6 +91,8 @@ export interface ServiceSettings {
   readonly drainMsMax: number;
   /** Where clean pages are kept between runs; undefined for nowhere. Absolute. */
   readonly snapshotPath: string | undefined;
+  /** Undefined where nothing can be recorded. */
+  readonly record: RecordSettings | undefined;
   /** Give memory back when the machine or the cgroup is short of it. */
   readonly hasGovernor: boolean;
   /** What a client of the admin address must know; undefined where none is needed. */

@@ -13,6 +13,7 @@ import { type AdminOptions, createAdminServer } from '../../src/service/admin.ts
 import { MemoryStorage } from '../../src/storage/memory.ts';
 import { Cleancache } from '../../src/tmem/cleancache.ts';
 import { smallStack } from '../metrics/scraped.ts';
+import { recordingsTo } from '../service/quiet-recordings.ts';
 import { ApiDocument } from './api-document.ts';
 import { quietGovernor } from './quiet-governor.ts';
 
@@ -67,6 +68,7 @@ export async function startAdmin(options: AdminFixtureOptions = {}) {
     governor,
     isStopping: () => false,
     pageBytesMax: 8192,
+    recordings: recordingsTo().recordings,
     token: options.token,
     log: (line) => lines.push(line),
     ...(options.timeouts === undefined ? {} : { timeouts: options.timeouts }),

@@ -9,6 +9,7 @@ import { packageVersion } from '../../src/lib/package-version.ts';
 import { ServerStatistics } from '../../src/nbd/statistics.ts';
 import { createAdminServer } from '../../src/service/admin.ts';
 import { samplesOf, smallStack } from '../metrics/scraped.ts';
+import { recordingsTo } from '../service/quiet-recordings.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
 import { quietGovernor } from './quiet-governor.ts';
 
@@ -28,6 +29,7 @@ function newAdmin(token?: string): AdminServer {
     codecName: 'lz4 (native)',
     isStopping: () => isStopping,
     pageBytesMax: 8192,
+    recordings: recordingsTo().recordings,
     token,
     log: () => undefined,
   });

@@ -53,6 +53,7 @@ test('serve passes settings on, prints what is served, and exits 0 after a drain
     dirtyLimitBytes: 16 * 1024 * 1024,
     drainMsMax: 60_000,
     snapshotPath: undefined,
+    record: undefined,
     hasGovernor: true,
     token: undefined,
     listen: [{ kind: 'tcp', host: '127.0.0.1', port: 10809 }],

@@ -36,6 +36,7 @@ test('resolveConfig without wishes gives the documented defaults', () => {
     dirtyLimitBytes: 640 * MIB,
     drainSeconds: 60,
     snapshotPath: undefined,
+    record: { path: undefined, directory: undefined, limitBytes: 1024 ** 3, sampleRate: 1 },
     hasGovernor: true,
     tokenFile: undefined,
     memoryBytes: 2.5 * GIB,

@@ -3,27 +3,30 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { CTL_HELP, VERBS, verbHelp } from '../../src/cli/ctl.ts';
 import { IMAGE_HELP, IMAGE_VERBS, imageVerbHelp } from '../../src/cli/image/image.ts';
+import { RECORD_HELP, RECORD_VERBS } from '../../src/cli/record.ts';
 import { REPLAY_HELP } from '../../src/cli/replay/replay-options.ts';
 import { STATUS_HELP } from '../../src/cli/status.ts';
 import { TRACE_HELP, TRACE_VERBS, traceVerbHelp } from '../../src/cli/trace/trace.ts';
 
 const MANUAL = readFileSync(path.resolve(import.meta.dirname, '../../docs/cli.md'), 'utf8');
 
-test('every verb of tmem ctl, tmem trace and tmem image is in the manual', () => {
+test('every verb of tmem ctl, record, trace and image is in the manual', () => {
   expect(
     [...VERBS, ...TRACE_VERBS, ...IMAGE_VERBS]
       .map(({ name }) => name)
+      .concat(RECORD_VERBS)
       .filter((name) => !MANUAL.includes(`\`${name}`)),
   ).toEqual([]);
 });
 
-test('every option of status, ctl, trace, replay and image is in the manual, which names no other', () => {
+test('every option of status, ctl, record, trace, replay and image is in the manual, which names no other', () => {
   const traceHelp = [TRACE_HELP, ...TRACE_VERBS.map(traceVerbHelp)];
   const imageHelp = [IMAGE_HELP, ...IMAGE_VERBS.map(imageVerbHelp)];
-  const others = [STATUS_HELP, CTL_HELP, REPLAY_HELP, ...VERBS.map(verbHelp)];
+  const others = [STATUS_HELP, CTL_HELP, RECORD_HELP, REPLAY_HELP, ...VERBS.map(verbHelp)];
   const help = [...others, ...traceHelp, ...imageHelp].join('\n');
   const optionsIn = (text: string) => new Set(text.match(/(?<![\w-])--[a-z][a-z-]*/g));
-  const serve = ['--memory', '--snapshot'];
+  const recording = ['--record', '--record-dir', '--record-limit', '--record-sample'];
+  const serve = ['--memory', '--snapshot', ...recording];
   expect([...optionsIn(MANUAL)].filter((option) => !serve.includes(option)).sort()).toEqual(
     [...optionsIn(help)].filter((option) => !serve.includes(option)).sort(),
   );

@@ -80,6 +80,7 @@ export function sourcesOf(given: Partial<MetricsSources> = {}): MetricsSources {
     governor: () => ({ targetBytes: 56 * MIB, cuts: { psi: 0 }, shrunkBytes: 0, isStuck: false }),
     overflows: [quietOverflow('disk')],
     snapshot: () => undefined,
+    recording: () => ({ isRecording: false, requests: 0, dropped: 0, bytes: 0 }),
     process: () => ({
       residentBytes: 1,
       heapUsedBytes: 2,

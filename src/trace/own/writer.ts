@@ -307,6 +307,8 @@ export class OwnTraceWriter {
     piece.bytes.fill(0, this.#fill, end);
     this.#fill = end;
     this.#blockStart = end;
+    // Known before a request is left out for it.
+    this.#isFull = this.#position + end + BLOCK_BYTES > this.#sizeBytesMax;
     if (end === piece.bytes.length) this.#submit(true);
   }
 

@@ -1,0 +1,70 @@
+/** The file of a recording: new, for its owner's eyes, and readable at any time while it grows. */
+
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import type { TraceSink } from './writer.ts';
+
+/** What somebody does with a disk tells of them: others have no business in it. */
+const OWNER_ONLY = 0o600;
+
+function failure(path: string, what: string, cause: unknown): TmemError {
+  if (cause instanceof TmemError) return cause;
+  const code = systemErrorCode(cause);
+  if (code === 'EEXIST') {
+    const sentence = `${path} exists, and a recording never replaces a file`;
+    return new TmemError('invalid', `${sentence}; move it away, or name another`, { cause });
+  }
+  const sentence = `cannot ${what} ${path}: ${code ?? String(cause)}`;
+  return new TmemError(kindOfSystemError(cause), sentence, { context: { path }, cause });
+}
+
+/** Rejects with a TmemError when `path` is no directory. */
+export async function checkRecordingDirectory(path: string): Promise<void> {
+  const found = await stat(path).catch((cause: unknown) => {
+    throw failure(path, 'keep recordings in', cause);
+  });
+  if (found.isDirectory()) return;
+  throw new TmemError('usage', `${path} is no directory; name one for recordings`);
+}
+
+export class RecordingFile implements TraceSink {
+  readonly path: string;
+  readonly #handle: FileHandle;
+
+  private constructor(path: string, handle: FileHandle) {
+    this.path = path;
+    this.#handle = handle;
+  }
+
+  /** Makes the file. Rejects with a TmemError when there is something at `path` or it cannot be. */
+  static async create(path: string): Promise<RecordingFile> {
+    try {
+      return new RecordingFile(path, await open(path, 'wx', OWNER_ONLY));
+    } catch (cause) {
+      throw failure(path, 'create', cause);
+    }
+  }
+
+  async write(bytes: Uint8Array, position: number): Promise<void> {
+    try {
+      for (let done = 0; done < bytes.length; ) {
+        const left = bytes.length - done;
+        const { bytesWritten } = await this.#handle.write(bytes, done, left, position + done);
+        done += bytesWritten;
+      }
+    } catch (cause) {
+      throw failure(this.path, 'write', cause);
+    }
+  }
+
+  /** Has the disk keep what was written, and closes. */
+  async close(): Promise<void> {
+    try {
+      await this.#handle.sync();
+    } catch (cause) {
+      throw failure(this.path, 'sync', cause);
+    } finally {
+      await this.#handle.close();
+    }
+  }
+}
