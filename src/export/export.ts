@@ -11,6 +11,7 @@ import type { BufferPool, PooledBuffer } from '../lib/buffer-pool.ts';
 import { TmemError } from '../lib/errors.ts';
 import type { Cleancache } from '../tmem/cleancache.ts';
 import type { Frontswap } from '../tmem/frontswap.ts';
+import type { AccessWatcher } from './access-watcher.ts';
 import { type BaseImage, ChainPages } from './chain-pages.ts';
 import type { CleanPages } from './clean-pages.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -153,11 +154,14 @@ export class Export {
     src: Buffer,
     srcOffset: number,
   ): boolean | Promise<void> {
-    return this.#writes.tryWrite(offset, length, src, srcOffset);
+    const outcome = this.#writes.tryWrite(offset, length, src, srcOffset);
+    if (outcome !== false && this.reads.watcher !== undefined) this.#noteWrite(offset, length);
+    return outcome;
   }
 
   /** As `WritePath.write`. */
   write(offset: number, length: number, piece: PooledBuffer): Promise<void> {
+    if (this.reads.watcher !== undefined) this.#noteWrite(offset, length);
     return this.#writes.write(offset, length, piece);
   }
 
@@ -168,11 +172,13 @@ export class Export {
     mayDiscard: boolean,
     mustBeFast = false,
   ): Promise<void> {
+    if (this.reads.watcher !== undefined) this.#noteDrop(offset, length);
     return this.#writes.writeZeroes(offset, length, mayDiscard, mustBeFast);
   }
 
   /** The range is no longer needed: it leaves memory, and the medium where it can. */
   trim(offset: number, length: number): Promise<void> {
+    if (this.reads.watcher !== undefined) this.#noteDrop(offset, length);
     return this.#writes.trim(offset, length);
   }
 
@@ -253,9 +259,37 @@ export class Export {
     this.#inFlight.onChange = watcher;
   }
 
+  /** Has `watcher` hear which pages clients ask for; undefined ends that. */
+  watchAccesses(watcher: AccessWatcher | undefined): void {
+    this.reads.watcher = watcher;
+  }
+
   /** Ends what goes on by itself; nothing is asked of the export afterwards. */
   close(): void {
     this.#writes.close();
+  }
+
+  #noteWrite(offset: number, length: number): void {
+    if (this.mode === 'writearound') {
+      this.#noteDrop(offset, length);
+      return;
+    }
+    const { pageBytes } = this;
+    const first = Math.floor(offset / pageBytes);
+    const end = Math.ceil((offset + length) / pageBytes);
+    // Write-through keeps only what was written whole.
+    const keepsParts = this.writeBack !== undefined;
+    const firstKept = keepsParts ? first : Math.ceil(offset / pageBytes);
+    const endKept = keepsParts ? end : Math.floor((offset + length) / pageBytes);
+    if (endKept > firstKept) this.reads.watcher?.noteWrite(firstKept, endKept - firstKept);
+    if (first < firstKept) this.reads.watcher?.noteDrop(first, 1);
+    if (end > endKept && end > firstKept) this.reads.watcher?.noteDrop(end - 1, 1);
+  }
+
+  #noteDrop(offset: number, length: number): void {
+    const first = Math.floor(offset / this.pageBytes);
+    const end = Math.ceil((offset + length) / this.pageBytes);
+    this.reads.watcher?.noteDrop(first, end - first);
   }
 
   /** The state at `offset`: the image's, or data where it does not have what was written. */

@@ -9,6 +9,7 @@ import type { BufferPool, PooledBuffer } from '../lib/buffer-pool.ts';
 import { PIECE_BYTES } from '../lib/buffer-pool.ts';
 import { settleAll } from '../lib/settle-all.ts';
 import { HIT_ZERO, MISS } from '../tmem/layer.ts';
+import type { AccessWatcher } from './access-watcher.ts';
 import { lostPage } from './dirty-tier.ts';
 import { Fetch, type InFlight } from './in-flight.ts';
 import type { ExportPages } from './pages.ts';
@@ -46,6 +47,8 @@ export class PageReads {
     aheadPages: 0,
   };
   readonly readAhead: ReadAhead;
+  /** Hears of every read that begins. */
+  watcher: AccessWatcher | undefined;
   /** The pages that the last `copyCached` did not find; valid until the next. */
   readonly missing: number[] = [];
   /** Whether all that the last `copyCached` found was zeros. */
@@ -75,14 +78,14 @@ export class PageReads {
     const missingCount = this.copyCached(offset, length, dst, dstOffset);
     if (missingCount === 0) this.statistics.readHits++;
     else this.statistics.readMisses++;
-    this.#noteRead(offset, length, missingCount > 0);
+    this.#noteRead(offset, length, missingCount);
     return missingCount;
   }
 
   /** Hears of a read that was answered from the cache without `readCached`. */
   countHit(offset: number, length: number): void {
     this.statistics.readHits++;
-    this.#noteRead(offset, length, false);
+    this.#noteRead(offset, length, 0);
   }
 
   /**
@@ -239,11 +242,13 @@ export class PageReads {
     if (!isCopied) await this.#readPages(page, 1, piece, base);
   }
 
-  #noteRead(offset: number, length: number, isMiss: boolean): void {
+  #noteRead(offset: number, length: number, missingCount: number): void {
     const { readAhead } = this;
     const pageBytes = this.#pageBytes;
+    const first = Math.floor(offset / pageBytes);
     const end = Math.ceil((offset + length) / pageBytes);
-    const ahead = readAhead.note(Math.floor(offset / pageBytes), end, isMiss);
+    if (this.watcher !== undefined) this.watcher.noteRead(first, end - first, missingCount);
+    const ahead = readAhead.note(first, end, missingCount > 0);
     if (ahead.count > 0) this.#readAhead(ahead.first, ahead.count);
   }
 
