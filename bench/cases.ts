@@ -1,7 +1,21 @@
 /** What a case of the benchmark is, and the reads: loads, servers, and what should be reached. */
 
-/** What is measured together: reads of one image, writes of copies of it, or swap devices. */
-export type SuiteName = 'reads' | 'writes' | 'swap';
+/** What is measured together: reads of one image, writes of copies, swap devices, or qcow2. */
+export type SuiteName = 'reads' | 'writes' | 'swap' | 'images';
+
+/**
+ * What a case of qcow2 images begins with: the image read once by the server, the image in nobody's
+ * memory, a new image without content, or a new image over a base that has all of it.
+ */
+export type ImageKind = 'warm' | 'cold' | 'empty' | 'overlay';
+
+/** Work that is the same for every server, however long it takes. */
+export interface FixedWork {
+  /** Bytes of all connections together, for each byte of the benchmark's image. */
+  readonly imageShare: number;
+  /** A FLUSH comes behind so many writes of a connection, and behind the last. */
+  readonly flushEvery?: number;
+}
 
 /** A load that fio puts on one server at a time. */
 export interface BenchCase {
@@ -17,6 +31,10 @@ export interface BenchCase {
   readonly unit: 'IOPS' | 'MB/s';
   /** It is measured for this many times the usual seconds; default 1. */
   readonly secondsTimes?: number;
+  /** What is done instead of going on for some seconds; no block is asked for twice in reading. */
+  readonly work?: FixedWork;
+  /** Of the suite `images` alone. */
+  readonly image?: ImageKind;
   /** Those that are measured, in the order they are shown. */
   readonly servers: readonly string[];
   /** What each setting of this server should reach, by its id. */
@@ -24,7 +42,12 @@ export interface BenchCase {
 }
 
 /** A peer by its name, or whichever is the best of them in the case. */
-export type Yardstick = 'best peer' | 'nbdkit-memory' | 'nbdkit-zstd';
+export type Yardstick =
+  | 'best peer'
+  | 'nbdkit-memory'
+  | 'nbdkit-zstd'
+  | 'qemu-nbd-qcow2'
+  | 'qemu-nbd-qcow2-direct';
 
 /** This server's throughput divided by the yardstick's should be at least `times`. */
 export interface Goal {

@@ -23,16 +23,20 @@ export async function makeCopy(options: CopyOptions): Promise<{
   const remove = () => rmSync(path, { force: true });
   processes.onLeave(remove);
   copyFileSync(image.path, path, constants.COPYFILE_FICLONE);
-  // What is still to be written of the copy would disturb what is measured.
-  const file = openSync(path, 'r+');
-  fdatasyncSync(file);
-  closeSync(file);
+  syncFile(path);
   if (isUncached) await dropFromPageCache(processes, path);
   return { image: { ...image, path }, remove };
 }
 
+/** What is still to be written of a file would disturb what is measured. */
+export function syncFile(path: string): void {
+  const file = openSync(path, 'r+');
+  fdatasyncSync(file);
+  closeSync(file);
+}
+
 /** Copying nothing with this flag has the kernel let go of the whole file. */
-async function dropFromPageCache(processes: Processes, path: string): Promise<void> {
+export async function dropFromPageCache(processes: Processes, path: string): Promise<void> {
   await processes.run('dd', [
     ...[`of=${path}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none'],
   ]);

@@ -24,9 +24,11 @@ export interface FioRun {
   /** The same in a round for every server, so that all are asked for the same pages. */
   readonly seed: number;
   readonly workFolder: string;
+  /** Bytes of all connections together; instead of `seconds`. */
+  readonly bytes?: number;
 }
 
-/** Runs fio over the whole export for the given time. */
+/** Runs fio over the whole export, for the given time or for so many bytes. */
 export async function runFio(processes: Processes, run: FioRun): Promise<Measurement> {
   // The nbd engine greets on standard output, so the JSON needs a file of its own.
   const output = join(run.workFolder, `fio-${process.pid}.json`);
@@ -35,7 +37,8 @@ export async function runFio(processes: Processes, run: FioRun): Promise<Measure
 }
 
 /** The arguments of a run, without the one that says where the output goes. */
-export function fioArguments({ uri, load, seconds, seed }: FioRun): string[] {
+export function fioArguments({ uri, load, seconds, seed, bytes }: FioRun): string[] {
+  const { pattern } = load;
   return [
     `--name=${load.id}`,
     '--ioengine=nbd',
@@ -44,18 +47,31 @@ export function fioArguments({ uri, load, seconds, seed }: FioRun): string[] {
     `--bs=${load.blockBytes}`,
     `--iodepth=${load.depth}`,
     `--numjobs=${load.connections}`,
-    // A map of what was read would cost memory accesses that are not the server's.
-    '--norandommap',
     `--randseed=${seed}`,
-    '--time_based',
-    // A plain number would be cut to whole seconds.
-    `--runtime=${Math.round(seconds * 1000)}ms`,
-    ...(load.pattern === 'randwrite' ? WRITTEN_CONTENT : []),
+    ...(bytes === undefined ? untilTime(seconds) : untilDone(load, bytes)),
+    ...(pattern === 'randwrite' ? WRITTEN_CONTENT : []),
     '--group_reporting',
     '--clat_percentiles=0',
     '--lat_percentiles=1',
     '--percentile_list=50:99',
     '--output-format=json',
+  ];
+}
+
+function untilTime(seconds: number): string[] {
+  // A map of what was read would cost memory accesses that are not the server's.
+  // A plain number would be cut to whole seconds.
+  return ['--norandommap', '--time_based', `--runtime=${Math.round(seconds * 1000)}ms`];
+}
+
+/** The same requests for every server; the FLUSH behind the last of them is in the time. */
+function untilDone({ pattern, blockBytes, connections, work }: BenchCase, bytes: number): string[] {
+  const blocks = Math.max(1, Math.floor(bytes / connections / blockBytes));
+  const flush = work?.flushEvery;
+  return [
+    `--io_size=${blocks * blockBytes}`,
+    ...(pattern === 'randwrite' ? ['--norandommap'] : []),
+    ...(flush === undefined ? [] : [`--fsync=${flush}`, '--end_fsync=1']),
   ];
 }
 

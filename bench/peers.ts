@@ -79,7 +79,7 @@ export const WRITE_PEERS: readonly ServerDefinition[] = [
   {
     id: 'qemu-nbd-writeback',
     title: 'qemu-nbd --cache=writeback, copy in the page cache',
-    start: (context) => startWritableQemu(context, 'qemu-nbd-writeback', ['--cache=writeback']),
+    start: (context) => startQemu(context, 'qemu-nbd-writeback', 'raw', ['--cache=writeback']),
   },
   {
     id: 'nbdkit-file-rw',
@@ -91,7 +91,7 @@ export const WRITE_PEERS: readonly ServerDefinition[] = [
     title: 'qemu-nbd --cache=none, around the page cache',
     goesAroundPageCache: true,
     start: (context) =>
-      startWritableQemu(context, 'qemu-nbd-direct', ['--cache=none', '--aio=native']),
+      startQemu(context, 'qemu-nbd-direct', 'raw', ['--cache=none', '--aio=native']),
   },
 ];
 
@@ -100,6 +100,7 @@ export const TOOLS: Readonly<Record<string, string>> = {
   fio: 'fio',
   nbdkit: 'nbdkit',
   'qemu-nbd': 'qemu-utils',
+  'qemu-img': 'qemu-utils',
   nbdcopy: 'libnbd-bin',
   mke2fs: 'e2fsprogs',
   dumpe2fs: 'e2fsprogs',
@@ -169,12 +170,14 @@ async function startPeer(
   return { uri: `nbd+unix:///?socket=${socket}`, process: server };
 }
 
-function startWritableQemu(
+/** Serves the context's image, of that format, for writing. */
+export function startQemu(
   context: ServerContext,
   id: string,
+  format: 'raw' | 'qcow2',
   cache: readonly string[],
 ): Promise<StartedServer> {
-  const options = ['--format=raw', '--shared=16', '--persistent', ...cache];
+  const options = [`--format=${format}`, '--shared=16', '--persistent', ...cache];
   const args = (socket: string) => [...options, '--socket', socket, context.image.path];
   return startPeer(context, id, args, 'qemu-nbd');
 }

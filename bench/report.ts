@@ -136,7 +136,7 @@ function countReached(verdicts: readonly Verdict[]): string {
 }
 
 function columns(first: string, others: readonly string[]): string {
-  return first.padEnd(56) + others.map((text) => text.padStart(12)).join('');
+  return first.padEnd(62) + others.map((text) => text.padStart(12)).join('');
 }
 
 /** Whole numbers with a space between thousands. */

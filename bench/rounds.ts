@@ -4,6 +4,7 @@ import type { BenchCase } from './cases.ts';
 import { makeCopy } from './copies.ts';
 import { runFio } from './fio.ts';
 import { type BenchImage, readPieces } from './image.ts';
+import { makeImageCopy } from './image-copies.ts';
 import type { BenchOptions } from './options.ts';
 import { type ServerContext, type StartedServer, warm } from './peers.ts';
 import { CASES, SERVERS, serverOf } from './suites.ts';
@@ -11,6 +12,8 @@ import type { Sample } from './summary.ts';
 import { readCounters } from './tmem.ts';
 
 const FIRST_SEED = 20_260_101;
+/** How much of the work of a case, where that is fixed, a new server does before it is measured. */
+const WARM_UP_WORK = 0.25;
 /** How long a new server has its load before it is measured, of the seconds of a measurement. */
 const WARM_UP_SHARE = 0.25;
 
@@ -111,6 +114,7 @@ async function withNewServer(
   measure: (server: StartedServer) => Promise<Sample>,
 ): Promise<Sample> {
   const definition = serverOf(id);
+  if (load.image !== undefined) return withImageServer(context, { load, id }, measure);
   const seconds = options.seconds * WARM_UP_SHARE;
   const warmUp = ({ uri }: StartedServer) =>
     runFio(context.processes, { uri, load, seconds, seed: 0, workFolder: context.socketFolder });
@@ -134,6 +138,47 @@ async function withNewServer(
   return sample;
 }
 
+/**
+ * A new server on a qcow2 image. What it leaves of one that was written to must be in order, or the
+ * figure is none.
+ */
+async function withImageServer(
+  context: RoundsContext,
+  { load, id }: Pick<Turn, 'load' | 'id'>,
+  measure: (server: StartedServer) => Promise<Sample>,
+): Promise<Sample> {
+  const kind = load.image ?? 'warm';
+  const copy = await makeImageCopy(context, kind);
+  const server = await serverOf(id).start({ ...context, image: copy.image });
+  if (kind === 'warm') {
+    await warm(context, server);
+  } else {
+    const { uri } = server;
+    const bytes = workOf(context, load) * WARM_UP_WORK;
+    const run = { uri, load, seconds: 0, seed: 0, bytes, workFolder: context.socketFolder };
+    await runFio(context.processes, run);
+  }
+  const sample = await measure(server);
+  await server.process.stop();
+  if (load.pattern !== 'randwrite') return sample;
+  const fault = await faultOfImage(context, copy.image.path);
+  copy.remove();
+  return fault === undefined ? sample : { ...sample, fault };
+}
+
+function workOf({ image }: RoundsContext, { work }: BenchCase): number {
+  return image.sizeBytes * (work?.imageShare ?? 1);
+}
+
+async function faultOfImage({ processes }: RoundsContext, path: string) {
+  try {
+    await processes.run('qemu-img', ['check', '-q', '-f', 'qcow2', path]);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 /** Bytes of the image's pages for each byte that is resident; zero pages cost and count nothing. */
 function densityOf({ sizeBytes, zeroShare }: BenchImage, server: StartedServer): number {
   return (sizeBytes * (1 - zeroShare)) / server.process.residentBytes();
@@ -153,6 +198,7 @@ async function measure(
   const measurement = await runFio(context.processes, {
     ...{ uri: server.uri, load, seconds, workFolder: context.socketFolder },
     seed: FIRST_SEED + round - 1,
+    ...(load.work === undefined ? {} : { bytes: workOf(context, load) }),
   });
   const cpuSeconds = server.process.cpuSeconds() - cpuBefore;
   const after = await counters();

@@ -73,7 +73,7 @@ export const TMEM_SWAP: readonly TmemDefinition[] = [
     title: 'tmem --swap, in compressed memory',
     start: async (context) => {
       const { sizeBytes, path } = context.image;
-      const server = await startTmem(context, 'tmem-swap', [
+      const server = await startTmem(context, 'tmem-swap', undefined, [
         ...['--swap', `${EXPORT}=${sizeBytes}`, '--memory', memory(context, 0.8)],
       ]);
       await context.processes.run('nbdcopy', [path, server.uri]);
@@ -152,7 +152,7 @@ export function throughFault(before: Counters, after: Counters): string | undefi
 }
 
 /** The image's size so many times, and a little, as an option. */
-function memory({ image }: ServerContext, times: number): string {
+export function memory({ image }: ServerContext, times: number): string {
   return `${Math.ceil((image.sizeBytes / 1024 ** 2) * times) + 64}MiB`;
 }
 
@@ -161,8 +161,8 @@ function startReader(
   id: string,
   { hot, memoryTimes }: { hot: string; memoryTimes: number },
 ): Promise<StartedServer> {
-  return startTmem(context, id, [
-    ...[`${EXPORT}=${context.image.path}`, '--mode', 'read-only'],
+  return startTmem(context, id, context.image.path, [
+    ...['--mode', 'read-only'],
     ...['--memory', memory(context, memoryTimes), '--hot', hot],
   ]);
 }
@@ -172,8 +172,8 @@ function startWriter(
   id: string,
   options: readonly string[],
 ): Promise<StartedServer> {
-  return startTmem(context, id, [
-    ...[`${EXPORT}=${context.image.path}`, ...options],
+  return startTmem(context, id, context.image.path, [
+    ...options,
     ...['--memory', memory(context, 2), '--hot', '90%'],
   ]);
 }
@@ -188,9 +188,11 @@ function startWriteBack(
   return startWriter(context, id, ['--mode', 'writeback', '--dirty-limit', limit]);
 }
 
-async function startTmem(
+/** Starts this server with an image as its only export; without one, `options` say what is served. */
+export async function startTmem(
   context: ServerContext,
   id: string,
+  image: string | undefined,
   options: readonly string[],
 ): Promise<StartedServer> {
   const { processes, projectFolder } = context;
@@ -201,7 +203,7 @@ async function startTmem(
   const socket = freeSocket(context, id);
   const adminSocket = freeSocket(context, `${id}-admin`);
   const server = processes.start(process.execPath, [
-    ...[program, 'serve', ...options],
+    ...[program, 'serve', ...(image === undefined ? [] : [`${EXPORT}=${image}`]), ...options],
     ...['--listen', `unix:${socket}`, '--admin', `unix:${adminSocket}`],
   ]);
   await waitForSocket(socket, server);
