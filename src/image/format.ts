@@ -307,6 +307,11 @@ export interface FormatDriver {
   info(storage: ResizableStorage): Promise<ImageInfo>;
   /** Writes a new image into an empty storage; undefined for what can only be read. */
   create?(storage: ResizableStorage, options: CreateOptions): Promise<void>;
+  /**
+   * Durably writes into a closed image what it stands on; nothing of its content changes. Undefined
+   * where that is not possible.
+   */
+  rebase?(storage: ResizableStorage, backing: ImageReference): Promise<void>;
   /** Undefined for formats without tables. */
   check?(storage: ResizableStorage, options: CheckOptions): Promise<CheckReport>;
 }

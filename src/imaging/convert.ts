@@ -4,12 +4,10 @@ import type { FormatName } from '../image/format.ts';
 import type { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
 import type { OpenBase } from './base-image.ts';
-import { CopyWorker } from './copy-worker.ts';
+import { copyDisk, newSharing } from './copy.ts';
 import { NewImage } from './create.ts';
-import { workThrough } from './parallel.ts';
-import { kindOf, type PieceKind, Pieces } from './pieces.ts';
+import { kindOf } from './pieces.ts';
 import type { WorkOptions } from './progress.ts';
-import { Turns } from './turns.ts';
 
 export interface ConvertOptions extends WorkOptions {
   /** Stays the caller's. */
@@ -35,13 +33,7 @@ export interface Converted {
   readonly writtenBytes: number;
 }
 
-const THREADS_DEFAULT = 8;
 const SPARSE_BYTES_DEFAULT = 4096;
-/** Read and written at once. */
-const PIECE_BYTES = 1024 * 1024;
-/** Larger units are filled up by the format. */
-const BLOCK_BYTES_MAX = 2 * 1024 * 1024;
-const SECTOR_BYTES = 512;
 
 /** Makes the image at `path`; after a rejection nothing of it is left. */
 export async function convertImage(options: ConvertOptions): Promise<Converted> {
@@ -80,33 +72,21 @@ async function fill(made: NewImage, options: ConvertOptions): Promise<number> {
 
 /** Answers how many bytes were written as content. */
 async function copy(target: BlockImage, options: ConvertOptions): Promise<number> {
-  const { source, base, threads = THREADS_DEFAULT, sparseBytes = SPARSE_BYTES_DEFAULT } = options;
-  const isCompressed = checkCompression(target, options);
-  const unitBytes = isCompressed ? target.unitBytes : Math.min(target.unitBytes, BLOCK_BYTES_MAX);
-  const wanted = Math.ceil(sparseBytes / SECTOR_BYTES) * SECTOR_BYTES;
-  const blockBytes = Math.max(unitBytes, Math.min(nextPowerOfTwo(wanted), PIECE_BYTES), 4096);
-  const pieceBytes = Math.max(PIECE_BYTES, blockBytes);
-  const sizeBytes = source.virtualSizeBytes;
-  const isBlank = await readsAsZeros(target);
-  const turns = new Turns();
-  const copied = { bytes: 0 };
-  const work = { source, target, base: base?.image, turns, copied };
-  await workThrough({
-    ...{ onProgress: options.onProgress, signal: options.signal, totalBytes: sizeBytes },
-    workers: Math.min(threads, Math.ceil(sizeBytes / pieceBytes)),
-    pieces: new Pieces({
-      ...{ sizeBytes, pieceBytes, alignBytes: blockBytes },
-      look: newLook(source, base?.image, sparseBytes === 0),
-    }),
-    newWorker: () => {
-      const worker = new CopyWorker({
-        ...{ ...work, isBlank, isCompressed, blockBytes, pieceBytes },
-        keepsZeroes: sparseBytes === 0,
-      });
-      return (piece) => worker.copy(piece);
+  const { source, base, threads, sparseBytes = SPARSE_BYTES_DEFAULT } = options;
+  const keepsZeroes = sparseBytes === 0;
+  const skips = base === undefined ? undefined : newSharing(source, base.image);
+  return copyDisk({
+    ...{ source, target, base: base?.image, threads, sparseBytes, keepsZeroes },
+    ...{ onProgress: options.onProgress, signal: options.signal },
+    isCompressed: checkCompression(target, options),
+    isBlank: await readsAsZeros(target),
+    look: async (offset, length) => {
+      const extent = await source.extent(offset, length);
+      const sharedBytes = skips?.(extent, offset) ?? 0;
+      if (sharedBytes > 0) return { kind: 'skipped', length: sharedBytes };
+      return { kind: keepsZeroes ? 'data' : kindOf(extent), length: extent.length };
     },
   });
-  return copied.bytes;
 }
 
 /** Streams are always compressed; other formats where it is asked for. */
@@ -115,28 +95,6 @@ function checkCompression(target: BlockImage, { isCompressed, formatName }: Conv
   if (target.compression !== undefined) return true;
   const advice = 'leave --compress out, or choose another format';
   throw new TmemError('usage', `${formatName} images cannot be compressed; ${advice}`);
-}
-
-/**
- * What of the source is to be copied. Where it shows what the base of the new image holds, both have
- * one file below them, and nothing is.
- */
-function newLook(source: BlockImage, base: BlockImage | undefined, keepsZeroes: boolean) {
-  let shared: BlockImage | undefined = source;
-  let depth = 0;
-  while (shared !== undefined && shared.medium !== base?.medium) {
-    shared = shared.backing;
-    depth++;
-  }
-  const sharedBytes = base === undefined || shared === undefined ? 0 : shared.virtualSizeBytes;
-  return async (offset: number, length: number): Promise<{ kind: PieceKind; length: number }> => {
-    const bytes = offset < sharedBytes ? Math.min(length, sharedBytes - offset) : length;
-    const extent = await source.extent(offset, bytes);
-    if (offset < sharedBytes && extent.depth >= depth) {
-      return { kind: 'skipped', length: extent.length };
-    }
-    return { kind: keepsZeroes ? 'data' : kindOf(extent), length: extent.length };
-  };
 }
 
 /** Runs of a new image that are looked at; a new one has few, unless it stands on something. */
@@ -153,10 +111,4 @@ async function readsAsZeros(target: BlockImage): Promise<boolean> {
     offset += length;
   }
   return true;
-}
-
-function nextPowerOfTwo(bytes: number): number {
-  let power = SECTOR_BYTES;
-  while (power < bytes) power *= 2;
-  return power;
 }

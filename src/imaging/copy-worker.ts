@@ -2,7 +2,7 @@
 
 import type { BlockImage } from '../image/image.ts';
 import { alignedBuffer } from '../lib/aligned-buffer.ts';
-import type { Piece } from './pieces.ts';
+import { lookAt, type Piece } from './pieces.ts';
 import type { Turns } from './turns.ts';
 import { type BlockUse, forEachRun, isZero } from './zero-blocks.ts';
 
@@ -118,11 +118,11 @@ export class CopyWorker {
 
   /** Only where there is something else: zeros of a format take tables. */
   async #zero(offset: number, length: number): Promise<void> {
-    const { target } = this.#options;
+    const { target, base = target } = this.#options;
     for (let done = 0; done < length; ) {
-      const extent = await target.extent(offset + done, length - done);
-      const bytes = Math.min(extent.length, length - done);
-      if (!extent.isZero) await target.writeZeroes(offset + done, bytes, true);
+      const run = await lookAt(base, offset + done, length - done);
+      const bytes = Math.min(run.length, length - done);
+      if (run.kind !== 'zero') await target.writeZeroes(offset + done, bytes, true);
       done += bytes;
     }
   }

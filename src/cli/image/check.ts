@@ -3,7 +3,9 @@
 import type { CheckReport } from '../../image/format.ts';
 import { checkImage } from '../../imaging/check.ts';
 import { TmemError } from '../../lib/errors.ts';
+import { ADMIN_OPTIONS, adminClient } from '../admin-options.ts';
 import type { OptionTable } from '../arguments.ts';
+import { exportPath, LONG_MS_MAX } from '../ctl-verb.ts';
 import { formatCount, formatPercent } from '../quantities.ts';
 import { fractionOf } from '../status-bars.ts';
 import { printable } from '../table.ts';
@@ -81,6 +83,31 @@ async function check(call: ImageCall, repair: 'leaks' | 'all' | undefined): Prom
   return { json: { path, ...report }, text: describe(report), exitCode: exitCodeOf(report) };
 }
 
+/** Asks a service that has the image open. */
+async function checkOnline(call: ImageCall, address: string): Promise<ImageResult> {
+  const { operands, parsed, context, stopped } = call;
+  if (parsed.has('repair')) {
+    throw new TmemError(
+      'usage',
+      'a service repairs nothing online; stop it, and leave --online out',
+    );
+  }
+  const client = adminClient(
+    { ...parsed, last: (name) => (name === 'admin' ? address : parsed.last(name)) },
+    context,
+  );
+  const name = operands[0] ?? '';
+  const report = await client.ask<CheckReport>('POST', `${exportPath(name)}/check`, {
+    signal: stopped,
+    timeoutMs: LONG_MS_MAX,
+  });
+  return {
+    json: { export: name, ...report },
+    text: describe(report),
+    exitCode: exitCodeOf(report),
+  };
+}
+
 const SHARED = {
   operands: 'FILE',
   operandsMin: 1,
@@ -94,17 +121,26 @@ export const checkVerb: ImageVerb = {
   name: 'check',
   summary: 'tell whether the tables of an image are right',
   about:
-    'Looks at the tables of the image, not at the content of the disk. The image must not be in use.\n' +
-    'Without --repair nothing is changed.',
+    'Looks at the tables of the image, not at the content of the disk. The image must not be in use,\n' +
+    'but with --online, where FILE is the name of an export. Without --repair nothing is changed.',
   options: {
     repair: {
       short: 'r',
       value: 'WHAT',
       help: 'leaks: give leaked space back; all: mend what can be\nmended without losing data',
     },
+    online: {
+      value: 'ADDRESS',
+      help: 'ask the service whose admin listener is there,\nHOST:PORT or unix:PATH',
+    },
+    'token-file': ADMIN_OPTIONS['token-file'],
     ...OPTIONS,
   },
-  run: (call) => check(call, parseRepair(call.parsed.last('repair'))),
+  run: (call) => {
+    const repair = parseRepair(call.parsed.last('repair'));
+    const address = call.parsed.last('online');
+    return address === undefined ? check(call, repair) : checkOnline(call, address);
+  },
 };
 
 export const repairVerb: ImageVerb = {

@@ -11,12 +11,16 @@ import { EXIT_CODE_BY_SIGNAL, EXIT_DONE } from '../exit-codes.ts';
 import { formatEntry, formatOptions } from '../help.ts';
 import { printable } from '../table.ts';
 import { checkVerb, repairVerb } from './check.ts';
+import { commitVerb } from './commit.ts';
 import { compareVerb } from './compare.ts';
 import { convertVerb } from './convert.ts';
 import { createVerb } from './create.ts';
 import { infoVerb } from './info.ts';
 import { mapVerb } from './map.ts';
+import { measureVerb } from './measure.ts';
 import { ImageProgress } from './progress.ts';
+import { rebaseVerb } from './rebase.ts';
+import { resizeVerb } from './resize.ts';
 import type { ImageVerb } from './verb.ts';
 
 /** In the order of the help text. */
@@ -28,6 +32,10 @@ export const IMAGE_VERBS: readonly ImageVerb[] = [
   repairVerb,
   convertVerb,
   compareVerb,
+  measureVerb,
+  resizeVerb,
+  commitVerb,
+  rebaseVerb,
 ];
 
 const SHARED_OPTIONS = {

@@ -7,12 +7,14 @@ import { checkQed } from './check.ts';
 import { createQed } from './create.ts';
 import { backingOf, FEATURE, readQedHeader } from './header.ts';
 import { clearAutoclear, QedFormat } from './qed.ts';
+import { rebaseQed } from './rebase.ts';
 
 export const qedDriver: FormatDriver = {
   formatName: 'qed',
   open: openQed,
   info: qedInfo,
   create: createQed,
+  rebase: rebaseQed,
   check: checkQed,
 };
 

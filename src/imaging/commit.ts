@@ -1,0 +1,109 @@
+/** Writing what an image has of its own into the image below it. */
+
+import type { FormatName } from '../image/format.ts';
+import { driverOf, formatNameOf } from '../image/formats.ts';
+import { Gate } from '../image/gate.ts';
+import { BlockImage } from '../image/image.ts';
+import { openImage } from '../image/open.ts';
+import { TmemError } from '../lib/errors.ts';
+import { openFileStorage } from '../storage/file.ts';
+import { copyDisk } from './copy.ts';
+import { kindOf } from './pieces.ts';
+import type { WorkOptions } from './progress.ts';
+
+export interface CommitOptions extends WorkOptions {
+  /** Of the image on top, which is only read. */
+  readonly path: string;
+  readonly formatName?: FormatName | undefined;
+  readonly allowBacking?: readonly string[] | undefined;
+  readonly backingFormatName?: FormatName | undefined;
+  /** Of the image on top, and of those below it. */
+  readonly passphrase?: Buffer | undefined;
+  readonly threads?: number | undefined;
+}
+
+export interface Committed {
+  /** Where the base really is. */
+  readonly basePath: string;
+  readonly writtenBytes: number;
+}
+
+const TABLE_BYTES_MAX = 16 * 1024 * 1024;
+
+/**
+ * Afterwards the base reads as the image on top does. That one is not changed, and until then hides
+ * all that is written, so that it reads the same however this ends.
+ */
+export async function commitImage(options: CommitOptions): Promise<Committed> {
+  await checkChain(options);
+  const { onProgress, signal, threads } = options;
+  const { overlay, base, basePath } = await openForCommit(options);
+  try {
+    if (base.virtualSizeBytes < overlay.virtualSizeBytes) {
+      await base.resize(overlay.virtualSizeBytes);
+    }
+    const writtenBytes = await copyDisk({
+      ...{ source: overlay, target: base, onProgress, signal, threads },
+      look: async (offset, length) => {
+        const extent = await overlay.extent(offset, length);
+        const isOwn = extent.depth === 0 && extent.isAllocated;
+        return { kind: isOwn ? kindOf(extent) : 'skipped', length: extent.length };
+      },
+    });
+    await base.sync();
+    return { basePath, writtenBytes };
+  } finally {
+    await overlay.close();
+  }
+}
+
+/** That the image fits on its base is found out as when it is opened to be served. */
+async function checkChain({ path, passphrase, ...options }: CommitOptions): Promise<void> {
+  const given = { passphrase, backingPassphrase: passphrase };
+  const { formatName, allowBacking, backingFormatName } = options;
+  const names = { formatName, allowBacking, backingFormatName };
+  const chain = await openImage(path, { isReadOnly: true, ...names, ...given });
+  await chain.close();
+}
+
+/** The image on top for reading, and the one below it, which it closes, for writing. */
+async function openForCommit(options: CommitOptions) {
+  const { path, formatName = formatNameOf(path), allowBacking = [], passphrase } = options;
+  const storage = await openFileStorage(path, { isReadOnly: true, isContainer: true });
+  const opened = [storage];
+  const gate = new Gate({ allowBacking });
+  gate.admit(storage);
+  const referrer = { path, depth: 0 };
+  try {
+    const driver = await driverOf(formatName);
+    const { format, backing } = await driver.open(storage, {
+      isReadOnly: true,
+      tableBytesMax: TABLE_BYTES_MAX,
+      openFile: async (reference) => {
+        const file = await gate.open(referrer, reference, true);
+        opened.push(file.storage);
+        return file.storage;
+      },
+      passphrase,
+    });
+    if (backing === undefined) {
+      throw new TmemError('usage', `"${path}" stands on no other image; there is nothing to do`);
+    }
+    const below = await gate.open(referrer, backing, true);
+    await below.storage.close();
+    const base = await openImage(below.path, {
+      isReadOnly: false,
+      formatName: backing.formatName ?? options.backingFormatName,
+      allowBacking,
+      backingFormatName: options.backingFormatName,
+      passphrase,
+      backingPassphrase: passphrase,
+    });
+    const { identity, medium } = storage;
+    const overlay = new BlockImage({ name: path, identity, medium, format, backing: base });
+    return { overlay, base, basePath: below.path };
+  } catch (cause) {
+    for (const each of opened) await each.close();
+    throw cause;
+  }
+}
