@@ -5,9 +5,12 @@
 
 import { z } from 'zod';
 import type {
+  AdvisorStatus,
+  EstimateStatus,
   ExportStatus,
   LayerStatus,
   MemoryStatus,
+  PointStatus,
   PoolStatus,
   RecordRequest,
   RecordStatus,
@@ -69,6 +72,35 @@ const writeBackStatus: z.ZodType<WriteBackStatus> = z.strictObject({
   failure: z.string().nullable(),
 });
 
+const ratio = z.number().min(0).max(1);
+const point = { pages: count, bytes, missRatio: ratio, low: ratio, high: ratio };
+
+const pointStatus: z.ZodType<PointStatus> = z
+  .strictObject(point)
+  .describe('A miss ratio with the bounds of its error band.');
+
+const estimateStatus: z.ZodType<EstimateStatus> = z
+  .strictObject({ memory: number, policy: z.string(), ...point })
+  .describe('What a policy would miss with so many times the memory of now.');
+
+const advisorStatus: z.ZodType<AdvisorStatus> = z
+  .strictObject({
+    advice: z.string(),
+    reads: number,
+    sampledReads: number,
+    rate: ratio,
+    sampledPages: count,
+    footprintPages: count,
+    memoryPages: count,
+    pageBytes: bytes,
+    realMissRatio: ratio,
+    gap: z.number().min(-1).max(1),
+    sizes: z.array(estimateStatus),
+    others: z.array(estimateStatus),
+    curve: z.array(pointStatus),
+  })
+  .describe('What other memory or another policy would do, by a sample of the pages.');
+
 const exportStatus: z.ZodType<ExportStatus> = z.strictObject({
   name: z.string(),
   mode: z.string(),
@@ -80,6 +112,7 @@ const exportStatus: z.ZodType<ExportStatus> = z.strictObject({
   memoryBytes: bytes,
   share: shareStatus,
   writeBack: writeBackStatus.nullable(),
+  advisor: advisorStatus.nullable(),
 });
 
 const poolStatus: z.ZodType<PoolStatus> = z.strictObject({
@@ -212,6 +245,9 @@ export const SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   LayerStatus: layerStatus,
   ExportStatus: exportStatus,
   WriteBackStatus: writeBackStatus,
+  AdvisorStatus: advisorStatus,
+  EstimateStatus: estimateStatus,
+  PointStatus: pointStatus,
   PoolStatus: poolStatus,
   ShareStatus: shareStatus,
   LayerList: z.strictObject({ layers: z.array(layerStatus) }),

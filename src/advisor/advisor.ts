@@ -25,7 +25,7 @@ export interface AdvisedCache {
   has(page: number): boolean;
   /** Pages in memory that are charged to the export, one in two layers twice. */
   heldPages(): number;
-  /** What a page charges on average, metadata included, bytes; above 0. */
+  /** What each of those charges on average, metadata included, bytes; above 0. */
   chargeBytes(): number;
   /** Bytes that the export could have besides, before a page has to leave. */
   freeBytes(): number;
@@ -166,7 +166,7 @@ export class Advisor {
       missed: this.missed,
       rate: this.rate,
       memoryPages: this.memory.pages,
-      chargeBytes: this.cache.chargeBytes(),
+      chargeBytes: this.memory.chargeBytes,
       pageBytes: this.cache.pageBytes,
       sizes: this.sizes,
       rival: this.shadows[this.shadows.length - 1]!,

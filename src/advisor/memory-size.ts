@@ -24,10 +24,16 @@ export class MemorySize {
     this.cache = cache;
   }
 
+  /** What each of these pages takes, bytes. */
+  get chargeBytes(): number {
+    return this.cache.chargeBytes() / this.distinctShare;
+  }
+
   /** Reads it anew; `known` are pages that were used lately, a sample of `rate` of them. */
   read(known: SampledPages, rate: number): number {
-    const free = Math.max(0, this.cache.freeBytes() / this.cache.chargeBytes());
-    const pages = Math.max(1, this.held(known, rate) + free);
+    const held = this.held(known, rate);
+    const free = Math.max(0, this.cache.freeBytes() / this.chargeBytes);
+    const pages = Math.max(1, held + free);
     // Half of the way: what a sample says is not to have the shadows breathe.
     this.pages = this.pages === 0 ? pages : (this.pages + pages) / 2;
     return this.pages;

@@ -111,6 +111,10 @@ export const SERVE_OPTIONS = {
     value: 'on|off',
     help: 'give memory back when the machine or cgroup is\nshort of it (default: on)',
   },
+  advisor: {
+    value: 'on|off',
+    help: 'find out what more memory or another policy would\ndo: metrics, tmem status (default: on)',
+  },
   'token-file': {
     value: 'FILE',
     help: 'who asks the admin address must know what is in\nthere; needed where others can reach it',
@@ -225,6 +229,7 @@ export function requestOf(
     recordLimit: given('record-limit', (text) => checkRecordLimit(parseSize(text))),
     recordSample: given('record-sample', (text) => checkRecordSample(parseFraction(text))),
     governor: given('governor', (text) => parseName(text, ['on', 'off']) === 'on'),
+    advisor: given('advisor', (text) => parseName(text, ['on', 'off']) === 'on'),
     tokenFile: parsed.last('token-file'),
     mode: given('mode', (text) => parseName(text, MODES)),
     spin: given('spin', (text) => parseCount(text, 0, SPIN_MICROSECONDS_MAX)),

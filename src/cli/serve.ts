@@ -51,6 +51,7 @@ function settingsOf(
     snapshotPath: config.snapshotPath,
     record: canRecord(config) ? config.record : undefined,
     hasGovernor: config.hasGovernor,
+    hasAdvisor: config.hasAdvisor,
     token: config.tokenFile === undefined ? undefined : readToken(config.tokenFile),
     listen: inherited.length > 0 ? inherited : config.listen,
     admin: config.admin,

@@ -11,6 +11,7 @@ import type {
 import { formatSize } from '../lib/sizes.ts';
 import { drawLine, type Line, type Paint, type Span, type Tone } from './line.ts';
 import { formatCount, formatPercent, formatRate, formatSeconds } from './quantities.ts';
+import { adviceLines } from './status-advice.ts';
 import { bar, fractionOf, type Segment, stackedBar } from './status-bars.ts';
 import { type Changes, evictionCount, hitRatio } from './status-changes.ts';
 import { displayWidth, pad } from './table.ts';
@@ -161,7 +162,7 @@ function exportLines(
   changes: Changes | undefined,
   layout: Layout,
 ): Line[] {
-  const { name, mode, sizeBytes, pages, memoryBytes, reads, writeBack } = each;
+  const { name, mode, sizeBytes, pages, memoryBytes, reads, writeBack, advisor } = each;
   const change = changes?.exports.get(name);
   const ratio = hitRatio(reads);
   const rate = change === undefined ? [] : [`${formatRate(change.readsPerSecond)} read`];
@@ -178,6 +179,9 @@ function exportLines(
       [formatSize(memoryBytes)],
       [`${compression(each, status.pools)} compressed`],
     ]),
+    ...(advisor === null
+      ? []
+      : adviceLines(advisor).map(({ label, shown }) => labelled(label, layout, shown, []))),
   ];
 }
 

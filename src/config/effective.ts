@@ -89,6 +89,7 @@ export interface EffectiveConfig {
   readonly snapshotPath: string | undefined;
   readonly record: EffectiveRecording;
   readonly hasGovernor: boolean;
+  readonly hasAdvisor: boolean;
   readonly tokenFile: string | undefined;
   readonly memoryBytes: number;
   readonly hotFraction: number;
@@ -283,6 +284,7 @@ export function resolveConfig(
       sampleRate: asked.recordSample ?? 1,
     },
     hasGovernor: asked.governor ?? true,
+    hasAdvisor: asked.advisor ?? true,
     tokenFile: asked.tokenFile,
     memoryBytes,
     hotFraction: asked.hot ?? 0.25,

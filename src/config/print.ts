@@ -31,6 +31,7 @@ export function formatConfig(config: EffectiveConfig): string {
     recordLimit: exactSize(config.record.limitBytes),
     recordSample: formatFraction(config.record.sampleRate),
     governor: config.hasGovernor,
+    advisor: config.hasAdvisor,
     tokenFile: config.tokenFile,
     memory: exactSize(config.memoryBytes),
     hot: formatFraction(config.hotFraction),

@@ -101,6 +101,7 @@ export const fileSchema = z.strictObject({
   recordLimit: size.transform(readBy(checkRecordLimit)).optional(),
   recordSample: fraction.transform(readBy(checkRecordSample)).optional(),
   governor: z.boolean().optional(),
+  advisor: z.boolean().optional(),
   tokenFile: z.string().min(1).optional(),
   memory: size.optional(),
   hot: fraction.optional(),

@@ -1,5 +1,6 @@
 /** Every metric there is, in the order in which a scrape shows them. */
 
+import { ADVISOR_METRICS } from './advisor-metrics.ts';
 import type { MetricDefinition } from './definition.ts';
 import { EXPORT_METRICS } from './export-metrics.ts';
 import { IMAGE_METRICS } from './image-metrics.ts';
@@ -13,6 +14,7 @@ import { WRITE_BACK_METRICS } from './write-back-metrics.ts';
 export const CATALOGUE: readonly MetricDefinition[] = [
   ...LAYER_METRICS,
   ...EXPORT_METRICS,
+  ...ADVISOR_METRICS,
   ...IMAGE_METRICS,
   ...WRITE_BACK_METRICS,
   ...MEMORY_METRICS,

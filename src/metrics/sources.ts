@@ -122,6 +122,32 @@ export interface ProcessReading {
   readonly loopLagSeconds: number;
 }
 
+/** What would be missed: a share of the pages read, and the bounds of its error band. */
+interface MissRatioSource {
+  readonly missRatio: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** What a policy would miss with so many times the memory. */
+export interface EstimateSource extends MissRatioSource {
+  readonly memory: number;
+  readonly policy: string;
+  readonly bytes: number;
+}
+
+/** What is known of other memory for an export. */
+export interface AdvisorSource {
+  readonly sampledPages: number;
+  readonly sampledReads: number;
+  readonly footprintPages: number;
+  readonly gap: number;
+  /** No two are of the same memory and policy. */
+  readonly sizes: readonly EstimateSource[];
+  readonly others: readonly EstimateSource[];
+  readonly curve: readonly (MissRatioSource & { readonly pages: number })[];
+}
+
 /** Words for what the sources number. */
 interface Vocabulary {
   /** By put outcome; all but `stored` and `replaced` are reasons of a refusal. */
@@ -143,6 +169,8 @@ export interface MetricsSources {
   readonly bases: () => readonly Pick<ExportSource, 'cache'>[];
   readonly images: () => readonly ImageSource[];
   readonly copies: () => readonly CopySource[];
+  /** By the name of an export; undefined where nobody advises. */
+  readonly advisors: (exportName: string) => AdvisorSource | undefined;
   readonly server: ServerStatistics;
   readonly memory: { readonly limitBytes: number; readonly bufferBytes: () => number };
   readonly accounts: () => Iterable<{ readonly name: string; readonly usedBytes: number }>;

@@ -4,7 +4,14 @@ import { ClientPools } from '../admin/client-pools.ts';
 import { AdminServer, type AdminServerOptions } from '../admin/http-server.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import { Metrics } from '../metrics/metrics.ts';
-import type { CopySource, ExportSource, ImageSource, OverflowSource } from '../metrics/sources.ts';
+import type {
+  AdvisorSource,
+  CopySource,
+  ExportSource,
+  ImageSource,
+  MetricsSources,
+  OverflowSource,
+} from '../metrics/sources.ts';
 import { NbdErrno } from '../nbd/protocol.ts';
 import { COMMAND_NAMES, LATENCY_BOUNDS_SECONDS } from '../nbd/statistics.ts';
 import type { LoaderStatistics } from '../snapshot/loader.ts';
@@ -28,6 +35,17 @@ export type AdminOptions = ControlledParts &
     readonly loaded?: (() => Readonly<LoaderStatistics> | undefined) | undefined;
   };
 
+/** Reports of the exports; those that one scrape asks for are made once. */
+function reports(advisors: AdminOptions['advisors']): MetricsSources['advisors'] {
+  const made = new Map<string, AdvisorSource | undefined>();
+  return (exportName) => {
+    // All of a scrape is read in one turn of the event loop.
+    if (made.size === 0) setImmediate(() => made.clear());
+    if (!made.has(exportName)) made.set(exportName, advisors?.reportOf(exportName));
+    return made.get(exportName);
+  };
+}
+
 /** Makes the server; it does not listen yet. Throws `usage` for a token that cannot be one. */
 export function createAdminServer(options: AdminOptions): AdminServer {
   const { tmem, exports, server, codecName, isStopping, governor } = options;
@@ -46,6 +64,7 @@ export function createAdminServer(options: AdminOptions): AdminServer {
     bases: () => options.images?.bases() ?? [],
     images: () => options.images?.all() ?? [],
     copies: () => options.images?.copies() ?? [],
+    advisors: reports(options.advisors),
     server,
     memory,
     accounts: () => tmem.accounts,

@@ -22,6 +22,7 @@ import { exactSize } from '../lib/sizes.ts';
 import type { ServerStatistics } from '../nbd/statistics.ts';
 import type { Account } from '../tmem/account.ts';
 import type { Pool, Tmem } from '../tmem/tmem.ts';
+import type { Advisors } from './advisors.ts';
 import type { Recordings } from './recordings.ts';
 import {
   exportOwners,
@@ -47,6 +48,8 @@ export interface ControlledParts {
   readonly memory: { readonly limitBytes: number; readonly bufferBytes: () => number };
   readonly codecName: string;
   readonly isStopping: () => boolean;
+  /** What is known of other memory for the exports; undefined where advice is off. */
+  readonly advisors?: Advisors | undefined;
   /** Who holds the layers to their limit. */
   readonly governor: GovernorControl;
   /** Saves the clean pages; without it there is no snapshot. */
@@ -90,11 +93,11 @@ export class ServiceControls implements Controls {
   }
 
   exports(): readonly ExportStatus[] {
-    return this.#parts.exports.map(exportStatus);
+    return this.#parts.exports.map((each) => this.#statusOf(each));
   }
 
   export(name: string): ExportStatus {
-    return exportStatus(this.#exportOf(name));
+    return this.#statusOf(this.#exportOf(name));
   }
 
   pools(): readonly PoolStatus[] {
@@ -204,6 +207,10 @@ export class ServiceControls implements Controls {
 
   stopRecording(): Promise<RecordStatus> {
     return this.#parts.recordings.stop();
+  }
+
+  #statusOf(each: Export): ExportStatus {
+    return exportStatus(each, this.#parts.advisors?.statusOf(each.name) ?? null);
   }
 
   #memory(): MemoryStatus {

@@ -17,6 +17,7 @@ import { formatSize } from '../lib/sizes.ts';
 import { WRITER_BYTES } from '../nbd/reply-writer.ts';
 import { NbdServer } from '../nbd/server.ts';
 import { createAdminServer } from './admin.ts';
+import { Advisors, isAdvised, planAdvisors } from './advisors.ts';
 import { BaseCopies } from './base-copies.ts';
 import { type Disk, openDisks, tableBytesOfChain } from './disks.ts';
 import { dirtyBytesOf, drainExports, inTime, tellProgress } from './drain.ts';
@@ -67,6 +68,7 @@ class Service implements RunningService {
   readonly #stack: Stack;
   readonly #buffers: BufferPool;
   readonly #exports: readonly Export[];
+  readonly #advisors: Advisors;
   /** Buffers that do not change: those of writers and overflows. */
   readonly #fixedBufferBytes: number;
   readonly #governor: Governor;
@@ -95,6 +97,8 @@ class Service implements RunningService {
     const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
     const overflowBuffers = sum(overflows.map(({ bufferBytes }) => bufferBytes));
     const overflowTables = sum(overflows.map(({ metadataBytes }) => metadataBytes));
+    const advisedCount = settings.hasAdvisor ? disks.filter(isAdvised).length : 0;
+    const advisors = planAdvisors(settings.policyName, advisedCount, memoryBytes);
     this.#plan = planMemory({
       memoryBytes,
       maxConnections,
@@ -109,6 +113,7 @@ class Service implements RunningService {
       swapBytes: settings.swaps.map(({ sizeBytes }) => sizeBytes),
       hasAdmin: settings.admin !== undefined,
       takenBytes:
+        advisors.bytes +
         overflowBuffers +
         overflowTables +
         (settings.record === undefined ? 0 : RECORD_BUFFER_BYTES) +
@@ -127,6 +132,7 @@ class Service implements RunningService {
     this.#baseImages = baseImages;
     this.#baseCopies = new BaseCopies({ disks, exports: all, baseImages, log });
     this.#exports = all;
+    this.#advisors = new Advisors(advisors, all, this.#stack.tmem);
     this.#fixedBufferBytes = writerBytes + overflowBuffers;
     this.#governor = this.#createGovernor();
     this.#warmRestart = this.#createWarmRestart();
@@ -254,6 +260,7 @@ class Service implements RunningService {
         copies: () => this.#baseCopies.progress,
       },
       codecName: this.codecDescription,
+      advisors: this.#advisors,
       governor: this.#governor,
       recordings: this.#recordings,
       snapshot: warmRestart && (() => warmRestart.save()),

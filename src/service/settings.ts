@@ -95,6 +95,8 @@ export interface ServiceSettings {
   readonly record: RecordSettings | undefined;
   /** Give memory back when the machine or the cgroup is short of it. */
   readonly hasGovernor: boolean;
+  /** Find out what other memory or another policy would do. */
+  readonly hasAdvisor: boolean;
   /** What a client of the admin address must know; undefined where none is needed. */
   readonly token: string | undefined;
   /** At least one. */

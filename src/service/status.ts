@@ -1,6 +1,7 @@
 /** What the parts of a service hold and did, in the words of the administrative API. */
 
 import type {
+  AdvisorStatus,
   ExportStatus,
   LayerStatus,
   PoolStatus,
@@ -69,7 +70,7 @@ export function shareOf({ weight, capBytes, minimumBytes }: Account): ShareStatu
   return { weight, capBytes: Number.isFinite(capBytes) ? capBytes : null, minimumBytes };
 }
 
-export function exportStatus(each: Export): ExportStatus {
+export function exportStatus(each: Export, advisor: AdvisorStatus | null): ExportStatus {
   const { account } = each.cache.pool;
   const dirty = each.writeBack?.tier.frontswap.pool;
   const dirtyAccount = dirty === undefined || dirty.account === account ? undefined : dirty.account;
@@ -85,6 +86,7 @@ export function exportStatus(each: Export): ExportStatus {
     share: shareOf(account),
     writeBack:
       each.writeBack === undefined ? null : writeBackStatus(each.writeBack, each.pageBytes),
+    advisor,
   };
 }
 

@@ -55,6 +55,7 @@ test('serve passes settings on, prints what is served, and exits 0 after a drain
     snapshotPath: undefined,
     record: undefined,
     hasGovernor: true,
+    hasAdvisor: true,
     token: undefined,
     listen: [{ kind: 'tcp', host: '127.0.0.1', port: 10809 }],
     admin: undefined,

@@ -38,6 +38,7 @@ test('resolveConfig without wishes gives the documented defaults', () => {
     snapshotPath: undefined,
     record: { path: undefined, directory: undefined, limitBytes: 1024 ** 3, sampleRate: 1 },
     hasGovernor: true,
+    hasAdvisor: true,
     tokenFile: undefined,
     memoryBytes: 2.5 * GIB,
     hotFraction: 0.25,

@@ -3,6 +3,7 @@
 import { loadCodec } from '../../src/layers/codec.ts';
 import { Metrics } from '../../src/metrics/metrics.ts';
 import type {
+  AdvisorSource,
   ExportSource,
   ImageSource,
   MetricsSources,
@@ -65,6 +66,17 @@ function quietOverflow(name: string): OverflowSource {
   return { name, liveBytes: 0, deadBytes: 0, capacityBytes: MIB, metadataBytes: 0, statistics };
 }
 
+/** An advisor that was told of a little. */
+function quietAdvisor(): AdvisorSource {
+  const band = { missRatio: 0.5, low: 0.4, high: 0.6 };
+  return {
+    ...{ sampledPages: 1, sampledReads: 2, footprintPages: 3, gap: -0.1 },
+    sizes: [{ memory: 0.5, policy: 'arc', bytes: MIB, ...band }],
+    others: [{ memory: 1, policy: 'lirs', bytes: 2 * MIB, ...band }],
+    curve: [{ pages: 64, ...band }],
+  };
+}
+
 /** Sources of a service at rest, but for what a test gives. */
 export function sourcesOf(given: Partial<MetricsSources> = {}): MetricsSources {
   return {
@@ -74,6 +86,7 @@ export function sourcesOf(given: Partial<MetricsSources> = {}): MetricsSources {
     bases: () => [],
     images: () => [quietImage('/disk.qcow2')],
     copies: () => [{ exportName: 'disk', doneBytes: 0 }],
+    advisors: () => quietAdvisor(),
     server: new ServerStatistics(),
     memory: { limitBytes: 64 * MIB, bufferBytes: () => 3 * MIB },
     accounts: () => [{ name: 'disk', usedBytes: 0 }],
