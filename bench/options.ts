@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { CASES, SERVERS, SUITES } from './suites.ts';
 import { isOwn } from './tmem.ts';
+import { TOOL_CASES, TOOL_NAMES } from './tool-cases.ts';
 
 /** What to run, and for how long. */
 export interface BenchOptions {
@@ -13,6 +14,9 @@ export interface BenchOptions {
   readonly isSmoke: boolean;
 }
 
+const ALL_CASES = [...CASES, ...TOOL_CASES];
+const ALL_SERVERS = [...SERVERS, ...TOOL_NAMES.map((id) => ({ id }))];
+
 /** A mistake on the command line; the message says what to do. */
 export class UsageError extends Error {}
 
@@ -22,8 +26,8 @@ export const HELP = `npm run bench -- [options]
   --suite A,B         ${SUITES.join(', ')} or all (reads, or those of --cases)
   --rounds N          rounds, each with another server first (3)
   --seconds S         seconds per case and server in a round (4)
-  --cases A,B         ${lines(CASES)}
-  --servers A,B       ${lines(SERVERS)}
+  --cases A,B         ${lines(ALL_CASES)}
+  --servers A,B       ${lines(ALL_SERVERS)}
   --only-peers        leave this server out
   --image-size MIB    size of the image (512)
   --smoke             a tiny image and one short round: shows that everything runs, measures nothing
@@ -34,11 +38,11 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
   const values = parse(args);
   if (values.help === true) return undefined;
   const isSmoke = values.smoke === true;
-  const all = SERVERS.map(({ id }) => id).filter(
+  const all = ALL_SERVERS.map(({ id }) => id).filter(
     (id) => values['only-peers'] !== true || !isOwn(id),
   );
   const suites = readSuites(values.suite, values.cases !== undefined);
-  const cases = CASES.filter(({ suite }) => suites.includes(suite));
+  const cases = ALL_CASES.filter(({ suite }) => suites.includes(suite));
   const imageMib = number('--image-size', values['image-size'], isSmoke ? 32 : 512);
   if (!Number.isInteger(imageMib) || imageMib < 16) {
     throw new UsageError('--image-size is a whole number of MiB, 16 or more');

@@ -12,6 +12,8 @@ import {
   type ServerMedians,
   type Verdict,
 } from './summary.ts';
+import type { ToolSummary } from './tool-summary.ts';
+import type { ToolSample } from './tools.ts';
 
 /** The machine and the programs a comparison was made with. */
 export interface Surroundings {
@@ -35,6 +37,8 @@ export interface BenchResult {
   readonly commands: Readonly<Record<string, string>>;
   readonly cases: readonly CaseSummary[];
   readonly samples: readonly Sample[];
+  readonly tools: readonly ToolSummary[];
+  readonly toolSamples: readonly ToolSample[];
 }
 
 /** Asks the machine and the tools what they are. */

@@ -14,6 +14,9 @@ import { type BenchResult, describeSurroundings, renderReport } from './report.t
 import { measureAll } from './rounds.ts';
 import { CASES } from './suites.ts';
 import { summarize } from './summary.ts';
+import { TOOL_CASES } from './tool-cases.ts';
+import { renderTools, summarizeTools } from './tool-summary.ts';
+import { measureTools } from './tools.ts';
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
@@ -43,12 +46,17 @@ async function main(): Promise<void> {
   const context = { processes, image, socketFolder, workFolder, projectFolder, say };
   const { samples, commands } = await measureAll(context, options);
   await processes.stopAll();
+  const toolSamples = await measureTools(context, options);
+  const works = TOOL_CASES.filter(({ id }) => options.cases.includes(id));
+  const tools = summarizeTools(works, toolSamples);
   const loads = CASES.filter(({ id }) => options.cases.includes(id));
   const cases = summarize(loads, samples);
-  const result = { surroundings, options, image, commands, cases, samples };
-  process.stdout.write(`${renderReport(cases)}\n`);
+  const result = { surroundings, options, image, commands, cases, samples, tools, toolSamples };
+  process.stdout.write(
+    `${[renderReport(cases), renderTools(tools)].filter(Boolean).join('\n\n')}\n`,
+  );
   say(`the figures are in ${keep(result, projectFolder)}`);
-  if (cases.some((summary) => summary.faults.length > 0)) process.exitCode = 1;
+  if ([...cases, ...tools].some(({ faults }) => faults.length > 0)) process.exitCode = 1;
 }
 
 function keep(result: BenchResult, projectFolder: string): string {
