@@ -5,7 +5,6 @@ import type { WritableFormat, WriteTarget } from './format.ts';
 import type { ImageReads } from './image-reads.ts';
 import { type ImageWrites, zeroes } from './image-writes.ts';
 import { ParallelRuns } from './parallel-runs.ts';
-import { giveScratch, takeScratch } from './scratch.ts';
 
 /** One copying of a range; see `BlockImage.copyUp`. */
 export class CopyUp {
@@ -56,7 +55,7 @@ export class CopyUp {
   }
 
   async #copy(target: WriteTarget, bytes: number, at: number): Promise<void> {
-    const scratch = takeScratch(bytes);
+    const scratch = await this.#reads.scratch.take(bytes, zeroes);
     try {
       if (!(await this.#fill(target, scratch, bytes, at))) {
         target.abort?.();
@@ -65,7 +64,7 @@ export class CopyUp {
       await this.#writes.writeTarget(target, scratch, 0, bytes, at);
       this.#copiedBytes += bytes;
     } finally {
-      giveScratch(scratch);
+      this.#reads.scratch.give(scratch);
     }
   }
 

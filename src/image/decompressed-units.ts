@@ -4,11 +4,9 @@
  */
 
 import { LRUCache } from 'lru-cache';
+import { ByteBudget } from './byte-budget.ts';
 import type { CompressedUnit } from './format.ts';
 import { readPadded } from './read-padded.ts';
-
-/** Bytes of units that are kept; a unit that is larger is not. */
-const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 
 /** A unit on its way. */
 interface Work {
@@ -23,11 +21,18 @@ interface Kept {
 
 /** By where a unit begins in the guest's disk. */
 export class DecompressedUnits {
-  readonly #kept = new LRUCache<number, Kept>({
-    maxSize: KEPT_BYTES_MAX,
-    sizeCalculation: ({ bytes }) => Math.max(1, bytes.length),
-  });
+  readonly #kept: LRUCache<number, Kept>;
   readonly #work = new Map<number, Work>();
+  readonly #underWay: ByteBudget;
+
+  /** Keeps at most `bytesMax`, no unit that is larger, and has as much at most under way. */
+  constructor(bytesMax: number) {
+    this.#kept = new LRUCache<number, Kept>({
+      maxSize: Math.max(1, bytesMax),
+      sizeCalculation: ({ bytes }) => Math.max(1, bytes.length),
+    });
+    this.#underWay = new ByteBudget(bytesMax);
+  }
 
   /**
    * The bytes of a unit that the format has mapped in this very turn of the event loop, so that no
@@ -58,22 +63,29 @@ export class DecompressedUnits {
   async #decompressAndKeep(unit: CompressedUnit): Promise<Buffer> {
     const isCurrent = () => this.#work.get(unit.guestOffset)?.unit === unit;
     try {
-      const bytes = await decompressUnit(unit);
+      const bytes = await this.decompress(unit);
       if (isCurrent()) this.#kept.set(unit.guestOffset, { unit, bytes });
       return bytes;
     } finally {
       if (isCurrent()) this.#work.delete(unit.guestOffset);
     }
   }
-}
 
-/** Reads and decompresses a unit, for one reader alone. */
-export async function decompressUnit(unit: CompressedUnit): Promise<Buffer> {
-  const src = Buffer.allocUnsafeSlow(unit.storedBytesMax);
-  await readPadded(unit.storage, src, 0, src.length, unit.storageOffset);
-  const dst = Buffer.allocUnsafeSlow(unit.unitBytes);
-  await unit.decompress(src, dst);
-  return dst;
+  /** Reads and decompresses a unit, for one reader alone. */
+  async decompress(unit: CompressedUnit): Promise<Buffer> {
+    const { storage, storageOffset, storedBytesMax, unitBytes } = unit;
+    const wait = this.#underWay.take(storedBytesMax + unitBytes);
+    if (wait !== undefined) await wait;
+    try {
+      const src = Buffer.allocUnsafeSlow(storedBytesMax);
+      await readPadded(storage, src, 0, src.length, storageOffset);
+      const dst = Buffer.allocUnsafeSlow(unitBytes);
+      await unit.decompress(src, dst);
+      return dst;
+    } finally {
+      this.#underWay.give(storedBytesMax + unitBytes);
+    }
+  }
 }
 
 function isSame(a: CompressedUnit, b: CompressedUnit): boolean {

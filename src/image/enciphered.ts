@@ -6,7 +6,7 @@
 import type { Storage } from '../storage/storage.ts';
 import type { SectorCipher } from './format.ts';
 import { readPadded } from './read-padded.ts';
-import { giveScratch, takeScratch } from './scratch.ts';
+import type { Scratch } from './scratch.ts';
 
 /** The unit that is enciphered as one, bytes. */
 const SECTOR_BYTES = 512;
@@ -21,12 +21,13 @@ export interface EncipheredPlace {
   readonly cipher: SectorCipher;
 }
 
-/** Reads and deciphers `length` bytes. */
+/** Reads and deciphers `length` bytes; those that are no whole sectors through `scratch`. */
 export async function readEnciphered(
   place: EncipheredPlace,
   buffer: Buffer,
   bufferOffset: number,
   length: number,
+  scratch: Scratch,
 ): Promise<void> {
   const { storage, storageOffset, guestOffset, cipher } = place;
   const head = guestOffset % SECTOR_BYTES;
@@ -36,13 +37,13 @@ export async function readEnciphered(
     cipher.decrypt(buffer, bufferOffset, length, storageOffset, guestOffset);
     return;
   }
-  const scratch = takeScratch(bytes);
+  const sectors = await scratch.take(bytes, buffer);
   try {
-    await readPadded(storage, scratch, 0, bytes, storageOffset - head);
-    cipher.decrypt(scratch, 0, bytes, storageOffset - head, guestOffset - head);
-    scratch.copy(buffer, bufferOffset, head, head + length);
+    await readPadded(storage, sectors, 0, bytes, storageOffset - head);
+    cipher.decrypt(sectors, 0, bytes, storageOffset - head, guestOffset - head);
+    sectors.copy(buffer, bufferOffset, head, head + length);
   } finally {
-    giveScratch(scratch);
+    scratch.give(sectors);
   }
 }
 
@@ -61,6 +62,11 @@ interface Held {
  */
 export class EncipheredWrites {
   readonly #held = new Set<Held>();
+  readonly #scratch: Scratch;
+
+  constructor(scratch: Scratch) {
+    this.#scratch = scratch;
+  }
 
   async write(
     place: EncipheredPlace,
@@ -89,16 +95,16 @@ export class EncipheredWrites {
     const start = place.guestOffset - head;
     const isRagged = bytes !== length;
     const release = await this.#hold(start, start + bytes, isRagged);
-    const scratch = takeScratch(bytes);
+    const scratch = await this.#scratch.take(bytes, buffer);
     try {
       const { storage, cipher } = place;
       const sectors = { ...place, guestOffset: start, storageOffset: place.storageOffset - head };
-      if (isRagged) await readEdges(sectors, scratch, head, length, bytes);
+      if (isRagged) await this.#readEdges(sectors, scratch, head, length, bytes);
       buffer.copy(scratch, head, bufferOffset, bufferOffset + length);
       cipher.encrypt(scratch, 0, bytes, sectors.storageOffset, start);
       await storage.write(scratch, 0, bytes, sectors.storageOffset);
     } finally {
-      giveScratch(scratch);
+      this.#scratch.give(scratch);
       release();
     }
   }
@@ -128,24 +134,24 @@ export class EncipheredWrites {
     }
     return undefined;
   }
-}
 
-/** Reads the first and the last sector into their places, where not all of them is written. */
-async function readEdges(
-  place: EncipheredPlace,
-  scratch: Buffer,
-  head: number,
-  length: number,
-  bytes: number,
-): Promise<void> {
-  const last = bytes - SECTOR_BYTES;
-  const isTailRagged = head + length < bytes;
-  const isHeadRagged = head > 0 || (isTailRagged && last === 0);
-  if (isHeadRagged) await readEnciphered(place, scratch, 0, SECTOR_BYTES);
-  if (!isTailRagged || last === 0) return;
-  const { storageOffset, guestOffset } = place;
-  const tail = { ...place, storageOffset: storageOffset + last, guestOffset: guestOffset + last };
-  await readEnciphered(tail, scratch, last, SECTOR_BYTES);
+  /** Reads the first and the last sector into their places, where not all of them is written. */
+  async #readEdges(
+    place: EncipheredPlace,
+    sectors: Buffer,
+    head: number,
+    length: number,
+    bytes: number,
+  ): Promise<void> {
+    const last = bytes - SECTOR_BYTES;
+    const isTailRagged = head + length < bytes;
+    const isHeadRagged = head > 0 || (isTailRagged && last === 0);
+    if (isHeadRagged) await readEnciphered(place, sectors, 0, SECTOR_BYTES, this.#scratch);
+    if (!isTailRagged || last === 0) return;
+    const { storageOffset, guestOffset } = place;
+    const tail = { ...place, storageOffset: storageOffset + last, guestOffset: guestOffset + last };
+    await readEnciphered(tail, sectors, last, SECTOR_BYTES, this.#scratch);
+  }
 }
 
 function wholeSectors(bytes: number): number {

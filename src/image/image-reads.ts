@@ -1,19 +1,25 @@
 /** Reading an image: each run of a range from where its format, or its backing image, keeps it. */
 
 import type { Below } from './chain.ts';
-import { DecompressedUnits, decompressUnit } from './decompressed-units.ts';
+import { DecompressedUnits } from './decompressed-units.ts';
 import { readEnciphered } from './enciphered.ts';
 import type { CompressedUnit, ImageFormat, Mapping } from './format.ts';
+import type { ImageMemory } from './image-memory.ts';
 import { ParallelRuns } from './parallel-runs.ts';
 import { readPadded } from './read-padded.ts';
+import { Scratch } from './scratch.ts';
 
 /** Ranges lie inside the image, and requests are counted and in an epoch: the caller sees to it. */
 export class ImageReads {
-  readonly units = new DecompressedUnits();
+  readonly units: DecompressedUnits;
+  /** For all that is done to the image. */
+  readonly scratch: Scratch;
   readonly #format: ImageFormat;
   readonly #below: Below;
 
-  constructor(format: ImageFormat, below: Below) {
+  constructor(format: ImageFormat, below: Below, memory: ImageMemory) {
+    this.units = new DecompressedUnits(memory.unitBytesMax);
+    this.scratch = new Scratch(memory.scratchBytesMax);
     this.#format = format;
     this.#below = below;
   }
@@ -89,12 +95,8 @@ export class ImageReads {
     if (run.kind === 'data') {
       const { storage, storageOffset, cipher } = run;
       if (cipher === undefined) return readPadded(storage, buffer, at, length, storageOffset);
-      return readEnciphered(
-        { storage, storageOffset, cipher, guestOffset: offset },
-        buffer,
-        at,
-        length,
-      );
+      const place = { storage, storageOffset, cipher, guestOffset: offset };
+      return readEnciphered(place, buffer, at, length, this.scratch);
     }
     if (run.kind === 'compressed') {
       return this.#readCompressed(run.unit, buffer, at, length, offset, isFresh);
@@ -116,7 +118,7 @@ export class ImageReads {
   ): Promise<void> {
     const bytes = await (isFresh || this.#isStill(unit, offset, length)
       ? this.units.get(unit)
-      : decompressUnit(unit));
+      : this.units.decompress(unit));
     const from = offset - unit.guestOffset;
     bytes.copy(buffer, at, from, from + length);
   }

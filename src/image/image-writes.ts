@@ -9,7 +9,6 @@ import { EncipheredWrites } from './enciphered.ts';
 import type { WritableFormat, WriteTarget } from './format.ts';
 import type { ImageReads } from './image-reads.ts';
 import { ParallelRuns } from './parallel-runs.ts';
-import { giveScratch, takeScratch } from './scratch.ts';
 
 /** What zeros are written from, and the most that one write of them writes; not to be changed. */
 export const zeroes = alignedBuffer(256 * 1024);
@@ -18,11 +17,12 @@ export const zeroes = alignedBuffer(256 * 1024);
 export class ImageWrites {
   readonly #format: WritableFormat;
   readonly #reads: ImageReads;
-  readonly #enciphered = new EncipheredWrites();
+  readonly #enciphered: EncipheredWrites;
 
   constructor(format: WritableFormat, reads: ImageReads) {
     this.#format = format;
     this.#reads = reads;
+    this.#enciphered = new EncipheredWrites(reads.scratch);
   }
 
   /** After a rejection nothing touches the buffer any more. */
@@ -209,7 +209,8 @@ export class ImageWrites {
     const { storage, storageOffset, length, headBytes, tailBytes, cipher } = target;
     const bytes = headBytes + length + tailBytes;
     const start = offset - headBytes;
-    const scratch = takeScratch(bytes);
+    const taken = this.#reads.scratch.take(bytes, buffer);
+    const scratch = taken instanceof Promise ? await taken : taken;
     try {
       buffer.copy(scratch, headBytes, at, at + length);
       await bothEnded(
@@ -219,7 +220,7 @@ export class ImageWrites {
       cipher?.encrypt(scratch, 0, bytes, storageOffset, start);
       await storage.write(scratch, 0, bytes, storageOffset);
     } finally {
-      giveScratch(scratch);
+      this.#reads.scratch.give(scratch);
     }
   }
 

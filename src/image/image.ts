@@ -17,6 +17,7 @@ import {
   type TableStatistics,
   type WritableFormat,
 } from './format.ts';
+import { type ImageMemory, imageMemory, TABLE_BYTES_DEFAULT } from './image-memory.ts';
 import { ImageReads } from './image-reads.ts';
 import { ImageState } from './image-state.ts';
 import { ImageWrites } from './image-writes.ts';
@@ -41,6 +42,8 @@ export interface BlockImageParts {
   readonly backing?: BlockImage | undefined;
   /** Whether no other service can have the medium open meanwhile. Default true: there is no other. */
   readonly isLocked?: boolean;
+  /** As the format was told; what else may be in memory follows from it. Default 16 MiB. */
+  readonly tableBytesMax?: number | undefined;
 }
 
 type Operation = 'read' | 'write' | 'sync' | 'discard' | 'zeroes';
@@ -71,10 +74,12 @@ export class BlockImage implements ChainedImage {
   #backing: BlockImage | undefined;
   readonly #below: Below;
   readonly #format: ImageFormat;
+  readonly #memory: ImageMemory;
   readonly #writable: WritableFormat | undefined;
   readonly #reads: ImageReads;
   readonly #writes: ImageWrites | undefined;
   readonly #state: ImageState;
+  #finished: Promise<void> | undefined;
 
   constructor(parts: BlockImageParts) {
     const { format, backing } = parts;
@@ -88,7 +93,8 @@ export class BlockImage implements ChainedImage {
     this.#backing = backing;
     this.#below = new Below(backing);
     this.#format = format;
-    this.#reads = new ImageReads(format, this.#below);
+    this.#memory = imageMemory(parts.tableBytesMax ?? TABLE_BYTES_DEFAULT);
+    this.#reads = new ImageReads(format, this.#below, this.#memory);
     this.#state = new ImageState(format, this.#below, this.#reads);
     const mayWrite = isWritableFormat(format) && !storages.some((storage) => storage.isReadOnly);
     this.#writable = mayWrite ? format : undefined;
@@ -111,6 +117,11 @@ export class BlockImage implements ChainedImage {
     return this.#writable?.unitBytes ?? 1;
   }
 
+  /** Whether one file alone makes its content: while that is unchanged, so is the image. */
+  get isSelfContained(): boolean {
+    return this.#backing === undefined && this.#format.storages.length === 1;
+  }
+
   /** How whole units can be stored compressed; undefined where they cannot. */
   get compression(): WritableFormat['compression'] {
     return this.#writable?.writeCompressed === undefined ? undefined : this.#writable.compression;
@@ -124,6 +135,13 @@ export class BlockImage implements ChainedImage {
   /** Of the format's cache of tables, if it has one. */
   get tables(): Readonly<TableStatistics> | undefined {
     return this.#format.tables;
+  }
+
+  /** The most that its tables, and pieces of data on their way, take in memory; without the backing. */
+  get memoryBytesMax(): number {
+    if (this.formatName === 'raw') return 0; // nothing of it is put together
+    const { unitBytesMax, scratchBytesMax } = this.#memory;
+    return (this.tables?.limitBytes ?? 0) + 2 * unitBytesMax + scratchBytesMax;
   }
 
   /**
@@ -298,6 +316,15 @@ export class BlockImage implements ChainedImage {
     );
   }
 
+  /**
+   * Has the format write what it writes at its end; nothing but `close` is asked of the image
+   * afterwards. Its files are still locked.
+   */
+  finish(): Promise<void> {
+    this.#finished ??= this.#format.close?.() ?? Promise.resolve();
+    return this.#finished;
+  }
+
   /** Closes the format, its storages and the images below, after the requests under way. */
   async close(): Promise<void> {
     const failures: unknown[] = [];
@@ -308,7 +335,7 @@ export class BlockImage implements ChainedImage {
         failures.push(cause);
       }
     };
-    await attempt(this.#format.close?.());
+    await attempt(this.finish());
     for (const storage of this.#format.storages) await attempt(storage.close());
     await attempt(this.backing?.close());
     if (failures.length > 0) throw failures[0];

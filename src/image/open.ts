@@ -6,6 +6,7 @@ import type { FormatName, ImageReference, OpenedFormat } from './format.ts';
 import { driverOf, formatNameOf, looksLike } from './formats.ts';
 import { type AdmittedFile, Gate, openHere, type Referrer } from './gate.ts';
 import { BlockImage } from './image.ts';
+import { TABLE_BYTES_DEFAULT } from './image-memory.ts';
 
 export interface OpenImageOptions {
   readonly isReadOnly: boolean;
@@ -27,9 +28,6 @@ export interface OpenImageOptions {
   /** Hears of what is not wrong, but may not be what was meant. */
   readonly warn?: ((message: string) => void) | undefined;
 }
-
-/** The tables of 128 GiB in clusters of 64 KiB. */
-const TABLE_BYTES_DEFAULT = 16 * 1024 * 1024;
 
 /**
  * Opens the image at `path` and those below it, which are never written. Rejects with a TmemError
@@ -105,6 +103,7 @@ class ChainOpening {
         isLocked: files.every((file) => file.isLocked),
         format,
         backing,
+        tableBytesMax: this.#options.tableBytesMax,
       });
     } catch (cause) {
       // What failed is to be heard of, not what follows from it.

@@ -1,42 +1,97 @@
 /**
- * Memory for pieces that must be put together, or enciphered, before they are written. It is aligned
- * for O_DIRECT, and therefore few and kept: see `alignedBuffer`.
+ * Memory of an image for pieces that must be put together, or enciphered, before they are written. It
+ * is one buffer, aligned for O_DIRECT, made when the first wants some; who wants more than is left
+ * waits for others, in turn. So it is bounded, however many requests are under way.
  */
 
 import { alignedBuffer } from '../lib/aligned-buffer.ts';
 
-/** The smallest size, and the largest that is kept, bytes. */
-const SMALLEST_BYTES = 64 * 1024;
-const LARGEST_BYTES = 2 * 1024 * 1024;
-/** Bytes in all buffers that are kept; what is wanted besides is plain memory. */
-const KEPT_BYTES_MAX = 16 * 1024 * 1024;
+/** It is given out in whole numbers of these, bytes. */
+const SLOT_BYTES = 64 * 1024;
 
-/** By the binary logarithm of their size. */
-const free: Buffer[][] = [];
-const kept = new WeakSet<Buffer>();
-let keptBytes = 0;
-
-/** At least `length` bytes of any content, to be given back with `giveScratch`. */
-export function takeScratch(length: number): Buffer {
-  if (length > LARGEST_BYTES) return Buffer.allocUnsafeSlow(length);
-  let sizeBytes = SMALLEST_BYTES;
-  while (sizeBytes < length) sizeBytes *= 2;
-  const found = free[Math.log2(sizeBytes)]?.pop();
-  if (found !== undefined) return found;
-  if (keptBytes + sizeBytes > KEPT_BYTES_MAX) return Buffer.allocUnsafeSlow(length);
-  keptBytes += sizeBytes;
-  const buffer = alignedBuffer(sizeBytes);
-  kept.add(buffer);
-  return buffer;
+interface Waiting {
+  readonly length: number;
+  readonly resolve: (buffer: Buffer) => void;
 }
 
-export function giveScratch(buffer: Buffer): void {
-  if (!kept.has(buffer)) return;
-  const order = Math.log2(buffer.length);
-  let buffers = free[order];
-  if (buffers === undefined) {
-    buffers = [];
-    free[order] = buffers;
+export class Scratch {
+  readonly #isLent: Uint8Array;
+  readonly #waiting: Waiting[] = [];
+  #memory: Buffer | undefined;
+  #lentSlots = 0;
+  /** A piece that is larger than all of it, which one may have while nobody else has any. */
+  #oversize: Buffer | undefined;
+  readonly #plain = new WeakSet<Buffer>();
+
+  /** `bytesMax` are rounded down to slots, of which there is at least one. */
+  constructor(bytesMax: number) {
+    this.#isLent = new Uint8Array(Math.max(1, Math.floor(bytesMax / SLOT_BYTES)));
   }
-  buffers.push(buffer);
+
+  get bytesMax(): number {
+    return this.#isLent.length * SLOT_BYTES;
+  }
+
+  /**
+   * At least `length` bytes of any content, to be given back with `give`, for what comes from or goes
+   * to `other`. Who has some already, as `other`, gets plain memory: it must not wait for itself.
+   */
+  take(length: number, other: Buffer): Buffer | Promise<Buffer> {
+    if (this.#isFromHere(other)) {
+      const plain = Buffer.allocUnsafeSlow(length);
+      this.#plain.add(plain);
+      return plain;
+    }
+    const found = this.#waiting.length === 0 ? this.#find(length) : undefined;
+    return found ?? new Promise((resolve) => this.#waiting.push({ length, resolve }));
+  }
+
+  give(buffer: Buffer): void {
+    if (this.#plain.has(buffer)) return;
+    if (buffer === this.#oversize) {
+      this.#oversize = undefined;
+    } else {
+      this.#mark(buffer.byteOffset / SLOT_BYTES, buffer.length / SLOT_BYTES, 0);
+    }
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      const found = this.#find(next.length);
+      if (found === undefined) return;
+      this.#waiting.shift();
+      next.resolve(found);
+    }
+  }
+
+  #find(length: number): Buffer | undefined {
+    if (this.#oversize !== undefined) return undefined;
+    const count = Math.ceil(length / SLOT_BYTES);
+    if (count > this.#isLent.length) {
+      if (this.#lentSlots > 0) return undefined;
+      this.#oversize = Buffer.allocUnsafeSlow(length);
+      return this.#oversize;
+    }
+    const first = this.#freeRun(count);
+    if (first === undefined) return undefined;
+    this.#mark(first, count, 1);
+    this.#memory ??= alignedBuffer(this.bytesMax);
+    return this.#memory.subarray(first * SLOT_BYTES, (first + count) * SLOT_BYTES);
+  }
+
+  #freeRun(count: number): number | undefined {
+    let free = 0;
+    for (let slot = 0; slot < this.#isLent.length; slot++) {
+      free = this.#isLent[slot] === 0 ? free + 1 : 0;
+      if (free === count) return slot + 1 - count;
+    }
+    return undefined;
+  }
+
+  #mark(first: number, count: number, isLent: 0 | 1): void {
+    this.#isLent.fill(isLent, first, first + count);
+    this.#lentSlots += isLent === 1 ? count : -count;
+  }
+
+  #isFromHere(buffer: Buffer): boolean {
+    if (buffer === this.#oversize || buffer.buffer === this.#memory?.buffer) return true;
+    return this.#plain.has(buffer);
+  }
 }

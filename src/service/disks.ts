@@ -17,6 +17,8 @@ export interface Disk {
   readonly image: BlockImage;
   readonly mode: ExportMode;
   readonly share: ShareSettings;
+  /** The internal snapshot of the image that is served; undefined for what it holds now. */
+  readonly snapshotName?: string | undefined;
   /** How fast what is below the image is copied into it; undefined for not at all. */
   readonly copyBytesPerSecond?: number | undefined;
   /** Of a swap device that has one. */
@@ -73,8 +75,8 @@ async function openDisk(
     await image.close();
     throw cause;
   }
-  const { copyBytesPerSecond } = opening;
-  return { name, image, mode, share, copyBytesPerSecond, overflow: undefined };
+  const { copyBytesPerSecond, loadSnapshot: snapshotName } = opening;
+  return { name, image, mode, share, snapshotName, copyBytesPerSecond, overflow: undefined };
 }
 
 /** For the tables of one image: the tables of 128 GiB in clusters of 64 KiB at most. */
@@ -82,11 +84,11 @@ function tableBytesOf(memoryBytes: number): number {
   return Math.min(TABLE_BYTES_MAX, Math.max(TABLE_BYTES_MIN, Math.floor(memoryBytes / 64)));
 }
 
-/** Bytes of tables that an image and those below it may hold. */
-export function tableBytesOfChain(image: BlockImage): number {
+/** Bytes of memory that an image and those below it may hold. */
+export function memoryBytesOfChain(image: BlockImage): number {
   let bytes = 0;
   for (let each: BlockImage | undefined = image; each !== undefined; each = each.backing) {
-    bytes += each.tables?.limitBytes ?? 0;
+    bytes += each.memoryBytesMax;
   }
   return bytes;
 }

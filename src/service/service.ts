@@ -19,7 +19,7 @@ import { NbdServer } from '../nbd/server.ts';
 import { createAdminServer } from './admin.ts';
 import { Advisors, isAdvised, planAdvisors } from './advisors.ts';
 import { BaseCopies } from './base-copies.ts';
-import { type Disk, openDisks, tableBytesOfChain } from './disks.ts';
+import { type Disk, memoryBytesOfChain, openDisks } from './disks.ts';
 import { dirtyBytesOf, drainExports, inTime, tellProgress } from './drain.ts';
 import { createExports } from './exports.ts';
 import { imageSources } from './image-sources.ts';
@@ -117,7 +117,7 @@ class Service implements RunningService {
         overflowBuffers +
         overflowTables +
         (settings.record === undefined ? 0 : RECORD_BUFFER_BYTES) +
-        sum(disks.map(({ image }) => ownersBytesOf(image, pageBytes) + tableBytesOfChain(image))),
+        sum(disks.map(({ image }) => ownersBytesOf(image, pageBytes) + memoryBytesOfChain(image))),
     });
     this.#buffers = new BufferPool(this.#plan.poolBytes, pageBytes);
     this.#stack = createStack({

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
 import { runFio } from '../tools/fio.ts';
-import { needsPrograms } from '../tools/programs.ts';
+import { needsPrograms, runWell } from '../tools/programs.ts';
 import { startServer } from '../tools/server.ts';
 import { MIB, makeImage, workspace } from '../tools/workspace.ts';
 
-needsPrograms('fio');
+needsPrograms('fio', 'qemu-img');
 
 /** What the program may take beside the memory it is given. */
 const BESIDES_BYTES = 96 * MIB;
@@ -35,4 +35,25 @@ test.each([
     640 * MIB,
   );
   expect(server.residentBytesMax()).toBeLessThan(memory * MIB + BESIDES_BYTES);
+});
+
+test('a chain of three qcow2 images has its tables, units and buffers inside 32 MiB', async () => {
+  const directory = workspace();
+  const size = 96 * MIB;
+  const chain = ['bottom', 'middle', 'top'].map((name) => `${directory}/${name}.qcow2`);
+  const [bottom = '', middle = '', top = ''] = chain;
+  const raw = makeImage(directory, size);
+  await runWell('qemu-img', ['convert', '-c', '-f', 'raw', '-O', 'qcow2', raw, bottom]);
+  const over = ['create', '-q', '-f', 'qcow2', '-F', 'qcow2'];
+  await runWell('qemu-img', [...over, '-b', bottom, '-o', 'cluster_size=2M', middle]);
+  await runWell('qemu-img', [...over, '-b', middle, top]);
+  const server = await startServer(directory, [top, '--memory', '32MiB']);
+  const shared = { iodepth: 32, randseed: 1, size };
+  await runFio(directory, shared, [
+    { name: 'small', uri: server.uri(), options: { rw: 'randrw', bs: '4k', io_size: 32 * MIB } },
+    { name: 'large', uri: server.uri(), options: { rw: 'rw', bs: '256k', io_size: 128 * MIB } },
+  ]);
+  expect(server.residentBytesMax()).toBeLessThan(32 * MIB + BESIDES_BYTES);
+  await server.stop();
+  await runWell('qemu-img', ['check', '-q', top]);
 });

@@ -1,0 +1,18 @@
+/** How much memory an image may hold besides its tables: all of it follows from what those may have. */
+
+const MIB = 1024 * 1024;
+
+/** The tables of 128 GiB in clusters of 64 KiB. */
+export const TABLE_BYTES_DEFAULT = 16 * MIB;
+
+export interface ImageMemory {
+  /** Of decompressed units that are kept; as much again of those that are being decompressed. */
+  readonly unitBytesMax: number;
+  /** See `Scratch`. */
+  readonly scratchBytesMax: number;
+}
+
+export function imageMemory(tableBytesMax: number): ImageMemory {
+  const half = Math.floor(tableBytesMax / 2);
+  return { unitBytesMax: Math.min(4 * MIB, half), scratchBytesMax: Math.min(2 * MIB, half) };
+}
