@@ -1,6 +1,9 @@
 /** NBD URIs, after the NetworkBlockDevice project's doc/uri.md. */
 
+import { TmemError } from './errors.ts';
 import { formatHostAndPort, type TcpAddress, type UnixAddress } from './listen-address.ts';
+
+const DEFAULT_PORT = 10809;
 
 /** Hosts that mean "every interface" to a server and nothing to a client. */
 const WILDCARD_HOSTS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
@@ -18,4 +21,52 @@ export function nbdUri(address: UnixAddress | TcpAddress, exportName: string): s
   }
   const host = WILDCARD_HOSTS.has(address.host) ? 'localhost' : address.host;
   return `nbd://${formatHostAndPort(host, address.port)}/${name}`;
+}
+
+/** What a URI names. */
+export interface NbdTarget {
+  readonly address: UnixAddress | TcpAddress;
+  /** `''` for the default export. */
+  readonly exportName: string;
+}
+
+function refuse(text: string, advice: string): never {
+  throw new TmemError('usage', `"${text}" ${advice}`);
+}
+
+function urlOf(text: string): URL {
+  try {
+    return new URL(text);
+  } catch {
+    return refuse(text, 'is no NBD URI; write nbd://HOST/NAME or nbd+unix:///NAME?socket=PATH');
+  }
+}
+
+/** Reads `nbd://HOST[:PORT]/[NAME]` or `nbd+unix:///[NAME]?socket=PATH`. Throws a usage error. */
+export function parseNbdUri(text: string): NbdTarget {
+  const url = urlOf(text);
+  if (/^nbds(\+|:)/.test(url.protocol)) {
+    refuse(
+      text,
+      'asks for TLS, which is not spoken here; name a server without, or a tunnel to it',
+    );
+  }
+  const exportName = nameOf(text, url.pathname.replace(/^\//, ''));
+  if (url.protocol === 'nbd+unix:') {
+    const path = url.searchParams.get('socket') ?? '';
+    if (path === '') refuse(text, 'names no socket; write nbd+unix:///NAME?socket=PATH');
+    return { address: { kind: 'unix', path }, exportName };
+  }
+  if (url.protocol !== 'nbd:') refuse(text, 'is no NBD URI; it begins with nbd: or nbd+unix:');
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1') || 'localhost';
+  const port = url.port === '' ? DEFAULT_PORT : Number(url.port);
+  return { address: { kind: 'tcp', host, port }, exportName };
+}
+
+function nameOf(text: string, encoded: string): string {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return refuse(text, 'has a name that is not percent-encoded UTF-8; encode it anew');
+  }
 }

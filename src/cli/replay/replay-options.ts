@@ -78,6 +78,8 @@ ${formatOptions(REPLAY_OPTIONS)}
 Policies: ${REPLAY_POLICY_NAMES.slice(0, 9).join(', ')},
 ${REPLAY_POLICY_NAMES.slice(9).join(', ')}. belady knows the future: no other can do better.
 
+tmem replay --live URI TRACE... asks an NBD server the same instead; tmem replay --live --help.
+
 Exit codes: 0 done, 1 failed while running, 2 the request cannot be carried out as it stands.
 `;
 

@@ -13,6 +13,7 @@ import type { Command } from '../command.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT_CODE_BY_SIGNAL, EXIT_DONE } from '../exit-codes.ts';
 import { fullPath } from '../trace/verb.ts';
+import { isLive, runLive } from './live.ts';
 import { type ContentsSource, openContents } from './replay-contents.ts';
 import { parseRequest, REPLAY_HELP, REPLAY_OPTIONS, type ReplayRequest } from './replay-options.ts';
 import { ProgressLine } from './replay-progress.ts';
@@ -86,6 +87,7 @@ export async function runReplay(
   context: CliContext,
   clock: Clock = systemClock,
 ): Promise<number> {
+  if (isLive(args)) return runLive(args, context, clock);
   const parsed = parseArguments(args, REPLAY_OPTIONS, 'tmem replay');
   if (parsed.has('help') || parsed.has('version')) {
     context.stdout(parsed.has('help') ? REPLAY_HELP : `tmem ${packageVersion()}\n`);

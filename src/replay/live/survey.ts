@@ -1,0 +1,49 @@
+/** A trace gone through once before it is replayed: what it asks, of which volumes, for how long. */
+
+import { OP, OP_NAMES } from '../../trace/request-batch.ts';
+import type { Trace } from '../../trace/trace.ts';
+
+/** What a trace asks of one volume. */
+export interface VolumeSurvey {
+  readonly name: string;
+  /** Requests by operation. */
+  readonly requests: Float64Array;
+  /** The end of the last byte that is read, and that is changed. */
+  readEnd: number;
+  changeEnd: number;
+}
+
+export interface Survey {
+  readonly volumes: readonly VolumeSurvey[];
+  /** Microseconds on the trace's clock; NaN for a trace without requests. */
+  readonly firstTimeUs: number;
+  readonly lastTimeUs: number;
+}
+
+/** Reads a trace to its end. Rejects as its reading does. */
+export async function surveyTrace(trace: Trace, onBatch: () => void): Promise<Survey> {
+  const volumes: VolumeSurvey[] = [];
+  let firstTimeUs = Number.NaN;
+  let lastTimeUs = Number.NaN;
+  for await (const batch of trace.batches()) {
+    for (let i = 0; i < batch.count; i++) {
+      const number = batch.volume[i]!;
+      while (volumes.length <= number)
+        volumes.push(emptyVolume(trace.volumes[volumes.length] ?? ''));
+      const volume = volumes[number]!;
+      const op = batch.op[i]!;
+      const end = batch.offset[i]! + batch.length[i]!;
+      volume.requests[op]!++;
+      if (op === OP.read) volume.readEnd = Math.max(volume.readEnd, end);
+      else if (op !== OP.flush) volume.changeEnd = Math.max(volume.changeEnd, end);
+      if (Number.isNaN(firstTimeUs)) firstTimeUs = batch.timeUs[i]!;
+      lastTimeUs = batch.timeUs[i]!;
+    }
+    onBatch();
+  }
+  return { volumes, firstTimeUs, lastTimeUs };
+}
+
+function emptyVolume(name: string): VolumeSurvey {
+  return { name, requests: new Float64Array(OP_NAMES.length), readEnd: 0, changeEnd: 0 };
+}
