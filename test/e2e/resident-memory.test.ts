@@ -39,7 +39,7 @@ test.each([
 
 test('a chain of three qcow2 images has its tables, units and buffers inside 32 MiB', async () => {
   const directory = workspace();
-  const size = 96 * MIB;
+  const size = 64 * MIB;
   const chain = ['bottom', 'middle', 'top'].map((name) => `${directory}/${name}.qcow2`);
   const [bottom = '', middle = '', top = ''] = chain;
   const raw = makeImage(directory, size);
@@ -50,8 +50,8 @@ test('a chain of three qcow2 images has its tables, units and buffers inside 32 
   const server = await startServer(directory, [top, '--memory', '32MiB']);
   const shared = { iodepth: 32, randseed: 1, size };
   await runFio(directory, shared, [
-    { name: 'small', uri: server.uri(), options: { rw: 'randrw', bs: '4k', io_size: 32 * MIB } },
-    { name: 'large', uri: server.uri(), options: { rw: 'rw', bs: '256k', io_size: 128 * MIB } },
+    { name: 'small', uri: server.uri(), options: { rw: 'randrw', bs: '4k', io_size: 16 * MIB } },
+    { name: 'large', uri: server.uri(), options: { rw: 'rw', bs: '256k', io_size: 64 * MIB } },
   ]);
   expect(server.residentBytesMax()).toBeLessThan(32 * MIB + BESIDES_BYTES);
   await server.stop();

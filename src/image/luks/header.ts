@@ -21,7 +21,7 @@ const SLOT_BYTES = 48;
 const SLOT_ENABLED = 0x00ac71f3;
 const SLOT_DISABLED = 0x0000dead;
 const ITERATIONS_MIN = 1000;
-/** About half a minute of one core: a header must not keep us busy for hours. */
+/** More than any writer needs; what all slots may cost together is bounded where they are tried. */
 const ITERATIONS_MAX = 2 ** 27;
 
 /** One of the eight places that can hold the master key under a passphrase. */

@@ -6,7 +6,7 @@ import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage, Storage } from '../../storage/storage.ts';
 import type { SectorCipher } from '../format.ts';
 import { readPadded } from '../read-padded.ts';
-import { mergeStripes, splitIntoStripes } from './anti-forensic.ts';
+import { DIGEST_BYTES, mergeStripes, splitIntoStripes } from './anti-forensic.ts';
 import {
   DIGEST_FIELD_BYTES,
   encodeLuksHeader,
@@ -27,6 +27,12 @@ const derive = promisify(pbkdf2);
 
 /** Slots begin at multiples of this, as cryptsetup lays them out. */
 const SLOT_ALIGNMENT_BYTES = 4096;
+
+/**
+ * Hashes that the slots which are tried may take together, some 20 seconds of one core: eight slots of
+ * 4 million rounds each, as quick machines make them. A header must not keep us busy for hours.
+ */
+const ROUNDS_MAX = 2 ** 26;
 
 /** An opened LUKS header. */
 export interface OpenLuks {
@@ -68,8 +74,11 @@ export async function openLuks(
     );
   }
   const material = Buffer.alloc(materialBytes(header.keyBytes));
-  for (const slot of header.slots) {
+  let rounds = 0;
+  for (const [index, slot] of header.slots.entries()) {
     if (!slot.isEnabled) continue;
+    rounds += roundsOf(slot, header);
+    if (rounds > ROUNDS_MAX) throw tooCostly(storage.name, index, slot);
     await readPadded(storage, material, 0, material.length, headerOffset + slot.materialOffset);
     const key = await openSlot(header, slot, passphrase, material);
     if (key === undefined) continue;
@@ -80,6 +89,21 @@ export async function openLuks(
     'permission',
     `the passphrase opens no key slot of "${storage.name}"; give the one that it was made with`,
   );
+}
+
+/** What it costs to try a passphrase: PBKDF2 begins anew for each digest's length of key. */
+function roundsOf(
+  { iterations }: KeySlot,
+  { keyBytes, hash, digestIterations }: LuksHeader,
+): number {
+  return iterations * Math.ceil(keyBytes / DIGEST_BYTES[hash]) + digestIterations;
+}
+
+function tooCostly(name: string, index: number, { iterations }: KeySlot): TmemError {
+  const cause = `slot ${index} wants ${iterations} iterations`;
+  const limit = `and up to there are more than ${ROUNDS_MAX} rounds to go through`;
+  const advice = 'set the passphrase anew with fewer ("cryptsetup --pbkdf-force-iterations")';
+  return new TmemError('unsupported', `cannot open "${name}": ${cause}, ${limit}; ${advice}`);
 }
 
 /** The master key if the passphrase is that of the slot; `material` is destroyed. */

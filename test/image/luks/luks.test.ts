@@ -136,6 +136,31 @@ describe('a LUKS image of ours', () => {
   });
 });
 
+it('a LUKS header that wants too much work is refused before it is done', async () => {
+  const file = path.join(workspace(), 'disk.luks');
+  fs.writeFileSync(file, '');
+  await create(file, 4096);
+  const good = fs.readFileSync(file);
+  good.copy(good, 256, 208, 256); // the second slot is as the first
+  const first = 212;
+  const second = 260;
+  const digest = 164;
+  for (const fields of [
+    [[first, 2 ** 26]],
+    [
+      [first, 1000],
+      [second, 2 ** 25 - 1000],
+    ],
+    [[digest, 2 ** 27]],
+  ] as const) {
+    const bad = Buffer.from(good);
+    for (const [at, count] of fields) bad.writeUInt32BE(count, at);
+    fs.writeFileSync(file, bad);
+    const refused = { kind: 'unsupported', message: expect.stringMatching(/wants \d+ iterations/) };
+    await expect(openLuksFile(file), `${fields}`).rejects.toMatchObject(refused);
+  }
+});
+
 describe('the sector cipher', () => {
   it('agrees with a cipher object of OpenSSL for each sector', () => {
     const key = randomBytes(64);
