@@ -55,7 +55,7 @@ async function referenceTo(
 }
 
 /** The number that says of a VMDK which content it has. */
-async function contentIdOf(path: string): Promise<number | undefined> {
+export async function contentIdOf(path: string): Promise<number | undefined> {
   const storage = await openFileStorage(path, { isReadOnly: true, isContainer: true });
   try {
     const { details } = await (await driverOf('vmdk')).info(storage);

@@ -7,6 +7,7 @@ import { BlockImage } from '../image/image.ts';
 import { openImage } from '../image/open.ts';
 import { TmemError } from '../lib/errors.ts';
 import { openFileStorage } from '../storage/file.ts';
+import { contentIdOf } from './base-image.ts';
 import { copyDisk } from './copy.ts';
 import { kindOf } from './pieces.ts';
 import type { WorkOptions } from './progress.ts';
@@ -31,18 +32,20 @@ export interface Committed {
 const TABLE_BYTES_MAX = 16 * 1024 * 1024;
 
 /**
- * Afterwards the base reads as the image on top does. That one is not changed, and until then hides
- * all that is written, so that it reads the same however this ends.
+ * Afterwards the base reads as the image on top does. That one hides all that is written, so that it
+ * reads the same however this ends. Nothing of it is changed but, in a VMDK, which content its parent
+ * has.
  */
 export async function commitImage(options: CommitOptions): Promise<Committed> {
   await checkChain(options);
   const { onProgress, signal, threads } = options;
   const { overlay, base, basePath } = await openForCommit(options);
+  let writtenBytes: number;
   try {
     if (base.virtualSizeBytes < overlay.virtualSizeBytes) {
       await base.resize(overlay.virtualSizeBytes);
     }
-    const writtenBytes = await copyDisk({
+    writtenBytes = await copyDisk({
       ...{ source: overlay, target: base, onProgress, signal, threads },
       look: async (offset, length) => {
         const extent = await overlay.extent(offset, length);
@@ -51,9 +54,23 @@ export async function commitImage(options: CommitOptions): Promise<Committed> {
       },
     });
     await base.sync();
-    return { basePath, writtenBytes };
   } finally {
     await overlay.close();
+  }
+  if (overlay.formatName === 'vmdk') await noteContent(options.path, basePath);
+  return { basePath, writtenBytes };
+}
+
+/** A VMDK says which content its parent has, and refuses any other. */
+async function noteContent(path: string, basePath: string): Promise<void> {
+  const driver = await driverOf('vmdk');
+  const storage = await openFileStorage(path, { isReadOnly: false, isContainer: true });
+  try {
+    const { backing } = await driver.info(storage);
+    if (backing === undefined) return;
+    await driver.rebase?.(storage, { ...backing, parentCid: await contentIdOf(basePath) });
+  } finally {
+    await storage.close();
   }
 }
 

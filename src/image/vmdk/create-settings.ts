@@ -1,7 +1,7 @@
 /** What can be asked of a new VMDK, under the names of `qemu-img create -o`. */
 
 import { TmemError } from '../../lib/errors.ts';
-import type { CreateOptions } from '../format.ts';
+import type { CreateOptions, ImageReference } from '../format.ts';
 import { NO_PARENT_CID } from './descriptor.ts';
 
 const SUBFORMATS = [
@@ -53,27 +53,29 @@ export function parseCreateSettings(options: CreateOptions): VmdkSettings {
   if (!isSparse) {
     throw usage(`${subformat} cannot stand on another image`, 'choose monolithicSparse');
   }
-  checkBacking(backing);
+  checkParent(backing, 'make a vmdk');
   return parsed;
 }
 
-function checkBacking({ formatName, name, parentCid }: NonNullable<CreateOptions['backing']>) {
+/** Throws a usage error, that `wish` cannot be done, for what no VMDK can stand on. */
+export function checkParent({ formatName, name, parentCid }: ImageReference, wish: string): void {
   if (formatName !== 'vmdk' || parentCid === undefined) {
-    throw usage('its parent must be a vmdk as well', 'convert the parent, or choose qcow2');
+    throw usage('its parent must be a vmdk as well', 'convert the parent, or choose qcow2', wish);
   }
   if (parentCid === NO_PARENT_CID) {
     throw usage(
       `the parent "${name}" has no content identifier`,
       'write to it once, and try again',
+      wish,
     );
   }
   if (name === '' || Buffer.byteLength(name) > 1023 || /["\p{Cc}]/u.test(name)) {
-    throw usage(`"${name}" cannot stand in a descriptor`, 'rename the parent');
+    throw usage(`"${name}" cannot stand in a descriptor`, 'rename the parent', wish);
   }
 }
 
-function usage(cause: string, advice: string): TmemError {
-  return new TmemError('usage', `cannot make a vmdk: ${cause}; ${advice}`);
+function usage(cause: string, advice: string, wish = 'make a vmdk'): TmemError {
+  return new TmemError('usage', `cannot ${wish}: ${cause}; ${advice}`);
 }
 
 function oneOf<Name extends string>(

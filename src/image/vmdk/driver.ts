@@ -5,11 +5,13 @@ import { checkVmdk } from './check.ts';
 import { createVmdk } from './create.ts';
 import { vmdkInfo } from './info.ts';
 import { openVmdk } from './open.ts';
+import { rebaseVmdk } from './rebase.ts';
 
 export const vmdkDriver: FormatDriver = {
   formatName: 'vmdk',
   open: openVmdk,
   info: vmdkInfo,
   create: createVmdk,
+  rebase: rebaseVmdk,
   check: checkVmdk,
 };

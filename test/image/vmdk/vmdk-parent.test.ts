@@ -2,6 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
 import { openImage } from '../../../src/image/open.ts';
+import { vmdkDriver } from '../../../src/image/vmdk/driver.ts';
+import { commitImage } from '../../../src/imaging/commit.ts';
+import { openFileStorage } from '../../../src/storage/file.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { MIB, workspace } from '../../tools/workspace.ts';
 import { expectSame } from '../appended/image-model.ts';
@@ -110,6 +113,48 @@ it('the content identifier changes with the first write of each opening, once', 
     await image.close();
   }
   expect(new Set(seen).size).toBe(3);
+});
+
+it.each(['monolithicSparse', 'twoGbMaxExtentSparse'])(
+  'an image of %s is put on the new content of its parent, and on another',
+  async (subformat) => {
+    const { parent, child } = await base();
+    const folder = path.dirname(parent);
+    const over = ['-o', `subformat=${subformat}`, '-b', 'base.vmdk', '-F', 'vmdk', child];
+    await runWell('qemu-img', ['create', '-f', 'vmdk', ...over], { directory: folder });
+    await qemuIo(child, 'write -P 3 1M 5k');
+    await qemuIo(parent, 'write -P 9 2M 64k');
+    const before = readFileSync(child, 'latin1');
+    const standOn = async (name: string) => {
+      const cid = Number.parseInt(cidOf(path.join(folder, name)), 16);
+      const reference = { role: 'parent', name, formatName: 'vmdk', parentCid: cid } as const;
+      const storage = await openFileStorage(child, { isReadOnly: false, isContainer: true });
+      await vmdkDriver.rebase?.(storage, reference).finally(() => storage.close());
+    };
+    await standOn('base.vmdk');
+    expectSame(await contentThrough(child), await qemuContentOf(child));
+    const other = path.join(folder, 'the other base.vmdk');
+    await runWell('qemu-img', ['convert', '-O', 'vmdk', parent, other]);
+    await standOn('the other base.vmdk');
+    await qemuIo(child, 'read -P 3 1M 5k', 'read -P 9 2M 64k', 'read -P 2 9M 1M');
+    expectSame(await contentThrough(child), await qemuContentOf(child));
+    expect((await infoOf(child)).backing?.name).toBe('the other base.vmdk');
+    const ownLines = (text: string) =>
+      text.split('\n').filter((line) => /^(CID|RW|ddb)/.test(line));
+    expect(ownLines(readFileSync(child, 'latin1'))).toEqual(ownLines(before));
+  },
+);
+
+it('an image that is committed to its parent still fits on it', async () => {
+  const { parent, child } = await base();
+  const over = ['create', '-f', 'vmdk', '-b', 'base.vmdk', '-F', 'vmdk', child];
+  await runWell('qemu-img', over, { directory: path.dirname(parent) });
+  await qemuIo(child, 'write -P 3 1M 5k', 'write -P 4 5M 64k');
+  const content = await qemuContentOf(child);
+  expect(await commitImage({ path: child })).toMatchObject({ basePath: parent });
+  expectSame(await contentThrough(child), content);
+  expectSame(await qemuContentOf(child), content);
+  expectSame(await qemuContentOf(parent), content);
 });
 
 it('names of extents and parents go through the gate', async () => {
