@@ -86,7 +86,7 @@ export async function replayLive(trace: Trace, options: LiveOptions): Promise<Li
   const tell = (phase: LiveProgress['phase'], done: number, all: number): void =>
     options.onProgress?.({ phase, done, all });
   const survey = await surveyTrace(trace, () => {
-    options.signal.throwIfAborted();
+    checkWanted(options.signal);
     tell('reading', trace.doneBytes, trace.sizeBytes);
   });
   checkSurvey(survey, options);
@@ -101,6 +101,14 @@ export async function replayLive(trace: Trace, options: LiveOptions): Promise<Li
 
 function refuse(message: string): never {
   throw new TmemError('usage', message);
+}
+
+function givenUp(): TmemError {
+  return new TmemError('shutdown', 'the replay was given up');
+}
+
+function checkWanted(signal: AbortSignal): void {
+  if (signal.aborted) throw givenUp();
 }
 
 function checkTrace(trace: Trace, { speed }: LiveOptions): void {
@@ -150,7 +158,7 @@ async function openVolumes({ volumes }: Survey, options: LiveOptions): Promise<L
       opened.push(first);
       const ofVolume: [LiveConnection, ...LiveConnection[]] = [first];
       while (ofVolume.length < connections) {
-        options.signal.throwIfAborted();
+        checkWanted(options.signal);
         const next = await LiveConnection.open(target, { depth, wantsStructured });
         opened.push(next);
         ofVolume.push(next);
@@ -194,14 +202,14 @@ async function drive(
   const { firstTimeUs } = survey;
   const driver = new Driver({ volumes, allowsWrites, speed, firstTimeUs });
   const all = countOf(survey, allowsWrites);
-  const abort = (): void => driver.fail(new TmemError('shutdown', 'the replay was given up'));
+  const abort = (): void => driver.fail(givenUp());
   const tick = setInterval(() => {
     driver.lookForSilence();
     tell('replaying', driver.replayed, all);
   }, TICK_MS);
   signal.addEventListener('abort', abort);
   try {
-    signal.throwIfAborted();
+    checkWanted(signal);
     for await (const batch of trace.batches()) await driver.send(batch);
     await driver.drain();
   } finally {
