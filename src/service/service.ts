@@ -217,8 +217,8 @@ class Service implements RunningService {
     const { snapshotPath: path, pageBytes } = this.#settings;
     if (path === undefined) return undefined;
     const { tmem } = this.#stack;
-    const parts = { disks: this.#disks, exports: this.#exports, log: this.#log };
-    return new WarmRestart({ path, pageBytes, tmem, ...parts });
+    const images = { disks: this.#disks, exports: this.#exports, baseImages: this.#baseImages };
+    return new WarmRestart({ path, pageBytes, tmem, ...images, log: this.#log });
   }
 
   /** What is guaranteed, and a little to work with. */

@@ -1,11 +1,18 @@
-/** Keeps clean pages from one run of the service to the next, in a snapshot. */
+/**
+ * Keeps clean pages from one run of the service to the next, in a snapshot: those of images of which
+ * one file alone tells whether they have changed.
+ */
 
+import type { BaseImages } from '../export/base-images.ts';
 import type { Export } from '../export/export.ts';
+import type { BlockImage } from '../image/image.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { SnapshotLoader } from '../snapshot/loader.ts';
 import { type SaveResult, type SnapshotImage, saveSnapshot } from '../snapshot/save.ts';
+import type { Cleancache } from '../tmem/cleancache.ts';
 import type { Tmem } from '../tmem/tmem.ts';
 import type { Disk } from './disks.ts';
+import { inTime } from './drain.ts';
 import type { ServiceLog } from './settings.ts';
 
 export interface WarmRestartOptions {
@@ -15,38 +22,54 @@ export interface WarmRestartOptions {
   readonly disks: readonly Disk[];
   /** Of the disks, in order. */
   readonly exports: readonly Export[];
+  readonly baseImages: BaseImages;
   readonly log: ServiceLog;
 }
+
+/** How long the images may take to write what they write last, milliseconds. */
+const FINISH_MS_MAX = 10_000;
 
 export class WarmRestart {
   readonly #options: WarmRestartOptions;
   readonly #images: readonly SnapshotImage[];
+  /** Exports whose pages nothing can vouch for. */
+  readonly #leftOut: readonly string[];
+  /** Images that did not come to their end: nobody knows what the disk has. */
+  readonly #unfinished = new Set<BlockImage>();
   /** By image: the exports that change it. */
   readonly #changers: readonly (readonly Export[])[];
   readonly #loader: SnapshotLoader;
   #saving: Promise<SaveResult> | undefined;
 
   constructor(options: WarmRestartOptions) {
-    const { path, pageBytes, tmem, exports, disks, log } = options;
+    const { path, pageBytes, tmem, exports, disks, baseImages, log } = options;
     this.#options = options;
     const images: SnapshotImage[] = [];
     const changers: Export[][] = [];
-    for (const [i, { name, image, mode }] of disks.entries()) {
-      const target = exports[i];
-      if (mode === 'swap' || target === undefined) continue;
-      const known = images.findIndex(({ medium }) => medium === image.medium);
-      if (known >= 0) {
-        changers[known]?.push(target);
-        continue;
+    const leftOut: string[] = [];
+    const add = (each: SnapshotImage, target?: Export): void => {
+      const { medium, reading } = each;
+      let at = images.findIndex((one) => one.medium === medium && one.reading === reading);
+      if (at < 0) {
+        at = images.push(each) - 1;
+        changers.push([]);
       }
-      images.push({
-        ...{ name, path: image.name, medium: image.medium, cache: target.cache },
-        // After a failed sync nobody knows what the disk has.
-        isSound: () => image.counters.sync.failures === 0,
-      });
-      changers.push([target]);
+      if (target !== undefined) changers[at]?.push(target);
+    };
+    for (const [i, disk] of disks.entries()) {
+      const target = exports[i];
+      if (target === undefined || !isCached(disk)) continue;
+      const { name, image, snapshotName } = disk;
+      if (image.isSelfContained) add(this.#entry(name, image, target.cache, snapshotName), target);
+      else leftOut.push(name);
+    }
+    // Others may change a base that was let go of.
+    const keepsBases = disks.every(({ copyBytesPerSecond }) => copyBytesPerSecond === undefined);
+    for (const { image, cache } of keepsBases ? baseImages.all : []) {
+      if (image.isSelfContained) add(this.#entry(image.name, image, cache));
     }
     this.#images = images;
+    this.#leftOut = leftOut;
     this.#changers = changers;
     this.#loader = new SnapshotLoader({ path, pageBytes, images, tmem, log });
   }
@@ -58,6 +81,10 @@ export class WarmRestart {
 
   /** Begins to load; to be awaited before clients are let in. */
   async start(): Promise<void> {
+    for (const name of this.#leftOut) {
+      const why = 'more than one file makes its content';
+      this.#options.log.info(`the pages of "${name}" are not kept in the snapshot: ${why}`);
+    }
     for (const [image, exports] of this.#changers.entries()) {
       for (const each of exports) {
         each.watchChanges((first, count) => this.#loader.noteChange(image, first, count));
@@ -67,6 +94,23 @@ export class WarmRestart {
     void this.#loader.finished.then(() => {
       for (const each of this.#changers.flat()) each.watchChanges(undefined);
     });
+  }
+
+  #entry(
+    name: string,
+    image: BlockImage,
+    cache: Cleancache,
+    snapshotName?: string | undefined,
+  ): SnapshotImage {
+    const { formatName, medium } = image;
+    const isRaw = formatName === 'raw';
+    return {
+      ...{ name, path: image.name, medium, cache, diskBytes: image.virtualSizeBytes },
+      reading: isRaw ? undefined : JSON.stringify([formatName, snapshotName]),
+      settle: isRaw || image.isReadOnly ? undefined : () => image.sync(),
+      // After a failed sync nobody knows what the disk has.
+      isSound: () => image.counters.sync.failures === 0 && !this.#unfinished.has(image),
+    };
   }
 
   /** Ends loading; resolves when it has ended. */
@@ -97,9 +141,21 @@ export class WarmRestart {
     return result;
   }
 
+  /** What an image writes last would make its file another than the one in the snapshot. */
+  async #finish(image: BlockImage): Promise<void> {
+    this.#unfinished.add(image);
+    try {
+      await inTime(image.finish(), FINISH_MS_MAX, `"${image.name}"`);
+      this.#unfinished.delete(image);
+    } catch {
+      // Closing the image fails as this did, and is told then.
+    }
+  }
+
   /** Saves at the end of the service, before the images are closed; a failure is a sentence. */
   async saveAtEnd(): Promise<void> {
     await this.#saving?.catch(() => undefined);
+    await Promise.all(this.#options.disks.map(({ image }) => this.#finish(image)));
     try {
       const { pages, bytes } = await this.save(true);
       this.#options.log.info(`${pages} pages (${formatSize(bytes)}) are kept in the snapshot`);
@@ -107,4 +163,9 @@ export class WarmRestart {
       this.#options.log.warn(cause instanceof Error ? cause.message : String(cause));
     }
   }
+}
+
+/** Swap devices promise nothing, and RAM disks are in memory. */
+function isCached({ mode, share }: Disk): boolean {
+  return mode !== 'swap' && share.capBytes !== 0;
 }

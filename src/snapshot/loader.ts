@@ -15,7 +15,7 @@ import type { SavedImage } from './image-table.ts';
 import { PendingPages } from './pending-pages.ts';
 import { removeLeftovers } from './replacement.ts';
 import { Room } from './room.ts';
-import type { SnapshotImage } from './save.ts';
+import { type SnapshotImage, stampAs } from './save.ts';
 import { PAGE_FOUND, SEGMENT_BYTES, SEGMENT_END, SegmentReader } from './segment.ts';
 import { Slices, type Turns } from './slices.ts';
 import { encodeMark, isBelievable, readBootId } from './use-mark.ts';
@@ -24,7 +24,7 @@ export interface LoaderOptions {
   readonly path: string;
   /** Bytes of a page, of every image and of the snapshot. */
   readonly pageBytes: number;
-  /** Images by number, each medium once. */
+  /** Images by number; see `SaveOptions`. */
   readonly images: readonly SnapshotImage[];
   /** The stack that the images' caches are on: its evictions say that memory is full. */
   readonly tmem: Tmem;
@@ -169,12 +169,13 @@ export class SnapshotLoader {
     const loadable: (Loadable | undefined)[] = saved.map(() => undefined);
     const pending: (PendingPages | undefined)[] = images.map(() => undefined);
     for (const [number, image] of images.entries()) {
-      const stamp = await stampFile(image.path);
-      if (stamp?.medium !== image.medium) continue;
+      const found = await stampFile(image.path);
+      if (found?.medium !== image.medium) continue;
+      const stamp = stampAs(found, image.reading);
       const at = saved.findIndex((each) => isSameStamp(each.stamp, stamp));
       const entry = saved[at];
       if (entry === undefined) continue;
-      const pageCount = Math.ceil(stamp.sizeBytes / pageBytes);
+      const pageCount = Math.ceil((image.diskBytes ?? stamp.sizeBytes) / pageBytes);
       const notes = new PendingPages(pageCount);
       pending[number] = notes;
       loadable[at] = { saved: entry, image, pageCount, pending: notes };

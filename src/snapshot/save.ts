@@ -4,10 +4,11 @@
  *
  * The stamp of an image is taken before its first page and again behind its last one. Whatever is
  * changed after the first makes the image's file differ from it, so that none of its pages will be
- * used; the second one tells that already now.
+ * used; the second one tells that already now. An image that keeps tables in memory writes them before
+ * either: a page whose place is not in the file yet makes it differ, too.
  */
 
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { TmemError } from '../lib/errors.ts';
 import {
@@ -34,6 +35,12 @@ export interface SnapshotImage {
   readonly path: string;
   /** What the open image says that it is; a path may have been given to another file. */
   readonly medium: string;
+  /** As what the file is read, where that is not its bytes: pages of it are others. */
+  readonly reading?: string | undefined;
+  /** Of the disk that the file holds; by default that of the file. */
+  readonly diskBytes?: number | undefined;
+  /** Has the image write what it keeps in memory of its own tables; where it keeps some. */
+  readonly settle?: (() => Promise<void>) | undefined;
   readonly cache: Cleancache;
   /**
    * False once a sync of the image has failed: the system then forgets what it could not write, so
@@ -47,7 +54,7 @@ export interface SaveOptions {
   readonly path: string;
   /** Bytes of a page, of every image. */
   readonly pageBytes: number;
-  /** Each medium once; those that cannot be vouched for are left out. */
+  /** Each medium, as what it is read, once; those that cannot be vouched for are left out. */
   readonly images: readonly SnapshotImage[];
   /**
    * The service has stopped, and changes its images no more: they are brought to the disk with their
@@ -140,16 +147,25 @@ async function stampImages(
   return { stampable, leftOut };
 }
 
+/** The stamp of a file that is read as something else than its bytes. */
+export function stampAs(stamp: FileStamp, reading: string | undefined): FileStamp {
+  if (reading === undefined) return stamp;
+  const hash = createHash('sha256').update(reading).digest('hex').slice(0, 32);
+  return { ...stamp, medium: `${stamp.medium}:${hash}` };
+}
+
 async function stampOne(
-  { path, medium, isSound }: SnapshotImage,
+  image: SnapshotImage,
   isStopped: boolean,
   stampOf: (path: string) => Promise<FileStamp | undefined>,
 ): Promise<FileStamp | undefined> {
+  const { path, medium, isSound, settle } = image;
   try {
+    if (!isStopped) await settle?.();
     const stamp = isSound?.() === false ? undefined : await stampOf(path);
     if (stamp?.medium !== medium) return undefined;
     if (isStopped) await syncFile(path);
-    return stamp;
+    return stampAs(stamp, image.reading);
   } catch (cause) {
     if (cause instanceof TmemError) return undefined; // a file that is gone vouches for nothing
     throw cause;
@@ -188,6 +204,7 @@ class Saving {
       saved.endSegment = this.#segment + (this.#writer.count > 0 ? 1 : 0);
     }
     if (this.#writer.count > 0) await this.#writeSegment();
+    await this.#settle();
     const bytes = await this.#writeHeads();
     return { pages: this.#pages, bytes, changed: await this.#changedImages() };
   }
@@ -211,6 +228,15 @@ class Saving {
         this.#pages++;
       }
     }
+  }
+
+  /**
+   * A page may have been saved of which the tables in the file knew nothing yet. Now they do, which
+   * shows in the stamp.
+   */
+  async #settle(): Promise<void> {
+    if (this.#options.isStopped) return;
+    for (const { image } of this.#images) await image.settle?.();
   }
 
   async #pause(): Promise<void> {
@@ -262,7 +288,8 @@ class Saving {
     const changed: string[] = [];
     for (const { image, saved } of this.#images) {
       const now = await stamp(image.path).catch(() => undefined);
-      if (now === undefined || !isSameStamp(now, saved.stamp)) changed.push(image.name);
+      const isSame = now !== undefined && isSameStamp(stampAs(now, image.reading), saved.stamp);
+      if (!isSame) changed.push(image.name);
     }
     return changed;
   }
