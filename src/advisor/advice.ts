@@ -54,9 +54,10 @@ function memoryAdvice(report: AdvisorReport): string {
     if (share < CHANGE_MIN || share < reach) continue;
     const times = estimate.memory === 2 ? 'twice' : `${estimate.memory} times`;
     const bytes = estimate.bytes - same.bytes;
-    const perGib = (((same.missRatio - estimate.missRatio) * 100) / bytes) * GIB;
+    const gained = same.missRatio - estimate.missRatio;
     const misses = `${percent(share)} of misses into hits (±${points(reach)})`;
-    const gain = `${perGib.toPrecision(2)} hits more in 100 reads for each GiB`;
+    const perGib = bytes > GIB ? `, ${points((gained / bytes) * GIB)} for each GiB` : '';
+    const gain = `${points(gained)} hits more in 100 reads${perGib}`;
     return `${times} the memory, ${formatSize(bytes)} more, would turn ${misses}: ${gain}`;
   }
   const misses = `${percent(same.missRatio)} of reads miss also with ${larger.at(-1)?.memory} times as much`;

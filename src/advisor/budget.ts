@@ -10,13 +10,13 @@ export const MEMORY_FACTORS = [0.5, 1, 2, 4] as const;
 export const FACTOR_MAX = 4;
 
 /** The most that advisors take of the memory, all together. */
-const MEMORY_SHARE = 1 / 64;
+const MEMORY_SHARE = 1 / 32;
 /** Pages of the largest shadow; the smallest has an eighth of them. */
 const SHADOW_PAGES_MAX = 16_384;
 const SHADOW_PAGES_MIN = 1024;
 /** What the curve takes: for each sample, and for the histograms of its classes. */
 const BYTES_PER_SAMPLE = 64;
-const HISTOGRAM_BYTES = 4 * 27 * 1024;
+const HISTOGRAM_BYTES = 4 * 54 * 1024;
 
 /** How large an advisor is. */
 export interface AdvisorSize {
@@ -43,7 +43,7 @@ export function advisorSizeFor(
 ): AdvisorSize | undefined {
   const bytesMax = (memoryBytes * MEMORY_SHARE) / count;
   for (let pages = SHADOW_PAGES_MAX; pages >= SHADOW_PAGES_MIN; pages /= 2) {
-    const size = { shadowPages: pages, samples: Math.min(SHARDS_SAMPLES, pages) };
+    const size = { shadowPages: pages, samples: Math.min(SHARDS_SAMPLES, 2 * pages) };
     if (advisorBytes(policy, size) <= bytesMax) return size;
   }
   return undefined;

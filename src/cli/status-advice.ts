@@ -15,7 +15,7 @@ export interface LabelledLine {
 
 /** The curve, the estimates, and the advice; the last alone where nothing was read yet. */
 export function adviceLines(advisor: AdvisorStatus): LabelledLine[] {
-  const { advice, curve, sizes, others, reads, gap } = advisor;
+  const { advice, curve, sizes, others, reads, realMissRatio } = advisor;
   const inWords: LabelledLine = { label: '  advice', shown: [advice] };
   const [first] = curve;
   const last = curve.at(-1);
@@ -24,9 +24,9 @@ export function adviceLines(advisor: AdvisorStatus): LabelledLine[] {
   return [
     {
       label: '  curve',
-      shown: [spark(curve), `  lru misses, with ${formatSize(first.bytes)} to ${endOf(last)}`],
+      shown: [spark(curve), `  of lru, with ${pointOf(first)} to ${pointOf(last)}`],
     },
-    { label: '  misses', shown: [estimates, `  really ${gapOf(gap)}`] },
+    { label: '  misses', shown: [estimates, `  measured ${percent(realMissRatio)}`] },
     inWords,
   ];
 }
@@ -39,8 +39,8 @@ function spark(curve: readonly PointStatus[]): Span {
   return { text: blocks.join(''), tone: 'data' };
 }
 
-function endOf({ bytes, missRatio }: PointStatus): string {
-  return `${formatSize(bytes)}: ${percent(missRatio)} at the end`;
+function pointOf({ bytes, missRatio }: PointStatus): string {
+  return `${formatSize(bytes)}: ${percent(missRatio)}`;
 }
 
 function sizeSpan(estimate: EstimateStatus): string {
@@ -53,11 +53,6 @@ function otherSpan(estimate: EstimateStatus): string {
 
 function withBand({ missRatio, low, high }: PointStatus): string {
   return `${percent(missRatio)} ±${(((high - low) / 2) * 100).toFixed(1)}`;
-}
-
-function gapOf(gap: number): string {
-  const points = gap * 100;
-  return `${points < 0 ? '−' : '+'}${Math.abs(points).toFixed(1)}`;
 }
 
 function percent(ratio: number): string {

@@ -28,17 +28,20 @@ function startOf(bucket: number): number {
   return mantissa * 2 ** shift;
 }
 
-/** 26 KiB; `add` allocates nothing and takes constant time. */
+/** 26 KiB, twice that once it was asked; `add` allocates nothing and takes constant time. */
 export class DistanceHistogram {
   /** The sum of all weights, those of infinite distances included. */
   total = 0;
   private readonly weights = new Float64Array(BUCKETS);
+  /** What lies in the buckets before each; made when it is asked for, and not kept by changes. */
+  private sums: Float64Array | undefined;
 
   /** Counts `weight` references at `distance` pages, from 0 (the front of the stack). */
   add(distance: number, weight: number): void {
     const bucket = bucketOf(distance);
     this.weights[bucket] = this.weights[bucket]! + weight;
     this.total += weight;
+    this.sums = undefined;
   }
 
   /** Counts `weight` references of pages that were never seen before. */
@@ -52,14 +55,25 @@ export class DistanceHistogram {
       this.weights[bucket] = this.weights[bucket]! * factor;
     }
     this.total *= factor;
+    this.sums = undefined;
+  }
+
+  private sumUp(): Float64Array {
+    const sums = new Float64Array(BUCKETS);
+    let sum = 0;
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      sums[bucket] = sum;
+      sum += this.weights[bucket]!;
+    }
+    return sums;
   }
 
   /** The weight of distances below `pages`; within a bucket it grows evenly. */
   weightBelow(pages: number): number {
     if (!(pages > 0)) return 0;
+    this.sums ??= this.sumUp();
     const last = bucketOf(pages);
-    let sum = 0;
-    for (let bucket = 0; bucket < last; bucket++) sum += this.weights[bucket]!;
+    const sum = this.sums[last]!;
     const start = startOf(last);
     const part = (pages - start) / (startOf(last + 1) - start);
     return sum + this.weights[last]! * Math.min(1, part);
