@@ -7,7 +7,7 @@
  */
 
 import type { ResizableStorage, Storage } from '../storage/storage.ts';
-import type { RequestEpochs } from './request-epochs.ts';
+import type { RequestEpochs } from './tables/request-epochs.ts';
 
 /** Every format by its name, as qemu-img calls them where it knows them. */
 export const FORMAT_NAMES = ['raw', 'qcow2', 'qed', 'qcow', 'vmdk', 'cow', 'luks'] as const;

@@ -6,7 +6,7 @@
 import type { Storage } from '../storage/storage.ts';
 import type { FormatDriver, FormatName } from './format.ts';
 import { rawDriver } from './raw.ts';
-import { readPadded } from './read-padded.ts';
+import { readPadded } from './tables/read-padded.ts';
 
 /** Loaded when first asked for: most services need one of them. */
 const DRIVERS: Readonly<Record<FormatName, () => Promise<FormatDriver>>> = {

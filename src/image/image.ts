@@ -6,8 +6,12 @@
 
 import { TmemError } from '../lib/errors.ts';
 import type { StorageCapabilities } from '../storage/storage.ts';
-import { Below, type ChainedImage, type ImageExtent, type ImageOwner } from './chain.ts';
-import { CopyUp } from './copy-up.ts';
+import { Below, type ChainedImage, type ImageExtent, type ImageOwner } from './chain/chain.ts';
+import { CopyUp } from './chain/copy-up.ts';
+import { ImageState } from './chain/image-state.ts';
+import { type ImageMemory, imageMemory, TABLE_BYTES_DEFAULT } from './data/image-memory.ts';
+import { ImageReads } from './data/image-reads.ts';
+import { ImageWrites } from './data/image-writes.ts';
 import {
   type CheckReport,
   type FormatName,
@@ -17,10 +21,6 @@ import {
   type TableStatistics,
   type WritableFormat,
 } from './format.ts';
-import { type ImageMemory, imageMemory, TABLE_BYTES_DEFAULT } from './image-memory.ts';
-import { ImageReads } from './image-reads.ts';
-import { ImageState } from './image-state.ts';
-import { ImageWrites } from './image-writes.ts';
 
 /** What was asked of an image's storages by one operation; plain fields, copied at scrape time. */
 export interface OperationCounters {

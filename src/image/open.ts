@@ -2,11 +2,11 @@
 
 import { TmemError } from '../lib/errors.ts';
 import { type FileStorage, openFileStorage } from '../storage/file.ts';
+import { TABLE_BYTES_DEFAULT } from './data/image-memory.ts';
 import type { FormatName, ImageReference, OpenedFormat } from './format.ts';
 import { driverOf, formatNameOf, looksLike } from './formats.ts';
 import { type AdmittedFile, Gate, openHere, type Referrer } from './gate.ts';
 import { BlockImage } from './image.ts';
-import { TABLE_BYTES_DEFAULT } from './image-memory.ts';
 
 export interface OpenImageOptions {
   readonly isReadOnly: boolean;

@@ -1,6 +1,6 @@
 /** Copying what a guest reads of one image into another, in parallel. */
 
-import type { ImageExtent } from '../image/chain.ts';
+import type { ImageExtent } from '../image/chain/chain.ts';
 import type { BlockImage } from '../image/image.ts';
 import { CopyWorker } from './copy-worker.ts';
 import { workThrough } from './parallel.ts';

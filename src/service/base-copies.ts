@@ -5,7 +5,7 @@
 
 import type { BaseImages } from '../export/base-images.ts';
 import type { Export } from '../export/export.ts';
-import { BackgroundCopy } from '../image/background-copy.ts';
+import { BackgroundCopy } from '../image/chain/background-copy.ts';
 import type { Disk } from './disks.ts';
 import type { ServiceLog } from './settings.ts';
 

@@ -11,7 +11,7 @@ import type {
   WritableFormat,
   WriteTarget,
 } from '../../src/image/format.ts';
-import { RequestEpochs } from '../../src/image/request-epochs.ts';
+import { RequestEpochs } from '../../src/image/tables/request-epochs.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 
 export interface ToyOptions {

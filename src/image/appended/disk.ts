@@ -6,6 +6,7 @@
 
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { Mapping, WriteTarget } from '../format.ts';
+import { UnitsInFlight } from '../tables/units-in-flight.ts';
 import {
   type AppendedLayout,
   COMPRESSED,
@@ -18,7 +19,6 @@ import {
 import { LevelOne } from './level-one.ts';
 import { AppendSpace, type SpaceRun } from './space.ts';
 import { AppendedTables } from './tables.ts';
-import { UnitsInFlight } from './units.ts';
 
 /** Zeroes of this many units are put into the tables before others have their turn. */
 const ZERO_UNITS_MAX = 512;

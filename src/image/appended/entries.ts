@@ -1,7 +1,7 @@
 /** Reading all entries of a table that may be large, a piece at a time, holes left out. */
 
 import type { Storage } from '../../storage/storage.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import { ENTRY_BYTES } from './layout.ts';
 
 const PIECE_BYTES = 64 * 1024;

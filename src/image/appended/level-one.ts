@@ -4,7 +4,7 @@
  */
 
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import { type AppendedLayout, brokenEntry, ENTRY_BYTES, HOLE, isPlaceable } from './layout.ts';
 
 /** Where the second-level tables are; a table that is new is linked when it is durable. */

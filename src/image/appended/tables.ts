@@ -7,9 +7,9 @@
  * next opening check it, and only the second half of that rule is left.
  */
 
+import { JoinedRuns } from '../../lib/joined-runs.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { TableCache } from '../table-cache.ts';
-import { JoinedRuns } from './joined.ts';
+import { TableCache } from '../tables/table-cache.ts';
 import { type AppendedLayout, brokenEntry, ENTRY_BYTES, HOLE } from './layout.ts';
 import type { LevelOne } from './level-one.ts';
 import type { AppendSpace } from './space.ts';

@@ -14,7 +14,7 @@ import type {
   OpenedFormat,
   OpenOptions,
 } from '../format.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import { BlockBitmap } from './bitmap.ts';
 import { CowDisk } from './disk.ts';
 import {

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage, Storage } from '../../storage/storage.ts';
 import type { SectorCipher } from '../format.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import { DIGEST_BYTES, mergeStripes, splitIntoStripes } from './anti-forensic.ts';
 import {
   DIGEST_FIELD_BYTES,

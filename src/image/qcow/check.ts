@@ -6,9 +6,9 @@
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { clearEntries, forEachPiece } from '../appended/entries.ts';
-import { Findings } from '../appended/findings.ts';
 import { ENTRY_BYTES } from '../appended/layout.ts';
-import { UsedPieces } from '../appended/used.ts';
+import { Findings } from '../check/findings.ts';
+import { UsedPieces } from '../check/used-pieces.ts';
 import type { CheckOptions, CheckReport } from '../format.ts';
 import { QCOW_HEADER_BYTES, type QcowHeader, readQcowHeader, SECTOR_BYTES } from './header.ts';
 

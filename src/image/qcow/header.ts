@@ -14,7 +14,7 @@ import {
   INVALID,
 } from '../appended/layout.ts';
 import type { ImageReference } from '../format.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 
 export const QCOW_MAGIC = 0x514649fb;
 export const QCOW_HEADER_BYTES = 48;

@@ -4,7 +4,7 @@
  */
 
 import type { Storage } from '../../storage/storage.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import type { Qcow2Header } from './header.ts';
 import { extensionOf } from './header-extensions.ts';
 import { AUTOCLEAR, EXTENSION, readUInt64, roundUp } from './layout.ts';

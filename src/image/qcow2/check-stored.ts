@@ -2,7 +2,7 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import type { Findings } from './check-findings.ts';
 import type { Marks } from './check-marks.ts';
 import { ClusterCounts } from './cluster-counts.ts';

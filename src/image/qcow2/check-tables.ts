@@ -6,7 +6,7 @@
 
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { CheckOptions } from '../format.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import type { Findings } from './check-findings.ts';
 import type { Marks } from './check-marks.ts';
 import type { ClusterCounts } from './cluster-counts.ts';

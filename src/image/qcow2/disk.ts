@@ -2,7 +2,7 @@
 
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { SectorCipher } from '../format.ts';
-import type { TableCache } from '../table-cache.ts';
+import type { TableCache } from '../tables/table-cache.ts';
 import type { ClusterCodec } from './compression.ts';
 import type { Geometry } from './geometry.ts';
 import { type L2Entry, readEntry } from './l2-entry.ts';

@@ -5,7 +5,7 @@
  */
 
 import type { ResizableStorage } from '../../storage/storage.ts';
-import type { RequestEpochs } from '../request-epochs.ts';
+import type { RequestEpochs } from '../tables/request-epochs.ts';
 import type { Refcounts } from './refcounts.ts';
 
 /** Clusters side by side that lose one reference each. */

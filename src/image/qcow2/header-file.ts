@@ -2,7 +2,7 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import type { Qcow2Header } from './header.ts';
 import { recordBytes } from './header-extensions.ts';
 import { AUTOCLEAR, EXTENSION, FIELD, INCOMPATIBLE, writeUInt64 } from './layout.ts';

@@ -6,7 +6,7 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import {
   BITMAP_FLAG,
   type Bitmap,

@@ -3,7 +3,7 @@
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageFormat, OpenedFormat, OpenOptions } from '../format.ts';
-import { TableCache } from '../table-cache.ts';
+import { TableCache } from '../tables/table-cache.ts';
 import { repairRefcounts } from './check.ts';
 import { deflateCodec, zstdCodec } from './compression.ts';
 import type { Qcow2Disk } from './disk.ts';

@@ -1,7 +1,7 @@
 /** A table of 64-bit entries that is held in memory as a whole: the L1 table, the refcount table. */
 
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import { roundUp, SECTOR_BYTES, writeUInt64 } from './layout.ts';
 
 const TWO_32 = 2 ** 32;

@@ -6,7 +6,7 @@
 
 import type { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { TableCache } from '../table-cache.ts';
+import { TableCache } from '../tables/table-cache.ts';
 import { counterMax, readCounter, writeCounter } from './counters.ts';
 import type { Geometry } from './geometry.ts';
 import type { PinnedTable } from './pinned-table.ts';

@@ -2,7 +2,7 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import type { CheckPass } from './check-pass.ts';
 import { type ClusterCounts, PAGE_CLUSTERS } from './cluster-counts.ts';
 import { counterMax, writeCounter } from './counters.ts';

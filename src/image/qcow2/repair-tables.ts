@@ -1,7 +1,7 @@
 /** Mends entries of L1 and L2 tables: what they point to, and whether they say it is theirs alone. */
 
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import type { CheckPass } from './check-pass.ts';
 import { SECTOR_BYTES } from './layout.ts';
 import { readSnapshots } from './snapshot-table.ts';

@@ -3,7 +3,7 @@
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { SnapshotInfo } from '../format.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import type { Qcow2Header } from './header.ts';
 import { L1_BYTES_MAX, readUInt64, roundUp, SNAPSHOT_TABLE_BYTES_MAX } from './layout.ts';
 import { damage, refusal } from './refusal.ts';

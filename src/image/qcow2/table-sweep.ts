@@ -5,7 +5,7 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 
 /** What is read at once, unless one table is longer. */
 const PIECE_BYTES = 1 << 20;

@@ -2,7 +2,7 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import type { Mapping, WritableFormat, WriteTarget } from '../format.ts';
-import { RequestEpochs } from '../request-epochs.ts';
+import { RequestEpochs } from '../tables/request-epochs.ts';
 import { BlobSpace } from './blob-space.ts';
 import { ClusterAllocator } from './cluster-allocator.ts';
 import { CompressedWrites } from './compressed-writes.ts';

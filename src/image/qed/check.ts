@@ -1,7 +1,7 @@
 /** Checking and mending a QED image that nobody has open. */
 
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { Findings } from '../appended/findings.ts';
+import { Findings } from '../check/findings.ts';
 import type { CheckOptions, CheckReport } from '../format.ts';
 import { FEATURE, type QedHeader, readQedHeader, tableBytesOf } from './header.ts';
 import { writeNeedCheck } from './qed.ts';

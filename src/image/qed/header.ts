@@ -14,7 +14,7 @@ import {
   ZERO,
 } from '../appended/layout.ts';
 import type { ImageReference } from '../format.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 
 export const QED_MAGIC = 0x00444551;
 export const QED_HEADER_BYTES = 64;

@@ -4,8 +4,8 @@
  */
 
 import type { AppendedDisk } from '../appended/disk.ts';
-import { Findings } from '../appended/findings.ts';
 import { ENTRY_BYTES } from '../appended/layout.ts';
+import { Findings } from '../check/findings.ts';
 import type { CheckReport, OnlineCheckOptions } from '../format.ts';
 import { QedWalk } from './walk.ts';
 

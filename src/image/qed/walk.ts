@@ -8,9 +8,9 @@
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { clearEntries, forEachPiece } from '../appended/entries.ts';
-import type { Findings } from '../appended/findings.ts';
 import { ENTRY_BYTES } from '../appended/layout.ts';
-import { UsedPieces } from '../appended/used.ts';
+import type { Findings } from '../check/findings.ts';
+import { UsedPieces } from '../check/used-pieces.ts';
 
 /** Guest clusters that hold no data: entries 0 and 1. */
 const DATA_ENTRY_MIN = 2;

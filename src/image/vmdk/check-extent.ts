@@ -1,7 +1,7 @@
 /** The tables and grains of one sparse extent, looked at twice: all together, then one by one. */
 
 import type { ResizableStorage } from '../../storage/storage.ts';
-import type { Findings } from '../appended/findings.ts';
+import type { Findings } from '../check/findings.ts';
 import type { CheckOptions } from '../format.ts';
 import { checkMarkers } from './check-markers.ts';
 import { markClean } from './content-id.ts';

@@ -1,8 +1,8 @@
 /** The compressed grains of a stream: that each has its marker, and that none lies over another. */
 
 import type { Storage } from '../../storage/storage.ts';
-import type { Findings } from '../appended/findings.ts';
-import { readPadded } from '../read-padded.ts';
+import type { Findings } from '../check/findings.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import { ZERO } from './grain-tables.ts';
 import { GRAIN_MARKER_BYTES } from './markers.ts';
 import { fixedRuns } from './occupied.ts';

@@ -5,7 +5,7 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { Findings } from '../appended/findings.ts';
+import { Findings } from '../check/findings.ts';
 import type { CheckOptions, CheckReport } from '../format.ts';
 import { checkSparseExtent } from './check-extent.ts';
 import { type ExtentFile, openExtentFiles } from './extent-files.ts';

@@ -5,9 +5,9 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { UnitsInFlight } from '../appended/units.ts';
 import type { WriteTarget } from '../format.ts';
-import type { RequestEpochs } from '../request-epochs.ts';
+import type { RequestEpochs } from '../tables/request-epochs.ts';
+import { UnitsInFlight } from '../tables/units-in-flight.ts';
 import type { ExtentChanges, ExtentWriter } from './extent.ts';
 import { type GrainTables, HOLE, ZERO } from './grain-tables.ts';
 import { POSITION_SECTORS_MAX, SECTOR_BYTES } from './sparse-header.ts';

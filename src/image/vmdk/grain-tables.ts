@@ -7,7 +7,7 @@
  */
 
 import type { ResizableStorage } from '../../storage/storage.ts';
-import type { TableCache } from '../table-cache.ts';
+import type { TableCache } from '../tables/table-cache.ts';
 import { broken } from './damage.ts';
 import { HEADER_BYTES, SECTOR_BYTES } from './sparse-header.ts';
 

@@ -3,8 +3,8 @@
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageReference, OpenedFormat, OpenOptions } from '../format.ts';
-import { RequestEpochs } from '../request-epochs.ts';
-import { TableCache } from '../table-cache.ts';
+import { RequestEpochs } from '../tables/request-epochs.ts';
+import { TableCache } from '../tables/table-cache.ts';
 import { ContentId } from './content-id.ts';
 import { type Descriptor, hasParent } from './descriptor.ts';
 import type { Extent } from './extent.ts';

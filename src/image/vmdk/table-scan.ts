@@ -1,7 +1,7 @@
 /** All grain tables of an extent with their redundant copies, in order, in large reads. */
 
 import type { Storage } from '../../storage/storage.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import { HEADER_BYTES, SECTOR_BYTES, tableCount } from './sparse-header.ts';
 import type { SparseLayout } from './vmdk-file.ts';
 

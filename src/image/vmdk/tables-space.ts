@@ -4,7 +4,7 @@
  */
 
 import type { ResizableStorage, StorageExtent } from '../../storage/storage.ts';
-import { readPadded } from '../read-padded.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import { EXTENTS_MAX } from './descriptor.ts';
 
 /** As far as 32 bits of sectors reach; `EXTENTS_MAX` windows fill the exact numbers. */

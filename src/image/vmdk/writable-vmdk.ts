@@ -1,10 +1,10 @@
 /** A VMDK that is written: the order of what reaches its files, over all extents. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { JoinedRuns } from '../../lib/joined-runs.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { JoinedRuns } from '../appended/joined.ts';
 import type { Mapping, WritableFormat, WriteTarget } from '../format.ts';
-import type { RequestEpochs } from '../request-epochs.ts';
+import type { RequestEpochs } from '../tables/request-epochs.ts';
 import { type ContentId, markClean } from './content-id.ts';
 import type { Extent, ExtentChanges, ExtentWriter } from './extent.ts';
 import type { PlacedExtent, VmdkFormat } from './vmdk-format.ts';

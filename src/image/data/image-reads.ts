@@ -1,12 +1,12 @@
 /** Reading an image: each run of a range from where its format, or its backing image, keeps it. */
 
-import type { Below } from './chain.ts';
+import type { Below } from '../chain/chain.ts';
+import type { CompressedUnit, ImageFormat, Mapping } from '../format.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import { DecompressedUnits } from './decompressed-units.ts';
 import { readEnciphered } from './enciphered.ts';
-import type { CompressedUnit, ImageFormat, Mapping } from './format.ts';
 import type { ImageMemory } from './image-memory.ts';
 import { ParallelRuns } from './parallel-runs.ts';
-import { readPadded } from './read-padded.ts';
 import { Scratch } from './scratch.ts';
 
 /** Ranges lie inside the image, and requests are counted and in an epoch: the caller sees to it. */

@@ -5,8 +5,8 @@
  */
 
 import { LRUCache } from 'lru-cache';
-import type { ResizableStorage } from '../storage/storage.ts';
-import type { TableStatistics } from './format.ts';
+import type { ResizableStorage } from '../../storage/storage.ts';
+import type { TableStatistics } from '../format.ts';
 import { readPadded } from './read-padded.ts';
 
 /** Slices that lie side by side are written as one, up to this many bytes. */

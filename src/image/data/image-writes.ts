@@ -3,10 +3,10 @@
  * new space, which is filled up with what the guest reads around the run.
  */
 
-import { alignedBuffer } from '../lib/aligned-buffer.ts';
-import { TmemError } from '../lib/errors.ts';
+import { alignedBuffer } from '../../lib/aligned-buffer.ts';
+import { TmemError } from '../../lib/errors.ts';
+import type { WritableFormat, WriteTarget } from '../format.ts';
 import { EncipheredWrites } from './enciphered.ts';
-import type { WritableFormat, WriteTarget } from './format.ts';
 import type { ImageReads } from './image-reads.ts';
 import { ParallelRuns } from './parallel-runs.ts';
 

@@ -3,9 +3,9 @@
  * sectors, and written by reading, changing and writing them.
  */
 
-import type { Storage } from '../storage/storage.ts';
-import type { SectorCipher } from './format.ts';
-import { readPadded } from './read-padded.ts';
+import type { Storage } from '../../storage/storage.ts';
+import type { SectorCipher } from '../format.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import type { Scratch } from './scratch.ts';
 
 /** The unit that is enciphered as one, bytes. */

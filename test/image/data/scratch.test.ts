@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ByteBudget } from '../../src/image/byte-budget.ts';
-import { Scratch } from '../../src/image/scratch.ts';
+import { ByteBudget } from '../../../src/image/data/byte-budget.ts';
+import { Scratch } from '../../../src/image/data/scratch.ts';
 
 const KIB = 1024;
 const guest = Buffer.alloc(1);

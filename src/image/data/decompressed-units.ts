@@ -4,9 +4,9 @@
  */
 
 import { LRUCache } from 'lru-cache';
+import type { CompressedUnit } from '../format.ts';
+import { readPadded } from '../tables/read-padded.ts';
 import { ByteBudget } from './byte-budget.ts';
-import type { CompressedUnit } from './format.ts';
-import { readPadded } from './read-padded.ts';
 
 /** A unit on its way. */
 interface Work {

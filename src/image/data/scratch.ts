@@ -4,7 +4,7 @@
  * waits for others, in turn. So it is bounded, however many requests are under way.
  */
 
-import { alignedBuffer } from '../lib/aligned-buffer.ts';
+import { alignedBuffer } from '../../lib/aligned-buffer.ts';
 
 /** It is given out in whole numbers of these, bytes. */
 const SLOT_BYTES = 64 * 1024;

@@ -1,10 +1,10 @@
 /** Copying into an image what shows through from the image below it, so that it can stand alone. */
 
+import type { ImageReads } from '../data/image-reads.ts';
+import { type ImageWrites, zeroes } from '../data/image-writes.ts';
+import { ParallelRuns } from '../data/parallel-runs.ts';
+import type { WritableFormat, WriteTarget } from '../format.ts';
 import type { Below } from './chain.ts';
-import type { WritableFormat, WriteTarget } from './format.ts';
-import type { ImageReads } from './image-reads.ts';
-import { type ImageWrites, zeroes } from './image-writes.ts';
-import { ParallelRuns } from './parallel-runs.ts';
 
 /** One copying of a range; see `BlockImage.copyUp`. */
 export class CopyUp {

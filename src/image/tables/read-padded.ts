@@ -1,6 +1,6 @@
 /** Reading what a container may not have: behind the end of its file there are zeros. */
 
-import type { Storage } from '../storage/storage.ts';
+import type { Storage } from '../../storage/storage.ts';
 
 /**
  * Reads as `Storage.read` does; bytes behind the end of the storage become zeros. An image may map a
