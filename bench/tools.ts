@@ -73,7 +73,8 @@ async function use(
     processes.onLeave(() => rmSync(target, { force: true }));
     rmSync(target, { force: true });
   }
-  await readThrough(source);
+  // The large one was written just now, and is all holes behind its tables.
+  if (work.source !== 'large') await readThrough(source);
   await processes.run('sync', []);
   const images = target === undefined ? [source] : [source, target];
   const command = toolCommand(context, work, tool, images);
