@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { CTL_HELP, VERBS, verbHelp } from '../../src/cli/ctl.ts';
 import { IMAGE_HELP, IMAGE_VERBS, imageVerbHelp } from '../../src/cli/image/image.ts';
 import { RECORD_HELP, RECORD_VERBS } from '../../src/cli/record.ts';
+import { LIVE_HELP } from '../../src/cli/replay/live-options.ts';
 import { REPLAY_HELP } from '../../src/cli/replay/replay-options.ts';
 import { STATUS_HELP } from '../../src/cli/status.ts';
 import { TRACE_HELP, TRACE_VERBS, traceVerbHelp } from '../../src/cli/trace/trace.ts';
@@ -22,7 +23,14 @@ test('every verb of tmem ctl, record, trace and image is in the manual', () => {
 test('every option of status, ctl, record, trace, replay and image is in the manual, which names no other', () => {
   const traceHelp = [TRACE_HELP, ...TRACE_VERBS.map(traceVerbHelp)];
   const imageHelp = [IMAGE_HELP, ...IMAGE_VERBS.map(imageVerbHelp)];
-  const others = [STATUS_HELP, CTL_HELP, RECORD_HELP, REPLAY_HELP, ...VERBS.map(verbHelp)];
+  const others = [
+    STATUS_HELP,
+    CTL_HELP,
+    RECORD_HELP,
+    REPLAY_HELP,
+    LIVE_HELP,
+    ...VERBS.map(verbHelp),
+  ];
   const help = [...others, ...traceHelp, ...imageHelp].join('\n');
   const optionsIn = (text: string) => new Set(text.match(/(?<![\w-])--[a-z][a-z-]*/g));
   const recording = ['--record', '--record-dir', '--record-limit', '--record-sample'];
