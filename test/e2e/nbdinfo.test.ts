@@ -17,7 +17,7 @@ test('nbdinfo shows the size, the flags and the block sizes of a writable export
     expect.objectContaining({
       'export-name': 'disk.raw',
       'export-size': 3 * MIB + 512,
-      contexts: ['base:allocation'],
+      contexts: ['base:allocation', 'qemu:allocation-depth'],
       is_rotational: false,
       is_read_only: false,
       can_cache: true,
