@@ -23,7 +23,7 @@ export function watchStopSignals(source: EventEmitter): StopSignals {
   let second: (exitCode: number) => void = () => {};
   const onSignal = (signal: StopSignal): void => {
     const exitCode = EXIT_CODE_BY_SIGNAL[signal];
-    if (firstExitCode !== undefined) {
+    if (first.signal.aborted) {
       second(exitCode);
       return;
     }

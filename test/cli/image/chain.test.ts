@@ -1,0 +1,115 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it, test } from 'vitest';
+import { needsPrograms, runProgram, runWell } from '../../tools/programs.ts';
+import { hasSameContent, MIB, makeImage, workspace } from '../../tools/workspace.ts';
+import { imageJson, runImage } from './run-image.ts';
+
+needsPrograms('qemu-img', 'qemu-io');
+
+/** A base, another one that is longer and partly the same, and an overlay on the first. */
+async function chain(format = 'qcow2', settings: readonly string[] = []) {
+  const directory = workspace();
+  const at = (name: string) => path.join(directory, name);
+  const base = makeImage(directory, 3 * MIB, 'base.raw');
+  fs.copyFileSync(base, at('other.raw'));
+  const fd = fs.openSync(at('other.raw'), 'r+');
+  fs.writeSync(fd, Buffer.alloc(300_000, 9), 0, 300_000, MIB);
+  fs.writeSync(fd, Buffer.alloc(MIB, 8), 0, MIB, 4 * MIB);
+  fs.closeSync(fd);
+  const overlay = at(`overlay.${format}`);
+  await runWell('qemu-img', [
+    ...['create', '-q', '-f', format, ...settings, '-b', 'base.raw', '-F', 'raw', overlay, '5M'],
+  ]);
+  const writes = ['write -q -P 5 100k 300k', 'write -q -z 1M 128k', 'write -q -P 6 4500k 10k'];
+  const commands = writes.flatMap((each) => ['-c', each]);
+  await runWell('qemu-io', ['-f', format, ...commands, overlay]);
+  const flat = at('flat.raw');
+  await runWell('qemu-img', ['convert', '-f', format, '-O', 'raw', overlay, flat]);
+  const readsAs = (file: string, fileFormat: string) =>
+    runProgram('qemu-img', ['compare', '-f', fileFormat, '-F', 'raw', file, flat]);
+  return { directory, at, base, overlay, flat, readsAs };
+}
+
+describe.each([
+  ['qcow2', []],
+  ['qcow2', ['-o', 'compat=0.10,cluster_size=4k']],
+  ['qcow2', ['-o', 'extended_l2=on']],
+  ['qed', []],
+] as const)('%s with %j', (format, settings) => {
+  it('is rebased onto another base, and reads the same', async () => {
+    const { directory, overlay, readsAs } = await chain(format, settings);
+    const ran = await runImage(directory, 'rebase', '-b', 'other.raw', overlay);
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    const info = await runWell('qemu-img', ['info', '-f', format, '--output=json', overlay]);
+    expect(JSON.parse(info)).toMatchObject({ 'backing-filename': 'other.raw' });
+    expect((await readsAs(overlay, format)).stdout).toBe('Images are identical.\n');
+    expect((await runImage(directory, 'check', overlay)).code).toBe(0);
+  });
+
+  it('is flattened, and reads the same without its base', async () => {
+    const { directory, overlay, base, readsAs } = await chain(format, settings);
+    const ran = await runImage(directory, 'rebase', '--flatten', overlay);
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    fs.rmSync(base);
+    expect((await readsAs(overlay, format)).stdout).toBe('Images are identical.\n');
+  });
+
+  it('is committed into its base, which then reads as it did', async () => {
+    const { directory, overlay, base, flat, readsAs } = await chain(format, settings);
+    expect(await runImage(directory, 'commit', overlay)).toMatchObject({ code: 0, err: '' });
+    expect(hasSameContent(base, flat)).toBe(true);
+    expect((await readsAs(overlay, format)).stdout).toBe('Images are identical.\n');
+  });
+});
+
+test('rebase --unsafe changes the name alone', async () => {
+  const { directory, overlay, at } = await chain();
+  fs.renameSync(at('base.raw'), at('moved.raw'));
+  const { size } = fs.statSync(overlay);
+  const ran = await runImage(directory, 'rebase', '-u', '-b', 'moved.raw', overlay);
+  expect(ran).toMatchObject({ code: 0, err: '' });
+  expect(fs.statSync(overlay).size).toBe(size);
+  const compared = await runImage(directory, 'compare', overlay, 'flat.raw');
+  expect(compared.code).toBe(0);
+});
+
+test('rebase refuses an image whose snapshots would show something else', async () => {
+  const { directory, overlay } = await chain();
+  await runWell('qemu-img', ['snapshot', '-c', 'one', overlay]);
+  const ran = await runImage(directory, 'rebase', '-b', 'other.raw', overlay);
+  expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(/its snapshots would show/) });
+});
+
+test('rebase onto itself is refused, and nothing is changed', async () => {
+  const { directory, overlay } = await chain();
+  const before = fs.readFileSync(overlay);
+  const ran = await runImage(directory, 'rebase', '-b', 'overlay.qcow2', overlay);
+  expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(/cannot stand on itself/) });
+  expect(before.equals(fs.readFileSync(overlay))).toBe(true);
+});
+
+test('convert --backing writes only what differs from the base', async () => {
+  const { directory, at, readsAs } = await chain();
+  const { writtenBytes } = await imageJson<{ writtenBytes: number }>(
+    ...[directory, 'convert', '-B', 'other.raw', 'flat.raw', 'thin.qcow2'],
+  );
+  expect((await readsAs(at('thin.qcow2'), 'qcow2')).stdout).toBe('Images are identical.\n');
+  expect(writtenBytes).toBeLessThan(MIB);
+  expect(writtenBytes).toBeGreaterThan(300 * 1024);
+});
+
+test('convert --backing does not read what both have below them', async () => {
+  const { directory, at, readsAs } = await chain();
+  const { writtenBytes } = await imageJson<{ writtenBytes: number }>(
+    ...[directory, 'convert', '-B', 'base.raw', 'overlay.qcow2', 'thin.qcow2'],
+  );
+  expect((await readsAs(at('thin.qcow2'), 'qcow2')).stdout).toBe('Images are identical.\n');
+  expect(writtenBytes).toBeLessThan(600 * 1024);
+});
+
+test('commit needs a base', async () => {
+  const { directory } = await chain();
+  const ran = await runImage(directory, 'commit', 'base.raw');
+  expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(/stands on no other image/) });
+});
