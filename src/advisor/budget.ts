@@ -13,7 +13,7 @@ export const FACTOR_MAX = 4;
 const MEMORY_SHARE = 1 / 32;
 /** Pages of the largest shadow; the smallest has an eighth of them. */
 const SHADOW_PAGES_MAX = 16_384;
-const SHADOW_PAGES_MIN = 1024;
+const SHADOW_PAGES_MIN = 256;
 /** What the curve takes: for each sample, and for the histograms of its classes. */
 const BYTES_PER_SAMPLE = 64;
 const HISTOGRAM_BYTES = 4 * 54 * 1024;
