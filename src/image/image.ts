@@ -5,6 +5,7 @@
  */
 
 import { TmemError } from '../lib/errors.ts';
+import { roundUp } from '../lib/round-up.ts';
 import type { StorageCapabilities } from '../storage/storage.ts';
 import { Below, type ChainedImage, type ImageExtent, type ImageOwner } from './chain/chain.ts';
 import { CopyUp } from './chain/copy-up.ts';
@@ -263,7 +264,7 @@ export class BlockImage implements ChainedImage {
     const oldBytes = this.virtualSizeBytes;
     await writes.resize(sizeBytes);
     // The rest of the last unit may hold anything, and behind it the backing image shows.
-    const unitEnd = Math.ceil(oldBytes / this.unitBytes) * this.unitBytes;
+    const unitEnd = roundUp(oldBytes, this.unitBytes);
     const end = Math.min(sizeBytes, Math.max(unitEnd, this.backing?.virtualSizeBytes ?? 0));
     try {
       if (end > oldBytes) await this.writeZeroes(oldBytes, end - oldBytes, true);

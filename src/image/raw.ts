@@ -1,6 +1,7 @@
 /** The raw format: the image is its storage, byte for byte. */
 
 import { TmemError } from '../lib/errors.ts';
+import { roundUp } from '../lib/round-up.ts';
 import { openFileStorage } from '../storage/file.ts';
 import type { FileStorageOptions } from '../storage/open-file.ts';
 import type { ResizableStorage, Storage } from '../storage/storage.ts';
@@ -112,5 +113,5 @@ function isResizable(storage: Storage): storage is ResizableStorage {
 }
 
 function wholeSectors(sizeBytes: number): number {
-  return Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
+  return roundUp(sizeBytes, SECTOR_BYTES);
 }

@@ -2,6 +2,7 @@
 
 import type { BlockImage } from '../image/image.ts';
 import { alignedBuffer } from '../lib/aligned-buffer.ts';
+import { roundUp } from '../lib/round-up.ts';
 import { lookAt, type Piece } from './pieces.ts';
 import type { Turns } from './turns.ts';
 import { type BlockUse, forEachRun, isZero } from './zero-blocks.ts';
@@ -107,7 +108,7 @@ export class CopyWorker {
     }
     const end = at + bytes;
     // Behind the end of the disk a unit is filled up with zeros.
-    const unitEnd = Math.ceil(end / target.unitBytes) * target.unitBytes;
+    const unitEnd = roundUp(end, target.unitBytes);
     this.#buffer.fill(0, end, unitEnd);
     for (let unit = at; unit < end; unit += target.unitBytes) {
       const content = this.#buffer.subarray(unit, unit + target.unitBytes);

@@ -4,6 +4,7 @@ import type { FormatName } from '../image/format.ts';
 import { driverOf } from '../image/formats.ts';
 import { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
+import { roundUp } from '../lib/round-up.ts';
 import type { FileStorage } from '../storage/file.ts';
 import type { OpenBase } from './base-image.ts';
 import { TargetFiles } from './target-file.ts';
@@ -50,7 +51,7 @@ export class NewImage {
     try {
       const storage = await files.create(files.name);
       await driver.create(storage, {
-        sizeBytes: Math.ceil(wish.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES,
+        sizeBytes: roundUp(wish.sizeBytes, SECTOR_BYTES),
         fileName: files.name,
         backing: base?.reference,
         settings,

@@ -4,6 +4,7 @@ import type { FormatName } from '../image/format.ts';
 import { driverOf } from '../image/formats.ts';
 import type { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
+import { roundUp } from '../lib/round-up.ts';
 import type { WorkOptions } from './progress.ts';
 import { SizingStorage } from './sizing-storage.ts';
 
@@ -42,7 +43,7 @@ const ENTRY_BYTES = 8;
 export async function measureImage(options: MeasureOptions): Promise<Measure> {
   const { disk, formatName } = options;
   const wanted = typeof disk === 'number' ? disk : disk.virtualSizeBytes;
-  const sizeBytes = Math.ceil(wanted / SECTOR_BYTES) * SECTOR_BYTES;
+  const sizeBytes = roundUp(wanted, SECTOR_BYTES);
   if (formatName === 'qcow2') return measureQcow2(options, sizeBytes);
   const mock = await make(options, sizeBytes);
   const { fileBytes, unitBytes, unitsPerTable, tableBytes, isFixed } = mock;
@@ -96,7 +97,9 @@ async function make(options: MeasureOptions, sizeBytes: number): Promise<Mock> {
     ? Number(details.tableClusters) * unitBytes
     : Number(details.tableEntries ?? 0) * ENTRY_BYTES;
   const unitsPerTable = Math.max(1, tableBytes / ENTRY_BYTES);
-  return { fileBytes, unitBytes, tableBytes, unitsPerTable, isFixed: false };
+  // What follows begins where a unit may.
+  const startBytes = Math.ceil(fileBytes / unitBytes) * unitBytes;
+  return { fileBytes: startBytes, unitBytes, tableBytes, unitsPerTable, isFixed: false };
 }
 
 /** Units of the disk that have content, and tables of so many units that have such units. */

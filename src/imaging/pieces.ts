@@ -5,6 +5,7 @@
 
 import type { ImageExtent } from '../image/chain/chain.ts';
 import type { BlockImage } from '../image/image.ts';
+import { roundUp } from '../lib/round-up.ts';
 
 /** Of an image: content to be looked at, zeros that need not be read, or what is of no interest. */
 export type PieceKind = 'data' | 'zero' | 'skipped';
@@ -87,7 +88,7 @@ export class Pieces {
     const { sizeBytes, pieceBytes, alignBytes, look } = this.#options;
     const offset = this.#offset;
     const end = Math.min(sizeBytes, offset - (offset % pieceBytes) + pieceBytes);
-    const reached = Math.ceil((offset + length) / alignBytes) * alignBytes;
+    const reached = roundUp(offset + length, alignBytes);
     if (reached >= end) return end - offset;
     const run = await look(reached, end - reached);
     return (run.kind === 'data' ? end : reached) - offset;

@@ -2,6 +2,7 @@
 
 import type { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
+import { roundUp } from '../lib/round-up.ts';
 
 /** Disks are made of whole sectors. */
 const SECTOR_BYTES = 512;
@@ -15,7 +16,7 @@ export interface ResizeOptions {
 
 /** Durably changes the size; answers what it is now. */
 export async function resizeImage(image: BlockImage, options: ResizeOptions): Promise<number> {
-  const sizeBytes = Math.ceil(options.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
+  const sizeBytes = roundUp(options.sizeBytes, SECTOR_BYTES);
   const { name, virtualSizeBytes } = image;
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes < SECTOR_BYTES) {
     throw new TmemError('usage', `"${name}" cannot have ${sizeBytes} bytes; give it at least 512`);

@@ -4,6 +4,7 @@
  * wants the very unit.
  */
 
+import { roundUp } from '../../lib/round-up.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { Mapping, WriteTarget } from '../format.ts';
 import { UnitsInFlight } from '../tables/units-in-flight.ts';
@@ -367,7 +368,7 @@ export class AppendedDisk {
   #isData(offset: number): boolean {
     const { unitBytes } = this.layout;
     if (!isPlaceable(this.layout, offset, unitBytes)) return false;
-    return offset + unitBytes <= Math.ceil(this.storage.sizeBytes / unitBytes) * unitBytes;
+    return offset + unitBytes <= roundUp(this.storage.sizeBytes, unitBytes);
   }
 
   #unitOf(offset: number): number {

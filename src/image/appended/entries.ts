@@ -1,5 +1,6 @@
 /** Reading all entries of a table that may be large, a piece at a time, holes left out. */
 
+import { roundUp } from '../../lib/round-up.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import { ENTRY_BYTES } from './layout.ts';
@@ -27,7 +28,7 @@ export async function forEachPiece(
         continue;
       }
     }
-    const left = Math.ceil((end - at) / ENTRY_BYTES) * ENTRY_BYTES;
+    const left = roundUp(end - at, ENTRY_BYTES);
     const piece = buffer.subarray(0, Math.min(buffer.length, left));
     await readPadded(storage, piece, 0, piece.length, at);
     await visit(piece, (at - offset) / ENTRY_BYTES);

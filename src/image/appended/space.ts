@@ -1,5 +1,6 @@
 /** Where an image that only grows puts what is new: at its end. */
 
+import { roundUp } from '../../lib/round-up.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 
 const ZEROES_BYTES = 64 * 1024;
@@ -37,7 +38,7 @@ export class AppendSpace {
 
   /** Room for `length` bytes, at a multiple of the unit. */
   take(length: number): SpaceRun {
-    this.#end = Math.ceil(this.#end / this.#unitBytes) * this.#unitBytes;
+    this.#end = roundUp(this.#end, this.#unitBytes);
     return this.takeBytes(length);
   }
 

@@ -22,6 +22,8 @@
 
 import { crc32 } from 'node:zlib';
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
+import { readUInt64LE, writeUInt64LE } from '../../lib/uint64.ts';
 import { FORMAT_NAMES, type FormatName, type ReferenceStamp } from '../format.ts';
 
 export const COW_MAGIC = Buffer.from('TMEMCOW\0', 'latin1');
@@ -74,15 +76,15 @@ export function encodeHeader(header: CowHeader): Buffer {
   bytes.writeUInt32LE(HEADER_BYTES, 12);
   bytes.writeUInt32LE(Math.log2(header.blockBytes), 16);
   bytes.writeUInt32LE(header.isLinear ? FLAG_LINEAR : 0, 20);
-  writeNumber(bytes, header.virtualSizeBytes, 24);
-  writeNumber(bytes, header.bitmapOffset, 32);
-  writeNumber(bytes, header.bitmapBytes, 40);
-  writeNumber(bytes, header.dataOffset, 48);
-  writeNumber(bytes, header.generation, 56);
+  writeUInt64LE(bytes, header.virtualSizeBytes, 24);
+  writeUInt64LE(bytes, header.bitmapOffset, 32);
+  writeUInt64LE(bytes, header.bitmapBytes, 40);
+  writeUInt64LE(bytes, header.dataOffset, 48);
+  writeUInt64LE(bytes, header.generation, 56);
   const { base } = header;
   if (base !== undefined) {
-    writeNumber(bytes, base.stamp.sizeBytes, 64);
-    writeNumber(bytes, base.stamp.changedAtMs, 72);
+    writeUInt64LE(bytes, base.stamp.sizeBytes, 64);
+    writeUInt64LE(bytes, base.stamp.changedAtMs, 72);
     bytes.writeUInt32LE(bytes.write(base.formatName, FORMAT_AT), 80);
     bytes.writeUInt32LE(bytes.write(base.name, NAME_AT), 84);
   }
@@ -129,7 +131,7 @@ function decodeHeader(bytes: Buffer, name: string): CowHeader {
   if ((flags & ~FLAG_LINEAR) !== 0)
     refuse(`the flags ${flags} at offset 20 are not known; update tmem`);
   const number = (at: number): number => {
-    const value = bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32;
+    const value = readUInt64LE(bytes, at);
     return Number.isSafeInteger(value)
       ? value
       : refuse(`the number at offset ${at} is out of range`);
@@ -179,13 +181,4 @@ function decodeBase(
     formatName,
     stamp: { sizeBytes: number(64), changedAtMs: number(72) },
   };
-}
-
-function writeNumber(bytes: Buffer, value: number, at: number): void {
-  bytes.writeUInt32LE(value % 2 ** 32, at);
-  bytes.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
-}
-
-function roundUp(value: number, to: number): number {
-  return Math.ceil(value / to) * to;
 }

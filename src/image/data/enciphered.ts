@@ -3,6 +3,7 @@
  * sectors, and written by reading, changing and writing them.
  */
 
+import { roundUp } from '../../lib/round-up.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { SectorCipher } from '../format.ts';
 import { readPadded } from '../tables/read-padded.ts';
@@ -31,7 +32,7 @@ export async function readEnciphered(
 ): Promise<void> {
   const { storage, storageOffset, guestOffset, cipher } = place;
   const head = guestOffset % SECTOR_BYTES;
-  const bytes = wholeSectors(head + length);
+  const bytes = roundUp(head + length, SECTOR_BYTES);
   if (bytes === length) {
     await readPadded(storage, buffer, bufferOffset, length, storageOffset);
     cipher.decrypt(buffer, bufferOffset, length, storageOffset, guestOffset);
@@ -91,7 +92,7 @@ export class EncipheredWrites {
     length: number,
   ): Promise<void> {
     const head = place.guestOffset % SECTOR_BYTES;
-    const bytes = wholeSectors(head + length);
+    const bytes = roundUp(head + length, SECTOR_BYTES);
     const start = place.guestOffset - head;
     const isRagged = bytes !== length;
     const release = await this.#hold(start, start + bytes, isRagged);
@@ -152,8 +153,4 @@ export class EncipheredWrites {
     const tail = { ...place, storageOffset: storageOffset + last, guestOffset: guestOffset + last };
     await readEnciphered(tail, sectors, last, SECTOR_BYTES, this.#scratch);
   }
-}
-
-function wholeSectors(bytes: number): number {
-  return Math.ceil(bytes / SECTOR_BYTES) * SECTOR_BYTES;
 }

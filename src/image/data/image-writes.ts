@@ -5,6 +5,8 @@
 
 import { alignedBuffer } from '../../lib/aligned-buffer.ts';
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
+import { settleAll } from '../../lib/settle-all.ts';
 import type { WritableFormat, WriteTarget } from '../format.ts';
 import { EncipheredWrites } from './enciphered.ts';
 import type { ImageReads } from './image-reads.ts';
@@ -116,7 +118,7 @@ export class ImageWrites {
   #wholeUnits(offset: number, length: number): { start: number; end: number } {
     const { unitBytes, virtualSizeBytes } = this.#format;
     const rangeEnd = offset + length;
-    const start = Math.min(Math.ceil(offset / unitBytes) * unitBytes, rangeEnd);
+    const start = Math.min(roundUp(offset, unitBytes), rangeEnd);
     const isAtEnd = rangeEnd === virtualSizeBytes;
     const end = isAtEnd ? rangeEnd : Math.floor(rangeEnd / unitBytes) * unitBytes;
     return { start, end: Math.max(start, end) };
@@ -213,10 +215,10 @@ export class ImageWrites {
     const scratch = taken instanceof Promise ? await taken : taken;
     try {
       buffer.copy(scratch, headBytes, at, at + length);
-      await bothEnded(
+      await settleAll([
         this.#fill(scratch, 0, headBytes, start),
         this.#fill(scratch, headBytes + length, tailBytes, offset + length),
-      );
+      ]);
       cipher?.encrypt(scratch, 0, bytes, storageOffset, start);
       await storage.write(scratch, 0, bytes, storageOffset);
     } finally {
@@ -242,12 +244,4 @@ export class ImageWrites {
 /** Whether the write is one of the buffer as it is, over what is there. */
 function isPlain({ headBytes, tailBytes, cipher, commit }: WriteTarget): boolean {
   return headBytes === 0 && tailBytes === 0 && cipher === undefined && commit === undefined;
-}
-
-/** Waits for both, then throws the first failure: neither may outlive the buffer that it fills. */
-async function bothEnded(a: Promise<void> | undefined, b: Promise<void> | undefined) {
-  if (a === undefined || b === undefined) return a ?? b;
-  for (const result of await Promise.allSettled([a, b])) {
-    if (result.status === 'rejected') throw result.reason;
-  }
 }

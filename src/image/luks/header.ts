@@ -5,6 +5,7 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
 import { DIGEST_BYTES, type LuksHash } from './anti-forensic.ts';
 import { keySizes, SECTOR_BYTES, type VectorKind } from './sector-cipher.ts';
 
@@ -60,7 +61,7 @@ export interface LuksCipherChoice {
 
 /** Bytes of a slot's key material on disk, rounded up to sectors. */
 export function materialBytes(keyBytes: number): number {
-  return Math.ceil((keyBytes * STRIPE_COUNT) / SECTOR_BYTES) * SECTOR_BYTES;
+  return roundUp(keyBytes * STRIPE_COUNT, SECTOR_BYTES);
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { readUInt64BE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { clearEntries, forEachPiece } from '../appended/entries.ts';
 import { ENTRY_BYTES } from '../appended/layout.ts';
@@ -72,7 +73,7 @@ class QcowCheck {
       if (this.#header.hasLittleEndianL1) piece.swap64();
       const broken: number[] = [];
       for (let at = 0; at < piece.length; at += ENTRY_BYTES) {
-        const offset = offsetAt(piece, at);
+        const offset = readUInt64BE(piece, at);
         if (offset === 0) continue;
         signal?.throwIfAborted();
         onProgress?.(index + at / ENTRY_BYTES, l1Entries);
@@ -112,7 +113,7 @@ class QcowCheck {
   #visitL2Entry(piece: Buffer, at: number, guestOffset: number): boolean {
     const high = piece.readUInt32BE(at);
     if (high >= 2 ** 31) return this.#visitCompressed(piece, at, guestOffset);
-    const offset = offsetAt(piece, at);
+    const offset = readUInt64BE(piece, at);
     if (offset === 0) return false;
     if (!this.#canBe(offset, this.#clusterBytes)) {
       const message = `guest offset ${guestOffset} is put at ${offset}, where no data can be`;
@@ -224,8 +225,4 @@ class QcowCheck {
     if (!this.#repairs || positions.length === 0) return;
     await clearEntries(this.#storage, positions, piece, offset);
   }
-}
-
-function offsetAt(piece: Buffer, at: number): number {
-  return piece.readUInt32BE(at) * 2 ** 32 + piece.readUInt32BE(at + 4);
 }

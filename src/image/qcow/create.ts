@@ -1,6 +1,7 @@
 /** New images of qcow's first version. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
 import { parseSize } from '../../lib/sizes.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { ENTRY_BYTES } from '../appended/layout.ts';
@@ -29,7 +30,7 @@ export async function createQcow(storage: ResizableStorage, options: CreateOptio
   }
   // A table of a cluster, or of 32 KiB where that would be tiny, as qemu-img has it.
   const l2Bits = clusterBits === 9 ? 12 : Math.min(13, clusterBits - 3);
-  const virtualSizeBytes = Math.ceil(options.sizeBytes / 512) * 512;
+  const virtualSizeBytes = roundUp(options.sizeBytes, 512);
   if (virtualSizeBytes === 0) refuse('a qcow image cannot be empty; give a size');
   const l1Bytes = Math.ceil(virtualSizeBytes / 2 ** (clusterBits + l2Bits)) * ENTRY_BYTES;
   if (l1Bytes > L1_BYTES_MAX || !Number.isSafeInteger(virtualSizeBytes)) {

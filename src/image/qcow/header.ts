@@ -4,6 +4,7 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { readUInt64BE, writeUInt64BE } from '../../lib/uint64.ts';
 import type { Storage } from '../../storage/storage.ts';
 import {
   type AppendedLayout,
@@ -137,14 +138,14 @@ export function encodeQcowHeader(header: NewQcowHeader): Buffer {
   raw.writeUInt32BE(QCOW_MAGIC, 0);
   raw.writeUInt32BE(1, 4);
   if (name.length > 0) {
-    raw.writeBigUInt64BE(BigInt(QCOW_HEADER_BYTES), 8);
+    writeUInt64BE(raw, QCOW_HEADER_BYTES, 8);
     raw.writeUInt32BE(name.length, 16);
     name.copy(raw, QCOW_HEADER_BYTES);
   }
-  raw.writeBigUInt64BE(BigInt(header.virtualSizeBytes), 24);
+  writeUInt64BE(raw, header.virtualSizeBytes, 24);
   raw.writeUInt8(header.clusterBits, 32);
   raw.writeUInt8(header.l2Bits, 33);
-  raw.writeBigUInt64BE(BigInt(header.l1Offset), 40);
+  writeUInt64BE(raw, header.l1Offset, 40);
   return raw;
 }
 
@@ -154,8 +155,7 @@ export function backingOf({ backingName }: QcowHeader): ImageReference | undefin
 }
 
 function readTable(table: Buffer, at: number): number {
-  const high = table.readUInt32BE(at);
-  return high >= 2 ** 21 ? INVALID : high * 2 ** 32 + table.readUInt32BE(at + 4);
+  return table.readUInt32BE(at) >= 2 ** 21 ? INVALID : readUInt64BE(table, at);
 }
 
 /** Bit 63 of an entry says that the cluster is compressed; see `compressed.ts`. */
@@ -164,8 +164,7 @@ export const qcowCodec: EntryCodec = {
   readUnit: (table, at) => (table.readUInt32BE(at) >= 2 ** 31 ? COMPRESSED : readTable(table, at)),
   write: (table, at, entry) => {
     if (entry < HOLE) throw new Error(`qcow: an entry cannot say ${entry}`);
-    table.writeUInt32BE(Math.floor(entry / 2 ** 32), at);
-    table.writeUInt32BE(entry % 2 ** 32, at + 4);
+    writeUInt64BE(table, entry, at);
   },
 };
 

@@ -5,6 +5,7 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { AppendedDisk } from '../appended/disk.ts';
 import { ENTRY_BYTES } from '../appended/layout.ts';
@@ -46,7 +47,7 @@ export async function openQcowDisk(
     isOrdered: true,
     tableBytesMax,
     // Whatever a crash left at the end of the file stays there.
-    end: Math.ceil(storage.sizeBytes / unitBytes) * unitBytes,
+    end: roundUp(storage.sizeBytes, unitBytes),
     convertLevelOne: header.hasLittleEndianL1 ? swapLevelOne : undefined,
     mapCompressed: (unit, rawEntry, inUnit) => {
       const place = compressedPlace(rawEntry, header.clusterBits);

@@ -3,11 +3,13 @@
  * since some moment, for backups that copy only those.
  */
 
+import { roundUp } from '../../lib/round-up.ts';
+import { readUInt64BE } from '../../lib/uint64.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import type { Qcow2Header } from './header.ts';
 import { extensionOf } from './header-extensions.ts';
-import { AUTOCLEAR, EXTENSION, readUInt64, roundUp } from './layout.ts';
+import { AUTOCLEAR, EXTENSION } from './layout.ts';
 import { refusal } from './refusal.ts';
 
 const EXTENSION_BYTES = 24;
@@ -56,8 +58,8 @@ export function bitmapDirectory(header: Qcow2Header, name: string): BitmapDirect
     throw refusal(name, header.headerBytes, `the bitmaps extension has ${data.length} bytes`);
   }
   const count = data.readUInt32BE(0);
-  const length = readUInt64(data, 8);
-  const offset = readUInt64(data, 16);
+  const length = readUInt64BE(data, 8);
+  const offset = readUInt64BE(data, 16);
   const bad = (what: string) => refusal(name, header.headerBytes, what);
   if (count === 0 || count > BITMAPS_MAX) throw bad(`${count} bitmaps cannot be`);
   if (length > DIRECTORY_BYTES_MAX || length < count * ENTRY_BYTES) {
@@ -103,7 +105,7 @@ function parseEntry(
 ): { bitmap: Bitmap; end: number } {
   const bad = (what: string) => refusal(name, directoryOffset + at, what);
   if (at + ENTRY_BYTES > bytes.length) throw bad('a bitmap entry is cut short');
-  const tableOffset = readUInt64(bytes, at);
+  const tableOffset = readUInt64BE(bytes, at);
   const tableEntries = bytes.readUInt32BE(at + 8);
   const flags = bytes.readUInt32BE(at + 12);
   const type = bytes.readUInt8(at + 16);

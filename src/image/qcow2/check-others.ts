@@ -1,6 +1,7 @@
 /** What else has clusters besides tables and data: snapshots, bitmaps, the key of a cipher. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { readUInt64BE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import { type Bitmap, bitmapDirectory, readBitmaps } from './bitmaps.ts';
@@ -10,7 +11,7 @@ import type { TableWalk } from './check-tables.ts';
 import type { Geometry } from './geometry.ts';
 import type { Qcow2Header } from './header.ts';
 import { extensionOf } from './header-extensions.ts';
-import { CRYPT, EXTENSION, L1_BYTES_MAX, readUInt64, SECTOR_BYTES } from './layout.ts';
+import { CRYPT, EXTENSION, L1_BYTES_MAX, SECTOR_BYTES } from './layout.ts';
 import { readSnapshots } from './snapshot-table.ts';
 
 const PIECE_BYTES = 1 << 20;
@@ -74,7 +75,7 @@ export function checkEncryption({ header, marks, findings }: OthersParts): void 
     findings.corruption('the header', 0, 'says that there is LUKS, and not where');
     return;
   }
-  marks.mark(readUInt64(pointer, 0), readUInt64(pointer, 8), 1, 'the LUKS header');
+  marks.mark(readUInt64BE(pointer, 0), readUInt64BE(pointer, 8), 1, 'the LUKS header');
 }
 
 /** Counts the directory of bitmaps, their tables and their bits. */
@@ -118,7 +119,7 @@ async function checkBitmap(
     for (let at = 0; at < bytes; at += 8) {
       const high = piece.readUInt32BE(at);
       const low = piece.readUInt32BE(at + 4);
-      const offset = readUInt64(piece, at) - (low % SECTOR_BYTES);
+      const offset = readUInt64BE(piece, at) - (low % SECTOR_BYTES);
       const isReserved = (high & BITMAP_RESERVED_HIGH) !== 0 || (low & BITMAP_RESERVED_LOW) !== 0;
       if (isReserved || (offset !== 0 && low % geometry.clusterBytes !== 0)) {
         findings.corruption('the bitmap table entry', tableOffset + done + at, 'is not valid');

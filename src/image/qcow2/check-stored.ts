@@ -1,6 +1,8 @@
 /** The refcounts that an image keeps: where their blocks are, and what they say. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
+import { readUInt64BE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import type { Findings } from './check-findings.ts';
@@ -9,7 +11,6 @@ import { ClusterCounts } from './cluster-counts.ts';
 import { readCounter } from './counters.ts';
 import type { Geometry } from './geometry.ts';
 import type { Qcow2Header } from './header.ts';
-import { readUInt64 } from './layout.ts';
 import { sweepTables } from './table-sweep.ts';
 
 const OFFSET_LOW_MASK = 511;
@@ -76,7 +77,7 @@ async function readTable(
   const tableBytes = header.refcountTableClusters * geometry.clusterBytes;
   const counts = new ClusterCounts(clusters + 1);
   const storedBytes = Math.max(0, storage.sizeBytes - header.refcountTableOffset);
-  const table = Buffer.alloc(Math.min(tableBytes, Math.ceil(storedBytes / 8) * 8));
+  const table = Buffer.alloc(Math.min(tableBytes, roundUp(storedBytes, 8)));
   const blocks = new Float64Array(table.length / 8);
   const stored: StoredRefcounts = { counts, blocks, isBroken: tableBytes === 0 };
   try {
@@ -88,7 +89,7 @@ async function readTable(
   }
   for (let index = 0; index < blocks.length; index++) {
     const low = table.readUInt32BE(index * 8 + 4);
-    const offset = readUInt64(table, index * 8) - (low & OFFSET_LOW_MASK);
+    const offset = readUInt64BE(table, index * 8) - (low & OFFSET_LOW_MASK);
     if (offset === 0 && low === 0) continue;
     const fault = faultOf(offset, low, storage, geometry);
     if (fault === undefined) blocks[index] = offset;

@@ -1,13 +1,14 @@
 /** The counters of a refcount block: 1 to 64 bits, those below a byte from its lowest bit on. */
 
+import { readUInt64BE, writeUInt64BE } from '../../lib/uint64.ts';
+
 /** Reads counter `index` of a block of counters of `bits`; from 2^53 on it is rounded. */
 export function readCounter(block: Buffer, base: number, index: number, bits: number): number {
   if (bits === 16) return (block[base + index * 2]! << 8) | block[base + index * 2 + 1]!;
   if (bits === 8) return block[base + index]!;
   if (bits === 32) return block.readUInt32BE(base + index * 4);
   if (bits === 64) {
-    const at = base + index * 8;
-    return block.readUInt32BE(at) * 2 ** 32 + block.readUInt32BE(at + 4);
+    return readUInt64BE(block, base + index * 8);
   }
   const shift = (index * bits) & 7;
   return (block[base + ((index * bits) >>> 3)]! >> shift) & (2 ** bits - 1);
@@ -22,8 +23,7 @@ export function writeCounter(
   count: number,
 ): void {
   if (bits === 64) {
-    block.writeUInt32BE(Math.floor(count / 2 ** 32), base + index * 8);
-    block.writeUInt32BE(count % 2 ** 32, base + index * 8 + 4);
+    writeUInt64BE(block, count, base + index * 8);
   } else if (bits >= 8) {
     block.writeUIntBE(count, base + (index * bits) / 8, bits / 8);
   } else {

@@ -6,11 +6,12 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { writeCounter } from './counters.ts';
 import type { Geometry } from './geometry.ts';
 import type { HeaderFile } from './header-file.ts';
-import { REFCOUNT_TABLE_BYTES_MAX, roundUp } from './layout.ts';
+import { REFCOUNT_TABLE_BYTES_MAX } from './layout.ts';
 import type { MetadataMap } from './metadata-map.ts';
 import type { PinnedTable } from './pinned-table.ts';
 import type { Refcounts } from './refcounts.ts';
@@ -96,7 +97,7 @@ export class Coverage {
       const endBlock = firstBlock + blocks;
       const isMoved = endBlock > tableEntries;
       // Half as long again, so that a growing image moves its table a few times only.
-      const wish = isMoved ? Math.ceil((endBlock * 12) / clusterBytes) * clusterBytes : 0;
+      const wish = isMoved ? roundUp(endBlock * 12, clusterBytes) : 0;
       const tableBytes = Math.min(wish, roundUp(REFCOUNT_TABLE_BYTES_MAX, clusterBytes));
       const usedClusters = blocks + tableBytes / clusterBytes;
       const firstCluster = firstBlock * blockEntries;

@@ -5,6 +5,8 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
+import { writeUInt64BE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { CreateOptions } from '../format.ts';
 import { createLuks, DEFAULT_LUKS, luksHeaderBytes } from '../luks/luks.ts';
@@ -24,9 +26,7 @@ import {
   INCOMPATIBLE,
   L1_BYTES_MAX,
   REFCOUNT_TABLE_BYTES_MAX,
-  roundUp,
   SECTOR_BYTES,
-  writeUInt64,
 } from './layout.ts';
 import { refcountsFor } from './refcount-sizes.ts';
 
@@ -181,8 +181,8 @@ function extensionsOf(plan: Plan, { backing }: CreateOptions): HeaderExtension[]
   }
   if (settings.luks !== undefined) {
     const data = Buffer.alloc(16);
-    writeUInt64(data, plan.luksOffset, 0);
-    writeUInt64(data, plan.luksBytes, 8);
+    writeUInt64BE(data, plan.luksOffset, 0);
+    writeUInt64BE(data, plan.luksBytes, 8);
     extensions.push({ type: EXTENSION.encryption, data });
   }
   // The names are a courtesy, and too long for the smallest clusters.
@@ -273,7 +273,7 @@ async function writeOffsets(
     let at = 0;
     const pieceOffset = offset + index * entryBytes;
     for (; at < piece.length && index < count; at += entryBytes, index++) {
-      writeUInt64(piece, first + index * clusterBytes, at);
+      writeUInt64BE(piece, first + index * clusterBytes, at);
       piece.writeUInt32BE((piece.readUInt32BE(at) | flagsHigh) >>> 0, at);
       if (allocated !== undefined) piece.writeUInt32BE(allocated, at + 12);
     }

@@ -26,6 +26,11 @@ export interface Qcow2Disk {
   virtualSizeBytes: number;
 }
 
+/** All storages of the image. */
+export function storagesOf({ storage, dataStorage }: Qcow2Disk): ResizableStorage[] {
+  return storage === dataStorage ? [storage] : [storage, dataStorage];
+}
+
 /** Where the L2 table of a guest offset is; 0 for none. Throws when no table can be there. */
 export function tableOffsetOf(disk: Qcow2Disk, guestOffset: number): number {
   const { geometry, l1 } = disk;

@@ -1,13 +1,14 @@
 /** The cipher of an enciphered image: LUKS1 inside qcow2, or the old way with a bare key. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { readUInt64BE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { SectorCipher } from '../format.ts';
 import { openLuks } from '../luks/luks.ts';
 import { sectorCipher } from '../luks/sector-cipher.ts';
 import type { Qcow2Header } from './header.ts';
 import { extensionOf } from './header-extensions.ts';
-import { CRYPT, EXTENSION, FIELD, readUInt64 } from './layout.ts';
+import { CRYPT, EXTENSION, FIELD } from './layout.ts';
 import { refusal } from './refusal.ts';
 
 /** The old way takes the first 16 bytes of the passphrase for a key, and has no way to check it. */
@@ -32,8 +33,8 @@ export async function openCipher(
     if (pointer === undefined || pointer.length < 16) {
       throw refusal(name, FIELD.crypt, 'it is enciphered with LUKS, whose header is nowhere');
     }
-    const offset = readUInt64(pointer, 0);
-    const length = readUInt64(pointer, 8);
+    const offset = readUInt64BE(pointer, 0);
+    const length = readUInt64BE(pointer, 8);
     if (offset % header.clusterBytes !== 0 || offset >= storage.sizeBytes) {
       throw refusal(name, FIELD.crypt, `its LUKS header is said to be at ${offset}`);
     }

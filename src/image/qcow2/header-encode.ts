@@ -1,9 +1,10 @@
 /** A header as it is stored, with everything in it that others may need and we do not know. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { writeUInt64BE } from '../../lib/uint64.ts';
 import type { Qcow2Header } from './header.ts';
 import { encodeExtensions } from './header-extensions.ts';
-import { FIELD, HEADER_BYTES_V2, MAGIC, writeUInt64 } from './layout.ts';
+import { FIELD, HEADER_BYTES_V2, MAGIC } from './layout.ts';
 
 /**
  * The first cluster of an image with that header: header, extensions, backing name, zeros. Throws a
@@ -22,17 +23,17 @@ export function encodeHeader(header: Qcow2Header, name: string): Buffer {
   const bytes = Buffer.alloc(header.clusterBytes);
   bytes.writeUInt32BE(MAGIC, 0);
   bytes.writeUInt32BE(header.version, FIELD.version);
-  if (backing.length > 0) writeUInt64(bytes, backingAt, FIELD.backingNameOffset);
+  if (backing.length > 0) writeUInt64BE(bytes, backingAt, FIELD.backingNameOffset);
   bytes.writeUInt32BE(backing.length, FIELD.backingNameBytes);
   bytes.writeUInt32BE(header.clusterBits, FIELD.clusterBits);
-  writeUInt64(bytes, header.sizeBytes, FIELD.sizeBytes);
+  writeUInt64BE(bytes, header.sizeBytes, FIELD.sizeBytes);
   bytes.writeUInt32BE(header.crypt, FIELD.crypt);
   bytes.writeUInt32BE(header.l1Entries, FIELD.l1Entries);
-  writeUInt64(bytes, header.l1Offset, FIELD.l1Offset);
-  writeUInt64(bytes, header.refcountTableOffset, FIELD.refcountTableOffset);
+  writeUInt64BE(bytes, header.l1Offset, FIELD.l1Offset);
+  writeUInt64BE(bytes, header.refcountTableOffset, FIELD.refcountTableOffset);
   bytes.writeUInt32BE(header.refcountTableClusters, FIELD.refcountTableClusters);
   bytes.writeUInt32BE(header.snapshotCount, FIELD.snapshotCount);
-  writeUInt64(bytes, header.snapshotsOffset, FIELD.snapshotsOffset);
+  writeUInt64BE(bytes, header.snapshotsOffset, FIELD.snapshotsOffset);
   if (header.version === 3) encodeFeatures(bytes, header);
   extensions.copy(bytes, headerBytes);
   backing.copy(bytes, backingAt);

@@ -1,6 +1,7 @@
 /** What follows the header in the first cluster: records of a type, a length and bytes. */
 
-import { EXTENSION, roundUp } from './layout.ts';
+import { roundUp } from '../../lib/round-up.ts';
+import { EXTENSION } from './layout.ts';
 import { refusal } from './refusal.ts';
 
 /** One record; types that nobody knows are kept for who does. */

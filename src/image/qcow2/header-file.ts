@@ -1,11 +1,12 @@
 /** The header of an open image: what changes of it is written in place, a few bytes at a time. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { writeUInt64BE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import type { Qcow2Header } from './header.ts';
 import { recordBytes } from './header-extensions.ts';
-import { AUTOCLEAR, EXTENSION, FIELD, INCOMPATIBLE, writeUInt64 } from './layout.ts';
+import { AUTOCLEAR, EXTENSION, FIELD, INCOMPATIBLE } from './layout.ts';
 import type { PinnedTable } from './pinned-table.ts';
 
 /** Every write lies inside one sector, which a disk writes whole or not at all. */
@@ -45,10 +46,10 @@ export class HeaderFile {
   async writeDisk(l1: PinnedTable, sizeBytes: number): Promise<void> {
     this.#header = { ...this.#header, l1Offset: l1.offset, l1Entries: l1.entries, sizeBytes };
     const bytes = Buffer.alloc(FIELD.refcountTableOffset - FIELD.sizeBytes);
-    writeUInt64(bytes, sizeBytes, 0);
+    writeUInt64BE(bytes, sizeBytes, 0);
     bytes.writeUInt32BE(this.#header.crypt, FIELD.crypt - FIELD.sizeBytes);
     bytes.writeUInt32BE(l1.entries, FIELD.l1Entries - FIELD.sizeBytes);
-    writeUInt64(bytes, l1.offset, FIELD.l1Offset - FIELD.sizeBytes);
+    writeUInt64BE(bytes, l1.offset, FIELD.l1Offset - FIELD.sizeBytes);
     await this.#storage.write(bytes, 0, bytes.length, FIELD.sizeBytes);
   }
 
@@ -60,7 +61,7 @@ export class HeaderFile {
       refcountTableClusters: clusters,
     };
     const bytes = Buffer.alloc(12);
-    writeUInt64(bytes, offset, 0);
+    writeUInt64BE(bytes, offset, 0);
     bytes.writeUInt32BE(clusters, 8);
     await this.#storage.write(bytes, 0, bytes.length, FIELD.refcountTableOffset);
   }

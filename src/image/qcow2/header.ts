@@ -1,6 +1,7 @@
 /** The header of a qcow2 image: read with every number in it held against what it may be. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { readUInt64BE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import { featureName, type HeaderExtension, parseExtensions } from './header-extensions.ts';
@@ -21,7 +22,6 @@ import {
   MAGIC,
   REFCOUNT_ORDER_MAX,
   REFCOUNT_TABLE_BYTES_MAX,
-  readUInt64,
   SNAPSHOTS_MAX,
 } from './layout.ts';
 import { refusal } from './refusal.ts';
@@ -268,7 +268,7 @@ function tableOffset(
 }
 
 function safeNumber(bytes: Buffer, name: string, field: number, what: string): number {
-  const value = readUInt64(bytes, field);
+  const value = readUInt64BE(bytes, field);
   // Table lengths are capped, so that no sum with one of these can leave the safe integers.
   if (value <= Number.MAX_SAFE_INTEGER - 2 ** 32) return value;
   throw refusal(name, field, `${what} is at or has ${value} bytes, more than can be`);

@@ -5,6 +5,7 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { readUInt64BE, writeUInt64BE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import {
@@ -15,7 +16,6 @@ import {
   readBitmaps,
 } from './bitmaps.ts';
 import type { Qcow2Header } from './header.ts';
-import { readUInt64, writeUInt64 } from './layout.ts';
 
 /** Bits of all bitmaps together; of an image that has more none is kept. */
 const BYTES_MAX = 32 << 20;
@@ -117,7 +117,7 @@ export class KeptBitmaps {
     await options.sync();
     const bytes = Buffer.alloc(8);
     for (const [at, cluster] of entries) {
-      writeUInt64(bytes, cluster, 0);
+      writeUInt64BE(bytes, cluster, 0);
       await this.#storage.write(bytes, 0, 8, at);
     }
     if (entries.length > 0) await this.#storage.sync();
@@ -175,7 +175,7 @@ async function readBitmap(
   const clusters = new Float64Array(entries);
   for (let index = 0; index < entries; index++) {
     const low = table.readUInt32BE(index * 8 + 4) & SECTOR_MASK;
-    const offset = readUInt64(table, index * 8) - low;
+    const offset = readUInt64BE(table, index * 8) - low;
     const start = index * clusterBytes;
     const length = Math.min(clusterBytes, bits.length - start);
     const isInside = offset % clusterBytes === 0 && offset < storage.sizeBytes;

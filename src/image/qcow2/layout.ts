@@ -71,21 +71,3 @@ export const COMPRESSION = { deflate: 0, zstd: 1 } as const;
 export const SECTOR_BYTES = 512;
 /** What a slice of a table is at most; never more than a cluster, which tables share with nobody. */
 export const SLICE_BYTES = 4096;
-
-const TWO_32 = 2 ** 32;
-
-/** The 64-bit number at `at`; more than 2^53 is rounded, so compare before trusting its last bits. */
-export function readUInt64(buffer: Buffer, at: number): number {
-  return buffer.readUInt32BE(at) * TWO_32 + buffer.readUInt32BE(at + 4);
-}
-
-/** `value` is a safe integer, not negative. */
-export function writeUInt64(buffer: Buffer, value: number, at: number): void {
-  buffer.writeUInt32BE(Math.floor(value / TWO_32), at);
-  buffer.writeUInt32BE(value % TWO_32, at + 4);
-}
-
-/** `value` rounded up to a multiple of `unit`. */
-export function roundUp(value: number, unit: number): number {
-  return Math.ceil(value / unit) * unit;
-}

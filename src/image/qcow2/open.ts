@@ -6,7 +6,7 @@ import type { ImageFormat, OpenedFormat, OpenOptions } from '../format.ts';
 import { TableCache } from '../tables/table-cache.ts';
 import { repairRefcounts } from './check.ts';
 import { deflateCodec, zstdCodec } from './compression.ts';
-import type { Qcow2Disk } from './disk.ts';
+import { type Qcow2Disk, storagesOf } from './disk.ts';
 import { openCipher } from './encryption.ts';
 import { geometryOf } from './geometry.ts';
 import { has, type Qcow2Header, readHeader } from './header.ts';
@@ -112,8 +112,7 @@ class ReadOnlyQcow2 implements ImageFormat {
   }
 
   get storages() {
-    const { storage, dataStorage } = this.#disk;
-    return storage === dataStorage ? [storage] : [storage, dataStorage];
+    return storagesOf(this.#disk);
   }
 
   get tables() {

@@ -1,8 +1,9 @@
 /** A table of 64-bit entries that is held in memory as a whole: the L1 table, the refcount table. */
 
+import { writeUInt64BE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { readPadded } from '../tables/read-padded.ts';
-import { roundUp, SECTOR_BYTES, writeUInt64 } from './layout.ts';
+import { SECTOR_BYTES } from './layout.ts';
 
 const TWO_32 = 2 ** 32;
 
@@ -70,7 +71,7 @@ export class PinnedTable {
   }
 
   set(index: number, offset: number, isCopied: boolean): void {
-    writeUInt64(this.#bytes, offset, index * 8);
+    writeUInt64BE(this.#bytes, offset, index * 8);
     if (isCopied) this.#bytes[index * 8] = (this.#bytes[index * 8] ?? 0) | 0x80;
     this.#dirty.add(Math.floor((index * 8) / SECTOR_BYTES));
   }
@@ -105,9 +106,4 @@ export class PinnedTable {
       this.#dirty.add((storageOffset - this.offset) / SECTOR_BYTES);
     }
   }
-}
-
-/** How many bytes of clusters a table of that many entries takes. */
-export function tableBytes(entries: number, clusterBytes: number): number {
-  return roundUp(entries * 8, clusterBytes);
 }

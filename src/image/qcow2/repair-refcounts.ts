@@ -1,12 +1,13 @@
 /** Sets right what an image keeps as refcounts: in place, or all of them anew behind its end. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { writeUInt64BE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import type { CheckPass } from './check-pass.ts';
 import { type ClusterCounts, PAGE_CLUSTERS } from './cluster-counts.ts';
 import { counterMax, writeCounter } from './counters.ts';
-import { FIELD, REFCOUNT_TABLE_BYTES_MAX, writeUInt64 } from './layout.ts';
+import { FIELD, REFCOUNT_TABLE_BYTES_MAX } from './layout.ts';
 
 /**
  * Writes the counts that the pass found into the blocks that are there; only lower ones where
@@ -82,7 +83,7 @@ export async function rebuildRefcounts(storage: ResizableStorage, pass: CheckPas
   await writeBlocks(storage, pass, plan);
   await storage.sync();
   const fields = Buffer.alloc(12);
-  writeUInt64(fields, plan.tableOffset, 0);
+  writeUInt64BE(fields, plan.tableOffset, 0);
   fields.writeUInt32BE(plan.tableClusters, 8);
   await storage.write(fields, 0, fields.length, FIELD.refcountTableOffset);
   await storage.sync();
@@ -146,7 +147,7 @@ async function writeBlocks(
       if (count > 0) writeCounter(block, 0, entry, refcountBits, Math.min(count, max));
     }
     const offset = blocksOffset + position * clusterBytes;
-    writeUInt64(table, offset, index * 8);
+    writeUInt64BE(table, offset, index * 8);
     await storage.write(block, 0, clusterBytes, offset);
   }
   await storage.write(table, 0, table.length, tableOffset);

@@ -4,11 +4,12 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
 import type { ClusterAllocator } from './cluster-allocator.ts';
 import type { Qcow2Disk } from './disk.ts';
 import type { FreedClusters } from './freed-clusters.ts';
 import type { HeaderFile } from './header-file.ts';
-import { L1_BYTES_MAX, roundUp } from './layout.ts';
+import { L1_BYTES_MAX } from './layout.ts';
 import type { MetadataMap } from './metadata-map.ts';
 import type { WriteBack } from './write-back.ts';
 import type { Zeroing } from './zeroing.ts';

@@ -1,11 +1,13 @@
 /** The table of internal snapshots: what there is besides the active disk. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
+import { readUInt64BE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { SnapshotInfo } from '../format.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import type { Qcow2Header } from './header.ts';
-import { L1_BYTES_MAX, readUInt64, roundUp, SNAPSHOT_TABLE_BYTES_MAX } from './layout.ts';
+import { L1_BYTES_MAX, SNAPSHOT_TABLE_BYTES_MAX } from './layout.ts';
 import { damage, refusal } from './refusal.ts';
 
 /** One snapshot, as the table has it; offsets and sizes are bytes. */
@@ -77,11 +79,11 @@ function parseSnapshot(
   return {
     id: bytes.toString('utf8', idAt, nameAt),
     name: bytes.toString('utf8', nameAt, nameAt + nameBytes),
-    sizeBytes: hasSize ? readUInt64(bytes, extraAt + 8) : header.sizeBytes,
+    sizeBytes: hasSize ? readUInt64BE(bytes, extraAt + 8) : header.sizeBytes,
     createdAt: bytes.readUInt32BE(at + 16),
-    l1Offset: readUInt64(bytes, at),
+    l1Offset: readUInt64BE(bytes, at),
     l1Entries: bytes.readUInt32BE(at + 8),
-    vmStateBytes: extraBytes >= 8 ? readUInt64(bytes, extraAt) : bytes.readUInt32BE(at + 32),
+    vmStateBytes: extraBytes >= 8 ? readUInt64BE(bytes, extraAt) : bytes.readUInt32BE(at + 32),
     entryOffset,
     entryBytes: roundUp(FIXED_BYTES + extraBytes + idBytes + nameBytes, 8),
     extraBytes,

@@ -4,6 +4,7 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { settleAll } from '../../lib/settle-all.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { readPadded } from '../tables/read-padded.ts';
 
@@ -58,8 +59,7 @@ export async function sweepTables(options: SweepOptions): Promise<void> {
     }
   };
   const workers = Math.min(PIECES_AT_ONCE, offsets.length);
-  const results = await Promise.allSettled(Array.from({ length: workers }, work));
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
+  await settleAll(Array.from({ length: workers }, work));
 }
 
 function endOfPiece(

@@ -7,7 +7,7 @@ import { BlobSpace } from './blob-space.ts';
 import { ClusterAllocator } from './cluster-allocator.ts';
 import { CompressedWrites } from './compressed-writes.ts';
 import { Coverage } from './coverage.ts';
-import type { Qcow2Disk } from './disk.ts';
+import { type Qcow2Disk, storagesOf } from './disk.ts';
 import { FreedClusters } from './freed-clusters.ts';
 import type { Qcow2Header } from './header.ts';
 import { HeaderFile } from './header-file.ts';
@@ -133,8 +133,7 @@ export class WritableQcow2 implements WritableFormat {
   }
 
   get storages() {
-    const { storage, dataStorage } = this.#disk;
-    return storage === dataStorage ? [storage] : [storage, dataStorage];
+    return storagesOf(this.#disk);
   }
 
   get tables() {

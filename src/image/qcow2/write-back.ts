@@ -9,6 +9,7 @@
  * 3. in memory, the counts of what was replaced go down.
  */
 
+import { settleAll } from '../../lib/settle-all.ts';
 import type { Coverage, CoveragePlan } from './coverage.ts';
 import type { Qcow2Disk } from './disk.ts';
 import type { FreedClusters, FreedRun } from './freed-clusters.ts';
@@ -198,12 +199,5 @@ export class WriteBack {
       // The guest's data are safe; what could not be counted down is leaked.
       onDamage();
     }
-  }
-}
-
-/** Waits for all, then throws the first failure: no write may be under way when a phase has ended. */
-async function settleAll(work: readonly (Promise<void> | undefined)[]): Promise<void> {
-  for (const result of await Promise.allSettled(work)) {
-    if (result.status === 'rejected') throw result.reason;
   }
 }

@@ -1,6 +1,7 @@
 /** New QED images. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
 import { parseSize } from '../../lib/sizes.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { CreateOptions, ImageReference } from '../format.ts';
@@ -38,7 +39,7 @@ export async function createQed(storage: ResizableStorage, options: CreateOption
     1,
     TABLE_CLUSTERS_MAX,
   );
-  const virtualSizeBytes = Math.ceil(options.sizeBytes / 512) * 512;
+  const virtualSizeBytes = roundUp(options.sizeBytes, 512);
   const max = virtualSizeMax({ clusterBytes, tableClusters });
   if (virtualSizeBytes > max) {
     refuse(`a qed image of that geometry has at most ${max} bytes; choose larger clusters`);

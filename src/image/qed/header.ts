@@ -4,6 +4,7 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { readUInt64LE, writeUInt64LE } from '../../lib/uint64.ts';
 import type { Storage } from '../../storage/storage.ts';
 import {
   type AppendedLayout,
@@ -165,8 +166,8 @@ export function encodeQedHeader(header: QedHeader): Buffer {
   raw.writeUInt32LE(header.tableClusters, 8);
   raw.writeUInt32LE(header.headerClusters, 12);
   raw.writeUInt32LE(header.features, FIELD.features);
-  raw.writeBigUInt64LE(BigInt(header.l1Offset), 40);
-  raw.writeBigUInt64LE(BigInt(header.virtualSizeBytes), FIELD.imageSize);
+  writeUInt64LE(raw, header.l1Offset, 40);
+  writeUInt64LE(raw, header.virtualSizeBytes, FIELD.imageSize);
   if (name.length > 0) {
     raw.writeUInt32LE(QED_HEADER_BYTES, FIELD.backingName);
     raw.writeUInt32LE(name.length, FIELD.backingName + 4);
@@ -183,8 +184,7 @@ export function backingOf(header: QedHeader): ImageReference | undefined {
 }
 
 function readTable(table: Buffer, at: number): number {
-  const high = table.readUInt32LE(at + 4);
-  return high >= 2 ** 21 ? INVALID : high * 2 ** 32 + table.readUInt32LE(at);
+  return table.readUInt32LE(at + 4) >= 2 ** 21 ? INVALID : readUInt64LE(table, at);
 }
 
 /** 0 is unallocated, 1 a zero cluster, all else an offset. */
@@ -196,8 +196,7 @@ export const qedCodec: EntryCodec = {
   },
   write: (table, at, entry) => {
     const value = entry === ZERO ? 1 : entry === HOLE ? 0 : entry;
-    table.writeUInt32LE(value % 2 ** 32, at);
-    table.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
+    writeUInt64LE(table, value, at);
   },
 };
 

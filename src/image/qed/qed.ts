@@ -5,6 +5,7 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { writeUInt64LE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { AppendedDisk } from '../appended/disk.ts';
 import type {
@@ -178,7 +179,7 @@ async function writeNoBacking(storage: ResizableStorage, features: number): Prom
 
 async function writeImageSize(storage: ResizableStorage, sizeBytes: number): Promise<void> {
   const raw = Buffer.alloc(8);
-  raw.writeBigUInt64LE(BigInt(sizeBytes), 0);
+  writeUInt64LE(raw, sizeBytes, 0);
   await storage.write(raw, 0, raw.length, FIELD.imageSize);
   await storage.sync();
 }

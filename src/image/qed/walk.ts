@@ -6,6 +6,7 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { readUInt64LE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { clearEntries, forEachPiece } from '../appended/entries.ts';
 import { ENTRY_BYTES } from '../appended/layout.ts';
@@ -59,7 +60,7 @@ export class QedWalk {
         signal?.throwIfAborted();
         const entry = index + at / ENTRY_BYTES;
         onProgress?.(entry, total);
-        if (await this.#visitL1Entry(entry, offsetAt(piece, at))) broken.push(at);
+        if (await this.#visitL1Entry(entry, readUInt64LE(piece, at))) broken.push(at);
       }
       await this.#clear(broken, piece, l1Offset + index * ENTRY_BYTES);
     });
@@ -95,7 +96,7 @@ export class QedWalk {
     const broken: number[] = [];
     for (let at = 0; at < piece.length; at += ENTRY_BYTES) {
       if (isZero(piece, at)) continue;
-      const offset = offsetAt(piece, at);
+      const offset = readUInt64LE(piece, at);
       if (offset < DATA_ENTRY_MIN) continue;
       const verdict = this.#judge(offset, clusterBytes);
       if (verdict === 'young') continue;
@@ -147,8 +148,4 @@ export class QedWalk {
 
 function isZero(piece: Buffer, at: number): boolean {
   return piece.readUInt32LE(at) === 0 && piece.readUInt32LE(at + 4) === 0;
-}
-
-function offsetAt(piece: Buffer, at: number): number {
-  return piece.readUInt32LE(at + 4) * 2 ** 32 + piece.readUInt32LE(at);
 }

@@ -5,6 +5,7 @@
  */
 
 import { LRUCache } from 'lru-cache';
+import { settleAll } from '../../lib/settle-all.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { TableStatistics } from '../format.ts';
 import { readPadded } from './read-padded.ts';
@@ -161,8 +162,7 @@ export class TableCache {
       writes.add(this.#beginWrite(wanted.slice(first, end), after));
       first = end;
     }
-    const results = await Promise.allSettled(writes);
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    await settleAll([...writes]);
   }
 
   /** The table in that range is no more: its slices are forgotten, changed or not. */

@@ -2,6 +2,7 @@
 
 import { basename } from 'node:path';
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { CreateOptions } from '../format.ts';
 import { newContentId } from './content-id.ts';
@@ -156,7 +157,7 @@ function newHeader(
     descriptorSector: hasDescriptor ? DESCRIPTOR_SECTOR : 0,
     descriptorSectors: hasDescriptor ? DESCRIPTOR_SECTORS : 0,
     ...{ redundantDirectorySector, directorySector },
-    overheadSectors: Math.ceil(end / GRAIN_SECTORS) * GRAIN_SECTORS,
+    overheadSectors: roundUp(end, GRAIN_SECTORS),
   };
 }
 

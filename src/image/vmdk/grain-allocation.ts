@@ -4,6 +4,7 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { WriteTarget } from '../format.ts';
 import type { RequestEpochs } from '../tables/request-epochs.ts';
@@ -113,7 +114,7 @@ export class GrainAllocation implements ExtentWriter {
     const { grainBytes, hasBacking, hasZeroEntries, lengthBytes } = this.#parts;
     if (hasBacking && !hasZeroEntries) return;
     const end = offset + length;
-    const wholeOffset = Math.ceil(offset / grainBytes) * grainBytes;
+    const wholeOffset = roundUp(offset, grainBytes);
     const wholeEnd = end === lengthBytes ? end : Math.floor(end / grainBytes) * grainBytes;
     await this.#visit(wholeOffset, wholeEnd - wholeOffset, (grain, entry) => {
       if (entry > ZERO) this.#giveUp(grain, entry, hasBacking ? ZERO : HOLE);
@@ -260,7 +261,7 @@ export class GrainAllocation implements ExtentWriter {
 
   async #writeNewTable(table: number): Promise<void> {
     const { storage, tables, entriesPerTable, hasRedundantTables } = this.#parts;
-    const tableBytes = Math.ceil((entriesPerTable * 4) / SECTOR_BYTES) * SECTOR_BYTES;
+    const tableBytes = roundUp(entriesPerTable * 4, SECTOR_BYTES);
     const offset = this.#takeTableSpace(tableBytes * (hasRedundantTables ? 2 : 1));
     const zeros = Buffer.alloc(tableBytes * (hasRedundantTables ? 2 : 1));
     await storage.write(zeros, 0, zeros.length, offset);

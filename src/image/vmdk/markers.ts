@@ -6,6 +6,7 @@
 
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
+import { roundUp } from '../../lib/round-up.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { broken, damaged } from './damage.ts';
 import {
@@ -120,7 +121,7 @@ export async function decompressGrain(src: Buffer, dst: Buffer, grain: StoredGra
 export async function compressGrain(unit: Buffer, sector: number): Promise<Buffer> {
   const compressed = await deflate(unit);
   const length = GRAIN_MARKER_BYTES + compressed.length;
-  const bytes = Buffer.alloc(Math.ceil(length / SECTOR_BYTES) * SECTOR_BYTES);
+  const bytes = Buffer.alloc(roundUp(length, SECTOR_BYTES));
   bytes.writeBigUInt64LE(BigInt(sector), 0);
   bytes.writeUInt32LE(compressed.length, 8);
   compressed.copy(bytes, GRAIN_MARKER_BYTES);

@@ -1,6 +1,7 @@
 /** Opening a VMDK: its descriptor, its extents, and what it stands on. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageReference, OpenedFormat, OpenOptions } from '../format.ts';
 import { RequestEpochs } from '../tables/request-epochs.ts';
@@ -173,7 +174,7 @@ class ExtentBuilder {
       hasZeroEntries: layout.hasZeroedGrains,
       hasBacking: this.#hasBacking,
       epochs: this.#epochs,
-      endOffset: Math.ceil(usedBytes / grainBytes) * grainBytes,
+      endOffset: roundUp(usedBytes, grainBytes),
     };
   }
 }

@@ -1,5 +1,6 @@
 /** Writing tables and directories that a check has mended, each after what it points to. */
 
+import { roundUp } from '../../lib/round-up.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { SECTOR_BYTES } from './sparse-header.ts';
 import { type ScannedTable, tableSectorsOf } from './table-scan.ts';
@@ -43,7 +44,7 @@ export class TableRepairs {
   async newTable(index: number, entries: Buffer, isCopy: boolean): Promise<void> {
     const { grainSectors } = this.#layout;
     const unitBytes = Math.max(grainSectors, tableSectorsOf(this.#layout)) * SECTOR_BYTES;
-    const offset = Math.ceil(this.#storage.sizeBytes / unitBytes) * unitBytes;
+    const offset = roundUp(this.#storage.sizeBytes, unitBytes);
     const bytes = Buffer.alloc(unitBytes);
     entries.copy(bytes);
     await this.#storage.write(bytes, 0, bytes.length, offset);

@@ -2,6 +2,7 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import { JoinedRuns } from '../../lib/joined-runs.ts';
+import { settleAll } from '../../lib/settle-all.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { Mapping, WritableFormat, WriteTarget } from '../format.ts';
 import type { RequestEpochs } from '../tables/request-epochs.ts';
@@ -145,10 +146,7 @@ export class WritableVmdk implements WritableFormat {
   }
 
   async #syncStorages(): Promise<void> {
-    const syncs = this.#format.storages.map((storage) => storage.sync());
-    for (const result of await Promise.allSettled(syncs)) {
-      if (result.status === 'rejected') throw result.reason;
-    }
+    await settleAll(this.#format.storages.map((storage) => storage.sync()));
   }
 }
 

@@ -1,0 +1,24 @@
+/**
+ * 64-bit numbers as they are stored, in two halves and without BigInt. From 2^53 on what is read is
+ * rounded: compare before trusting its last bits. What is written is a safe integer, not negative.
+ */
+
+const TWO_32 = 2 ** 32;
+
+export function readUInt64BE(buffer: Buffer, at: number): number {
+  return buffer.readUInt32BE(at) * TWO_32 + buffer.readUInt32BE(at + 4);
+}
+
+export function readUInt64LE(buffer: Buffer, at: number): number {
+  return buffer.readUInt32LE(at + 4) * TWO_32 + buffer.readUInt32LE(at);
+}
+
+export function writeUInt64BE(buffer: Buffer, value: number, at: number): void {
+  buffer.writeUInt32BE(Math.floor(value / TWO_32), at);
+  buffer.writeUInt32BE(value % TWO_32, at + 4);
+}
+
+export function writeUInt64LE(buffer: Buffer, value: number, at: number): void {
+  buffer.writeUInt32LE(value % TWO_32, at);
+  buffer.writeUInt32LE(Math.floor(value / TWO_32), at + 4);
+}
