@@ -97,7 +97,11 @@ export class Recordings {
     const { path: file, directory } = this.#options.settings ?? {};
     if (directory !== undefined) await checkRecordingDirectory(directory);
     if (file === undefined) return;
-    await this.#inTurn(async () => this.#begin(await RecordingFile.create(file), {}));
+    await this.#inTurn(async () => {
+      const created = await RecordingFile.create(file);
+      await this.#end('asked'); // of one that somebody was quick to ask for
+      await this.#begin(created, {});
+    });
   }
 
   /**

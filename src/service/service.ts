@@ -165,11 +165,12 @@ class Service implements RunningService {
     if (connectionCount < settings.maxConnections) {
       this.#log.info(`the memory has buffers for ${connectionCount} clients at a time`);
     }
-    await this.#recordings.startConfigured();
     await this.#warmRestart?.start();
     const bound: ListenAddress[] = [];
     for (const address of settings.listen) bound.push(await this.#server.listen(address));
     if (settings.admin !== undefined) await this.#startAdmin(settings.admin);
+    // Last of what can fail: a start that failed would leave a file in the way of the next.
+    await this.#recordings.startConfigured();
     if (settings.hasGovernor) this.#governor.start();
     this.#baseCopies.start();
     this.#hasStarted = true;

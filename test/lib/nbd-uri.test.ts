@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
-import { nbdUri } from '../../src/lib/nbd-uri.ts';
+import { TmemError } from '../../src/lib/errors.ts';
+import type { TcpAddress, UnixAddress } from '../../src/lib/listen-address.ts';
+import { nbdUri, parseNbdUri } from '../../src/lib/nbd-uri.ts';
 
 test.each([
   ['127.0.0.1', 'disk.raw', 'nbd://127.0.0.1:10809/disk.raw'],
@@ -15,4 +17,30 @@ test('nbdUri encodes what a socket path may not show, but keeps its slashes', ()
   const address = { kind: 'unix', path: '/run/a b&c?.sock' } as const;
   expect(nbdUri(address, 'disk')).toBe('nbd+unix:///disk?socket=/run/a%20b%26c%3F.sock');
   expect(nbdUri(address, '')).toBe('nbd+unix:///?socket=/run/a%20b%26c%3F.sock');
+});
+
+test.each(['', 'a/b c?', 'ü%'])('a URI is read back to its address and name, %j', (name) => {
+  const unix: UnixAddress = { kind: 'unix', path: '/run/a b&c%.sock' };
+  const tcp = (host: string, port = 10810): TcpAddress => ({ kind: 'tcp', host, port });
+  for (const address of [unix, tcp('localhost'), tcp('::1'), tcp('127.0.0.1', 1)]) {
+    expect(parseNbdUri(nbdUri(address, name))).toEqual({ address, exportName: name });
+  }
+});
+
+test('a URI without a port means the registered one', () => {
+  expect(parseNbdUri('nbd://host')).toEqual({
+    ...{ address: { kind: 'tcp', host: 'host', port: 10809 }, exportName: '' },
+  });
+});
+
+test.each([
+  '',
+  'disk',
+  'http://h/',
+  'nbds://h/',
+  'nbds+unix:///?socket=/s',
+  'nbd+unix:///x',
+  'nbd://h/%',
+])('what is no URI of a server without TLS is refused: %j', (text) => {
+  expect(() => parseNbdUri(text)).toThrow(TmemError);
 });

@@ -160,6 +160,20 @@ test('no file is ever replaced: the first is refused, later ones get a number', 
   expect(fs.readFileSync(file, 'utf8')).toBe('mine');
 });
 
+test('what was asked for at the start comes before what a client was quick to ask for', async () => {
+  const directory = workspace();
+  const file = path.join(directory, 'a.trace');
+  const { recordings, recording } = recordingsTo({ path: file, directory });
+  const quick = await recordings.start({});
+  play(recording, 1);
+  await recordings.startConfigured();
+  expect(recordings.status()).toMatchObject({ isRecording: true, file });
+  play(recording, 1);
+  await recordings.stop();
+  expect((await read(file)).warnings).toEqual([]);
+  expect((await read(quick.file ?? '')).warnings).toEqual([]);
+});
+
 test('a directory that is none is refused at the start', async () => {
   const directory = workspace();
   const file = path.join(directory, 'file');
