@@ -1,5 +1,6 @@
 /** The end of a service: what was acknowledged goes to the images, within a time. */
 
+import { setMaxListeners } from 'node:events';
 import type { Export } from '../export/export.ts';
 import { TmemError } from '../lib/errors.ts';
 import { formatSize } from '../lib/sizes.ts';
@@ -43,6 +44,7 @@ export async function inTime<Result>(
  */
 export async function drainExports(exports: readonly Export[], ms: number): Promise<void> {
   const deadline = new AbortController();
+  setMaxListeners(0, deadline.signal); // each export has one
   const timer = setTimeout(() => deadline.abort(), ms);
   try {
     const results = await Promise.allSettled(exports.map((each) => each.drain(deadline.signal)));

@@ -1,3 +1,4 @@
+import fs from 'node:fs';
 import { expect, test } from 'vitest';
 import { MODES } from '../../src/config/values.ts';
 import { checkServed, killOnce } from '../tools/crash-kill.ts';
@@ -55,7 +56,7 @@ async function killAgainAndAgain(
       throw new Error(`${where}: ${what}`, { cause });
     }
   }
-  await checkServed(await startServer(directory, shared), image);
+  await checkServed(await startServer(directory, shared), fs.readFileSync(image));
 }
 
 test.each(WRITING.map(([mode, kept]) => [mode, partOf(kept), kept] as const))(

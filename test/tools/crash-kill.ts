@@ -85,6 +85,8 @@ export interface KillOptions {
   readonly directory: string;
   readonly image: string;
   readonly args: readonly string[];
+  /** What the image holds as a disk, by another program; default its bytes, which it is. */
+  readonly contentOf?: () => Promise<Buffer>;
   /** Stands between the workload and a client: a server of less honesty, for tests of this test. */
   readonly between?: (connection: Connection) => Connection;
 }
@@ -95,8 +97,9 @@ export interface KillOptions {
  */
 export async function killOnce(options: KillOptions): Promise<string> {
   const { model, random, directory, image, args } = options;
+  const contentOf = options.contentOf ?? (async () => fs.readFileSync(image));
   const server = await startServer(directory, args);
-  await checkServed(server, image);
+  await checkServed(server, await contentOf());
   const moment = chooseMoment(random);
   const count = 3 + random.below(2);
   const clients = await Promise.all(
@@ -117,7 +120,7 @@ export async function killOnce(options: KillOptions): Promise<string> {
   } finally {
     server.signal('SIGKILL'); // what was killed already does not hear it
   }
-  const medium = fs.readFileSync(image);
+  const medium = await contentOf();
   const faults = model.checkMedium(medium);
   if (faults.length > 0) throw new Error(`${told}, the image is wrong:\n${describeFaults(faults)}`);
   model.settle(medium);
@@ -125,8 +128,7 @@ export async function killOnce(options: KillOptions): Promise<string> {
 }
 
 /** What the next server makes of the image is what lies there. */
-export async function checkServed(server: TestServer, image: string): Promise<void> {
-  const content = fs.readFileSync(image);
+export async function checkServed(server: TestServer, content: Buffer): Promise<void> {
   const client = await CrashClient.connect(server.socket);
   const bytes = COUNT_MAX * SECTOR_BYTES;
   for (let at = 0; at < content.length; at += bytes) {
