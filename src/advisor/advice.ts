@@ -57,7 +57,7 @@ function memoryAdvice(report: AdvisorReport): string {
     const gained = same.missRatio - estimate.missRatio;
     const misses = `${percent(share)} of misses into hits (±${points(reach)})`;
     const perGib = bytes > GIB ? `, ${points((gained / bytes) * GIB)} for each GiB` : '';
-    const gain = `${points(gained)} hits more in 100 reads${perGib}`;
+    const gain = `${points(gained)} more of 100 reads${perGib}`;
     return `${times} the memory, ${formatSize(bytes)} more, would turn ${misses}: ${gain}`;
   }
   const misses = `${percent(same.missRatio)} of reads miss also with ${larger.at(-1)?.memory} times as much`;

@@ -31,10 +31,10 @@ test('advice says how much is missing where too little was read', () => {
 
 test('advice tells what more memory would turn into hits, and where it would begin to', () => {
   expect(adviceOf(report([0.6, 0.5, 0.31, 0.2]))).toBe(
-    'twice the memory, 1GiB more, would turn 38 % of misses into hits (±0): 19 hits more in 100 reads',
+    'twice the memory, 1GiB more, would turn 38 % of misses into hits (±0): 19 more of 100 reads',
   );
   expect(adviceOf(report([0.6, 0.5, 0.49, 0.2]))).toBe(
-    '4 times the memory, 3GiB more, would turn 60 % of misses into hits (±0): 30 hits more in 100 reads, 10 for each GiB',
+    '4 times the memory, 3GiB more, would turn 60 % of misses into hits (±0): 30 more of 100 reads, 10 for each GiB',
   );
 });
 

@@ -53,7 +53,8 @@ describe('an advisor', () => {
     }
     memory.pages = 1000; // what it knew was of pages that are no fair sample of the new rate
     for (let i = 0; i < 16; i++) advisor.noteRead(0, 65_536, 0);
-    const { rate, memoryPages } = advisor.report();
+    const { rate, memoryPages, reads } = advisor.report();
+    expect(reads).toBeLessThan(16 * 65_536);
     expect(rate).toBeGreaterThanOrEqual(1 / 16);
     expect(memoryPages).toBeLessThan(1500);
   });
@@ -124,6 +125,8 @@ describe('the memory of advisors', () => {
     expect(shadow.policyBytes).toBeGreaterThan(0);
     const fixed = Shadow.bytesFor(policy, shadowPages) - shadow.policyBytes;
     expect(fixed).toBeGreaterThanOrEqual(shadowPages * 32);
+    shadow.keepBelow(2 ** 30);
+    expect(shadow.pages.count).toBeLessThan(shadowPages / 2);
     shadow.clear();
     expect(shadow.pages.count).toBe(0);
     shadow.read(1, hash, 1, 0);
