@@ -10,6 +10,7 @@ import type { StorageCapabilities } from '../storage/storage.ts';
 import { Below, type ChainedImage, type ImageExtent, type ImageOwner } from './chain/chain.ts';
 import { CopyUp } from './chain/copy-up.ts';
 import { ImageState } from './chain/image-state.ts';
+import { isEncipheredAt } from './data/enciphered.ts';
 import { type ImageMemory, imageMemory, TABLE_BYTES_DEFAULT } from './data/image-memory.ts';
 import { ImageReads } from './data/image-reads.ts';
 import { ImageWrites } from './data/image-writes.ts';
@@ -265,7 +266,8 @@ export class BlockImage implements ChainedImage {
     await writes.resize(sizeBytes);
     // The rest of the last unit may hold anything, and behind it the backing image shows.
     const unitEnd = roundUp(oldBytes, this.unitBytes);
-    const end = Math.min(sizeBytes, Math.max(unitEnd, this.backing?.virtualSizeBytes ?? 0));
+    const hidden = Math.min(sizeBytes, Math.max(unitEnd, this.backing?.virtualSizeBytes ?? 0));
+    const end = (await isEncipheredAt(this.#format, oldBytes)) ? sizeBytes : hidden;
     try {
       if (end > oldBytes) await this.writeZeroes(oldBytes, end - oldBytes, true);
     } catch (cause) {

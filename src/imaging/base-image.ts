@@ -1,7 +1,7 @@
 /** The image that a new one is to stand on: what has to be said of it, and what is in it. */
 
 import { dirname, resolve } from 'node:path';
-import type { FormatName, ImageReference } from '../image/format.ts';
+import type { FormatName, ImageReference, ReferenceStamp } from '../image/format.ts';
 import { driverOf, formatNameOf } from '../image/formats.ts';
 import type { BlockImage } from '../image/image.ts';
 import { openImage } from '../image/open.ts';
@@ -31,7 +31,9 @@ export async function openBase(path: string, wish: BaseWish): Promise<OpenBase> 
   if (basePath === path) {
     throw new TmemError('usage', `"${path}" cannot stand on itself; name another base`);
   }
-  const image = await openImage(basePath, { isReadOnly: true, formatName, allowBacking });
+  const image = await openImage(basePath, {
+    ...{ isReadOnly: true, wantsDirect: false, formatName, allowBacking },
+  });
   try {
     return { image, reference: await referenceTo(basePath, name, formatName) };
   } catch (cause) {
@@ -45,13 +47,16 @@ async function referenceTo(
   name: string,
   formatName: FormatName,
 ): Promise<ImageReference> {
-  const found = await stampFile(path);
-  const stamp = found && {
-    sizeBytes: found.sizeBytes,
-    changedAtMs: Number(found.mtimeNs / 1_000_000n),
-  };
+  const stamp = await referenceStampOf(path);
   const parentCid = formatName === 'vmdk' ? await contentIdOf(path) : undefined;
   return { role: 'backing file', name, formatName, parentCid, stamp };
+}
+
+/** What an image keeps of a file that it stands on; undefined for a block device. */
+export async function referenceStampOf(path: string): Promise<ReferenceStamp | undefined> {
+  const found = await stampFile(path);
+  if (found === undefined) return undefined;
+  return { sizeBytes: found.sizeBytes, changedAtMs: Number(found.mtimeNs / 1_000_000n) };
 }
 
 /** The number that says of a VMDK which content it has. */

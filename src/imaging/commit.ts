@@ -1,13 +1,13 @@
 /** Writing what an image has of its own into the image below it. */
 
-import type { FormatName } from '../image/format.ts';
+import type { FormatName, ImageReference } from '../image/format.ts';
 import { driverOf, formatNameOf } from '../image/formats.ts';
 import { Gate } from '../image/gate.ts';
 import { BlockImage } from '../image/image.ts';
 import { openImage } from '../image/open.ts';
 import { TmemError } from '../lib/errors.ts';
 import { openFileStorage } from '../storage/file.ts';
-import { contentIdOf } from './base-image.ts';
+import { contentIdOf, referenceStampOf } from './base-image.ts';
 import { copyDisk } from './copy.ts';
 import { kindOf } from './pieces.ts';
 import type { WorkOptions } from './progress.ts';
@@ -38,7 +38,9 @@ const TABLE_BYTES_MAX = 16 * 1024 * 1024;
  */
 export async function commitImage(options: CommitOptions): Promise<Committed> {
   await checkChain(options);
-  const { onProgress, signal, threads } = options;
+  const { onProgress, signal, threads, path, formatName = formatNameOf(path) } = options;
+  const knowsContent = formatName === 'vmdk' || formatName === 'cow';
+  if (formatName === 'cow') await forgetStamp(path);
   const { overlay, base, basePath } = await openForCommit(options);
   let writtenBytes: number;
   try {
@@ -56,19 +58,35 @@ export async function commitImage(options: CommitOptions): Promise<Committed> {
     await base.sync();
   } finally {
     await overlay.close();
+    // Also when it failed: the base has changed, and must not be refused for it.
+    if (knowsContent) await noteContent(options.path, overlay.formatName, basePath);
   }
-  if (overlay.formatName === 'vmdk') await noteContent(options.path, basePath);
   return { basePath, writtenBytes };
 }
 
-/** A VMDK says which content its parent has, and refuses any other. */
-async function noteContent(path: string, basePath: string): Promise<void> {
-  const driver = await driverOf('vmdk');
+/** A VMDK and a cow image know which content their base has, and refuse any other. */
+async function noteContent(path: string, formatName: FormatName, basePath: string): Promise<void> {
+  await rewriteBacking(path, formatName, async (backing) => {
+    if (formatName === 'vmdk') return { ...backing, parentCid: await contentIdOf(basePath) };
+    return { ...backing, stamp: await referenceStampOf(basePath) };
+  });
+}
+
+/** Until it is told anew, the image takes its base as it is: also after a kill in the middle. */
+function forgetStamp(path: string): Promise<void> {
+  return rewriteBacking(path, 'cow', async (backing) => ({ ...backing, stamp: undefined }));
+}
+
+async function rewriteBacking(
+  path: string,
+  formatName: FormatName,
+  change: (backing: ImageReference) => Promise<ImageReference>,
+): Promise<void> {
+  const driver = await driverOf(formatName);
   const storage = await openFileStorage(path, { isReadOnly: false, isContainer: true });
   try {
     const { backing } = await driver.info(storage);
-    if (backing === undefined) return;
-    await driver.rebase?.(storage, { ...backing, parentCid: await contentIdOf(basePath) });
+    if (backing !== undefined) await driver.rebase?.(storage, await change(backing));
   } finally {
     await storage.close();
   }
@@ -116,6 +134,11 @@ async function openForCommit(options: CommitOptions) {
       passphrase,
       backingPassphrase: passphrase,
     });
+    // By its name again, but it must be the file that the gate has let through.
+    if (base.medium !== below.storage.medium) {
+      await base.close();
+      throw new TmemError('busy', `"${below.path}" was replaced just now; try again`);
+    }
     const { identity, medium } = storage;
     const overlay = new BlockImage({ name: path, identity, medium, format, backing: base });
     return { overlay, base, basePath: below.path };

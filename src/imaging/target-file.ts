@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { link, lstat, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
+import { openHere } from '../image/gate.ts';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { type FileStorage, openFileStorage } from '../storage/file.ts';
 import { syncFile } from '../storage/file-stamp.ts';
@@ -153,6 +154,7 @@ async function checkIsFree(path: string, isForced: boolean): Promise<void> {
   // Whoever uses it would go on with a file that has no name any more.
   const inUse = await openFileStorage(path, { isReadOnly: false, isContainer: true });
   await inUse.close();
+  if (inUse.isOpenHere) throw openHere(path);
 }
 
 async function syncFolder(path: string): Promise<void> {

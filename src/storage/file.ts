@@ -208,13 +208,28 @@ export class FileStorage implements ResizableStorage {
       const fd = directFd !== undefined && isDirect ? directFd : bufferedFd;
       this.#inFlightCount++;
       transferFully(call, fd, bufferedFd, buffer, bufferOffset, length, offset, (failure) => {
-        this.#end();
-        if (failure !== null) reject(this.#failure(verb, offset, length, failure));
-        else {
-          if (verb === 'write') this.#noteEnd(offset + length);
-          resolve();
+        if (failure !== null) {
+          const reason = this.#failure(verb, offset, length, failure);
+          if (verb === 'write') this.#noteRealEnd(() => reject(reason));
+          else {
+            this.#end();
+            reject(reason);
+          }
+          return;
         }
+        this.#end();
+        if (verb === 'write') this.#noteEnd(offset + length);
+        resolve();
       });
+    });
+  }
+
+  /** A write that failed may have written some of it, and behind the end nothing is taken for zeros. */
+  #noteRealEnd(done: () => void): void {
+    fs.fstat(this.#file.bufferedFd, (error, stats) => {
+      this.#end();
+      if (error === null && stats.isFile()) this.#noteEnd(stats.size);
+      done();
     });
   }
 

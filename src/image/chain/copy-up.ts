@@ -57,25 +57,37 @@ export class CopyUp {
   async #copy(target: WriteTarget, bytes: number, at: number): Promise<void> {
     const scratch = await this.#reads.scratch.take(bytes, zeroes);
     try {
-      if (!(await this.#fill(target, scratch, bytes, at))) {
-        target.abort?.();
+      const outcome = await this.#fill(target, scratch, bytes, at);
+      if (outcome === 'wanted') {
+        await this.#writes.writeTarget(target, scratch, 0, bytes, at);
+        this.#copiedBytes += bytes;
         return;
       }
-      await this.#writes.writeTarget(target, scratch, 0, bytes, at);
-      this.#copiedBytes += bytes;
+      target.abort?.();
+      if (outcome === 'nothing') return;
     } finally {
       this.#reads.scratch.give(scratch);
     }
+    await this.run(at, bytes);
   }
 
-  /** False where there is nothing to copy: the guest wrote there meanwhile, or there are zeros. */
-  async #fill(target: WriteTarget, scratch: Buffer, bytes: number, at: number): Promise<boolean> {
+  /**
+   * What is to be copied, if anything: the guest may have written all of it meanwhile, or there are
+   * zeros. Where a part of it was written the rest is to be looked at anew.
+   */
+  async #fill(
+    target: WriteTarget,
+    scratch: Buffer,
+    bytes: number,
+    at: number,
+  ): Promise<'wanted' | 'nothing' | 'changed'> {
     try {
       // Whoever holds the space for a hole is the only one who can fill it.
       const run = await this.#format.map(at, bytes);
-      if (run.kind !== 'hole' || target.commit === undefined) return false;
+      if (run.length < bytes) return 'changed';
+      if (run.kind !== 'hole' || target.commit === undefined) return 'nothing';
       await this.#reads.read(scratch, 0, bytes, at);
-      return !isZero(scratch, bytes);
+      return isZero(scratch, bytes) ? 'nothing' : 'wanted';
     } catch (cause) {
       target.abort?.();
       throw cause;

@@ -32,7 +32,7 @@ import {
 
 const BLOCK_BYTES_DEFAULT = 64 * 1024;
 
-export const cowDriver: FormatDriver = { formatName: 'cow', open, info, create, check };
+export const cowDriver: FormatDriver = { formatName: 'cow', open, info, create, rebase, check };
 
 async function open(storage: ResizableStorage, options: OpenOptions): Promise<OpenedFormat> {
   if (options.snapshot !== undefined) {
@@ -65,9 +65,7 @@ async function create(storage: ResizableStorage, options: CreateOptions): Promis
   const { sizeBytes, backing, settings } = options;
   const blockBytes = blockBytesOf(settings, sizeBytes);
   const layout = layoutOf(sizeBytes, blockBytes);
-  if (backing !== undefined && Buffer.byteLength(backing.name) > NAME_BYTES_MAX) {
-    throw new TmemError('usage', `the name of a base has at most ${NAME_BYTES_MAX} bytes`);
-  }
+  if (backing !== undefined) checkName(backing.name);
   const header: CowHeader = {
     ...layout,
     blockBytes,
@@ -80,6 +78,20 @@ async function create(storage: ResizableStorage, options: CreateOptions): Promis
   await storage.resize(layout.dataOffset + sizeBytes);
   const place = (header.generation % HEADER_COUNT) * HEADER_BYTES;
   await storage.write(encodeHeader(header), 0, HEADER_BYTES, place);
+  await storage.sync();
+}
+
+/** Writes what the image stands on into the older of the two headers, as a write of the other is. */
+async function rebase(storage: ResizableStorage, backing: ImageReference): Promise<void> {
+  const header = await readHeader(storage);
+  const { name, formatName, stamp } = backing;
+  if (formatName === undefined) throw formatWanted();
+  checkName(name);
+  const generation = header.generation + 1;
+  const base = { name, formatName, stamp };
+  const changed: CowHeader = { ...header, generation, isLinear: false, base };
+  const place = (generation % HEADER_COUNT) * HEADER_BYTES;
+  await storage.write(encodeHeader(changed), 0, HEADER_BYTES, place);
   await storage.sync();
 }
 
@@ -149,9 +161,7 @@ function referenceOf({ base }: CowHeader): ImageReference | undefined {
 }
 
 function baseOf({ name, formatName, stamp }: ImageReference): CowHeader['base'] {
-  if (formatName === undefined || stamp === undefined) {
-    throw new TmemError('usage', 'a cow image must know the format of its base; give it');
-  }
+  if (formatName === undefined || stamp === undefined) throw formatWanted();
   return { name, formatName, stamp };
 }
 
@@ -181,4 +191,13 @@ function blockBytesOf(settings: CreateOptions['settings'], sizeBytes: number): n
   if (!isTooLarge()) return blockBytes;
   const what = `a cow image of ${formatSize(sizeBytes)} with blocks of ${formatSize(blockBytes)}`;
   throw new TmemError('usage', `${what} has too large a bitmap; choose larger blocks`);
+}
+
+function checkName(name: string): void {
+  if (Buffer.byteLength(name) <= NAME_BYTES_MAX) return;
+  throw new TmemError('usage', `the name of a base has at most ${NAME_BYTES_MAX} bytes`);
+}
+
+function formatWanted(): TmemError {
+  return new TmemError('usage', 'a cow image must know the format of its base; give it');
 }

@@ -12,7 +12,7 @@
  * | 24 | virtual size |
  * | 32, 40, 48 | bitmap: offset, bytes; data: offset |
  * | 56 | generation: the valid header with the higher one counts |
- * | 64, 72 | base: bytes of its file; time of its last change, ms since 1970 |
+ * | 64, 72 | base: bytes of its file; time of its last change, ms since 1970; both 0: not known |
  * | 80, 84 | bytes of the base's format name and of its file name |
  * | 88, 128 | the two names |
  * | 4092 | CRC-32 of all before |
@@ -45,7 +45,8 @@ const CRC_AT = HEADER_BYTES - 4;
 export interface CowBase {
   readonly name: string;
   readonly formatName: FormatName;
-  readonly stamp: ReferenceStamp;
+  /** Undefined while the base may be changed: then any content of it is taken. */
+  readonly stamp: ReferenceStamp | undefined;
 }
 
 export interface CowHeader {
@@ -83,8 +84,8 @@ export function encodeHeader(header: CowHeader): Buffer {
   writeUInt64LE(bytes, header.generation, 56);
   const { base } = header;
   if (base !== undefined) {
-    writeUInt64LE(bytes, base.stamp.sizeBytes, 64);
-    writeUInt64LE(bytes, base.stamp.changedAtMs, 72);
+    writeUInt64LE(bytes, base.stamp?.sizeBytes ?? 0, 64);
+    writeUInt64LE(bytes, base.stamp?.changedAtMs ?? 0, 72);
     bytes.writeUInt32LE(bytes.write(base.formatName, FORMAT_AT), 80);
     bytes.writeUInt32LE(bytes.write(base.name, NAME_AT), 84);
   }
@@ -176,9 +177,10 @@ function decodeBase(
   const said = bytes.toString('latin1', FORMAT_AT, FORMAT_AT + formatBytes);
   const formatName = FORMAT_NAMES.find((each) => each === said);
   if (formatName === undefined) return refuse('the format of its base at offset 88 is not known');
+  const stamp = { sizeBytes: number(64), changedAtMs: number(72) };
   return {
     name: bytes.toString('utf8', NAME_AT, NAME_AT + nameBytes),
     formatName,
-    stamp: { sizeBytes: number(64), changedAtMs: number(72) },
+    stamp: stamp.sizeBytes === 0 && stamp.changedAtMs === 0 ? undefined : stamp,
   };
 }

@@ -5,7 +5,7 @@
 
 import { roundUp } from '../../lib/round-up.ts';
 import type { Storage } from '../../storage/storage.ts';
-import type { SectorCipher } from '../format.ts';
+import type { ImageFormat, SectorCipher } from '../format.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import type { Scratch } from './scratch.ts';
 
@@ -153,4 +153,11 @@ export class EncipheredWrites {
     const tail = { ...place, storageOffset: storageOffset + last, guestOffset: guestOffset + last };
     await readEnciphered(tail, sectors, last, SECTOR_BYTES, this.#scratch);
   }
+}
+
+/** Whether the disk has enciphered bytes at `offset`: zeros of the file are no zeros of it then. */
+export async function isEncipheredAt(format: ImageFormat, offset: number): Promise<boolean> {
+  if (offset >= format.virtualSizeBytes) return false;
+  const run = await format.map(offset, 1);
+  return run.kind === 'data' && run.cipher !== undefined;
 }

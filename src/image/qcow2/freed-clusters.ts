@@ -121,7 +121,8 @@ export class FreedClusters {
     if (first >= end || !storage.supports.discard) return;
     const offset = first * clusterBytes;
     const length = Math.min(end * clusterBytes, storage.sizeBytes) - offset;
-    if (length > 0) await storage.discard(offset, length);
+    // A hint: a file system may need space itself to make a hole. The clusters are free all the same.
+    if (length > 0) await storage.discard(offset, length).catch(() => undefined);
   }
 
   #runOf(storageOffset: number, length: number): FreedRun {

@@ -15,7 +15,8 @@ const NAME_BYTES_MAX = 1023;
 export const NO_PARENT_CID = 0xffff_ffff;
 
 const FIRST_LINE = /^\s*#\s*disk\s*descriptorfile\s*$/i;
-const ASSIGNMENT = /^\s*([a-z][\w.]*)\s*=\s*(.*?)\s*$/i;
+/** What is behind the sign is trimmed apart: a pattern that does it takes the square of the spaces. */
+const ASSIGNMENT = /^\s*([a-z][\w.]*)\s*=(.*)$/is;
 const EXTENT_BEGIN = /^\s*(rw|rdonly|noaccess)\s/i;
 const EXTENT =
   /^\s*(?<access>rw|rdonly|noaccess)\s+(?<sectors>\d{1,16})\s+(?<type>[a-z]+)(?:\s+"(?<name>[^"]*)"(?:\s+(?<offset>\d{1,16}))?)?\s*$/i;
@@ -85,8 +86,9 @@ export function parseDescriptor(bytes: Buffer, name: string, offset = 0): Descri
   const extentLines: Line[] = [];
   for (const line of linesOf(bytes)) {
     if (EXTENT_BEGIN.test(line.text)) extentLines.push(line);
-    const [, key, value] = ASSIGNMENT.exec(line.text) ?? [];
-    if (key === undefined || value === undefined) continue;
+    const [, key, rest] = ASSIGNMENT.exec(line.text) ?? [];
+    if (key === undefined || rest === undefined) continue;
+    const value = rest.trim();
     const at = line.text.indexOf(value, line.text.indexOf('=') + 1);
     values.set(key.toLowerCase(), { text: value, offset: line.offset + Math.max(0, at) });
   }

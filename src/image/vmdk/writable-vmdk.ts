@@ -106,7 +106,6 @@ export class WritableVmdk implements WritableFormat {
 
   /** An image that was found unclean is written once more, mended. */
   async close(): Promise<void> {
-    if (this.#uncleanFiles.length === 0) return;
     await this.sync();
     for (const storage of this.#uncleanFiles) await markClean(storage);
     this.#uncleanFiles = [];
