@@ -108,8 +108,11 @@ export interface InputWish {
 export function openInput(call: ImageCall, path: string, wish: InputWish = {}) {
   const { parsed, warn } = call;
   const passphrase = passphraseOf(call);
+  const { isReadOnly = true } = wish;
   return openImage(path, {
-    isReadOnly: wish.isReadOnly ?? true,
+    isReadOnly,
+    // What is read once is often in the page cache already, and reads ahead from there.
+    wantsDirect: isReadOnly ? false : undefined,
     formatName: wish.formatName ?? parseFormat(parsed),
     allowBacking: allowedBacking(call),
     backingFormatName: parseFormat(parsed, 'backing-format'),
