@@ -70,7 +70,7 @@ export async function openLuks(
   if (passphrase === undefined) {
     throw new TmemError(
       'permission',
-      `"${storage.name}" is enciphered with LUKS; give its passphrase to open it`,
+      `"${storage.name}" is enciphered with LUKS; give its passphrase with --passphrase-file`,
     );
   }
   const material = Buffer.alloc(materialBytes(header.keyBytes));

@@ -45,7 +45,10 @@ export async function openCipher(
     throw new TmemError('unsupported', `"${name}" is enciphered in the old way; ${advice}`);
   }
   if (passphrase === undefined) {
-    throw new TmemError('permission', `"${name}" is enciphered; give its passphrase to open it`);
+    throw new TmemError(
+      'permission',
+      `"${name}" is enciphered; give its passphrase with --passphrase-file`,
+    );
   }
   const key = Buffer.alloc(AES_KEY_BYTES);
   passphrase.copy(key);

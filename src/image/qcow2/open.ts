@@ -53,6 +53,7 @@ async function openDisk(
   const geometry = geometryOf(header);
   const { name } = storage;
   const active = await activeTable(storage, header, options.snapshot);
+  checkIsWhole(storage, active.l1Offset, active.l1Entries);
   const l1 = await PinnedTable.read(storage, active.l1Offset, active.l1Entries);
   const { passphrase, isReadOnly } = options;
   const cipher = await openCipher(storage, header, passphrase, isReadOnly);
@@ -79,6 +80,13 @@ async function activeTable(
   const snapshot = findSnapshot(snapshots, wanted, storage.name);
   checkSnapshot(snapshot, header, geometryOf(header).tableCoverageBytes, storage.name);
   return snapshot;
+}
+
+/** A file that was cut in front of its first table would read as an empty disk. */
+function checkIsWhole({ name, sizeBytes }: ResizableStorage, offset: number, entries: number) {
+  if (entries === 0 || offset < sizeBytes) return;
+  const cause = `its L1 table is at ${offset}, and the file ends at ${sizeBytes}: it was cut off`;
+  throw refusal(name, FIELD.l1Offset, cause);
 }
 
 async function openDataFile(
