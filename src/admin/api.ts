@@ -77,6 +77,8 @@ export interface ExportStatus {
   /** A page that lies in two layers counts twice. */
   readonly pages: number;
   readonly memoryBytes: number;
+  /** The same of the images that it is based on, which others may be based on too. */
+  readonly below: { readonly pages: number; readonly memoryBytes: number };
   readonly share: ShareStatus;
   /** Null for an export whose writes go through. */
   readonly writeBack: WriteBackStatus | null;

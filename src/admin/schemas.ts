@@ -110,6 +110,9 @@ const exportStatus: z.ZodType<ExportStatus> = z.strictObject({
   reads: z.strictObject({ hits: count, misses: count }),
   pages: count,
   memoryBytes: bytes,
+  below: z
+    .strictObject({ pages: count, memoryBytes: bytes })
+    .describe('Of the images that it is based on, which others may share.'),
   share: shareStatus,
   writeBack: writeBackStatus.nullable(),
   advisor: advisorStatus.nullable(),
@@ -117,7 +120,7 @@ const exportStatus: z.ZodType<ExportStatus> = z.strictObject({
 
 const poolStatus: z.ZodType<PoolStatus> = z.strictObject({
   id: z.int().min(1),
-  owner: z.string().describe('export:NAME, client:NAME or shared:NAME.'),
+  owner: z.string().describe('export:NAME, image:PATH, client:NAME or shared:NAME.'),
   kind: z.enum(['ephemeral', 'persistent']),
   isShared: z.boolean(),
   pageBytes: bytes,

@@ -162,12 +162,13 @@ function exportLines(
   changes: Changes | undefined,
   layout: Layout,
 ): Line[] {
-  const { name, mode, sizeBytes, pages, memoryBytes, reads, writeBack, advisor } = each;
+  const { name, mode, sizeBytes, pages, memoryBytes, below, reads, writeBack, advisor } = each;
   const change = changes?.exports.get(name);
   const ratio = hitRatio(reads);
   const rate = change === undefined ? [] : [`${formatRate(change.readsPerSecond)} read`];
   const ofMemory = fractionOf(memoryBytes, status.memory.limitBytes);
-  const facts = `  ${mode}, ${formatSize(sizeBytes)}, ${formatCount(pages)} pages cached`;
+  const shared = below.pages === 0 ? '' : `, ${formatCount(below.pages)} of its base`;
+  const facts = `  ${mode}, ${formatSize(sizeBytes)}, ${formatCount(pages)} pages cached${shared}`;
   return [
     [{ text: name, tone: 'title' }, facts],
     labelled('  hits', layout, bar(ratio ?? 0, layout.barWidth, 'good'), [

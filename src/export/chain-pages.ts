@@ -59,6 +59,11 @@ export class ChainPages implements CleanPages {
     this.#owners = owners;
   }
 
+  /** Of the images below the top, each shared by all that are based on it. */
+  get baseCaches(): readonly Cleancache[] {
+    return this.#caches.slice(1);
+  }
+
   get lender(): Lender | undefined {
     return this.#caches[0]?.lender;
   }

@@ -83,10 +83,20 @@ export function exportStatus(each: Export, advisor: AdvisorStatus | null): Expor
     reads: { hits: each.statistics.readHits, misses: each.statistics.readMisses },
     pages: account.pages + (dirtyAccount?.pages ?? 0),
     memoryBytes: account.usedBytes + (dirtyAccount?.usedBytes ?? 0),
+    below: belowOf(each),
     share: shareOf(account),
     writeBack:
       each.writeBack === undefined ? null : writeBackStatus(each.writeBack, each.pageBytes),
     advisor,
+  };
+}
+
+/** What is cached of the images below that of an export. */
+function belowOf({ pages }: Export): ExportStatus['below'] {
+  const accounts = pages.chain?.baseCaches.map(({ pool }) => pool.account) ?? [];
+  return {
+    pages: accounts.reduce((sum, account) => sum + account.pages, 0),
+    memoryBytes: accounts.reduce((sum, account) => sum + account.usedBytes, 0),
   };
 }
 
@@ -107,7 +117,10 @@ export function poolStatus(pool: Pool, owner: string): PoolStatus {
 /** Whose each pool of an export is, as a status says it. */
 export function exportOwners(exports: readonly Export[]): ReadonlyMap<Pool, string> {
   const owners = new Map<Pool, string>();
-  for (const { name, cache, writeBack } of exports) {
+  for (const { name, cache, pages, writeBack } of exports) {
+    for (const { pool } of pages.chain?.baseCaches ?? []) {
+      owners.set(pool, `image:${pool.account.name}`);
+    }
     for (const pool of [cache.pool, writeBack?.tier.frontswap.pool]) {
       if (pool === undefined) continue;
       const others = owners.get(pool);

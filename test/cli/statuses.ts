@@ -43,6 +43,7 @@ export function exportStatus(changes: Partial<ExportStatus> = {}): ExportStatus 
     memoryBytes: 80 * MIB,
     share: SHARE,
     writeBack: null,
+    below: { pages: 0, memoryBytes: 0 },
     advisor: null,
     ...changes,
   };
