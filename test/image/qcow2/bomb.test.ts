@@ -1,0 +1,55 @@
+import { deflateRawSync } from 'node:zlib';
+import { expect, it } from 'vitest';
+import { FIELD } from '../../../src/image/qcow2/layout.ts';
+import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { KIB, MIB, openOn } from './images.ts';
+
+const CLUSTER = 64 * KIB;
+const TABLE_ENTRIES = CLUSTER / 8;
+/** Every entry of the L1 table is the one L2 table, every entry of that the one cluster. */
+const L1_ENTRIES = 4096;
+const SIZE = L1_ENTRIES * TABLE_ENTRIES * CLUSTER;
+
+function bomb(): Buffer {
+  const blob = deflateRawSync(Buffer.alloc(CLUSTER, 'boom'));
+  const [l1, l2, data] = [CLUSTER, 2 * CLUSTER, 3 * CLUSTER];
+  const bytes = Buffer.alloc(4 * CLUSTER);
+  bytes.write('QFI\xfb', 0, 'latin1');
+  bytes.writeUInt32BE(3, FIELD.version);
+  bytes.writeUInt32BE(16, FIELD.clusterBits);
+  bytes.writeBigUInt64BE(BigInt(SIZE), FIELD.sizeBytes);
+  bytes.writeUInt32BE(L1_ENTRIES, FIELD.l1Entries);
+  bytes.writeBigUInt64BE(BigInt(l1), FIELD.l1Offset);
+  bytes.writeBigUInt64BE(BigInt(l2), 48); // the refcount table, which a reader leaves alone
+  bytes.writeUInt32BE(1, 56);
+  bytes.writeUInt32BE(4, 96);
+  bytes.writeUInt32BE(104, 100);
+  for (let i = 0; i < L1_ENTRIES; i++) bytes.writeBigUInt64BE(BigInt(l2), l1 + 8 * i);
+  const sectors = BigInt(Math.floor((blob.length - 1) / 512));
+  const entry = (1n << 62n) | (sectors << 54n) | BigInt(data);
+  for (let i = 0; i < TABLE_ENTRIES; i++) bytes.writeBigUInt64BE(entry, l2 + 8 * i);
+  blob.copy(bytes, data);
+  return bytes;
+}
+
+it('an image of 2 TiB in 256 KiB costs each read what it reads, and no more memory', async () => {
+  const storage = new MemoryStorage(bomb(), { isContainer: true });
+  const image = await openOn(storage, { isReadOnly: true, tableBytesMax: 64 * KIB });
+  let readCount = 0;
+  const read = storage.read.bind(storage);
+  storage.read = (...range) => {
+    readCount++;
+    return read(...range);
+  };
+  const buffer = Buffer.alloc(MIB);
+  for (let place = 0; place < 64; place++) {
+    const offset = Math.floor((SIZE / 64) * place);
+    await image.read(buffer, 0, MIB, offset);
+    expect(buffer.subarray(0, 8).toString()).toBe('boomboom');
+  }
+  // A slice of the table and the clusters of each read; nothing grows with the size of the disk.
+  expect(readCount).toBeLessThanOrEqual(64 * (1 + MIB / CLUSTER));
+  expect(image.tables?.bytes).toBeLessThanOrEqual(64 * KIB);
+  expect(await image.extent(0, MIB)).toMatchObject({ isCompressed: true });
+  await image.close();
+});
