@@ -132,8 +132,16 @@ export class GhostQueues {
       this.firstFree = this.links[3 * node]!;
       return node;
     }
-    if (this.nodeCount === this.keys.length) this.grow(Math.max(NODES_MIN, 2 * this.nodeCount));
+    if (this.nodeCount === this.keys.length) this.grow(this.nextLength());
     return this.nodeCount++;
+  }
+
+  /**
+   * With dense keys room for all of them: memory is taken as it is touched, and what is not
+   * copied is not there twice.
+   */
+  private nextLength(): number {
+    return this.nodeByKey?.length ?? Math.max(NODES_MIN, 2 * this.nodeCount);
   }
 
   /** Takes arrays of another length; those nodes that are in use stay. */

@@ -5,6 +5,7 @@ import { TmemError } from '../../lib/errors.ts';
 import { packageVersion } from '../../lib/package-version.ts';
 import { type ReplayOptions, type ReplayOutcome, replay } from '../../replay/report/replay.ts';
 import { FLOOR_POLICY } from '../../replay/report/report.ts';
+import { refuseExisting } from '../../replay/report/report-folder.ts';
 import { openTrace } from '../../trace/open-trace.ts';
 import type { Trace } from '../../trace/trace.ts';
 import { parseArguments } from '../arguments.ts';
@@ -41,17 +42,16 @@ interface ReplayCall {
 
 async function run(call: ReplayCall): Promise<{ trace: Trace; outcome: ReplayOutcome }> {
   const { request, files, context, folder } = call;
-  // Only those who want a report wait until the library for charts is loaded.
-  const writing =
-    folder === undefined ? undefined : await import('../../replay/report/write-report.ts');
-  if (folder !== undefined) await writing?.refuseExisting(folder);
+  if (folder !== undefined) await refuseExisting(folder);
   const source = openContents(request.contents, request.seed, context);
   try {
     const paths = files.map((file) => fullPath(file, context));
     const trace = await openTrace(paths, request.input);
     const outcome = await replay(trace, replayOptions(call, trace, source));
     if (folder !== undefined && outcome.report !== undefined) {
-      await writing?.writeReport(outcome.report, folder);
+      // Only those who want a report wait until the library for charts is loaded.
+      const { writeReport } = await import('../../replay/report/write-report.ts');
+      await writeReport(outcome.report, folder);
     }
     return { trace, outcome };
   } finally {

@@ -1,36 +1,65 @@
+/// <reference lib="es2024.sharedmemory" />
 /**
- * An array of 32-bit numbers, or of bits, whose length is known only at the end. It grows by
- * segments, so that nothing is copied while it grows, and ends as one array on shared memory.
+ * An array of 32-bit numbers, or of bits, whose length is known only at the end. Shared memory of
+ * more than a little grows in place: what is copied would be there twice, and the old one until
+ * the garbage is collected, which of hundreds of megabytes is most of what a replay takes.
  */
+import { TmemError } from '../../lib/errors.ts';
 
-const SEGMENT_LENGTH = 1 << 20;
+/** Below this memory is copied as it grows: address space for the most is taken for it at once. */
+const IN_PLACE_BYTES = 1 << 20;
+/** Shared memory that grows in place has no more than that in this version of V8. */
+export const SHARED_BYTES_MAX = 2 ** 32;
+
+/**
+ * `memory`, or a copy of it, with `bytes` bytes, which are more than it has and at most
+ * `SHARED_BYTES_MAX`; the memory that was given may be of no use afterwards.
+ */
+export function grownShared(memory: SharedArrayBuffer, bytes: number): SharedArrayBuffer {
+  if (memory.growable) {
+    memory.grow(bytes);
+    return memory;
+  }
+  const larger =
+    bytes < IN_PLACE_BYTES ? new SharedArrayBuffer(bytes) : reserved(bytes, SHARED_BYTES_MAX);
+  new Uint8Array(larger).set(new Uint8Array(memory));
+  return larger;
+}
+
+function reserved(bytes: number, bytesMax: number): SharedArrayBuffer {
+  try {
+    return new SharedArrayBuffer(bytes, { maxByteLength: bytesMax });
+  } catch (cause) {
+    throw new TmemError(
+      'usage',
+      `there is no room in the address space for a trace of this size; raise ulimit -v, or sample it`,
+      { cause },
+    );
+  }
+}
+
+const IDS_MIN = 1 << 12;
+/** By so many ids memory grows at most: it is not touched, but counted where there is a limit. */
+const IDS_STEP_MAX = 1 << 24;
 
 /** Collects 32-bit numbers. */
 export class GrowingIds {
   length = 0;
-  private readonly segments: Int32Array[] = [];
-  private current = new Int32Array(0);
-  private used = 0;
+  private ids = new Int32Array(new SharedArrayBuffer(IDS_MIN * 4));
 
   push(value: number): void {
-    if (this.used === this.current.length) {
-      this.current = new Int32Array(SEGMENT_LENGTH);
-      this.segments.push(this.current);
-      this.used = 0;
-    }
-    this.current[this.used++] = value;
-    this.length++;
+    if (this.length === this.ids.length) this.grow();
+    this.ids[this.length++] = value;
   }
 
-  /** All of them on a `SharedArrayBuffer`; the segments are given back, so ask once. */
+  /** All of them on a `SharedArrayBuffer`; ask once, since `push` may change it. */
   finish(): Int32Array {
-    const all = new Int32Array(new SharedArrayBuffer(this.length * 4));
-    for (let start = 0; start < this.length; start += SEGMENT_LENGTH) {
-      const segment = this.segments.shift() ?? this.current;
-      all.set(segment.subarray(0, Math.min(SEGMENT_LENGTH, this.length - start)), start);
-    }
-    this.current = new Int32Array(0);
-    return all;
+    return new Int32Array(this.ids.buffer, 0, this.length);
+  }
+
+  private grow(): void {
+    const length = this.length + Math.min(this.length, IDS_STEP_MAX);
+    this.ids = new Int32Array(grownShared(this.ids.buffer, length * 4), 0, length);
   }
 }
 

@@ -6,11 +6,13 @@
  * five times slower, and its entries objects.
  */
 import { TmemError } from '../../lib/errors.ts';
+import { grownShared } from './growing-ids.ts';
 
 /** More volumes than this are not told apart. */
 export const VOLUMES_MAX = 65_536;
 
-const PAGES_MAX = 2 ** 30;
+/** Their names are on shared memory that can be no larger. */
+const PAGES_MAX = 2 ** 29;
 const TABLE_MIN = 1 << 12;
 /** A table is doubled when this part of it is taken. */
 const LOAD_MAX = 0.6;
@@ -81,12 +83,8 @@ export class PageIds {
         `the trace uses more than ${this.count} different pages; sample it, or take larger pages`,
       );
     }
-    const pages = new Float64Array(new SharedArrayBuffer(room * 8));
-    pages.set(this.pages);
-    this.pages = pages;
-    const volumes = new Uint16Array(new SharedArrayBuffer(room * 2));
-    volumes.set(this.volumes);
-    this.volumes = volumes;
+    this.pages = new Float64Array(grownShared(this.pages.buffer, room * 8), 0, room);
+    this.volumes = new Uint16Array(grownShared(this.volumes.buffer, room * 2), 0, room);
   }
 
   private growTable(): void {

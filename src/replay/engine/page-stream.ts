@@ -6,7 +6,7 @@
 import { TmemError } from '../../lib/errors.ts';
 import { OP, type RequestBatch } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
-import { GrowingBits, GrowingIds } from './growing-ids.ts';
+import { GrowingBits, GrowingIds, SHARED_BYTES_MAX } from './growing-ids.ts';
 import { hashPage, PageIds, VOLUMES_MAX } from './page-ids.ts';
 import { TimeIndex } from './time-index.ts';
 
@@ -77,8 +77,8 @@ export type PageSource = Pick<Trace, 'name' | 'unit' | 'volumes' | 'canRereads' 
 
 /** One request may use no more pages than this: a longer one is a broken trace. */
 const PAGES_PER_REQUEST_MAX = 1 << 22;
-/** Ids fit an Int32Array of at most this length. */
-const REQUESTS_MAX = 2 ** 31 - 1;
+/** Ids are on shared memory that can be no larger. */
+const REQUESTS_MAX = SHARED_BYTES_MAX / 4;
 
 /**
  * Reads a trace to its end. Throws a `TmemError` for options out of range, for a trace with more

@@ -28,7 +28,10 @@ export type FromWorker =
   | { readonly kind: 'error'; readonly index: number; readonly cause: unknown };
 
 export interface RunAllOptions {
-  /** Threads besides this one; 0 runs everything on this one. Default: one for each processor. */
+  /**
+   * Threads besides this one; 0 runs everything on this one. Default: one for each processor, or
+   * fewer where the process would otherwise take more than 300 MiB and 16 bytes a page.
+   */
   readonly threads?: number;
   /** As in `SimulateContext`; on shared memory, else every thread has a copy. */
   readonly charges?: Uint32Array;
@@ -39,6 +42,23 @@ export interface RunAllOptions {
   /** The compiled `run-worker`. */
   readonly workerUrl?: URL;
 }
+
+const MIB = 1024 * 1024;
+/** What a replay may take altogether, for the sake of which there may be fewer threads. */
+const REPLAY_BYTES = 300 * MIB;
+const REPLAY_BYTES_PER_PAGE = 16;
+/** What it takes before there are runs, besides the stream. */
+const BASE_BYTES = 80 * MIB;
+/** Names of pages, and what is looked up while they are read. */
+const STREAM_BYTES_PER_PAGE = 18;
+const THREAD_BYTES = 16 * MIB;
+/** What a run may hold for each page: the policies with ghosts of every page hold most. */
+const RUN_BYTES_PER_PAGE = 64;
+/**
+ * Runs of so many pages have a thread each: its memory is given back when it ends, where a thread
+ * that lives on would hold that of several runs before it collects its garbage.
+ */
+const LARGE_RUN_PAGES = 1 << 18;
 
 /** A thread that is this much over the time limit of its run is taken for lost. */
 const GRACE_FACTOR = 2;
@@ -56,7 +76,7 @@ export async function runAll(
   const needsFuture = runs.map((run) => checkRun(stream, run)).some((spec) => spec.needsFuture);
   const nextUses = needsFuture ? nextUsesOf(stream) : undefined;
   const setup: WorkerSetup = { stream, charges: options.charges, nextUses };
-  const threads = Math.min(options.threads ?? availableParallelism(), runs.length);
+  const threads = Math.min(options.threads ?? threadsFor(stream, runs, needsFuture), runs.length);
   const done = new Float64Array(runs.length);
   const tell = (index: number, doneRequests: number): void => {
     done[index] = doneRequests;
@@ -81,6 +101,9 @@ export async function runAll(
         signal.throwIfAborted();
         worker ??= new RunThread(url, setup);
         results[index] = await worker.run({ index, run }, tell, signal);
+        if (stream.pageCount < LARGE_RUN_PAGES) continue;
+        await worker.end();
+        worker = undefined;
       }
     } catch (cause) {
       stop.abort(cause);
@@ -92,6 +115,18 @@ export async function runAll(
   const ends = await Promise.allSettled(Array.from({ length: threads }, work));
   for (const end of ends) if (end.status === 'rejected') throw reasonOf(signal, end.reason);
   return results;
+}
+
+/** As many as fit, and at least one, whatever it takes. */
+export function threadsFor(stream: PageStream, runs: readonly Run[], needsFuture: boolean): number {
+  const { pageCount, ids } = stream;
+  const perPage = REPLAY_BYTES_PER_PAGE - STREAM_BYTES_PER_PAGE;
+  const perRequest = needsFuture ? 2 : 1;
+  const free = REPLAY_BYTES - BASE_BYTES + perPage * pageCount - perRequest * ids.byteLength;
+  const scanPages = runs.reduce((most, { scan }) => Math.max(most, scan?.pages ?? 0), 0);
+  const runBytes = RUN_BYTES_PER_PAGE * (pageCount + scanPages);
+  const fitting = Math.floor(free / (THREAD_BYTES + runBytes));
+  return Math.max(1, Math.min(availableParallelism(), fitting));
 }
 
 /** The first failure, which made the others stop. */

@@ -16,8 +16,16 @@ export interface Run {
   readonly capacityBytes?: number;
   /** The first so many of the stream are counted apart. Default 0. */
   readonly warmupRequests?: number;
+  /** A scan in the middle of the stream. Default: none. */
+  readonly scan?: Scan;
   /** Gives up after that time. Default: never. */
   readonly timeLimitMs?: number;
+}
+
+/** Pages that the stream has nowhere else, each touched so many times in a row; none is counted. */
+export interface Scan {
+  readonly pages: number;
+  readonly touches: number;
 }
 
 /** How often a cache was asked, and answered. */

@@ -27,7 +27,7 @@ export function simulate(stream: PageStream, run: Run, context: SimulateContext 
   const spec = checkRun(stream, run);
   const size = sizeOf(stream, run, context);
   const nextUses = spec.needsFuture ? (context.nextUses ?? nextUsesOf(stream)) : undefined;
-  const cache = new SimulatedCache(stream, { spec, ...size, nextUses });
+  const cache = new SimulatedCache(stream, { spec, ...size, nextUses, scan: run.scan });
   const measured = measure(stream, cache, run, startMs, context.onProgress);
   return {
     ...identityOf(stream, run, spec.label),
@@ -54,6 +54,9 @@ export function checkRun(stream: PageStream, run: Run): PolicySpec {
   }
   if (!(Number.isSafeInteger(warmupRequests) && warmupRequests >= 0)) {
     refuse(`a warm-up of ${warmupRequests} requests cannot be; choose a whole number from 0`);
+  }
+  if (run.scan !== undefined && (spec.needsFuture || capacityBytes !== undefined)) {
+    throw new Error(`a scan in a run of ${run.policy}, which has to be in pages and not of belady`);
   }
   return spec;
 }

@@ -7,6 +7,7 @@ import type { EvictionPolicy } from '../../policy/policy.ts';
 import type { CountingCache } from './measure.ts';
 import type { PageStream } from './page-stream.ts';
 import { createFamily, type PolicySpec } from './policy-specs.ts';
+import type { Scan } from './run.ts';
 
 export interface SimulatedCacheOptions {
   readonly spec: PolicySpec;
@@ -16,6 +17,8 @@ export interface SimulatedCacheOptions {
   readonly charges?: Uint32Array | undefined;
   /** By request of the stream: when its page is used next. For policies that need it. */
   readonly nextUses?: Int32Array | undefined;
+  /** In the middle of the stream; not for charges, nor for policies that need the future. */
+  readonly scan?: Scan | undefined;
 }
 
 export class SimulatedCache implements CountingCache {
@@ -29,6 +32,7 @@ export class SimulatedCache implements CountingCache {
   readonly hitsOfVolume: Float64Array;
   readonly missesOfVolume: Float64Array;
   private readonly stream: PageStream;
+  private readonly scan: Scan | undefined;
   private readonly policy: EvictionPolicy;
   private readonly expects: boolean;
   private readonly capacity: number;
@@ -45,9 +49,10 @@ export class SimulatedCache implements CountingCache {
   private seenPages = 0;
 
   constructor(stream: PageStream, options: SimulatedCacheOptions) {
-    const { pageCount } = stream;
-    const { capacity, charges } = options;
+    const { capacity, charges, scan } = options;
+    const pageCount = stream.pageCount + (scan?.pages ?? 0);
     this.stream = stream;
+    this.scan = scan;
     this.capacity = capacity;
     this.charges = charges;
     this.future = { nextUses: options.nextUses ?? new Int32Array(0), now: 0 };
@@ -78,6 +83,17 @@ export class SimulatedCache implements CountingCache {
 
   /** Takes the requests of the stream from one index to before another, each once, in order. */
   run(from: number, to: number): void {
+    const middle = this.stream.requestCount >>> 1;
+    if (this.scan === undefined || from > middle || to <= middle) {
+      this.runPart(from, to);
+      return;
+    }
+    this.runPart(from, middle);
+    this.runScan(this.scan);
+    this.runPart(middle, to);
+  }
+
+  private runPart(from: number, to: number): void {
     const { stream, policy, slotOfPage, future, hitsOfVolume, missesOfVolume } = this;
     const { ids, volumeOfPage } = stream;
     const drops = stream.ops === 'writes-invalidate' ? stream.writeBits : undefined;
@@ -104,6 +120,25 @@ export class SimulatedCache implements CountingCache {
       if (tellsVolumes) hitsOfVolume[volumeOfPage[page]!]!++;
     }
     this.hits += hits;
+  }
+
+  /** The pages of a scan have the numbers behind those of the stream. */
+  private runScan({ pages, touches }: Scan): void {
+    const { policy, slotOfPage, misses, coldMisses, seenPages, evictions } = this;
+    const { pageCount } = this.stream;
+    const maySpill = policy.surplusBytes !== undefined;
+    for (let page = pageCount; page < pageCount + pages; page++) {
+      for (let touch = 0; touch < touches; touch++) {
+        const slot = slotOfPage[page]! - 1;
+        if (slot === -1) this.miss(page);
+        else policy.touch(slot);
+        if (maySpill) this.spill();
+      }
+    }
+    this.misses = misses;
+    this.coldMisses = coldMisses;
+    this.seenPages = seenPages;
+    this.evictions = evictions;
   }
 
   private miss(page: number): void {

@@ -25,7 +25,7 @@ import {
   type ScanDamageFacts,
   type TierTable,
 } from './report.ts';
-import { damageOf, SCAN_FACTOR, withScan } from './scan-damage.ts';
+import { damageOf, SCAN_TOUCHES, scanPagesFor, withScan } from './scan-damage.ts';
 import { measuredTiersOf, tiersOf } from './tiers.ts';
 import { heatMapsOf, mixOf, sizesOf, traceFactsOf, volumesOf, workloadOf } from './trace-facts.ts';
 
@@ -178,30 +178,23 @@ async function scanDamageOf(
   const capacity = Math.max(1, Math.round(capacityPages * stream.sampleRate));
   // A cache that is larger than all there is has no more to lose than that.
   const atRisk = Math.min(capacity, stream.pageCount);
-  const scanPages = atRisk * SCAN_FACTOR;
-  const runs = without.map(({ facts }) => ({
-    policy: facts.policy,
-    capacityPages: capacity,
-    warmupRequests: without[0]?.result.warmup.requests ?? 0,
-  }));
-  const damages: number[][] = [];
-  for (const touches of [1, 2]) {
-    const scanned = await runAll(withScan(stream, scanPages, touches), runs, {
-      ...settings,
-      onProgress: (requests, all) =>
-        options.onProgress?.({
-          phase: 'scanning',
-          done: requests + (touches - 1) * all,
-          all: all * 2,
-        }),
-    });
-    damages.push(
-      without.map(({ result }, at) => damageOf(result, scanned[at] ?? result, scanPages, atRisk)),
-    );
-  }
+  const warmupRequests = without[0]?.result.warmup.requests ?? 0;
+  const runs = SCAN_TOUCHES.flatMap((touches) =>
+    without.map(({ facts: { policy } }) =>
+      withScan({ policy, capacityPages: capacity, warmupRequests }, atRisk, touches),
+    ),
+  );
+  const onProgress = (requests: number, all: number) =>
+    options.onProgress?.({ phase: 'scanning', done: requests, all });
+  const scanned = await runAll(stream, runs, { ...settings, onProgress });
+  const damages = SCAN_TOUCHES.map((_, part) =>
+    without.map(({ result }, at) =>
+      damageOf(result, scanned[part * without.length + at] ?? result, atRisk),
+    ),
+  );
   return {
     capacityPages,
-    scanPages: Math.round(scanPages / stream.sampleRate),
+    scanPages: Math.round(scanPagesFor(atRisk) / stream.sampleRate),
     policies: without.map(({ facts }, at) => ({
       policy: facts.policy,
       onceTouched: damages[0]?.[at] ?? 0,

@@ -1,12 +1,13 @@
 /** A report as a folder of files, which is there whole or not at all. */
 
 import { randomUUID } from 'node:crypto';
-import { lstat, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { kindOfSystemError, TmemError } from '../../lib/errors.ts';
 import { csvFilesOf } from './csv.ts';
 import { htmlOf } from './html/page.ts';
 import type { ReplayReport } from './report.ts';
+import { reasonOf, refuseExisting } from './report-folder.ts';
 
 /** The files of a report, by name. */
 function filesOf(report: ReplayReport): { readonly name: string; readonly text: string }[] {
@@ -41,36 +42,5 @@ export async function writeReport(report: ReplayReport, folder: string): Promise
       `the report cannot be written to ${folder}: ${reasonOf(cause)}`,
       { cause, context: { path: folder } },
     );
-  }
-}
-
-function reasonOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message.replace(/\.$/, '') : String(cause);
-}
-
-/** Throws a usage error if there is anything by that name, or no folder to make it in. */
-export async function refuseExisting(folder: string): Promise<void> {
-  const has = async (file: string): Promise<boolean> => {
-    try {
-      await lstat(file);
-      return true;
-    } catch (cause) {
-      if (systemErrorCode(cause) === 'ENOENT') return false;
-      throw new TmemError(
-        kindOfSystemError(cause),
-        `--out: ${file} cannot be looked at: ${reasonOf(cause)}`,
-        { cause },
-      );
-    }
-  };
-  if (await has(folder)) {
-    throw new TmemError(
-      'busy',
-      `--out: ${folder} exists; name a folder that does not, or remove it`,
-    );
-  }
-  const parent = path.dirname(folder);
-  if (!(await has(parent))) {
-    throw new TmemError('not-found', `--out: there is no folder ${parent} to make the report in`);
   }
 }

@@ -1,9 +1,10 @@
+import { availableParallelism } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { buildPageStream } from '../../../src/replay/engine/page-stream.ts';
 import { REPLAY_POLICY_NAMES } from '../../../src/replay/engine/policy-specs.ts';
 import type { Run, RunResult } from '../../../src/replay/engine/run.ts';
-import { runAll } from '../../../src/replay/engine/run-all.ts';
+import { runAll, threadsFor } from '../../../src/replay/engine/run-all.ts';
 import { simulate } from '../../../src/replay/engine/simulate.ts';
 import { OP, RequestBatch } from '../../../src/trace/request-batch.ts';
 import { goldenStream, streamOfKeys } from './golden-streams.ts';
@@ -38,6 +39,17 @@ describe('all runs of a stream', () => {
       { policy: 'mru', capacityPages: 1 },
     ];
     await expect(runAll(stream, runs, { workerUrl })).rejects.toThrow('no policy "mru"');
+  });
+
+  it('have fewer threads the more they would hold at once, and one at least', async () => {
+    const stream = await streamOfKeys('short', [1, 2, 1]);
+    const all = availableParallelism();
+    const run = { policy: 'lru', capacityPages: 1 };
+    const scan = { pages: 2_000_000, touches: 1 };
+    expect(threadsFor(stream, [run], true)).toBe(Math.min(all, 13));
+    expect(threadsFor(stream, [run, { ...run, scan }], true)).toBe(1);
+    expect(threadsFor({ ...stream, pageCount: 2_000_000 }, [run], false)).toBe(1);
+    expect(threadsFor({ ...stream, pageCount: 2 ** 29 }, [run], true)).toBe(1);
   });
 
   it('end when they are told to', async () => {

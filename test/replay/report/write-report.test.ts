@@ -2,7 +2,8 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { replay } from '../../../src/replay/report/replay.ts';
-import { refuseExisting, writeReport } from '../../../src/replay/report/write-report.ts';
+import { refuseExisting } from '../../../src/replay/report/report-folder.ts';
+import { writeReport } from '../../../src/replay/report/write-report.ts';
 import { workspace } from '../../tools/workspace.ts';
 import { mixedRequests, replayOptions, scriptedTrace } from './scripted-trace.ts';
 
