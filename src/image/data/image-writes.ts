@@ -36,9 +36,24 @@ export class ImageWrites {
   ): Promise<void> | undefined {
     if (length === 0) return undefined;
     const target = this.#format.allocate(offset, length);
-    if (target instanceof Promise || target.length < length || !isPlain(target)) {
+    if (target instanceof Promise) {
+      return target.then((late) => this.#writeFirst(late, buffer, bufferOffset, length, offset));
+    }
+    return this.#writeFirst(target, buffer, bufferOffset, length, offset);
+  }
+
+  /** Most writes are one run. */
+  #writeFirst(
+    target: WriteTarget,
+    buffer: Buffer,
+    bufferOffset: number,
+    length: number,
+    offset: number,
+  ): Promise<void> {
+    if (target.length < length) {
       return this.#writeRuns(target, buffer, bufferOffset, length, offset);
     }
+    if (!isPlain(target)) return this.writeTarget(target, buffer, bufferOffset, length, offset);
     return target.storage.write(buffer, bufferOffset, length, target.storageOffset);
   }
 
@@ -138,7 +153,7 @@ export class ImageWrites {
   }
 
   async #writeRuns(
-    first: WriteTarget | Promise<WriteTarget>,
+    first: WriteTarget,
     buffer: Buffer,
     bufferOffset: number,
     length: number,
@@ -146,7 +161,7 @@ export class ImageWrites {
   ): Promise<void> {
     const runs = new ParallelRuns();
     try {
-      let allocated = first;
+      let allocated: WriteTarget | Promise<WriteTarget> = first;
       for (let done = 0; done < length && !runs.hasFailed; ) {
         if (done > 0) allocated = this.#format.allocate(offset + done, length - done);
         const target = allocated instanceof Promise ? await allocated : allocated;

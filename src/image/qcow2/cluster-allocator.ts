@@ -11,11 +11,15 @@ import { damage } from './refusal.ts';
 export interface ClusterRun {
   readonly first: number;
   readonly count: number;
+  /** Nothing was ever written there: the storage reads as zeros. */
+  readonly isFresh: boolean;
 }
 
 export interface ClusterAllocatorOptions {
   readonly name: string;
   readonly clusterBytes: number;
+  /** Clusters that the storage has now, the last perhaps only in part. */
+  readonly storedClusters: number;
   readonly refcounts: Refcounts;
   readonly metadata: MetadataMap;
   /** Makes that many more clusters countable; rejects with `no-space` when there can be no more. */
@@ -33,9 +37,12 @@ export class ClusterAllocator {
   readonly #options: ClusterAllocatorOptions;
   /** No cluster before this one is free; the first holds the header and never is. */
   #next = 1;
+  /** From here on, what is free was never in use. */
+  #freshFrom: number;
 
   constructor(options: ClusterAllocatorOptions) {
     this.#options = options;
+    this.#freshFrom = options.storedClusters;
   }
 
   /** Where the next search begins: everything in use is before it, or a little behind. */
@@ -48,6 +55,12 @@ export class ClusterAllocator {
     return this.#search(1, countMax);
   }
 
+  /** The same at once; undefined when counts must be loaded or made first. */
+  takeNow(countMax: number): ClusterRun | undefined {
+    const result = this.#scan(1, countMax);
+    return result.kind === 'found' ? result.run : undefined;
+  }
+
   /** Exactly `count` clusters side by side, for a table. */
   takeExactly(count: number): Promise<ClusterRun> {
     return this.#search(count, count);
@@ -56,6 +69,12 @@ export class ClusterAllocator {
   /** A cluster's count has become zero. */
   freed(cluster: number): void {
     this.#next = Math.min(this.#next, Math.max(1, cluster));
+    this.wroteTo(cluster + 1);
+  }
+
+  /** Something may have been written to free clusters before `end`. */
+  wroteTo(end: number): void {
+    if (end > this.#freshFrom) this.#freshFrom = end;
   }
 
   /**
@@ -79,6 +98,7 @@ export class ClusterAllocator {
     if (count === undefined) return undefined;
     if (count !== 0 || metadata.has(cluster)) return false;
     refcounts.set(cluster, 1);
+    this.wroteTo(cluster + 1);
     return true;
   }
 
@@ -132,6 +152,8 @@ export class ClusterAllocator {
     }
     for (let cluster = first; cluster < first + count; cluster++) refcounts.set(cluster, 1);
     if (isNext) this.#next = first + count;
-    return { first, count };
+    const isFresh = first >= this.#freshFrom;
+    this.wroteTo(first + count);
+    return { first, count, isFresh };
   }
 }

@@ -86,6 +86,7 @@ export class WritableQcow2 implements WritableFormat {
     const grow = (clusters: number) => this.#grow(clusters);
     const allocator = new ClusterAllocator({
       ...{ name, clusterBytes, refcounts, metadata, grow, onDamage },
+      storedClusters: Math.ceil(storage.sizeBytes / clusterBytes),
     });
     const blobs = new BlobSpace(allocator, refcounts, clusterBytes);
     const onLast = (cluster: number) => blobs.leave(cluster);
@@ -97,8 +98,9 @@ export class WritableQcow2 implements WritableFormat {
       ...{ name, storage, geometry, refcounts, header: headerFile, metadata },
     });
     const nextCluster = () => allocator.next;
+    const onWrote = (end: number) => allocator.wroteTo(end);
     const writeBack = new WriteBack({
-      ...{ disk, header: headerFile, refcounts, freed, coverage, nextCluster, onDamage },
+      ...{ disk, header: headerFile, refcounts, freed, coverage, nextCluster, onWrote, onDamage },
     });
     const tables = new L2Tables({ disk, allocator, freed, metadata, writeBack });
     const hasBacking = () => headerFile.header.backingName !== undefined;
@@ -147,7 +149,8 @@ export class WritableQcow2 implements WritableFormat {
   allocate(offset: number, length: number): WriteTarget | Promise<WriteTarget> {
     this.#bitmaps?.noteWrite(offset, length);
     if (this.#isReady) {
-      const target = this.#targets.inPlace(offset, length);
+      const isPaced = this.#writeBack.dirtyBytes > this.#dirtyBytesMax;
+      const target = this.#targets.atOnce(offset, length, !isPaced);
       if (target !== undefined) return target;
     }
     return this.#allocateNew(offset, length);

@@ -25,6 +25,8 @@ export interface WriteBackOptions {
   readonly coverage: Coverage;
   /** The first cluster that may be free; see `Coverage.plan`. */
   readonly nextCluster: () => number;
+  /** What a growth that came to nothing has written ends before that cluster. */
+  readonly onWrote: (end: number) => void;
   /** A count was wrong. */
   readonly onDamage: () => void;
 }
@@ -179,7 +181,9 @@ export class WriteBack {
 
   /** What is durable or not is not known: all of it is written again, nothing is free. */
   #restore(batch: Batch, isSecondPhase: boolean): void {
-    const { freed } = this.#options;
+    const { freed, onWrote } = this.#options;
+    const { plan } = batch;
+    if (plan !== undefined) onWrote(plan.firstCluster + plan.usedClusters);
     batch.l1.restore(batch.l1Sectors);
     freed.restore(batch.freed);
     this.#diskSwitch ??= batch.diskSwitch;

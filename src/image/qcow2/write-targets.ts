@@ -62,9 +62,12 @@ export class WriteTargets {
     this.#options = options;
   }
 
-  /** The target of a write in place, if all is there that it takes to tell; else undefined. */
-  inPlace(offset: number, length: number): WriteTarget | undefined {
-    const { disk, tables } = this.#options;
+  /**
+   * The target of a write, if all is there that it takes to tell and nobody must be waited for; else
+   * undefined. Unless `mayTake`, only of a write in place.
+   */
+  atOnce(offset: number, length: number, mayTake: boolean): WriteTarget | undefined {
+    const { disk, tables, inFlight, allocator } = this.#options;
     const table = tables.own(offset);
     if (table === 0) return undefined;
     const index = entryIndexOf(disk, offset);
@@ -72,7 +75,16 @@ export class WriteTargets {
     const slice = disk.l2.get(sliceOffset);
     if (slice === undefined) return undefined;
     const piece = this.#pieceAt(slice, sliceOffset, offset, length);
-    return piece.way === 'over' ? this.#over(piece, offset) : undefined;
+    if (piece.way === 'over') return this.#over(piece, offset);
+    const { firstCluster, clusters } = piece;
+    if (!mayTake || inFlight.find(firstCluster, firstCluster + 1) !== undefined) return undefined;
+    if (piece.way === 'into') {
+      const range = inFlight.begin(firstCluster, firstCluster + clusters);
+      return this.#into(piece, range, offset, length);
+    }
+    if (disk.geometry.hasDataFile) return undefined;
+    const run = allocator.takeNow(clusters);
+    return run === undefined ? undefined : this.#inRun(piece, run, offset, length);
   }
 
   /** The target of any write; waits for others in the same clusters, and for tables. */
@@ -152,17 +164,24 @@ export class WriteTargets {
     }
   }
 
+  /** The target in space that was taken at once. */
+  #inRun(wanted: Piece, run: ClusterRun, offset: number, length: number): WriteTarget {
+    const { disk, inFlight } = this.#options;
+    const piece = this.#fit(wanted, run, offset, offset + length);
+    const range = inFlight.begin(piece.firstCluster, piece.firstCluster + run.count);
+    return this.#target(piece, run.first * disk.geometry.clusterBytes, range, offset, length);
+  }
+
   /**
-   * The piece as far as there is space for it. Behind the end of the file there are zeros, so that
-   * zeros of the guest around the write need not be written there.
+   * The piece as far as there is space for it. Fresh space has zeros, so that zeros of the guest
+   * around the write need not be written there.
    */
   #fit(wanted: Piece, run: ClusterRun, offset: number, writeEnd: number): Piece {
     const { disk } = this.#options;
     const { clusterBytes } = disk.geometry;
     const isShort = run.count < wanted.clusters;
     const end = isShort ? (wanted.firstCluster + run.count) * clusterBytes : wanted.end;
-    const isFresh = run.first * clusterBytes >= disk.storage.sizeBytes;
-    const isZero = isFresh && disk.cipher === undefined;
+    const isZero = run.isFresh && disk.cipher === undefined;
     return {
       ...wanted,
       clusters: run.count,
