@@ -26,7 +26,7 @@ test('an image whose format allows it is checked while clients write to it', asy
   await writing;
   const report = await check('a.qed');
   expect(report).toMatchObject({ formatName: 'qed', corruptions: 0, leaks: 0, errors: 0 });
-  expect(report['allocatedUnits']).toBeGreaterThan(40);
+  expect((report as { allocatedUnits: number }).allocatedUnits).toBeGreaterThan(40);
   expect(await check('b.qcow2')).toMatchObject({
     status: 501,
     detail: expect.stringContaining('cannot be checked while it is used'),
