@@ -1,6 +1,12 @@
 /** What readers of binary formats share: records of one size, and numbers of 64 bits as doubles. */
 
-import { countMalformed, type FileTally, type ParserContext, type RecordParser } from './format.ts';
+import {
+  countMalformed,
+  type FileTally,
+  isBeyondReach,
+  type ParserContext,
+  type RecordParser,
+} from './format.ts';
 import type { RequestBatch } from './request-batch.ts';
 
 const TWO_32 = 2 ** 32;
@@ -64,7 +70,9 @@ export class FixedScanner implements RecordParser {
     let at = from + passed;
     while (at + recordBytes <= to && batch.count < batch.capacity) {
       tally.lines++;
-      if (!parser.parse(bytes, at, batch)) {
+      const { count } = batch;
+      if (!parser.parse(bytes, at, batch) || isBeyondReach(batch, count)) {
+        batch.count = count;
         const start = at;
         countMalformed(tally, () => bytes.toString('hex', start, start + recordBytes));
       }

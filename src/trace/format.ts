@@ -83,6 +83,14 @@ export interface TraceFormat {
 /** Room that a parser keeps in a batch: the requests one record may become at most. */
 export const REQUESTS_PER_RECORD_MAX = 512;
 
+/**
+ * Whether the requests that a record became, those of the batch from `from` on, are where a double
+ * cannot tell one byte from the next: no disk is, and whoever counts pages there never ends.
+ */
+export function isBeyondReach({ count, offset, length }: RequestBatch, from: number): boolean {
+  return count > from && offset[from]! + length[from]! > 2 ** 53;
+}
+
 /** Counts a record that could not be understood; `describe` is called for the first alone. */
 export function countMalformed(tally: FileTally, describe: () => string): void {
   tally.malformed++;

@@ -3,6 +3,7 @@
 import {
   countMalformed,
   type FormatOptions,
+  isBeyondReach,
   LIKENESS,
   type ParserContext,
   REQUESTS_PER_RECORD_MAX,
@@ -66,13 +67,21 @@ export class TextScanner implements RecordParser {
       line.end = end > at && bytes[end - 1] === CARRIAGE_RETURN ? end - 1 : end;
       tally.lines++;
       const isHeader = tally.lines === 1 && this.#header?.test(textOf(line)) === true;
-      if (!isHeader && line.end > at && this.#parser.parse(line, batch) === MALFORMED) {
+      const { count } = batch;
+      if (!isHeader && line.end > at && !this.#takes(line, batch)) {
+        batch.count = count;
         line.at = at;
         countMalformed(tally, () => textOf(line));
       }
       at = end + 1;
     }
     return Math.min(at, to);
+  }
+
+  /** Whether the line is what it should be. */
+  #takes(line: Line, batch: RequestBatch): boolean {
+    const { count } = batch;
+    return this.#parser.parse(line, batch) !== MALFORMED && !isBeyondReach(batch, count);
   }
 }
 

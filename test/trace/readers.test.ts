@@ -59,3 +59,21 @@ describe.each(TEXTS)('a text of $format', ({ format, bytes, requests }) => {
     expect(tally.firstMalformed).toEqual({ line: lines.length + 1, text: odd });
   });
 });
+
+describe('a request beyond what doubles count exactly', () => {
+  const BEYOND = Buffer.alloc(48);
+  BEYOND.writeUInt32LE(0x65617407, 0);
+  BEYOND.writeBigUInt64LE(1n << 62n, 16);
+  BEYOND.writeUInt32LE(4096, 24);
+  BEYOND.writeUInt32LE((1 << 16) | 1, 28);
+
+  it.each([
+    ['blktrace', BEYOND],
+    ['arc', Buffer.from('9007199254740000 8 0 1\n')],
+    ['msr', Buffer.from('128166372003061629,usr,0,Read,9007199254740991,4096,1\n')],
+  ])('is malformed in a trace of %s', (format, bytes) => {
+    const { requests, tally } = parseInPieces(format, bytes);
+    expect(requests).toEqual([]);
+    expect(tally.malformed).toBe(1);
+  });
+});

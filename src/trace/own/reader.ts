@@ -105,14 +105,14 @@ class OwnRecords implements RecordParser {
     const number = readU32(bytes, at + FIELD.volume);
     const volume = this.#volumes[number];
     const offset = readU64(bytes, at + FIELD.offset);
-    if (volume === undefined || op >= OP_NAMES.length || offset > Number.MAX_SAFE_INTEGER) {
+    const length = readU32(bytes, at + FIELD.length);
+    if (volume === undefined || op >= OP_NAMES.length || offset + length > 2 ** 53) {
       countMalformed(this.#context.tally, () => bytes.toString('hex', at, at + RECORD_BYTES));
       return;
     }
     const timeUs = this.#header.startUs + readU64(bytes, at + FIELD.time);
     const latency = decodeLatency(readU16(bytes, at + FIELD.latency));
     const content = readU32(bytes, at + FIELD.content);
-    const length = readU32(bytes, at + FIELD.length);
     batch.push(timeUs, offset, length, volume, op, latency, content);
   }
 

@@ -8,6 +8,7 @@
 import { warnOfTail } from '../binary-format.ts';
 import {
   countMalformed,
+  isBeyondReach,
   LIKENESS,
   type ParserContext,
   type RecordParser,
@@ -74,7 +75,12 @@ class BlktraceRecords implements RecordParser {
         continue;
       }
       this.#passLeft = RECORD_BYTES + view.getUint16(at + 46, this.#isLittle);
+      const { count } = batch;
       this.#take(view, at, batch);
+      if (!isBeyondReach(batch, count)) continue;
+      batch.count = count;
+      const start = at;
+      countMalformed(tally, () => bytes.toString('hex', start, start + RECORD_BYTES));
     }
     if (!isLast || batch.count === batch.capacity || at === to) return at;
     warnOfTail(tally, to - at);
