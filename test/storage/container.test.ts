@@ -5,6 +5,8 @@ import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import { openFileStorage } from '../../src/storage/file.ts';
 import { MemoryStorage } from '../../src/storage/memory.ts';
 import type { ResizableStorage } from '../../src/storage/storage.ts';
+import { withFileSizeLimit } from '../tools/file-size-limit.ts';
+import { needsPrograms } from '../tools/programs.ts';
 import { describeStorageContract } from './contract.ts';
 import { temporaryDirectory, temporaryFile } from './temporary-files.ts';
 
@@ -89,6 +91,20 @@ describe.each(Object.entries(kinds))('a container in a %s', (_kind, open) => {
 });
 
 describe('a container file', () => {
+  needsPrograms('prlimit');
+
+  it('ends where a write behind its end failed halfway', async () => {
+    const path = temporaryFile(Buffer.alloc(4096, 1));
+    const storage = await openFileStorage(path, { isReadOnly: false, isContainer: true });
+    await withFileSizeLimit(100_000, async () => {
+      const write = storage.write(Buffer.alloc(200_000, 2), 0, 200_000, 8192);
+      await expect(write).rejects.toMatchObject({ context: { code: 'EFBIG' } });
+    });
+    expect([storage.sizeBytes, fs.statSync(path).size]).toEqual([100_000, 100_000]);
+    expect(await storage.extent(8192, 4096)).toEqual({ length: 4096, isHole: false });
+    await storage.close();
+  });
+
   it('is made where there is none, and never over another', async () => {
     const path = `${temporaryDirectory()}/new.qcow2`;
     const options = { isReadOnly: false, isContainer: true, isNew: true };

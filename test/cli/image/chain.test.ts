@@ -81,6 +81,14 @@ test('rebase refuses an image whose snapshots would show something else', async 
   expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(/its snapshots would show/) });
 });
 
+test('convert --force refuses to replace what it reads, and nothing is changed', async () => {
+  const { directory, base, overlay } = await chain();
+  const before = fs.readFileSync(base);
+  const ran = await runImage(directory, 'convert', '--force', overlay, base);
+  expect(ran).toMatchObject({ code: 2, err: expect.stringContaining(base) });
+  expect(before.equals(fs.readFileSync(base))).toBe(true);
+});
+
 test('rebase onto itself is refused, and nothing is changed', async () => {
   const { directory, overlay } = await chain();
   const before = fs.readFileSync(overlay);

@@ -7,6 +7,7 @@ import type { OpenOptions, WritableFormat } from '../../../src/image/format.ts';
 import { mergeStripes, splitIntoStripes } from '../../../src/image/luks/anti-forensic.ts';
 import { luksDriver } from '../../../src/image/luks/driver.ts';
 import { sectorCipher } from '../../../src/image/luks/sector-cipher.ts';
+import { openImage } from '../../../src/image/open.ts';
 import { openFileStorage } from '../../../src/storage/file.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { makeWithKeySlot, PASSPHRASE, SECRET } from '../../tools/qemu-luks.ts';
@@ -96,6 +97,25 @@ describe('a LUKS image of ours', () => {
       ...['compare', ...SECRET, ...images],
       `driver=raw,file.filename=${raw}`,
     ]);
+  });
+
+  it('reads as zeros where it has grown', async () => {
+    const made = path.join(workspace(), 'made.luks');
+    fs.writeFileSync(made, '');
+    await create(made, MIB);
+    // What made it has it open until the test ends.
+    const file = path.join(path.dirname(made), 'disk.luks');
+    fs.copyFileSync(made, file);
+    const options = { isReadOnly: false, passphrase: Buffer.from(PASSPHRASE) };
+    const image = await openImage(file, { ...options, formatName: 'luks' });
+    onTestFinished(() => image.close());
+    const content = Buffer.alloc(3 * MIB);
+    content.fill(7, 0, MIB);
+    await image.write(content, 0, MIB, 0);
+    await image.resize(3 * MIB);
+    const read = Buffer.alloc(3 * MIB, 1);
+    await image.read(read, 0, 3 * MIB, 0);
+    expect(read.equals(content)).toBe(true);
   });
 
   it('is refused without its passphrase, and with another', async () => {

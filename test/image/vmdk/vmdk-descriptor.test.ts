@@ -55,6 +55,17 @@ it('the digits of the CID are found where they are, however many', () => {
   }
 });
 
+it('a descriptor of spaces is read in one pass, wherever they are', () => {
+  const spaces = ' '.repeat(900_000);
+  const line = 'RW 8 FLAT "a" 0';
+  expect(parse(`encoding=${spaces}"UTF-8"${spaces}`, line).extents).toHaveLength(1);
+  expect(parse(`ddb.adapterType="x${spaces}y"`, line).adapterType).toHaveLength(64);
+  expect(parse(`ddb.note=x${spaces}y`, line).extents).toHaveLength(1);
+  expect(parse(`ddb.note${spaces}x`, line).extents).toHaveLength(1);
+  expect(parse(`${line}${spaces}`).extents).toHaveLength(1);
+  expect(() => parse(`${line}${spaces}x`)).toThrow(/disk\.vmdk/);
+});
+
 describe('a descriptor is refused for', () => {
   it.each([
     ['a missing quotation mark', 'parentFileNameHint="base', 'parentCID=1'],

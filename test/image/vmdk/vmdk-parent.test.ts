@@ -145,6 +145,18 @@ it.each(['monolithicSparse', 'twoGbMaxExtentSparse'])(
   },
 );
 
+it('an image that is closed without a sync keeps what was written', async () => {
+  const { parent } = await base();
+  const content = await qemuContentOf(parent);
+  const image = await openImage(parent, { isReadOnly: false });
+  const bytes = sampleBytes(200_000);
+  await image.write(bytes, 0, bytes.length, 5 * MIB + 1000);
+  bytes.copy(content, 5 * MIB + 1000);
+  await image.close();
+  expectSame(await qemuContentOf(parent), content);
+  expect(await qemuCheck(parent)).toBe(0);
+});
+
 it('an image that is committed to its parent still fits on it', async () => {
   const { parent, child } = await base();
   const over = ['create', '-f', 'vmdk', '-b', 'base.vmdk', '-F', 'vmdk', child];
