@@ -55,7 +55,10 @@ export const REPLAY_OPTIONS = {
     help: 'what the pages hold, for full: a raw image, a ratio\nthat they compress to, as 2.5, or mixed (default)',
   },
   out: { value: 'DIR', help: 'write the report there: HTML, JSON and CSV; it must\nnot exist' },
-  threads: { value: 'N', help: 'threads for simulations (default: one a processor,\nfewer where they would take much memory)' },
+  threads: {
+    value: 'N',
+    help: 'threads for simulations (default: one a processor,\nfewer where they would take much memory)',
+  },
   seed: { value: 'N', help: 'what chance there is follows from it (default: 1)' },
   json: { help: 'print the runs as an array of JSON' },
   progress: {
