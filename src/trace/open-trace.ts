@@ -72,13 +72,24 @@ function firstTimeOf(sample: Sample, reading: Reading, scale: number): number {
     : batch.timeUs.subarray(0, batch.count).reduce((least, time) => Math.min(least, time)) * scale;
 }
 
+/** Suffixes that promise a format, or, with true, a text. */
+const PROMISES: Readonly<Record<string, RegExp | true>> = {
+  ...{ csv: true, txt: true, log: true, json: true },
+  ...{ lis: /^arc$/, spc: /^spc$/, vscsi: /^vscsi/, lcs: /^lcs$/, iolog: /^fio/, blktrace: /^blk/ },
+};
+
 /** What there is to say of a name that does not fit the content. */
-function misnamed(path: string, { compression }: OpenedFile): string[] {
+function misnamed(sample: Sample, { compression }: OpenedFile, format: TraceFormat): string[] {
+  const { path, name, isText } = sample;
+  const says: string[] = [];
   const suffix = /\.(gz|zst)$/i.exec(path)?.[1]?.toLowerCase();
-  if (suffix === undefined || compression === (suffix === 'gz' ? 'gzip' : 'zstd')) return [];
-  return [
-    `${path} is ${compression === 'none' ? 'not compressed' : compression}, and read as that`,
-  ];
+  if (suffix !== undefined && compression !== (suffix === 'gz' ? 'gzip' : 'zstd')) {
+    const what = compression === 'none' ? 'not compressed' : compression;
+    says.push(`${path} is ${what}, and read as that`);
+  }
+  const promise = PROMISES[/\.([a-z]+)$/.exec(name)?.[1] ?? ''];
+  if (promise === undefined || (promise === true ? isText : promise.test(format.name))) return says;
+  return [...says, `${path} is ${format.title} whatever its name says, and read as that`];
 }
 
 async function lookAt(path: string, options: OpenTraceOptions): Promise<[InputFile, TraceFormat]> {
@@ -99,7 +110,7 @@ async function lookAt(path: string, options: OpenTraceOptions): Promise<[InputFi
       ...{ path, sample, reading, sizeBytes: opened.sizeBytes },
       pipe: isKept ? opened : undefined,
       firstTimeUs: firstTimeOf(sample, reading, scale),
-      warnings: [...misnamed(path, opened), ...(reading.warnings ?? [])],
+      warnings: [...misnamed(sample, opened, format), ...(reading.warnings ?? [])],
     };
     return [input, format];
   } finally {

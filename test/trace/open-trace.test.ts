@@ -257,6 +257,10 @@ describe('the user is told', () => {
 
   it('of a name that the content does not fit', async () => {
     expect(await warningsOf(LONG, 'x.gz')).toEqual(['x.gz is not compressed, and read as that']);
+    expect(await warningsOf(LONG, 'x.vscsi')).toEqual([
+      expect.stringMatching(/^x\.vscsi is .* whatever its name says, and read as that$/),
+    ]);
+    expect(await warningsOf(LONG, 'x.csv')).toEqual([]);
   });
 
   it('of times in another unit than the format has', async () => {
