@@ -63,6 +63,14 @@ describe('tmem replay', () => {
     expect(policies).toEqual(['lru', 's3fifo:threshold=1,small=0.2', 'clock:bits=2']);
   });
 
+  test('runs all policies when it is told to', async () => {
+    const { out } = await run('--json', '--memory=50p', '--policy=lru,all', loopTrace(workspace()));
+    const policies = (JSON.parse(out) as { policy: string }[]).map(({ policy }) => policy);
+    expect(policies).toHaveLength(14);
+    expect(policies.slice(0, 2)).toEqual(['lru', 's3fifo-cw']);
+    expect(policies).toContain('belady');
+  });
+
   test('makes the same report every time, which says how it was made', async () => {
     const directory = workspace();
     const file = loopTrace(directory);
@@ -118,7 +126,7 @@ describe('tmem replay', () => {
     [['--sample', '200%', 'x'], '--sample: "200%" is not a share'],
     [['--warmup', '100%', 'x'], '--warmup: "100%" is no warm-up'],
     [['--warmup', '1.5', 'x'], '--warmup: "1.5" is no warm-up'],
-    [['--page', '0', 'x'], '--page: "0" is out of range; give 1 to 64MiB'],
+    [['--page', '0', 'x'], '--page: "0" is out of range; give 1 to 64MiB, as 4KiB'],
     [['--seed', 'x', 'x'], '--seed: "x" is out of range'],
     [['--engine', 'fast', 'x'], '--engine: there is no "fast"; choose of sizes, full'],
     [['--progress=maybe', 'x'], '--progress: there is no "maybe"'],

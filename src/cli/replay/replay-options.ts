@@ -19,6 +19,8 @@ import { INPUT_OPTIONS, inputOptions } from '../trace/verb.ts';
 /** Layers are a hundred times slower than page numbers. */
 const FULL_POLICIES = 's3fifo-cw,lru';
 const DEFAULT_POLICIES = 's3fifo-cw,s3fifo,lirs,w-tinylfu,arc,lru,belady';
+/** In a list of policies: every one there is. */
+const ALL_POLICIES = 'all';
 const PAGE_BYTES_MAX = 64 * 1024 * 1024;
 const THREADS_MAX = 256;
 const SEED_MAX = 2 ** 31 - 1;
@@ -32,7 +34,7 @@ export const REPLAY_OPTIONS = {
   },
   policy: {
     value: 'LIST',
-    help: `what leaves first; may have parameters, as\nclock:bits=2 (default: ${DEFAULT_POLICIES.replace('lirs', '\nlirs')})`,
+    help: `what leaves first; may have parameters, as\nclock:bits=2; all is all of them (default:\n${DEFAULT_POLICIES})`,
   },
   ops: {
     value: 'MODE',
@@ -73,7 +75,8 @@ export type ReplayOption = keyof typeof REPLAY_OPTIONS;
 export const REPLAY_HELP = `Usage: tmem replay [OPTION]... TRACE...
 
 Replays a recorded workload: what every policy would have hit in a cache of every size. Prints a
-table of hit ratios; with --out, makes a report to look at. Several files are one trace.
+table of hit ratios; with --out, makes a report to look at. Several files are one trace; - is the
+standard input.
 
 Options:
 ${formatOptions(REPLAY_OPTIONS)}
@@ -121,8 +124,11 @@ function splitPolicies(text: string): string[] {
     else if (/^[^:]*=/.test(part)) policies.push(`${last},${part}`);
     else policies.push(last, part);
   }
-  for (const policy of policies) parsePolicy(policy);
-  return [...new Set(policies)];
+  for (const policy of policies) if (policy !== ALL_POLICIES) parsePolicy(policy);
+  const named = policies.flatMap((policy) =>
+    policy === ALL_POLICIES ? REPLAY_POLICY_NAMES : [policy],
+  );
+  return [...new Set(named)];
 }
 
 function parseShare(text: string): number | undefined {
@@ -156,7 +162,7 @@ function parseWhole(name: string, text: string, min: number, max: number): numbe
 function parsePage(text: string): number {
   const bytes = parseSize(text);
   if (bytes >= 1 && bytes <= PAGE_BYTES_MAX) return bytes;
-  refuse(`--page: "${text}" is out of range; give 1 to ${exactSize(PAGE_BYTES_MAX)}iB, as 4KiB`);
+  refuse(`--page: "${text}" is out of range; give 1 to ${exactSize(PAGE_BYTES_MAX)}, as 4KiB`);
 }
 
 function oneOf<Name extends string>(option: string, text: string, names: readonly Name[]): Name {

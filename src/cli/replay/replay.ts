@@ -13,7 +13,7 @@ import { type Clock, systemClock } from '../clock.ts';
 import type { Command } from '../command.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT_CODE_BY_SIGNAL, EXIT_DONE } from '../exit-codes.ts';
-import { fullPath } from '../trace/verb.ts';
+import { tracePath } from '../trace/verb.ts';
 import { isLive, runLive } from './live.ts';
 import { type ContentsSource, openContents } from './replay-contents.ts';
 import { parseRequest, REPLAY_HELP, REPLAY_OPTIONS, type ReplayRequest } from './replay-options.ts';
@@ -45,7 +45,7 @@ async function run(call: ReplayCall): Promise<{ trace: Trace; outcome: ReplayOut
   if (folder !== undefined) await refuseExisting(folder);
   const source = openContents(request.contents, request.seed, context);
   try {
-    const paths = files.map((file) => fullPath(file, context));
+    const paths = files.map((file) => tracePath(file, context));
     const trace = await openTrace(paths, request.input);
     const outcome = await replay(trace, replayOptions(call, trace, source));
     if (folder !== undefined && outcome.report !== undefined) {

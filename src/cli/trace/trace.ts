@@ -13,7 +13,7 @@ import { printable } from '../table.ts';
 import { convertVerb, cutVerb, mergeVerb } from './convert.ts';
 import { infoVerb } from './info.ts';
 import { Progress } from './progress.ts';
-import { fullPath, type TraceVerb } from './verb.ts';
+import { type TraceVerb, tracePath } from './verb.ts';
 
 /** In the order of the help text. */
 export const TRACE_VERBS: readonly TraceVerb[] = [infoVerb, convertVerb, cutVerb, mergeVerb];
@@ -92,7 +92,7 @@ async function runVerb(
   const progress = new Progress(parsed.last('progress'), context, clock);
   const signals = context.watchStopSignals();
   signals.onSecond((exitCode) => context.exit(exitCode));
-  const paths = parsed.positionals.map((path) => fullPath(path, context));
+  const paths = parsed.positionals.map((path) => tracePath(path, context));
   try {
     const call = { paths, parsed, context, clock, progress, stopped: signals.first };
     const { json, text, warnings } = await verb.run(call);

@@ -92,6 +92,11 @@ export function parseCount(text: string, option: string): number {
   throw new TmemError('usage', `${option}: "${text}" is not a whole number from 1`);
 }
 
+/** A trace on the command line, where `-` is the standard input, as a path from the root. */
+export function tracePath(path: string, context: CliContext): string {
+  return path === '-' ? '/dev/stdin' : fullPath(path, context);
+}
+
 /** A path on the command line as one from the root. */
 export function fullPath(path: string, { directory }: CliContext): string {
   return isAbsolute(path) ? path : join(directory, path);
