@@ -77,3 +77,14 @@ describe('a request beyond what doubles count exactly', () => {
     expect(tally.malformed).toBe(1);
   });
 });
+
+it('oracleGeneral of another counting is known by its name, and by that alone', () => {
+  const bytes = Buffer.alloc(4 * 24);
+  // The next request of each is the one behind it, counted from 0.
+  for (let at = 0; at < 4; at++) bytes.writeBigInt64LE(BigInt(at + 1), at * 24 + 16);
+  const named = sampleOf('w.oracleGeneral.bin', bytes, true);
+  expect(detectFormat(named).name).toBe('oracle-general');
+  expect(() => detectFormat(sampleOf('w.bin', bytes, true))).toThrow('no known format');
+  bytes.writeBigInt64LE(-2n, 16);
+  expect(() => detectFormat(named)).toThrow('no known format');
+});
