@@ -61,7 +61,7 @@ const CHARGE_HIGH = 0xf0;
 const BYTES_PER_SLOT = 13;
 const TICK_MASK = 0xffff;
 
-/** More ghosts than this, for each page held, are not remembered: so many would not fit. */
+/** A cache remembers no more ghosts than this for each page held: so many would not fit. */
 const GHOSTS_PER_PAGE_MAX = 2;
 
 /** What the policies of a layer keep for every slot, 13 bytes, and the memory of their ghosts. */
@@ -286,9 +286,10 @@ export class S3FifoCw implements EvictionPolicy {
     this.sizedFor = pagesPerByte;
     const pages = this.capacityBytes * pagesPerByte;
     this.isClock = pages < tuning.clockBelowPages;
-    const ghosts = Math.min(pages * tuning.ghostShare, (this.count + 1) * GHOSTS_PER_PAGE_MAX);
-    this.ghost.setEntries(Math.floor(ghosts));
-    this.sizedFrom = (pages * tuning.ghostShare) / GHOSTS_PER_PAGE_MAX;
+    const ghosts = pages * tuning.ghostShare;
+    const perPageMax = this.family.options.keyCount === undefined ? GHOSTS_PER_PAGE_MAX : Infinity;
+    this.ghost.setEntries(Math.floor(Math.min(ghosts, (this.count + 1) * perPageMax)));
+    this.sizedFrom = ghosts / perPageMax;
     const smallPages = Math.floor(this.smallCapacityBytes * pagesPerByte);
     const leastWindow = Math.min(tuning.windowMinInsertions, smallPages >>> 1);
     const window = Math.max(Math.floor(smallPages * tuning.windowShare), leastWindow);

@@ -147,6 +147,14 @@ describe('a run', () => {
     expect(larger).toMatchObject({ hits: 4, evictions: 3 });
   });
 
+  it('of s3fifo remembers as many ghosts as it is told, which a cache would not', async () => {
+    const keys = [...Array.from({ length: 100 }, (_, key) => key), 0];
+    const stream = await streamOfKeys('round', keys);
+    const ghostHits = (ghost: number) =>
+      simulate(stream, { policy: 's3fifo', params: { ghost }, capacityPages: 20 }).ghostHits;
+    expect([ghostHits(3.9), ghostHits(4)]).toEqual([0, 1]);
+  });
+
   it('gives up when its time is over, and says so', async () => {
     const stream = await goldenStream('phases');
     const run = { policy: 'lru', capacityPages: 500, timeLimitMs: 0 };
