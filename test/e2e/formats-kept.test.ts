@@ -197,7 +197,7 @@ test.each(['cow', 'qcow2'])(
     if (format === 'cow') await createImageFile(file, base);
     else await runWell('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', 'raw', file]);
     for (const [round, place] of ['1M', '7M', '15M'].entries()) {
-      const server = await startServer(directory, [file, '--copy-base', '8MiB']);
+      const server = await startServer(directory, [file, '--copy-base', '256KiB']);
       const write = `write -P ${round + 1} ${place} 100k`;
       await runWell('qemu-io', ['-f', 'raw', '-c', write, expected]);
       await io(server, write, 'flush');
