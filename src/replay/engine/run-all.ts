@@ -52,8 +52,8 @@ const BASE_BYTES = 80 * MIB;
 /** Names of pages, and what is looked up while they are read. */
 const STREAM_BYTES_PER_PAGE = 18;
 const THREAD_BYTES = 16 * MIB;
-/** What a run may hold for each page: the policies with ghosts of every page hold most. */
-const RUN_BYTES_PER_PAGE = 64;
+/** What a run may hold for each page: the policies with ghosts of every page hold most. Measured. */
+const RUN_BYTES_PER_PAGE = 40;
 /**
  * Runs of so many pages have a thread each: its memory is given back when it ends, where a thread
  * that lives on would hold that of several runs before it collects its garbage.
