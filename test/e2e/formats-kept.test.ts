@@ -212,6 +212,7 @@ test.each(['cow', 'qcow2'])(
     const alone = await startServer(directory, [file]);
     await runWell('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', alone.uri(), expected]);
     await alone.stop();
-    if (format === 'qcow2') expect(await check('qcow2', file)).toBe(0);
+    // Killed three times: what was given out and not yet named by a table has leaked.
+    if (format === 'qcow2') expect([0, 3]).toContain(await check('qcow2', file));
   },
 );
