@@ -45,10 +45,10 @@ describe('all runs of a stream', () => {
     const stream = await streamOfKeys('short', [1, 2, 1]);
     const all = availableParallelism();
     const run = { policy: 'lru', capacityPages: 1 };
-    const scan = { pages: 2_000_000, touches: 1 };
+    const scan = { pages: 4_000_000, touches: 1 };
     expect(threadsFor(stream, [run], true)).toBe(Math.min(all, 13));
     expect(threadsFor(stream, [run, { ...run, scan }], true)).toBe(1);
-    expect(threadsFor({ ...stream, pageCount: 2_000_000 }, [run], false)).toBe(1);
+    expect(threadsFor({ ...stream, pageCount: 4_000_000 }, [run], false)).toBe(1);
     expect(threadsFor({ ...stream, pageCount: 2 ** 29 }, [run], true)).toBe(1);
   });
 
