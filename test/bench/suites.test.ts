@@ -2,8 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { readOptions, UsageError } from '../../bench/options.ts';
 import { CASES, SERVERS, serverOf } from '../../bench/suites.ts';
 import { isOwn } from '../../bench/tmem.ts';
+import { TOOL_CASES } from '../../bench/tool-cases.ts';
 
 const IDS = CASES.map(({ id }) => id);
+const TOOL_IDS = TOOL_CASES.map(({ id }) => id);
 
 function casesOf(...args: readonly string[]): readonly string[] | undefined {
   return readOptions(args)?.cases;
@@ -16,7 +18,8 @@ function idsOf(suite: string): string[] {
 describe('cases and servers', () => {
   it('have names of their own', () => {
     const servers = SERVERS.map(({ id }) => id);
-    for (const names of [IDS, servers]) expect(new Set(names).size).toBe(names.length);
+    for (const names of [[...IDS, ...TOOL_IDS], servers])
+      expect(new Set(names).size).toBe(names.length);
   });
 
   it.each(IDS)('%s compares servers that there are, and has goals only for its own', (id) => {
@@ -33,7 +36,7 @@ describe('--suite', () => {
   it('is the reads unless it or a case is named', () => {
     expect(casesOf()).toEqual(idsOf('reads'));
     expect(casesOf('--suite', 'swap,writes')).toEqual([...idsOf('writes'), ...idsOf('swap')]);
-    expect(casesOf('--suite', 'all')).toEqual(IDS);
+    expect(casesOf('--suite', 'all')).toEqual([...IDS, ...TOOL_IDS]);
     expect(casesOf('--cases', 'wb-d1,seq1m')).toEqual(['seq1m', 'wb-d1']);
   });
 
