@@ -11,6 +11,7 @@
 import type { BlockImage } from '../image/image.ts';
 import type { PooledBuffer } from '../lib/buffer-pool.ts';
 import { settleAll } from '../lib/settle-all.ts';
+import { Users } from '../lib/users.ts';
 import type { Cleancache } from '../tmem/cleancache.ts';
 import { type GetOutcome, MISS, type PutOutcome } from '../tmem/layer.ts';
 import type { Lender } from '../tmem/lender.ts';
@@ -47,8 +48,8 @@ export class ChainPages implements CleanPages {
   readonly #owners: PageOwners;
   /** The images below are let go of: all pages are the top's. */
   #isAlone = false;
-  #sharedCount = 0;
-  #onUnshared: (() => void) | undefined;
+  /** Reads of the images below under way. */
+  readonly #sharedReads = new Users();
 
   constructor({ image, cache, bases, owners }: ChainPagesOptions) {
     this.pageBytes = cache.pageBytes;
@@ -127,19 +128,10 @@ export class ChainPages implements CleanPages {
       if (depth > 0) shared[depth - 1]?.push(page);
       else if (this.#caches[0]!.get(page, piece.buffer, at) === MISS) left.push(page);
     }
-    this.#sharedCount++;
-    try {
-      await settleAll(
-        shared.map((pages, i) => {
-          return pages.length === 0
-            ? undefined
-            : this.#bases[i]?.reads.fetchAll(offset, pages, piece);
-        }),
-      );
-    } finally {
-      this.#sharedCount--;
-      if (this.#sharedCount === 0) this.#onUnshared?.();
-    }
+    const reads = shared.map((pages, i) => {
+      return pages.length === 0 ? undefined : this.#bases[i]?.reads.fetchAll(offset, pages, piece);
+    });
+    await this.#sharedReads.during(settleAll(reads));
     return left;
   }
 
@@ -147,12 +139,9 @@ export class ChainPages implements CleanPages {
    * The top image is about to let go of those below: no page is looked for there any more. Resolves
    * when nobody reads from them.
    */
-  async standAlone(): Promise<void> {
+  standAlone(): Promise<void> {
     this.#isAlone = true;
-    if (this.#sharedCount === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#onUnshared = resolve;
-    });
+    return this.#sharedReads.gone();
   }
 
   #depthOf(page: number): number {

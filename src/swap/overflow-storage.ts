@@ -15,6 +15,7 @@ import type { PageCodec } from '../layers/codec.ts';
 import { PageEncoder } from '../layers/page-encoder.ts';
 import { alignedBuffer } from '../lib/aligned-buffer.ts';
 import { TmemError } from '../lib/errors.ts';
+import { Users } from '../lib/users.ts';
 import type { Storage, StorageCapabilities, StorageExtent } from '../storage/storage.ts';
 import { FILLED } from '../tmem/layer.ts';
 import type { SegmentMedium } from './appender.ts';
@@ -65,9 +66,8 @@ export class OverflowStorage implements Storage {
   readonly #medium: SegmentMedium;
   #turn: Promise<void> | undefined;
   #turnPages = 0; // compressed since the loop was last left to others
-  #inFlightCount = 0;
+  readonly #requests = new Users();
   #closing: Promise<void> | undefined;
-  #onDrained: (() => void) | undefined;
 
   /** Throws a TmemError `usage` when the file may not be large enough for anything. */
   constructor(options: OverflowOptions) {
@@ -191,11 +191,7 @@ export class OverflowStorage implements Storage {
   }
 
   async #close(): Promise<void> {
-    if (this.#inFlightCount > 0) {
-      await new Promise<void>((resolve) => {
-        this.#onDrained = resolve;
-      });
-    }
+    await this.#requests.gone();
     await this.#cleaner.close();
     // Nobody will read what is in memory; but what is being written must not be overtaken.
     const { guest, mover } = this.#store;
@@ -342,14 +338,10 @@ export class OverflowStorage implements Storage {
     if (buffer !== undefined && (bufferOffset < 0 || bufferOffset + length > buffer.length)) {
       throw new RangeError(`${verb} of ${length} bytes at ${offset} does not fit the buffer`);
     }
-    this.#inFlightCount++;
     try {
-      await run();
+      await this.#requests.during(run());
     } catch (cause) {
       throw this.#failure(verb, offset, length, cause);
-    } finally {
-      this.#inFlightCount--;
-      if (this.#inFlightCount === 0) this.#onDrained?.();
     }
   }
 

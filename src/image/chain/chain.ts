@@ -1,5 +1,7 @@
 /** What images of a chain ask of each other: each shows through the holes of the one above it. */
 
+import { Users } from '../../lib/users.ts';
+
 /** A run of an image's bytes of one allocation state. */
 export interface ImageExtent {
   /** Bytes from the offset that was asked for; at least 1. */
@@ -34,8 +36,7 @@ export interface ChainedImage {
 /** The image below another for as long as that one needs it, and who is reading it. */
 export class Below {
   #image: ChainedImage | undefined;
-  #userCount = 0;
-  #onUnused: (() => void) | undefined;
+  readonly #users = new Users();
 
   constructor(image: ChainedImage | undefined) {
     this.#image = image;
@@ -46,22 +47,13 @@ export class Below {
   }
 
   /** Passes on what was asked of the image. */
-  async use<Answer>(answer: Promise<Answer>): Promise<Answer> {
-    this.#userCount++;
-    try {
-      return await answer;
-    } finally {
-      this.#userCount--;
-      if (this.#userCount === 0) this.#onUnused?.();
-    }
+  use<Answer>(answer: Promise<Answer>): Promise<Answer> {
+    return this.#users.during(answer);
   }
 
   /** Nobody finds the image any more; resolves when nobody uses it. */
-  async letGo(): Promise<void> {
+  letGo(): Promise<void> {
     this.#image = undefined;
-    if (this.#userCount === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#onUnused = resolve;
-    });
+    return this.#users.gone();
   }
 }
