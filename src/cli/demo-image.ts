@@ -1,10 +1,11 @@
 /** The image that is served when none is named: made once, from what the machine has, and kept. */
 
 import { randomBytes, randomFillSync } from 'node:crypto';
-import { access, type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { access, mkdir, open, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { writeWhole } from '../lib/write-whole.ts';
 import { ContentReader, type ContentSource, machineSources } from './demo-content.ts';
 
 const DEMO_IMAGE_BYTES = 256 * 1024 * 1024;
@@ -50,14 +51,6 @@ async function makeDirectory(path: string): Promise<void> {
   // Whatever else went wrong, the first file in it fails for the same reason and says so.
 }
 
-/** A full disk first shows as a short write; the next one then says why. */
-async function writeAll(file: FileHandle, bytes: Buffer, offset: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const left = bytes.length - done;
-    done += (await file.write(bytes, done, left, offset + done)).bytesWritten;
-  }
-}
-
 async function writeContent(path: string, options: DemoImageOptions): Promise<void> {
   const { sizeBytes = DEMO_IMAGE_BYTES, sources = machineSources(process.execPath) } = options;
   const extentBytes = sizeBytes / EXTENT_COUNT;
@@ -74,7 +67,7 @@ async function writeContent(path: string, options: DemoImageOptions): Promise<vo
       const kind = PATTERN[index % PATTERN.length];
       if (kind === 'zero') continue; // stays a hole
       const extent = kind === 'random' ? randomFillSync(random) : await reader.next();
-      await writeAll(file, extent, index * extentBytes);
+      await writeWhole(file, extent, index * extentBytes);
     }
     // A crash must not leave a complete name on incomplete content.
     await file.sync();

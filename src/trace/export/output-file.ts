@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, link, lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { writeWhole } from '../../lib/write-whole.ts';
 
 function outputError(path: string, what: string, cause: unknown): TmemError {
   const code = systemErrorCode(cause) ?? String(cause);
@@ -52,11 +53,7 @@ export class OutputFile {
   /** Writes all of `bytes`. */
   async write(bytes: Uint8Array, position: number): Promise<void> {
     try {
-      for (let done = 0; done < bytes.length; ) {
-        const left = bytes.length - done;
-        const { bytesWritten } = await this.#handle.write(bytes, done, left, position + done);
-        done += bytesWritten;
-      }
+      await writeWhole(this.#handle, bytes, position);
     } catch (cause) {
       throw outputError(this.path, 'write', cause);
     }

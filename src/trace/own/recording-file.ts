@@ -2,6 +2,7 @@
 
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { writeWhole } from '../../lib/write-whole.ts';
 import type { TraceSink } from './writer.ts';
 
 /** What somebody does with a disk tells of them: others have no business in it. */
@@ -47,11 +48,7 @@ export class RecordingFile implements TraceSink {
 
   async write(bytes: Uint8Array, position: number): Promise<void> {
     try {
-      for (let done = 0; done < bytes.length; ) {
-        const left = bytes.length - done;
-        const { bytesWritten } = await this.#handle.write(bytes, done, left, position + done);
-        done += bytesWritten;
-      }
+      await writeWhole(this.#handle, bytes, position);
     } catch (cause) {
       throw failure(this.path, 'write', cause);
     }
