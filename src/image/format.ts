@@ -188,6 +188,8 @@ export interface ImageReference {
   readonly formatName: FormatName | undefined;
   /** What a parent must be for the image to fit on it; a mismatch is refused. */
   readonly parentCid?: number | undefined;
+  /** What it may be as well: a commit into the parent was about to change it. */
+  readonly parentCidNext?: number | undefined;
   /** What the file was when the image was made on it: one that has changed since is refused. */
   readonly stamp?: ReferenceStamp | undefined;
 }
@@ -209,6 +211,11 @@ export interface OpenOptions {
   readonly passphrase?: Buffer | undefined;
   /** Which internal snapshot, by name or id, to open read-only; undefined for the active disk. */
   readonly snapshot?: string | undefined;
+  /**
+   * Waited for before the image says of itself that its content is another, which images on top of
+   * it refuse: `from` is the number that it says until then, `to` the one that follows.
+   */
+  onContentChange?(from: number, to: number): Promise<void>;
 }
 
 /** An open format, and what it says that it stands on. */

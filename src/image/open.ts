@@ -3,7 +3,7 @@
 import { TmemError } from '../lib/errors.ts';
 import { type FileStorage, openFileStorage } from '../storage/file.ts';
 import { TABLE_BYTES_DEFAULT } from './data/image-memory.ts';
-import type { FormatName, ImageReference, OpenedFormat } from './format.ts';
+import type { FormatName, ImageReference, OpenedFormat, OpenOptions } from './format.ts';
 import { driverOf, formatNameOf, looksLike } from './formats.ts';
 import { type AdmittedFile, Gate, openHere, type Referrer } from './gate.ts';
 import { BlockImage } from './image.ts';
@@ -22,6 +22,8 @@ export interface OpenImageOptions {
   readonly backingPassphrase?: Buffer | undefined;
   /** Which internal snapshot of the image on top to open, by name or id. */
   readonly snapshot?: string | undefined;
+  /** Of the image on top; see `OpenOptions`. */
+  readonly onContentChange?: OpenOptions['onContentChange'];
   readonly wantsDirect?: boolean | undefined;
   /** Bytes of tables that may be in memory, for each image of the chain. */
   readonly tableBytesMax?: number | undefined;
@@ -123,7 +125,7 @@ class ChainOpening {
     const driver = await driverOf(formatName);
     const isTop = referrer.depth === 0;
     const { isReadOnly } = storage;
-    const { passphrase, backingPassphrase, snapshot } = this.#options;
+    const { passphrase, backingPassphrase, snapshot, onContentChange } = this.#options;
     return driver.open(storage, {
       isReadOnly,
       tableBytesMax: this.#options.tableBytesMax ?? TABLE_BYTES_DEFAULT,
@@ -134,6 +136,7 @@ class ChainOpening {
       },
       passphrase: isTop ? passphrase : backingPassphrase,
       snapshot: isTop ? snapshot : undefined,
+      ...(isTop && onContentChange !== undefined && { onContentChange }),
     });
   }
 
@@ -194,12 +197,13 @@ function checkIsUnchanged(
 /** A parent that was written to since says another number of itself. */
 async function checkCid(
   { storage, path }: AdmittedFile,
-  { parentCid }: ImageReference,
+  { parentCid, parentCidNext }: ImageReference,
   referrer: Referrer,
 ): Promise<void> {
   const { details } = await (await driverOf('vmdk')).info(storage);
   const wanted = hexOf(parentCid);
   if (details.cid === wanted) return;
+  if (parentCidNext !== undefined && details.cid === hexOf(parentCidNext)) return;
   const advice = 'bring back the parent as it was';
   throw new TmemError(
     'invalid',

@@ -33,8 +33,8 @@ const TABLE_BYTES_MAX = 16 * 1024 * 1024;
 
 /**
  * Afterwards the base reads as the image on top does. That one hides all that is written, so that it
- * reads the same however this ends. Nothing of it is changed but, in a VMDK, which content its parent
- * has.
+ * reads the same however this ends, killed or not. Nothing of it is changed but, in a VMDK and a cow
+ * image, which content its base has.
  */
 export async function commitImage(options: CommitOptions): Promise<Committed> {
   await checkChain(options);
@@ -67,8 +67,17 @@ export async function commitImage(options: CommitOptions): Promise<Committed> {
 /** A VMDK and a cow image know which content their base has, and refuse any other. */
 async function noteContent(path: string, formatName: FormatName, basePath: string): Promise<void> {
   await rewriteBacking(path, formatName, async (backing) => {
-    if (formatName === 'vmdk') return { ...backing, parentCid: await contentIdOf(basePath) };
+    if (formatName === 'vmdk') {
+      return { ...backing, parentCid: await contentIdOf(basePath), parentCidNext: undefined };
+    }
     return { ...backing, stamp: await referenceStampOf(basePath) };
+  });
+}
+
+/** Until it is told anew, the image takes its parent with either content: also after a kill. */
+function noteChange(path: string, from: number, to: number): Promise<void> {
+  return rewriteBacking(path, 'vmdk', async (backing) => {
+    return { ...backing, parentCid: from, parentCidNext: to };
   });
 }
 
@@ -133,6 +142,9 @@ async function openForCommit(options: CommitOptions) {
       backingFormatName: options.backingFormatName,
       passphrase,
       backingPassphrase: passphrase,
+      ...(formatName === 'vmdk' && {
+        onContentChange: (from: number, to: number) => noteChange(path, from, to),
+      }),
     });
     // By its name again, but it must be the file that the gate has let through.
     if (base.medium !== below.storage.medium) {

@@ -64,7 +64,7 @@ async function checkParent(
   try {
     parent = await openFile(reference);
     const { cid } = (await readVmdkFile(parent)).descriptor;
-    if (cid === descriptor.parentCid) return;
+    if (cid === descriptor.parentCid || cid === descriptor.parentCidNext) return;
     const was = descriptor.parentCid.toString(16).padStart(8, '0');
     const is = cid.toString(16).padStart(8, '0');
     const cause = `"${storage.name}" was made on a parent with the CID ${was}`;

@@ -5,6 +5,7 @@
 
 import { randomInt } from 'node:crypto';
 import type { ResizableStorage } from '../../storage/storage.ts';
+import type { OpenOptions } from '../format.ts';
 import { NO_PARENT_CID } from './descriptor.ts';
 
 /** Where the header of an extent says that it was not closed. */
@@ -36,11 +37,13 @@ export function newContentId(digits = 8, old = NO_PARENT_CID): number {
 export class ContentId {
   current: number;
   readonly #place: ContentIdPlace;
+  readonly #onChange: OpenOptions['onContentChange'];
   #isChanged = false;
   #changing: Promise<void> | undefined;
 
-  constructor(place: ContentIdPlace, current: number) {
+  constructor(place: ContentIdPlace, current: number, onChange?: OpenOptions['onContentChange']) {
     this.#place = place;
+    this.#onChange = onChange;
     this.current = current;
   }
 
@@ -57,6 +60,7 @@ export class ContentId {
   async #write(): Promise<void> {
     const { storage, offset, digits } = this.#place;
     const id = newContentId(digits, this.current);
+    await this.#onChange?.(this.current, id);
     const text = Buffer.from(id.toString(16), 'latin1');
     await storage.write(text, 0, text.length, offset);
     await storage.sync();

@@ -14,6 +14,9 @@ const NAME_BYTES_MAX = 1023;
 /** The CID of an image without a parent. */
 export const NO_PARENT_CID = 0xffff_ffff;
 
+/** A comment of ours: see `Descriptor.parentCidNext`. */
+const NEXT_CONTENT = /^\s*#\s*tmem: the parent may have the content ([0-9a-f]{1,8}) by now\s*$/i;
+
 const FIRST_LINE = /^\s*#\s*disk\s*descriptorfile\s*$/i;
 /** What is behind the sign is trimmed apart: a pattern that does it takes the square of the spaces. */
 const ASSIGNMENT = /^\s*([a-z][\w.]*)\s*=(.*)$/is;
@@ -49,6 +52,8 @@ export interface Descriptor {
   readonly cidOffset: number;
   readonly cidDigits: number;
   readonly parentCid: number;
+  /** What the parent may say of itself as well, while a commit into it changes that. */
+  readonly parentCidNext: number | undefined;
   /** What a parent is called; there is one exactly when `parentCid` is not `NO_PARENT_CID`. */
   readonly parentName: string | undefined;
   readonly extents: readonly ExtentLine[];
@@ -69,6 +74,16 @@ interface Place {
   readonly offset: number;
 }
 
+/** Whether the line is what `nextContentLine` makes. */
+export function isNextContentLine(line: string): boolean {
+  return NEXT_CONTENT.test(line);
+}
+
+/** The line that says `Descriptor.parentCidNext`; other programs pass over it. */
+export function nextContentLine(cid: number): string {
+  return `# tmem: the parent may have the content ${cid.toString(16).padStart(8, '0')} by now`;
+}
+
 export function hasParent({ parentCid }: Descriptor): boolean {
   return parentCid !== NO_PARENT_CID;
 }
@@ -84,8 +99,11 @@ export function parseDescriptor(bytes: Buffer, name: string, offset = 0): Descri
   if (!looksLikeDescriptor(bytes)) throw damaged(name, offset, 'no descriptor begins here');
   const values = new Map<string, Line>();
   const extentLines: Line[] = [];
+  let parentCidNext: number | undefined;
   for (const line of linesOf(bytes)) {
     if (EXTENT_BEGIN.test(line.text)) extentLines.push(line);
+    const [, next] = NEXT_CONTENT.exec(line.text) ?? [];
+    if (next !== undefined) parentCidNext = Number.parseInt(next, 16);
     const [, key, rest] = ASSIGNMENT.exec(line.text) ?? [];
     if (key === undefined || rest === undefined) continue;
     const value = rest.trim();
@@ -117,6 +135,7 @@ export function parseDescriptor(bytes: Buffer, name: string, offset = 0): Descri
     cidOffset: cid.offset,
     cidDigits: cid.text.length,
     ...parent,
+    parentCidNext,
     extents,
     hasTrackedChanges: values.has('changetrackpath'),
     adapterType: optional(values, 'ddb.adaptertype', place),

@@ -28,9 +28,9 @@ const CACHE_BYTES_MIN = 64 * SLICE_BYTES;
 
 /** The image that shows through the holes of this one, as its descriptor says it. */
 export function parentOf(descriptor: Descriptor): ImageReference | undefined {
-  const { parentName, parentCid } = descriptor;
+  const { parentName, parentCid, parentCidNext } = descriptor;
   if (parentName === undefined || !hasParent(descriptor)) return undefined;
-  return { role: 'parent', name: parentName, formatName: 'vmdk', parentCid };
+  return { role: 'parent', name: parentName, formatName: 'vmdk', parentCid, parentCidNext };
 }
 
 /** See `FormatDriver.open`. */
@@ -81,7 +81,8 @@ async function assemble(
   const format = new VmdkFormat({ ownStorage: storage, extents, tables, cid });
   if (isReadOnly) return { format, backing };
   const place = { storage, offset: file.descriptorOffset + descriptor.cidOffset };
-  const contentId = new ContentId({ ...place, digits: descriptor.cidDigits }, cid);
+  const digits = descriptor.cidDigits;
+  const contentId = new ContentId({ ...place, digits }, cid, options.onContentChange);
   const unclean = files.filter(({ layout }) => layout?.isUnclean);
   const parts = { format, epochs, contentId, uncleanFiles: unclean.map(storageOf) };
   return { format: new WritableVmdk(parts), backing };

@@ -4,7 +4,7 @@ import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageReference } from '../format.ts';
 import { checkParent } from './create-settings.ts';
-import { parseDescriptor } from './descriptor.ts';
+import { isNextContentLine, nextContentLine, parseDescriptor } from './descriptor.ts';
 import { SECTOR_BYTES } from './sparse-header.ts';
 import { readExactly, readVmdkFile } from './vmdk-file.ts';
 
@@ -27,7 +27,7 @@ export async function rebaseVmdk(
   }
   const room = header === undefined ? storage.sizeBytes : header.descriptorSectors * SECTOR_BYTES;
   const old = await readExactly(storage, descriptorOffset, room, 'the descriptor');
-  const text = withParent(old, backing.name, backing.parentCid ?? 0);
+  const text = withParent(old, backing);
   if (header !== undefined && text.length > room) {
     const cause = `its descriptor has room for ${room} bytes`;
     throw new TmemError(
@@ -41,22 +41,28 @@ export async function rebaseVmdk(
     const cause = `the name of the parent cannot stand in its descriptor`;
     throw new TmemError('unsupported', `"${storage.name}" keeps its parent: ${cause}; rename it`);
   }
-  const bytes = header === undefined ? text : Buffer.alloc(room);
+  // Until the file is cut, what is left of a longer text must not be there again.
+  const bytes = Buffer.alloc(Math.max(room, text.length), header === undefined ? '\n' : 0);
   text.copy(bytes);
   await storage.write(bytes, 0, bytes.length, descriptorOffset);
-  if (header === undefined) await storage.resize(bytes.length);
+  if (header === undefined) await storage.resize(text.length);
   await storage.sync();
 }
 
 /** The descriptor up to its end with another parent, said right behind the image's own CID. */
-function withParent(descriptor: Buffer, name: string, cid: number): Buffer {
+function withParent(descriptor: Buffer, backing: ImageReference): Buffer {
+  const { name, parentCid = 0, parentCidNext } = backing;
   const end = descriptor.indexOf(0);
   const text = descriptor.toString('latin1', 0, end < 0 ? descriptor.length : end);
-  const lines = text.split('\n').filter((line) => !OF_PARENT.test(line));
+  const lines = text
+    .split('\n')
+    .filter((line) => !OF_PARENT.test(line) && !isNextContentLine(line));
   const at = lines.findLastIndex((line) => CONTENT_ID.test(line));
   const lineEnd = lines[at]?.endsWith('\r') === true ? '\r' : '';
   const hint = Buffer.from(name, 'utf8').toString('latin1');
-  const wanted = [`parentCID=${cid.toString(16).padStart(8, '0')}`, `parentFileNameHint="${hint}"`];
+  const cid = parentCid.toString(16).padStart(8, '0');
+  const wanted = [`parentCID=${cid}`, `parentFileNameHint="${hint}"`];
+  if (parentCidNext !== undefined) wanted.push(nextContentLine(parentCidNext));
   lines.splice(at + 1, 0, ...wanted.map((line) => line + lineEnd));
   return Buffer.from(lines.join('\n'), 'latin1');
 }

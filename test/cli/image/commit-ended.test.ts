@@ -1,14 +1,16 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { describe, expect, it, test } from 'vitest';
+import { describe, expect, it, test, vi } from 'vitest';
 import { main } from '../../../src/cli/main.ts';
 import { openImage } from '../../../src/image/open.ts';
+import { vmdkDriver } from '../../../src/image/vmdk/driver.ts';
+import { FileStorage, openFileStorage } from '../../../src/storage/file.ts';
 import { withFileSizeLimit } from '../../tools/file-size-limit.ts';
-import { needsPrograms } from '../../tools/programs.ts';
+import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { hasSameContent, MIB, makeImage, workspace } from '../../tools/workspace.ts';
 import { contextIn, runImage } from './run-image.ts';
 
-needsPrograms('prlimit');
+needsPrograms('prlimit', 'qemu-img');
 
 const SIZE = 16 * MIB;
 
@@ -86,4 +88,79 @@ test('a commit of a cow image that is killed leaves the image as it reads', asyn
   fs.truncateSync(at(base), SIZE);
   await readsAsBefore('killed.cow');
   expect(hasSameContent(at(base), at('content.raw'))).toBe(false);
+});
+
+test.each(['monolithicSparse', 'twoGbMaxExtentSparse'])(
+  'a commit into a VMDK that is killed before or after any of its writes is done again: %s',
+  async (subformat) => {
+    const directory = workspace();
+    const at = (...names: string[]) => path.join(directory, ...names);
+    const runs = async (where: string, ...args: string[]) =>
+      expect(await runImage(where, ...args), `${where} ${args}`).toMatchObject({
+        ...{ code: 0, err: '' },
+      });
+    await runs(directory, 'create', '-o', `subformat=${subformat}`, 'base.vmdk', '4MiB');
+    await runs(directory, 'create', '-o', `subformat=${subformat}`, '-b', 'base.vmdk', 'top.vmdk');
+    const top = await openImage(at('top.vmdk'), { isReadOnly: false });
+    const content = fs.readFileSync(makeImage(directory, 4 * MIB, 'content.raw'));
+    await top.write(content, 0, 1 * MIB, 2 * MIB);
+    await top.close();
+    content.copyWithin(2 * MIB, 0, MIB);
+    content.fill(0, 0, 2 * MIB).fill(0, 3 * MIB);
+    fs.writeFileSync(at('content.raw'), content);
+
+    const moments: string[] = [];
+    const keepMoment = () => {
+      const moment = at(`moment-${moments.length}`);
+      fs.mkdirSync(moment);
+      for (const name of fs.readdirSync(directory)) {
+        if (name.endsWith('.vmdk')) fs.copyFileSync(at(name), path.join(moment, name));
+      }
+      moments.push(moment);
+    };
+    const { write } = FileStorage.prototype;
+    const spy = vi.spyOn(FileStorage.prototype, 'write').mockImplementation(async function (
+      this: FileStorage,
+      ...args
+    ) {
+      keepMoment();
+      await write.apply(this, args);
+      keepMoment();
+    });
+    await runs(directory, 'commit', 'top.vmdk').finally(() => spy.mockRestore());
+    expect(moments.length).toBeGreaterThan(8);
+    for (const moment of moments) {
+      await runs(moment, 'compare', 'top.vmdk', at('content.raw'));
+      await runs(moment, 'commit', 'top.vmdk');
+      await runs(moment, 'compare', 'base.vmdk', at('content.raw'));
+      for (const name of ['base.vmdk', 'top.vmdk']) {
+        await runWell('qemu-img', [
+          'compare',
+          '-F',
+          'raw',
+          path.join(moment, name),
+          at('content.raw'),
+        ]);
+      }
+    }
+  },
+);
+
+test('a VMDK on a parent that somebody else wrote to after a killed commit is refused', async () => {
+  const directory = workspace();
+  const at = (name: string) => path.join(directory, name);
+  await runImage(directory, 'create', 'base.vmdk', '1MiB');
+  await runImage(directory, 'create', '-b', 'base.vmdk', 'top.vmdk');
+  const cid = /^CID=(\w+)$/m.exec(fs.readFileSync(at('base.vmdk'), 'latin1'))?.[1] ?? '';
+  const storage = await openFileStorage(at('top.vmdk'), { isReadOnly: false, isContainer: true });
+  const parentCid = Number.parseInt(cid, 16);
+  const reference = { role: 'parent', name: 'base.vmdk', formatName: 'vmdk', parentCid } as const;
+  await vmdkDriver.rebase?.(storage, { ...reference, parentCidNext: 0x1234567 });
+  await storage.close();
+  expect(await runImage(directory, 'check', 'top.vmdk')).toMatchObject({ code: 0 });
+  const base = await openImage(at('base.vmdk'), { isReadOnly: false });
+  await base.write(Buffer.alloc(512, 1), 0, 512, 0);
+  await base.close();
+  const ran = await runImage(directory, 'commit', 'top.vmdk');
+  expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(/made on a parent of CID/) });
 });
