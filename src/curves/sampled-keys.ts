@@ -3,20 +3,15 @@
  * finds the slot of a hash, and a heap the largest hash, which leaves first.
  */
 
-/** Cells of the hash table for each key. */
-const CELLS_PER_KEY = 4;
-const FREE = -1;
+import { SlotTable } from './slot-table.ts';
 
 /** No method allocates; memory is 24 bytes a key, reserved at once. */
 export class SampledKeys {
   /** Keys in the set. */
   count = 0;
   readonly keysMax: number;
-  /** Slots by cell. The first cell of a hash follows from it; one that is taken sends it on. */
-  private readonly cells: Int32Array;
-  private readonly cellMask: number;
-  private readonly cellShift: number;
-  /** The hash in each slot. */
+  private readonly table: SlotTable;
+  /** Those of the table, by slot. */
   private readonly hashes: Uint32Array;
   /** A binary heap of `count` slots, the largest hash in front; behind it the free slots. */
   private readonly heap: Int32Array;
@@ -24,11 +19,8 @@ export class SampledKeys {
   /** `keysMax` is a power of two. */
   constructor(keysMax: number) {
     this.keysMax = keysMax;
-    const cellCount = keysMax * CELLS_PER_KEY;
-    this.cells = new Int32Array(cellCount).fill(FREE);
-    this.cellMask = cellCount - 1;
-    this.cellShift = Math.clz32(cellCount) + 1;
-    this.hashes = new Uint32Array(keysMax);
+    this.table = new SlotTable(keysMax);
+    this.hashes = this.table.hashes;
     this.heap = Int32Array.from({ length: keysMax }, (_, slot) => slot);
   }
 
@@ -38,14 +30,13 @@ export class SampledKeys {
 
   /** The slot of `hash`, or -1. */
   find(hash: number): number {
-    return this.cells[this.cellFor(hash)]!;
+    return this.table.find(hash);
   }
 
   /** Takes a hash that is not in the set, which must not be full; answers its slot. */
   add(hash: number): number {
     const slot = this.heap[this.count]!;
-    this.hashes[slot] = hash;
-    this.cells[this.cellFor(hash)] = slot;
+    this.table.add(hash, slot);
     this.rise(this.count++, slot);
     return slot;
   }
@@ -58,39 +49,11 @@ export class SampledKeys {
   /** Drops the largest hash; answers its slot, which the next key gets. */
   dropLargest(): number {
     const slot = this.heap[0]!;
-    this.clear(this.cellFor(this.hashes[slot]!));
+    this.table.remove(slot);
     const last = this.heap[--this.count]!;
     this.heap[this.count] = slot;
     if (this.count > 0) this.sink(last);
     return slot;
-  }
-
-  /** Where `hash` is, or else where it would go. Sampled hashes are small: their low bits differ. */
-  private cellFor(hash: number): number {
-    let cell = this.firstCell(hash);
-    for (;;) {
-      const slot = this.cells[cell]!;
-      if (slot === FREE || this.hashes[slot] === hash) return cell;
-      cell = (cell + 1) & this.cellMask;
-    }
-  }
-
-  private firstCell(hash: number): number {
-    return Math.imul(hash, 0x9e3779b1) >>> this.cellShift;
-  }
-
-  /** Frees a cell and moves those behind it that could not be found any more (Knuth, 6.4, R). */
-  private clear(freed: number): void {
-    const { cells, cellMask, hashes } = this;
-    let hole = freed;
-    for (let cell = (hole + 1) & cellMask; cells[cell] !== FREE; cell = (cell + 1) & cellMask) {
-      const first = this.firstCell(hashes[cells[cell]!]!);
-      const isBetween = ((cell - first) & cellMask) < ((cell - hole) & cellMask);
-      if (isBetween) continue;
-      cells[hole] = cells[cell]!;
-      hole = cell;
-    }
-    cells[hole] = FREE;
   }
 
   private rise(from: number, slot: number): void {
