@@ -3,6 +3,7 @@ import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Clock } from '../../src/cli/clock.ts';
 import { main } from '../../src/cli/main.ts';
+import { runReplay } from '../../src/cli/replay/replay.ts';
 import { ProgressLine } from '../../src/cli/replay/replay-progress.ts';
 import { workspace } from '../tools/workspace.ts';
 import { ScriptedContext } from './scripted-context.ts';
@@ -101,6 +102,20 @@ describe('tmem replay', () => {
       err: `tmem: --out: ${out} exists; name a folder that does not, or remove it\n`,
     });
     expect(readdirSync(out)).toEqual([]);
+  });
+
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('leaves no folder when %s ends it, with code %i', async (signal, code) => {
+    const directory = workspace();
+    const context = new ScriptedContext();
+    const args = ['--threads', '0', '--out', path.join(directory, 'out'), loopTrace(directory)];
+    const running = runReplay(args, context);
+    context.signals.emit(signal, signal);
+    expect(await running).toBe(code);
+    expect(context.err).toBe('');
+    expect(readdirSync(directory)).toEqual(['loop.csv']);
   });
 
   test('makes no folder of a trace that cannot be read', async () => {

@@ -125,13 +125,16 @@ describe('tmem trace convert', () => {
     expect(readdirSync(folder).sort()).toEqual(['disk.csv', 'half.csv']);
   });
 
-  it('leaves nothing behind when it is interrupted', async () => {
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('leaves nothing behind when %s ends it, with code %i', async (signal, code) => {
     const { folder } = setUp();
     const context = new ScriptedContext();
     Object.defineProperty(context, 'directory', { value: folder });
     const running = trace(['convert', 'disk.csv', '-o', 'x.lcs'], context);
-    context.signals.emit('SIGINT');
-    expect(await running).toBe(130);
+    context.signals.emit(signal, signal);
+    expect(await running).toBe(code);
     expect(readdirSync(folder)).toEqual(['disk.csv']);
   });
 });

@@ -81,7 +81,7 @@ export async function runLive(
     return result.errors > 0 ? EXIT_FAILED : EXIT_DONE;
   } catch (error) {
     clear();
-    if (stops.first.aborted) return EXIT_CODE_BY_SIGNAL.SIGINT;
+    if (stops.first.aborted) return stops.exitCode ?? EXIT_CODE_BY_SIGNAL.SIGINT;
     throw error;
   } finally {
     stops.dispose();

@@ -127,7 +127,7 @@ export async function runReplay(
     return EXIT_DONE;
   } catch (error) {
     progress?.end();
-    if (stops.first.aborted) return EXIT_CODE_BY_SIGNAL.SIGINT;
+    if (stops.first.aborted) return stops.exitCode ?? EXIT_CODE_BY_SIGNAL.SIGINT;
     throw error;
   } finally {
     stops.dispose();

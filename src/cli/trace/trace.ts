@@ -27,7 +27,8 @@ const SHARED_OPTIONS = {
   ...COMMON_OPTIONS,
 } as const satisfies OptionTable<string>;
 
-const EXIT_CODES = `Exit codes: 0 done, 1 it failed, 2 the request cannot be carried out as it stands, 130 interrupted.
+const EXIT_CODES = `Exit codes: 0 done, 1 it failed, 2 the request cannot be carried out as it stands, 130 or 143
+interrupted.
 `;
 
 export const TRACE_HELP = `Usage: tmem trace VERB TRACE... [OPTION]...
@@ -100,7 +101,7 @@ async function runVerb(
     context.stdout(parsed.has('json') ? `${JSON.stringify(json)}\n` : text);
     return EXIT_DONE;
   } catch (error) {
-    if (signals.first.aborted) return EXIT_CODE_BY_SIGNAL.SIGINT;
+    if (signals.first.aborted) return signals.exitCode ?? EXIT_CODE_BY_SIGNAL.SIGINT;
     throw error;
   } finally {
     progress.clear();
