@@ -18,6 +18,18 @@ export function readPassphrase(path: string): Buffer {
   throw new TmemError('usage', `${path} holds no passphrase; it is one line of ${most}`);
 }
 
+/** The passphrases of several images, which may be in one file: each file is read once. */
+export class Passphrases {
+  readonly #known = new Map<string, Buffer>();
+
+  /** As `readPassphrase`; the answer is the same buffer for the same path. */
+  of(path: string): Buffer {
+    const passphrase = this.#known.get(path) ?? readPassphrase(path);
+    this.#known.set(path, passphrase);
+    return passphrase;
+  }
+}
+
 function read(path: string): Buffer {
   try {
     return readFileSync(path);

@@ -22,7 +22,7 @@ import type { Command } from './command.ts';
 import type { CliContext } from './context.ts';
 import { demoImagePath, ensureDemoImage } from './demo-image.ts';
 import { EXIT_DONE, EXIT_FAILED } from './exit-codes.ts';
-import { readPassphrase } from './passphrase.ts';
+import { Passphrases } from './passphrase.ts';
 import { requestOf, SERVE_HELP, SERVE_OPTIONS, type ServeOption } from './serve-options.ts';
 import { takeInheritedSockets } from './socket-activation.ts';
 import { jsonReport, nextSteps, textReport } from './startup-report.ts';
@@ -88,18 +88,22 @@ async function demoExport(
   const path = demoImagePath(context.env);
   await ensureDemoImage({ path, signal, onProgress: demoProgress(path, context) });
   const share = { weight: 100, capBytes: undefined, minimumBytes: 0 };
-  const opening = openingOf({ ...config.opening, format: 'raw' });
+  const opening = openingOf({ ...config.opening, format: 'raw' }, new Passphrases());
   return { name: DEMO_EXPORT_NAME, path, mode: config.mode, opening, share };
 }
 
 /** The same, with what is in the user's file in the place of its path. */
-function openingOf({
-  passphraseFile,
-  copyBase: copyBytesPerSecond,
-  ...opening
-}: EffectiveOpening): OpeningSettings {
-  const passphrase = passphraseFile === undefined ? undefined : readPassphrase(passphraseFile);
+function openingOf(
+  { passphraseFile, copyBase: copyBytesPerSecond, ...opening }: EffectiveOpening,
+  passphrases: Passphrases,
+): OpeningSettings {
+  const passphrase = passphraseFile === undefined ? undefined : passphrases.of(passphraseFile);
   return { ...opening, passphrase, copyBytesPerSecond };
+}
+
+function exportsOf(named: EffectiveConfig['exports']): ExportSettings[] {
+  const passphrases = new Passphrases();
+  return named.map((each) => ({ ...each, opening: openingOf(each.opening, passphrases) }));
 }
 
 function logTo(context: CliContext, isVerbose: boolean): ServiceLog {
@@ -145,9 +149,7 @@ async function runService(
   try {
     const { exports: named, swaps, ramDisks } = config;
     const isDemo = named.length + swaps.length + ramDisks.length === 0;
-    const exports = isDemo
-      ? [await demoExport(config, context, stops.first)]
-      : named.map((each) => ({ ...each, opening: openingOf(each.opening) }));
+    const exports = isDemo ? [await demoExport(config, context, stops.first)] : exportsOf(named);
     running = await start(settingsOf(config, exports, inherited), { log });
     announce(running, parsed, context, { isActivated: inherited.length > 0, isDemo });
     await aborted(stops.first);
