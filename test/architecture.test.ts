@@ -37,7 +37,7 @@ const MAY_IMPORT_TYPES: Readonly<Record<string, readonly string[]>> = {
   metrics: ['export', 'image', 'layers', 'nbd', 'snapshot', 'storage', 'tmem'],
   config: ['policy', 'service', 'layers', 'image'],
   cli: ['admin'],
-  admin: ['image'],
+  admin: ['image', 'advisor'],
 };
 
 /** Which folders may import what is not ours; anything else is for everyone. */

@@ -3,6 +3,8 @@
  * clients read. Bytes are bytes, seconds are seconds; every counter starts at 0 with the process.
  */
 
+import type { AdvisorReport, CurvePoint, MemoryEstimate } from '../advisor/report.ts';
+
 /** The answer of `GET /v1/status`: everything there is to know at this moment. */
 export interface ServiceStatus {
   readonly version: string;
@@ -86,48 +88,24 @@ export interface ExportStatus {
   readonly advisor: AdvisorStatus | null;
 }
 
-/** What other memory or another policy would do for an export, by a sample of its pages. */
-export interface AdvisorStatus {
+/**
+ * What other memory or another policy would do for an export, by a sample of its pages: what its
+ * advisor reports, without what only serves to put it in words.
+ */
+export interface AdvisorStatus extends Omit<AdvisorReport, 'isFull' | 'sizes' | 'others'> {
   /** One line in words. */
   readonly advice: string;
-  /** Pages read lately; what is longer ago counts for less. And those of them that were sampled. */
-  readonly reads: number;
-  readonly sampledReads: number;
-  /** The share of all pages in the sample. */
-  readonly rate: number;
-  /** Pages followed for the curve. */
-  readonly sampledPages: number;
-  /** Distinct pages that were asked for, by estimate. */
-  readonly footprintPages: number;
-  /** Pages that the export has room for now, and the length of each. */
-  readonly memoryPages: number;
-  readonly pageBytes: number;
-  /** The share of pages read that came from the image. */
-  readonly realMissRatio: number;
-  /** By how much that is above what the estimate for this memory says. */
-  readonly gap: number;
   /** The configured policy with parts and multiples of the memory, the smallest first. */
   readonly sizes: readonly EstimateStatus[];
   /** Other policies with the memory of now, the best first. */
   readonly others: readonly EstimateStatus[];
-  /** The miss-ratio curve of LRU, from few pages to all that were asked for. */
-  readonly curve: readonly PointStatus[];
 }
 
 /** A miss ratio, 0 to 1, with the bounds of its error band. */
-export interface PointStatus {
-  readonly pages: number;
-  readonly bytes: number;
-  readonly missRatio: number;
-  readonly low: number;
-  readonly high: number;
-}
+export type PointStatus = CurvePoint;
 
 /** What a policy would miss with so many times the memory of now. */
-export interface EstimateStatus extends PointStatus {
-  readonly memory: number;
-  readonly policy: string;
-}
+export type EstimateStatus = Omit<MemoryEstimate, 'classes'>;
 
 /** Pages that were written by clients and are not yet on the image. */
 export interface WriteBackStatus {
