@@ -7,11 +7,11 @@ import type { ResizableStorage } from '../../storage/storage.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import type { Findings } from './check-findings.ts';
 import type { Marks } from './check-marks.ts';
-import { ClusterCounts } from './cluster-counts.ts';
+import { ClusterCounts, PAGE_CLUSTERS } from './cluster-counts.ts';
 import { readCounter } from './counters.ts';
 import type { Geometry } from './geometry.ts';
 import type { Qcow2Header } from './header.ts';
-import { sweepTables } from './table-sweep.ts';
+import { type SweptTable, sweepTables } from './table-sweep.ts';
 
 const OFFSET_LOW_MASK = 511;
 
@@ -51,6 +51,11 @@ export async function readStored(
       const first = byOffset.get(offsets[index]!)! * blockEntries;
       const count = Math.min(blockEntries, clusters - first);
       if (isZero(words, at, clusterBytes)) return false;
+      // The usual width, in blocks that are whole pages.
+      if (refcountBits === 16 && blockEntries % PAGE_CLUSTERS === 0) {
+        takePages(counts, first, { bytes, words, at }, count);
+        return false;
+      }
       for (let entry = 0; entry < count; entry++) {
         const refcount = readCounter(bytes, at, entry, refcountBits);
         if (refcount !== 0) counts.set(first + entry, refcount);
@@ -65,6 +70,20 @@ export async function readStored(
     signal,
   });
   return stored;
+}
+
+/** Takes in `count` counters of 16 bits, those of clusters from `first` on. */
+function takePages(
+  counts: ClusterCounts,
+  first: number,
+  { bytes, words, at }: Pick<SweptTable, 'bytes' | 'words' | 'at'>,
+  count: number,
+): void {
+  for (let done = 0; done < count; done += PAGE_CLUSTERS) {
+    const inside = Math.min(PAGE_CLUSTERS, count - done);
+    if (isZero(words, at + done * 2, PAGE_CLUSTERS * 2)) continue;
+    counts.setPage((first + done) / PAGE_CLUSTERS, bytes, at + done * 2, inside);
+  }
 }
 
 async function readTable(

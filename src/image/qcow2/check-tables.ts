@@ -9,6 +9,7 @@ import type { CheckOptions } from '../format.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import type { Findings } from './check-findings.ts';
 import type { Marks } from './check-marks.ts';
+import { countPlain, type PlainParts, swap } from './check-plain.ts';
 import type { ClusterCounts } from './cluster-counts.ts';
 import type { Geometry } from './geometry.ts';
 import { SECTOR_BYTES } from './layout.ts';
@@ -29,6 +30,11 @@ export interface TableTotals {
   allocated: number;
   compressed: number;
   fragmented: number;
+  /**
+   * Where the next cluster would be, were the disk in one piece; 0 where a table begins. Only while
+   * tables are read.
+   */
+  contiguous: number;
 }
 
 /** The distinct L2 tables in ascending order, and how often each is referred to. */
@@ -49,7 +55,7 @@ export interface TableWalkParts {
 }
 
 export class TableWalk {
-  readonly totals: TableTotals = { allocated: 0, compressed: 0, fragmented: 0 };
+  readonly totals: TableTotals = { allocated: 0, compressed: 0, fragmented: 0, contiguous: 0 };
   /** Entries that `repairTables` can mend, and flags that it can set right. */
   mendable = 0;
   flagsWrong = 0;
@@ -58,8 +64,6 @@ export class TableWalk {
   #found = new Float64Array(1024);
   #foundCount = 0;
   #l1Bytes = 0;
-  /** Where the next cluster of this table would be, were the disk in one piece. */
-  #nextContiguous = 0;
 
   constructor(parts: TableWalkParts) {
     this.#parts = parts;
@@ -136,16 +140,20 @@ export class TableWalk {
   /** Reads all L2 tables that the L1 tables refer to, and counts what they refer to. */
   async readL2(options: Pick<CheckOptions, 'onProgress' | 'signal'>): Promise<L2Tables> {
     const tables = distinct(this.#found.subarray(0, this.#foundCount).sort());
-    const { storage, geometry, findings } = this.#parts;
-    const isExtended = geometry.subclusters > 1;
+    const { storage, geometry, findings, marks, stored } = this.#parts;
+    const { clusterBits, clusterBytes, subclusters, hasDataFile } = geometry;
+    const clusters = Math.ceil(marks.fileBytes / clusterBytes);
+    const plain = { marks: marks.counts, stored, clusters, clusterBits };
+    const { times, activeTimes, offsets } = tables;
     await sweepTables({
       storage,
-      offsets: tables.offsets,
-      tableBytes: geometry.clusterBytes,
+      offsets,
+      tableBytes: clusterBytes,
       visit: (table) => {
-        const { times, activeTimes, offsets } = tables;
         const { index } = table;
-        this.#visit(table, isExtended, offsets[index]!, times[index]!, activeTimes[index]!);
+        const isOnce = times[index] === 1 && activeTimes[index] === 1;
+        const isPlain = isOnce && subclusters === 1 && !hasDataFile;
+        this.#visit(table, offsets[index]!, times[index]!, activeTimes[index]!, isPlain && plain);
         return false;
       },
       onFailure: (first, _end, cause) => {
@@ -158,16 +166,22 @@ export class TableWalk {
 
   #visit(
     { words, at }: SweptTable,
-    isExtended: boolean,
     tableOffset: number,
     times: number,
     activeTimes: number,
+    plain: PlainParts | false,
   ): void {
+    const { geometry } = this.#parts;
+    const isExtended = geometry.subclusters > 1;
     const entryWords = isExtended ? 4 : 2;
     const first = at >>> 2;
-    const end = first + (this.#parts.geometry.clusterBytes >>> 2);
-    this.#nextContiguous = 0;
+    const end = first + (geometry.clusterBytes >>> 2);
+    this.totals.contiguous = 0;
     for (let word = first; word < end; word += entryWords) {
+      if (plain !== false) {
+        word = countPlain(words, word, end, plain, this.totals);
+        if (word === end) return;
+      }
       const zeros = isExtended ? words[word + 2]! : 0;
       const data = isExtended ? words[word + 3]! : 0;
       if ((words[word]! | words[word + 1]! | zeros | data) === 0) continue;
@@ -230,9 +244,9 @@ export class TableWalk {
     const { geometry, marks, stored, findings } = this.#parts;
     const { totals } = this;
     totals.allocated += times;
-    const next = this.#nextContiguous;
+    const next = totals.contiguous;
     if (next !== 0 && offset !== next) totals.fragmented += times;
-    this.#nextContiguous = offset + geometry.clusterBytes;
+    totals.contiguous = offset + geometry.clusterBytes;
     let isOne = geometry.hasDataFile;
     if (!isOne && offset < marks.fileBytes) {
       isOne = stored.get(Math.floor(offset / geometry.clusterBytes)) === 1;
@@ -270,11 +284,6 @@ export class TableWalk {
     // Compressed clusters share sectors, so each is a request of its own.
     totals.fragmented += activeTimes;
   }
-}
-
-/** A word of the storage, which is big endian, on a machine that is not. */
-function swap(word: number): number {
-  return ((word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0;
 }
 
 /** Each table once, from a sorted list of offsets to which the active disk's add one. */

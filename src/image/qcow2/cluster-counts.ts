@@ -4,18 +4,19 @@
  * nothing, whatever its length.
  */
 
-const PAGE_BITS = 12;
+/** Of the number of a cluster in its page. */
+export const PAGE_BITS = 12;
 /** Clusters of one page. */
 export const PAGE_CLUSTERS = 2 ** PAGE_BITS;
 const SMALL_MAX = 0xffff;
 
 /** Numbers that fit into 16 bits, or at least one that does not. */
-type Page = Uint16Array | Float64Array;
+export type ClusterPage = Uint16Array | Float64Array;
 
 export class ClusterCounts {
   /** Clusters are numbered from 0 to one less; at most 2^31. */
   readonly clusters: number;
-  readonly #pages: (Page | undefined)[];
+  readonly #pages: (ClusterPage | undefined)[];
 
   constructor(clusters: number) {
     this.clusters = clusters;
@@ -28,8 +29,33 @@ export class ClusterCounts {
   }
 
   /** The numbers from `index * PAGE_CLUSTERS` on; undefined where all are zero. */
-  page(index: number): Page | undefined {
+  page(index: number): ClusterPage | undefined {
     return this.#pages[index];
+  }
+
+  /** The same, where there is one and all of its numbers fit into 16 bits. */
+  smallPage(index: number): Uint16Array | undefined {
+    const page = this.#pages[index];
+    return page instanceof Uint16Array ? page : undefined;
+  }
+
+  /** The page `index`, which is made where there is none. */
+  makePage(index: number): ClusterPage {
+    const made = this.#pages[index] ?? new Uint16Array(PAGE_CLUSTERS);
+    this.#pages[index] = made;
+    return made;
+  }
+
+  /**
+   * Sets the numbers of the page `index`, of which none was set before, to the first `count` of the
+   * big endian ones of 16 bits at `bytes[at]`; none stays set behind them.
+   */
+  setPage(index: number, bytes: Buffer, at: number, count: number): void {
+    const page = new Uint16Array(PAGE_CLUSTERS);
+    const stored = Buffer.from(page.buffer);
+    bytes.copy(stored, 0, at, at + count * 2);
+    stored.swap16();
+    this.#pages[index] = page;
   }
 
   get(cluster: number): number {
@@ -50,8 +76,7 @@ export class ClusterCounts {
     let page = this.#pages[index];
     if (page === undefined) {
       if (count === 0) return;
-      page = new Uint16Array(PAGE_CLUSTERS);
-      this.#pages[index] = page;
+      page = this.makePage(index);
     }
     if (count > SMALL_MAX && page instanceof Uint16Array) {
       page = Float64Array.from(page);
