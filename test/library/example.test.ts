@@ -83,6 +83,41 @@ it('the library makes a written page a clean one, and shows how it is held, as i
   expect(tmem.freeableBytes).toBeLessThanOrEqual(tmem.usedBytes);
 });
 
+it('the library shares pages by name for as long as that is granted, as its manual shows', () => {
+  const tmem = createTmem({ memoryBytes: 16 * 1024 * 1024 });
+  const asked = { kind: 'ephemeral', sharedName: 'distribution' } as const;
+  for (const client of ['anna', 'ben']) tmem.authorise(client, 'distribution');
+  const annas = tmem.createPool({ ...asked, client: 'anna' });
+  const bens = tmem.createPool({ ...asked, client: 'ben' });
+  const page = Buffer.alloc(annas.pageBytes, 'a page of a base image. ');
+  annas.put(7, 42, page);
+  expect(bens.get(7, 42, Buffer.alloc(page.length))).toBe(HIT);
+  expect(bens.id).toBe(annas.id);
+  expect(bens.usage.pages).toBe(1);
+  expect(bens.usage.usedBytes).toBe(annas.account.usedBytes);
+
+  tmem.revoke('anna', 'distribution');
+  expect(annas.has(7, 42)).toBe(true);
+  expect(tmem.createPool({ ...asked, client: 'anna' }).isShared).toBe(false);
+  expect(annas.destroy()).toBe(0);
+  expect(bens.destroy()).toBe(1);
+});
+
+it('the library takes a page as another stack holds it, as its manual shows', () => {
+  const [from, to] = [1, 2].map(() => {
+    return createTmem({ memoryBytes: 8 * 1024 * 1024 }).createPool({ kind: 'ephemeral' });
+  });
+  if (from === undefined || to === undefined) throw new Error('two pools were made');
+  const page = Buffer.alloc(from.pageBytes, 'what is put elsewhere, too. ');
+  from.put(7, 42, page);
+  const encoded = createEncodedPage();
+  expect(from.peek(7, 42, encoded)).toBe(true);
+  expect(isRefused(to.putEncoded(7, 43, encoded))).toBe(false);
+  const copy = Buffer.alloc(page.length);
+  expect(to.get(7, 43, copy)).toBe(HIT);
+  expect(copy.equals(page)).toBe(true);
+});
+
 it('the library refuses options that make no stack', () => {
   const memoryBytes = 8 * 1024 * 1024;
   for (const options of [
