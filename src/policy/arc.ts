@@ -32,7 +32,7 @@ export class Arc implements EvictionPolicy {
   constructor(family: QueueFamily) {
     const { options } = family;
     this.pages = new SlotQueues(family.table, 2);
-    this.ghosts = new GhostQueues(2, options.keyCount, family.ghosts);
+    this.ghosts = new GhostQueues({ queueCount: 2, keyCount: options.keyCount }, family.ghosts);
     this.hashOf = options.hashOf;
     this.setCapacity(options.capacityBytes);
   }

@@ -14,7 +14,7 @@ import {
 } from './policy.ts';
 import { SlotHeap } from './slot-heap.ts';
 
-const BYTES_PER_SLOT = 20;
+const BYTES_PER_SLOT = 16;
 
 /** A next use that does not come. */
 export const NEVER_USED = 0x7fff_ffff;
@@ -43,7 +43,7 @@ export class Belady implements EvictionPolicy {
   private readonly future: Future;
 
   constructor(slotCount: number, future: Future) {
-    this.heap = new SlotHeap(slotCount);
+    this.heap = new SlotHeap(new Int32Array(slotCount));
     this.charges = new Uint32Array(slotCount);
     this.future = future;
   }

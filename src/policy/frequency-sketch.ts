@@ -26,9 +26,16 @@ export class FrequencySketch {
   private uses = 0;
   private usesMax = 0;
   private readonly memory: GhostMemory;
+  /** Where doublings take place: memory that is not touched is not taken. */
+  private readonly reserve: Int32Array<ArrayBuffer> | undefined;
 
-  constructor(memory: GhostMemory) {
+  /**
+   * With `pagesMax`, address space for that many pages is taken at once and nothing is copied
+   * elsewhere, where what was copied would be there until the garbage is collected.
+   */
+  constructor(memory: GhostMemory, pagesMax?: number) {
     this.memory = memory;
+    if (pagesMax !== undefined) this.reserve = new Int32Array(wordsFor(roomFor(pagesMax)));
   }
 
   /** Makes room for that many pages. What was counted stays: a key finds its counters doubled. */
@@ -67,6 +74,7 @@ export class FrequencySketch {
 
   /** Forgets all, and gives the memory back. */
   release(): void {
+    if (this.reserve !== undefined) this.words.fill(0);
     this.take(0);
     this.uses = 0;
   }
@@ -76,15 +84,18 @@ export class FrequencySketch {
     const rowWords = before.length / ROWS;
     this.take(Math.max(PAGES_MIN, this.pages * 2));
     if (rowWords === 0) return;
-    for (let row = 0; row < ROWS; row++) {
+    // From the last on, since it may be the same memory: each row goes behind where it was.
+    for (let row = ROWS - 1; row >= 0; row--) {
       const counters = before.subarray(row * rowWords, (row + 1) * rowWords);
-      this.words.set(counters, 2 * row * rowWords);
       this.words.set(counters, (2 * row + 1) * rowWords);
+      this.words.set(counters, 2 * row * rowWords);
     }
   }
 
   private take(pages: number): void {
-    const words = new Int32Array((pages * COUNTERS_PER_PAGE) / COUNTERS_PER_WORD);
+    const length = wordsFor(pages);
+    const hasRoom = this.reserve !== undefined && length <= this.reserve.length;
+    const words = hasRoom ? this.reserve.subarray(0, length) : new Int32Array(length);
     this.memory.bytes += (words.length - this.words.length) * 4;
     this.words = words;
     this.pages = pages;
@@ -109,6 +120,17 @@ export class FrequencySketch {
     h = Math.imul(h ^ (h >>> 15), 0x846ca68b);
     return row * (this.rowMask + 1) + ((h ^ (h >>> 16)) & this.rowMask);
   }
+}
+
+/** The power of two that `pages` are rounded up to. */
+function roomFor(pages: number): number {
+  let room = PAGES_MIN;
+  while (room < pages) room *= 2;
+  return room;
+}
+
+function wordsFor(pages: number): number {
+  return (pages * COUNTERS_PER_PAGE) / COUNTERS_PER_WORD;
 }
 
 /** Set bits of a word in which only the lowest of every four may be set. */

@@ -35,7 +35,7 @@ export class Gdsf implements EvictionPolicy {
   private age = 0;
 
   constructor(slotCount: number) {
-    this.heap = new SlotHeap(slotCount);
+    this.heap = new SlotHeap(new Float64Array(slotCount));
     this.charges = new Uint32Array(slotCount);
     this.uses = new Uint32Array(slotCount);
   }

@@ -2,44 +2,72 @@
  * Queues of ghosts for the policies that need to know exactly which pages left in which order, as
  * 2Q, ARC and LIRS do: found by key, taken out from anywhere, the oldest let go first.
  *
- * In a simulation keys are dense numbers and find their ghost in an array. In a cache they are
- * 32-bit hashes in a table with open addressing; two pages with one hash are one ghost, which
- * misplaces a page in a billion. A ghost costs 28 to 56 bytes there: more than a fingerprint, since
- * these policies move ghosts one by one.
+ * In a simulation keys are dense numbers, and a ghost has the place of its key: 8 bytes for each
+ * key that ever was one, 9 with queues, 12 with stamps. In a cache keys are 32-bit hashes in a
+ * table with open addressing; two pages with one hash are one ghost, which misplaces a page in a
+ * billion. A ghost costs 20 to 24 bytes there, and twice that just after the arrays have grown:
+ * more than a fingerprint, since these policies move ghosts one by one.
  */
 import { GhostMemory } from './ghost.ts';
 
 const NODES_MIN = 64;
-/** Key, links and stamp; and what the table has for a node. */
-const BYTES_PER_NODE = 20;
-const TABLE_BYTES_PER_NODE = 8;
+const LINK_BYTES = 8;
+const QUEUE_BYTES = 1;
+const STAMP_BYTES = 4;
+/** Where keys are hashes: the key, and what the table has for a node. */
+const HASH_BYTES = 4 + 8;
+/** A link of the newest, towards where there is none. */
+const NONE = -1;
+
+export interface GhostQueuesOptions {
+  /** Up to 256. */
+  readonly queueCount: number;
+  /** Given where keys are dense numbers below it. */
+  readonly keyCount: number | undefined;
+  /** Whether stamps are kept; else they are all 0. */
+  readonly hasStamps?: boolean;
+}
 
 export class GhostQueues {
   /** Ghosts in each queue. */
   readonly counts: Int32Array;
   private readonly memory: GhostMemory;
-  /** By key, if keys are dense: node + 1, or 0. */
-  private readonly nodeByKey: Int32Array | undefined;
-  /** By hash, if they are not: node + 1, or 0. Twice as many as nodes, a power of two. */
+  /** Whether the node of a ghost is its key. */
+  private readonly isDense: boolean;
+  private readonly hasStamps: boolean;
+  private readonly bytesPerNode: number;
+  /** By hash, if keys are hashes: node + 1, or 0. Twice as many as nodes, a power of two. */
   private table = new Int32Array(0);
   private keys = new Uint32Array(0);
-  /** Three for each node: the node + 1 towards the newest and towards the oldest; the queue. */
+  /**
+   * Two for each node. Towards the newest: node + 1, `NONE` for the newest itself, 0 for no ghost.
+   * Towards the oldest: node + 1 or 0; for a node that is free, the next one that is.
+   */
   private links = new Int32Array(0);
+  /** Of each node, if there are several. */
+  private queues = new Uint8Array(0);
   private stamps = new Int32Array(0);
   private nodeCount = 0;
-  /** Free nodes are a list by their first link: node + 1, or 0. */
+  /** Of a list: node + 1, or 0. */
   private firstFree = 0;
   private readonly newest: Int32Array;
   private readonly oldest: Int32Array;
   private bytes = 0;
 
-  /** `keyCount` is given where keys are dense numbers below it. */
-  constructor(queueCount: number, keyCount: number | undefined, memory = new GhostMemory()) {
+  constructor(options: GhostQueuesOptions, memory = new GhostMemory()) {
+    const { queueCount, keyCount, hasStamps = false } = options;
     this.counts = new Int32Array(queueCount);
     this.newest = new Int32Array(queueCount);
     this.oldest = new Int32Array(queueCount);
-    this.nodeByKey = keyCount === undefined ? undefined : new Int32Array(keyCount);
+    this.isDense = keyCount !== undefined;
+    this.hasStamps = hasStamps;
+    this.bytesPerNode =
+      LINK_BYTES +
+      (queueCount > 1 ? QUEUE_BYTES : 0) +
+      (hasStamps ? STAMP_BYTES : 0) +
+      (keyCount === undefined ? HASH_BYTES : 0);
     this.memory = memory;
+    if (keyCount !== undefined) this.resize(keyCount);
   }
 
   get metadataBytes(): number {
@@ -49,26 +77,23 @@ export class GhostQueues {
   /** The queue that has a ghost of the key, or -1. */
   queueOf(key: number): number {
     const node = this.find(key);
-    return node === -1 ? -1 : this.links[3 * node + 2]!;
+    return node === -1 ? -1 : this.queueOfNode(node);
   }
 
   /** A ghost of the key is the newest of a queue from now on; `stamp` stays with it. */
   add(queue: number, key: number, stamp = 0): void {
     this.take(key);
-    const node = this.newNode();
+    const node = this.isDense ? key : this.newNode(key);
     const { links } = this;
     const newest = this.newest[queue]!;
-    links[3 * node] = 0;
-    links[3 * node + 1] = newest;
-    links[3 * node + 2] = queue;
+    links[2 * node] = NONE;
+    links[2 * node + 1] = newest;
     if (newest === 0) this.oldest[queue] = node + 1;
-    else links[3 * (newest - 1)] = node + 1;
+    else links[2 * (newest - 1)] = node + 1;
     this.newest[queue] = node + 1;
-    this.keys[node] = key;
-    this.stamps[node] = stamp;
+    if (this.counts.length > 1) this.queues[node] = queue;
+    if (this.hasStamps) this.stamps[node] = stamp;
     this.counts[queue]!++;
-    if (this.nodeByKey === undefined) this.enterTable(node);
-    else this.nodeByKey[key] = node + 1;
   }
 
   /** Forgets the ghost of a key; answers the queue that had it, or -1. */
@@ -84,23 +109,25 @@ export class GhostQueues {
 
   /** Stamp of the oldest ghost of a queue that has any. */
   oldestStamp(queue: number): number {
-    return this.stamps[this.oldest[queue]! - 1]!;
+    return this.hasStamps ? this.stamps[this.oldest[queue]! - 1]! : 0;
   }
 
-  /** Forgets all, and gives the memory back. */
+  /** Forgets all, and gives the memory back; with dense keys it is of no use afterwards. */
   release(): void {
     this.counts.fill(0);
     this.newest.fill(0);
     this.oldest.fill(0);
-    this.nodeByKey?.fill(0);
     this.nodeCount = 0;
     this.firstFree = 0;
-    this.grow(0);
+    this.resize(0);
   }
 
   private find(key: number): number {
-    if (this.nodeByKey !== undefined) return this.nodeByKey[key]! - 1;
     const { table, keys } = this;
+    if (this.isDense) {
+      const newer = this.links[2 * key];
+      return newer === undefined || newer === 0 ? -1 : key;
+    }
     if (table.length === 0) return -1;
     const mask = table.length - 1;
     for (let at = mix(key) & mask; ; at = (at + 1) & mask) {
@@ -109,60 +136,70 @@ export class GhostQueues {
     }
   }
 
+  private queueOfNode(node: number): number {
+    return this.counts.length > 1 ? this.queues[node]! : 0;
+  }
+
   private drop(node: number): number {
-    const { links, keys } = this;
-    const newer = links[3 * node]!;
-    const older = links[3 * node + 1]!;
-    const queue = links[3 * node + 2]!;
-    if (this.nodeByKey === undefined) this.leaveTable(node);
-    else this.nodeByKey[keys[node]!] = 0;
-    if (newer === 0) this.newest[queue] = older;
-    else links[3 * (newer - 1) + 1] = older;
-    if (older === 0) this.oldest[queue] = newer;
-    else links[3 * (older - 1)] = newer;
-    links[3 * node] = this.firstFree;
-    this.firstFree = node + 1;
+    const { links } = this;
+    const newer = links[2 * node]!;
+    const older = links[2 * node + 1]!;
+    const queue = this.queueOfNode(node);
+    if (newer === NONE) this.newest[queue] = older;
+    else links[2 * (newer - 1) + 1] = older;
+    if (older === 0) this.oldest[queue] = newer === NONE ? 0 : newer;
+    else links[2 * (older - 1)] = newer;
+    links[2 * node] = 0;
     this.counts[queue]!--;
+    if (!this.isDense) this.freeNode(node);
     return queue;
   }
 
-  private newNode(): number {
-    if (this.firstFree !== 0) {
-      const node = this.firstFree - 1;
-      this.firstFree = this.links[3 * node]!;
-      return node;
+  private newNode(key: number): number {
+    let node = this.firstFree - 1;
+    if (node === -1) {
+      if (this.nodeCount === this.keys.length) this.resize(Math.max(NODES_MIN, 2 * this.nodeCount));
+      node = this.nodeCount++;
+    } else {
+      this.firstFree = this.links[2 * node + 1]!;
     }
-    if (this.nodeCount === this.keys.length) this.grow(this.nextLength());
-    return this.nodeCount++;
+    this.keys[node] = key;
+    this.enterTable(node);
+    return node;
   }
 
-  /**
-   * With dense keys room for all of them: memory is taken as it is touched, and what is not
-   * copied is not there twice.
-   */
-  private nextLength(): number {
-    return this.nodeByKey?.length ?? Math.max(NODES_MIN, 2 * this.nodeCount);
+  private freeNode(node: number): void {
+    this.leaveTable(node);
+    this.links[2 * node + 1] = this.firstFree;
+    this.firstFree = node + 1;
   }
 
   /** Takes arrays of another length; those nodes that are in use stay. */
-  private grow(length: number): void {
-    const isHashed = this.nodeByKey === undefined;
-    const keys = new Uint32Array(length);
-    const links = new Int32Array(3 * length);
-    const stamps = new Int32Array(length);
-    keys.set(this.keys.subarray(0, this.nodeCount));
-    links.set(this.links.subarray(0, 3 * this.nodeCount));
-    stamps.set(this.stamps.subarray(0, this.nodeCount));
-    this.keys = keys;
+  private resize(length: number): void {
+    const { nodeCount } = this;
+    const links = new Int32Array(2 * length);
+    links.set(this.links.subarray(0, 2 * nodeCount));
     this.links = links;
-    this.stamps = stamps;
-    const bytes = length * (BYTES_PER_NODE + (isHashed ? TABLE_BYTES_PER_NODE : 0));
+    if (this.counts.length > 1) {
+      const queues = new Uint8Array(length);
+      queues.set(this.queues.subarray(0, nodeCount));
+      this.queues = queues;
+    }
+    if (this.hasStamps) {
+      const stamps = new Int32Array(length);
+      stamps.set(this.stamps.subarray(0, nodeCount));
+      this.stamps = stamps;
+    }
+    const bytes = length * this.bytesPerNode;
     this.memory.bytes += bytes - this.bytes;
     this.bytes = bytes;
-    if (!isHashed) return;
+    if (this.isDense) return;
+    const keys = new Uint32Array(length);
+    keys.set(this.keys.subarray(0, nodeCount));
+    this.keys = keys;
     this.table = new Int32Array(2 * length);
     // It grows only while every node is in use.
-    for (let node = 0; node < this.nodeCount; node++) this.enterTable(node);
+    for (let node = 0; node < nodeCount; node++) this.enterTable(node);
   }
 
   private enterTable(node: number): void {

@@ -50,7 +50,10 @@ export class Lirs implements EvictionPolicy {
   constructor(family: QueueFamily, tuning: LirsTuning, stamps: Int32Array) {
     const { options } = family;
     this.pages = new SlotQueues(family.table, 2);
-    this.ghosts = new GhostQueues(1, options.keyCount, family.ghosts);
+    this.ghosts = new GhostQueues(
+      { queueCount: 1, keyCount: options.keyCount, hasStamps: true },
+      family.ghosts,
+    );
     this.hashOf = options.hashOf;
     this.tuning = tuning;
     this.stamps = stamps;

@@ -4,12 +4,13 @@ export class SlotHeap {
   private readonly slots: Int32Array;
   /** Place in `slots` + 1, by slot; 0 is "not in the heap". */
   private readonly places: Int32Array;
-  private readonly keys: Float64Array;
+  private readonly keys: Float64Array | Int32Array;
 
-  constructor(slotCount: number) {
-    this.slots = new Int32Array(slotCount);
-    this.places = new Int32Array(slotCount);
-    this.keys = new Float64Array(slotCount);
+  /** `keys` has an entry for each slot, and is kept here: integers take half the memory. */
+  constructor(keys: Float64Array | Int32Array) {
+    this.slots = new Int32Array(keys.length);
+    this.places = new Int32Array(keys.length);
+    this.keys = keys;
   }
 
   /** The slot with the lowest key, or -1. */

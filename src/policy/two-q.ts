@@ -39,7 +39,7 @@ export class TwoQ implements EvictionPolicy {
   constructor(family: QueueFamily, tuning: TwoQTuning) {
     const { options } = family;
     this.pages = new SlotQueues(family.table, 2);
-    this.ghosts = new GhostQueues(1, options.keyCount, family.ghosts);
+    this.ghosts = new GhostQueues({ queueCount: 1, keyCount: options.keyCount }, family.ghosts);
     this.hashOf = options.hashOf;
     this.tuning = tuning;
     this.setCapacity(options.capacityBytes);

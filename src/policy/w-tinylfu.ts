@@ -70,7 +70,10 @@ export class WTinyLfu implements EvictionPolicy {
   constructor(family: QueueFamily, tuning: WTinyLfuTuning) {
     const { options } = family;
     this.pages = new SlotQueues(family.table, 3);
-    this.sketch = new FrequencySketch(family.ghosts);
+    this.sketch = new FrequencySketch(
+      family.ghosts,
+      options.keyCount === undefined ? undefined : options.slotCount,
+    );
     this.hashOf = options.hashOf;
     this.tuning = tuning;
     this.windowShare = tuning.windowShare;

@@ -43,8 +43,9 @@ it.each([
   });
   fc.assert(
     fc.property(fc.array(event, { maxLength: 1000, size: 'max' }), (events) => {
-      const queues = new GhostQueues(2, keyCount);
+      const queues = new GhostQueues({ queueCount: 2, keyCount, hasStamps: true });
       const lists: number[][] = [[], []];
+      const stamps = new Map<number, number>();
       const queueOf = (key: number) => lists.findIndex((list) => list.includes(key));
       const without = (key: number) => {
         for (const [i, list] of lists.entries()) lists[i] = list.filter((other) => other !== key);
@@ -56,6 +57,7 @@ it.each([
           without(key);
           lists[queue]?.push(key);
           queues.add(queue, key, i);
+          stamps.set(key, i);
         } else if (action === 'take') {
           expect(queues.take(key)).toBe(queueOf(key));
           without(key);
@@ -64,6 +66,9 @@ it.each([
           queues.dropOldest(queue);
         }
         expect([...queues.counts]).toEqual(lists.map((list) => list.length));
+        for (const [each, [oldest]] of lists.entries()) {
+          if (oldest !== undefined) expect(queues.oldestStamp(each)).toBe(stamps.get(oldest));
+        }
       }
       queues.release();
       expect([queues.metadataBytes, queues.queueOf(keyOf(1))]).toEqual([0, -1]);

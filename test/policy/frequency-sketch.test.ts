@@ -42,6 +42,25 @@ it('a sketch keeps what it counted when it grows', () => {
   expect(sketch.estimate(hashOf(2))).toBe(0);
 });
 
+it('a sketch with reserved memory counts as one that is copied when it grows', () => {
+  const memory = new GhostMemory();
+  const copied = new FrequencySketch(memory);
+  const reserved = new FrequencySketch(memory, 5000);
+  for (let turn = 0; turn < 2; turn++) {
+    for (let key = 0; key < 10_000; key++) {
+      for (const sketch of [copied, reserved]) {
+        sketch.ensure(key >>> 1);
+        for (let use = 0; use <= key % 5; use++) sketch.add(hashOf(key));
+      }
+    }
+    const estimates = (sketch: FrequencySketch) =>
+      Array.from({ length: 20_000 }, (_, key) => sketch.estimate(hashOf(key)));
+    expect(estimates(reserved)).toEqual(estimates(copied));
+    for (const sketch of [copied, reserved]) sketch.release();
+    expect(memory.bytes).toBe(0);
+  }
+});
+
 it('a sketch halves all counts after ten uses for each page', () => {
   const sketch = new FrequencySketch(new GhostMemory());
   sketch.ensure(64);

@@ -29,7 +29,11 @@ export function sampledStream(
     sampleRate: stream.sampleRate * (to - from),
     pageCount,
     volumeOfPage: filtered(stream.volumeOfPage, numberOf, sharedWords(Uint16Array, pageCount)),
-    numberOfPage: filtered(stream.numberOfPage, numberOf, sharedWords(Float64Array, pageCount)),
+    numberOfPage: filtered<Uint32Array | Float64Array>(
+      stream.numberOfPage,
+      numberOf,
+      sharedWords(Float64Array, pageCount),
+    ),
     times: sharedWords(Float64Array, 0),
   };
 }
@@ -42,7 +46,7 @@ function sharedWords<Words>(
   return new kind(new SharedArrayBuffer(length * kind.BYTES_PER_ELEMENT));
 }
 
-function filtered<Words extends Uint16Array | Float64Array>(
+function filtered<Words extends Uint16Array | Uint32Array | Float64Array>(
   from: Words,
   numberOf: Int32Array,
   into: Words,

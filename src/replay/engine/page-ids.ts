@@ -18,18 +18,23 @@ const TABLE_MIN = 1 << 12;
 const LOAD_MAX = 0.6;
 const HIGH_FACTOR = 1 / 0x1_0000_0000;
 
+/** Numbers of pages, on shared memory. */
+export type PageNumbers = Uint32Array<SharedArrayBuffer> | Float64Array<SharedArrayBuffer>;
+
 /** Numbers (volume, page) pairs from 0 in the order of their first use. */
 export class PageIds {
   /** Pages known so far. */
   count = 0;
-  private pages = new Float64Array(new SharedArrayBuffer(TABLE_MIN * 8));
+  /** In four bytes each, until one of them needs eight. */
+  private pages: PageNumbers = new Uint32Array(new SharedArrayBuffer(TABLE_MIN * 4));
+  /** Zeros are not written: memory that nobody writes to is not taken. */
   private volumes = new Uint16Array(new SharedArrayBuffer(TABLE_MIN * 2));
   /** Number of a page + 1; 0 is free. */
   private table = new Int32Array(2 * TABLE_MIN);
   private mask = 2 * TABLE_MIN - 1;
 
   /** The page's number in its volume, by dense number. On shared memory; valid until `add`. */
-  get pageNumbers(): Float64Array {
+  get pageNumbers(): PageNumbers {
     return this.pages.subarray(0, this.count);
   }
 
@@ -49,8 +54,9 @@ export class PageIds {
     }
     const id = this.count;
     if (id === this.pages.length) this.growPages();
+    if (page >>> 0 !== page) this.widenPages();
     this.pages[id] = page;
-    this.volumes[id] = volume;
+    if (volume !== 0) this.volumes[id] = volume;
     table[at] = id + 1;
     this.count = id + 1;
     if (this.count > mask * LOAD_MAX) this.growTable();
@@ -83,8 +89,19 @@ export class PageIds {
         `the trace uses more than ${this.count} different pages; sample it, or take larger pages`,
       );
     }
-    this.pages = new Float64Array(grownShared(this.pages.buffer, room * 8), 0, room);
+    const { buffer, BYTES_PER_ELEMENT: bytes } = this.pages;
+    const memory = grownShared(buffer, room * bytes);
+    this.pages = bytes === 4 ? new Uint32Array(memory, 0, room) : new Float64Array(memory, 0, room);
     this.volumes = new Uint16Array(grownShared(this.volumes.buffer, room * 2), 0, room);
+  }
+
+  /** From the first page number on that is negative, or from 2^32. */
+  private widenPages(): void {
+    if (this.pages instanceof Float64Array) return;
+    const empty = new SharedArrayBuffer(8);
+    const wide = new Float64Array(grownShared(empty, this.pages.length * 8), 0, this.pages.length);
+    wide.set(this.pages.subarray(0, this.count));
+    this.pages = wide;
   }
 
   private growTable(): void {

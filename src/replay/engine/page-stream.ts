@@ -1,7 +1,8 @@
 /**
  * A trace as the pages it uses: requests split into pages, pages numbered densely, one 32-bit
  * number for each access, on memory that all simulations share. Besides that memory, reading takes
- * no more than the pages' names: 10 bytes each, and 7 to 14 while they are being numbered.
+ * no more than the pages' names, 4 bytes each, or 8 where one is from 2^32, and 2 where there are
+ * volumes; and 7 to 14 while they are being numbered.
  */
 import { TmemError } from '../../lib/errors.ts';
 import { OP, type RequestBatch } from '../../trace/request-batch.ts';
@@ -63,7 +64,7 @@ export interface PageStream {
   /** Number of the volume, by page. */
   readonly volumeOfPage: Uint16Array;
   /** Number of the page in its volume, by page; the key, in a trace of keys. */
-  readonly numberOfPage: Float64Array;
+  readonly numberOfPage: Float64Array | Uint32Array;
   /** Microseconds on the trace's clock of every `timeStride`-th of `ids`, from the first. */
   readonly times: Float64Array;
   readonly timeStride: number;

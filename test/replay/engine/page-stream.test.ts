@@ -83,6 +83,37 @@ describe('a page stream', () => {
     expect([...stream.numberOfPage]).toEqual([5, 4097]);
   });
 
+  it('knows pages again whose numbers need more than 32 bits', async () => {
+    const keys = [7, 2 ** 32 - 1, 2 ** 32 + 7, 2 ** 52, 7, 2 ** 32 + 7, 2 ** 52];
+    const stream = await buildPageStream(
+      sourceOf(
+        keys.map((key) => ['read', key, 1]),
+        'keys',
+      ),
+    );
+    expect([...stream.ids]).toEqual([0, 1, 2, 3, 0, 2, 3]);
+    expect([...stream.numberOfPage]).toEqual(keys.slice(0, 4));
+  });
+
+  it('knows the page before the first boundary again', async () => {
+    const requests: Request[] = [0, 512, 0, 512].map((offset) => ['read', offset, 1]);
+    const stream = await buildPageStream(sourceOf(requests), { alignmentBytes: 512 });
+    expect([...stream.ids]).toEqual([0, 1, 0, 1]);
+    expect([...stream.numberOfPage]).toEqual([-1, 0]);
+  });
+
+  it('keeps the names of pages while their number grows', async () => {
+    const keys = Array.from({ length: 300_000 }, (_, i) => (i < 290_000 ? 3 * i : 2 ** 33 + i));
+    const stream = await buildPageStream(
+      sourceOf(
+        keys.map((key) => ['read', key, 1]),
+        'keys',
+      ),
+    );
+    expect(stream.pageCount).toBe(keys.length);
+    expect(stream.numberOfPage.every((number, page) => number === keys[page])).toBe(true);
+  });
+
   it.each([
     ['reads', [0, 0, 1], undefined],
     ['all', [0, 1, 0, 2, 1], 0b01010],
