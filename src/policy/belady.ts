@@ -21,9 +21,12 @@ export const NEVER_USED = 0x7fff_ffff;
 
 /** What Belady knows of the stream that it is run on. */
 export interface Future {
-  /** By request: the index of the next one for the same page, or `NEVER_USED`. */
-  readonly nextUses: Int32Array;
-  /** Index of the present request; whoever runs the stream keeps it. */
+  /**
+   * Of some requests in a row: the index in the stream of the next one for the same page, or
+   * `NEVER_USED`.
+   */
+  nextUses: Int32Array;
+  /** Which of them is the present request; whoever runs the stream keeps both. */
   now: number;
 }
 

@@ -5,7 +5,8 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { TmemError } from '../../lib/errors.ts';
-import { nextUsesOf } from './next-uses.ts';
+import { giveBack } from './garbage.ts';
+import { closeNextUses, keptNextUsesOf, type NextUses } from './next-uses.ts';
 import type { PageStream } from './page-stream.ts';
 import type { Run, RunResult } from './run.ts';
 import { checkRun, simulate } from './simulate.ts';
@@ -14,7 +15,7 @@ import { checkRun, simulate } from './simulate.ts';
 export interface WorkerSetup {
   readonly stream: PageStream;
   readonly charges: Uint32Array | undefined;
-  readonly nextUses: Int32Array | undefined;
+  readonly nextUses: NextUses | undefined;
 }
 
 export interface ToWorker {
@@ -49,8 +50,10 @@ const REPLAY_BYTES = 300 * MIB;
 const REPLAY_BYTES_PER_PAGE = 16;
 /** What it takes before there are runs, besides the stream. */
 const BASE_BYTES = 80 * MIB;
-/** Names of pages, and what is looked up while they are read. */
-const STREAM_BYTES_PER_PAGE = 18;
+/** Names of pages. */
+const STREAM_BYTES_PER_PAGE = 10;
+/** Before there are runs, at least: the table of pages. */
+const GARBAGE_BYTES_PER_PAGE = 7;
 const THREAD_BYTES = 16 * MIB;
 /** What a run may hold for each page: the policies with ghosts of every page hold most. Measured. */
 const RUN_BYTES_PER_PAGE = 40;
@@ -74,9 +77,26 @@ export async function runAll(
   options: RunAllOptions = {},
 ): Promise<RunResult[]> {
   const needsFuture = runs.map((run) => checkRun(stream, run)).some((spec) => spec.needsFuture);
-  const nextUses = needsFuture ? nextUsesOf(stream) : undefined;
-  const setup: WorkerSetup = { stream, charges: options.charges, nextUses };
-  const threads = Math.min(options.threads ?? threadsFor(stream, runs, needsFuture), runs.length);
+  const nextUses = needsFuture ? keptNextUsesOf(stream) : undefined;
+  try {
+    // What was looked up while pages were numbered, and while next uses were found.
+    giveBack(stream.pageCount * GARBAGE_BYTES_PER_PAGE);
+    return await runEach({ stream, charges: options.charges, nextUses }, runs, options);
+  } finally {
+    closeNextUses(nextUses);
+  }
+}
+
+async function runEach(
+  setup: WorkerSetup,
+  runs: readonly Run[],
+  options: RunAllOptions,
+): Promise<RunResult[]> {
+  const { stream } = setup;
+  const threads = Math.min(
+    options.threads ?? threadsFor(stream, runs, setup.nextUses),
+    runs.length,
+  );
   const done = new Float64Array(runs.length);
   const tell = (index: number, doneRequests: number): void => {
     done[index] = doneRequests;
@@ -118,11 +138,15 @@ export async function runAll(
 }
 
 /** As many as fit, and at least one, whatever it takes. */
-export function threadsFor(stream: PageStream, runs: readonly Run[], needsFuture: boolean): number {
+export function threadsFor(
+  stream: PageStream,
+  runs: readonly Run[],
+  nextUses?: NextUses | undefined,
+): number {
   const { pageCount, ids } = stream;
   const perPage = REPLAY_BYTES_PER_PAGE - STREAM_BYTES_PER_PAGE;
-  const perRequest = needsFuture ? 2 : 1;
-  const free = REPLAY_BYTES - BASE_BYTES + perPage * pageCount - perRequest * ids.byteLength;
+  const nextBytes = nextUses instanceof Int32Array ? nextUses.byteLength : 0;
+  const free = REPLAY_BYTES - BASE_BYTES + perPage * pageCount - ids.byteLength - nextBytes;
   const scanPages = runs.reduce((most, { scan }) => Math.max(most, scan?.pages ?? 0), 0);
   const runBytes = RUN_BYTES_PER_PAGE * (pageCount + scanPages);
   const fitting = Math.floor(free / (THREAD_BYTES + runBytes));

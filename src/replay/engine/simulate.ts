@@ -2,7 +2,7 @@
 import { TmemError } from '../../lib/errors.ts';
 import { MAX_CHARGE_BYTES } from '../../policy/policy.ts';
 import { identityOf, measure } from './measure.ts';
-import { nextUsesOf } from './next-uses.ts';
+import { closeNextUses, keptNextUsesOf, type NextUses } from './next-uses.ts';
 import type { PageStream } from './page-stream.ts';
 import { type PolicySpec, parsePolicy } from './policy-specs.ts';
 import type { Run, RunResult } from './run.ts';
@@ -15,8 +15,8 @@ export interface SimulateContext {
    * If not given, each charges a page.
    */
   readonly charges?: Uint32Array | undefined;
-  /** Made by `nextUsesOf` if belady is run more than once; else it is made for each run. */
-  readonly nextUses?: Int32Array | undefined;
+  /** Made by `keptNextUsesOf` if belady is run more than once; else it is made for each run. */
+  readonly nextUses?: NextUses | undefined;
   /** Told after each of `SERIES_POINTS` parts how many requests are done. */
   readonly onProgress?: (doneRequests: number) => void;
 }
@@ -26,15 +26,21 @@ export function simulate(stream: PageStream, run: Run, context: SimulateContext 
   const startMs = performance.now();
   const spec = checkRun(stream, run);
   const size = sizeOf(stream, run, context);
-  const nextUses = spec.needsFuture ? (context.nextUses ?? nextUsesOf(stream)) : undefined;
-  const cache = new SimulatedCache(stream, { spec, ...size, nextUses, scan: run.scan });
-  const measured = measure(stream, cache, run, startMs, context.onProgress);
-  return {
-    ...identityOf(stream, run, spec.label),
-    params: spec.params,
-    ...measured,
-    elapsedMs: performance.now() - startMs,
-  };
+  const isOurs = spec.needsFuture && context.nextUses === undefined;
+  const nextUses = isOurs ? keptNextUsesOf(stream) : context.nextUses;
+  const future = spec.needsFuture ? nextUses : undefined;
+  try {
+    const cache = new SimulatedCache(stream, { spec, ...size, nextUses: future, scan: run.scan });
+    const measured = measure(stream, cache, run, startMs, context.onProgress);
+    return {
+      ...identityOf(stream, run, spec.label),
+      params: spec.params,
+      ...measured,
+      elapsedMs: performance.now() - startMs,
+    };
+  } finally {
+    if (isOurs) closeNextUses(nextUses);
+  }
 }
 
 /** Throws a usage error for a run that makes no sense on this stream; answers its policy. */

@@ -5,6 +5,7 @@
 import type { Future } from '../../policy/belady.ts';
 import type { EvictionPolicy } from '../../policy/policy.ts';
 import type { CountingCache } from './measure.ts';
+import { type NextUses, NextUsesReader } from './next-uses.ts';
 import type { PageStream } from './page-stream.ts';
 import { createFamily, type PolicySpec } from './policy-specs.ts';
 import type { Scan } from './run.ts';
@@ -16,7 +17,7 @@ export interface SimulatedCacheOptions {
   /** What each page charges, by page number; each charges 1 if not given. */
   readonly charges?: Uint32Array | undefined;
   /** By request of the stream: when its page is used next. For policies that need it. */
-  readonly nextUses?: Int32Array | undefined;
+  readonly nextUses?: NextUses | undefined;
   /** In the middle of the stream; not for charges, nor for policies that need the future. */
   readonly scan?: Scan | undefined;
 }
@@ -37,7 +38,8 @@ export class SimulatedCache implements CountingCache {
   private readonly expects: boolean;
   private readonly capacity: number;
   private readonly charges: Uint32Array | undefined;
-  private readonly future: Future;
+  private readonly future: Future = { nextUses: new Int32Array(0), now: 0 };
+  private readonly nextUses: NextUsesReader | undefined;
   private readonly slotCount: number;
   /** By page: slot + 1, or 0 where the page is not in the cache. */
   private readonly slotOfPage: Int32Array;
@@ -55,7 +57,7 @@ export class SimulatedCache implements CountingCache {
     this.scan = scan;
     this.capacity = capacity;
     this.charges = charges;
-    this.future = { nextUses: options.nextUses ?? new Int32Array(0), now: 0 };
+    this.nextUses = options.nextUses && new NextUsesReader(options.nextUses);
     this.slotCount = charges === undefined ? Math.min(capacity, pageCount) : pageCount;
     this.slotOfPage = new Int32Array(pageCount);
     this.pageOfSlot = new Int32Array(this.slotCount);
@@ -98,7 +100,8 @@ export class SimulatedCache implements CountingCache {
     const { ids, volumeOfPage } = stream;
     const drops = stream.ops === 'writes-invalidate' ? stream.writeBits : undefined;
     const tellsVolumes = hitsOfVolume.length > 1;
-    const tellsTime = future.nextUses.length > 0;
+    const tellsTime = this.nextUses !== undefined;
+    if (this.nextUses !== undefined) future.nextUses = this.nextUses.read(from, to);
     const maySpill = policy.surplusBytes !== undefined;
     let hits = 0;
     for (let i = from; i < to; i++) {
@@ -107,7 +110,7 @@ export class SimulatedCache implements CountingCache {
         this.drop(page);
         continue;
       }
-      if (tellsTime) future.now = i;
+      if (tellsTime) future.now = i - from;
       const slot = slotOfPage[page]! - 1;
       if (slot === -1) {
         this.miss(page);

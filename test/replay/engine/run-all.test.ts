@@ -46,10 +46,11 @@ describe('all runs of a stream', () => {
     const all = availableParallelism();
     const run = { policy: 'lru', capacityPages: 1 };
     const scan = { pages: 4_000_000, touches: 1 };
-    expect(threadsFor(stream, [run], true)).toBe(Math.min(all, 13));
-    expect(threadsFor(stream, [run, { ...run, scan }], true)).toBe(1);
-    expect(threadsFor({ ...stream, pageCount: 4_000_000 }, [run], false)).toBe(1);
-    expect(threadsFor({ ...stream, pageCount: 2 ** 29 }, [run], true)).toBe(1);
+    expect(threadsFor(stream, [run])).toBe(Math.min(all, 13));
+    expect(threadsFor(stream, [run], new Int32Array(50 << 20))).toBe(1);
+    expect(threadsFor(stream, [run, { ...run, scan }])).toBe(1);
+    expect(threadsFor({ ...stream, pageCount: 4_000_000 }, [run])).toBe(1);
+    expect(threadsFor({ ...stream, pageCount: 2 ** 29 }, [run])).toBe(1);
   });
 
   it('end when they are told to', async () => {
