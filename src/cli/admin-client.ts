@@ -3,7 +3,7 @@
  * ways, failures as application/problem+json (RFC 9457). Every answer is bounded in size and time.
  */
 
-import { type IncomingMessage, request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { type ErrorKind, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { formatHostAndPort, type TcpAddress, type UnixAddress } from '../lib/listen-address.ts';
 import { printable } from './table.ts';
@@ -64,7 +64,9 @@ export class HttpAdminClient implements AdminClient {
     return content as Answer;
   }
 
-  #exchange(method: AdminMethod, path: string, options: AskOptions): Promise<Exchange> {
+  async #exchange(method: AdminMethod, path: string, options: AskOptions): Promise<Exchange> {
+    // Many commands know of this client, and most calls of them ask nothing.
+    const { request } = await import('node:http');
     const body = options.body === undefined ? undefined : JSON.stringify(options.body);
     const timeoutMs = options.timeoutMs ?? ANSWER_MS_MAX;
     return new Promise((resolve, reject) => {

@@ -6,7 +6,6 @@ import { packageVersion } from '../lib/package-version.ts';
 import { ADMIN_OPTIONS, adminClient } from './admin-options.ts';
 import { COMMON_OPTIONS, type OptionTable, parseArguments } from './arguments.ts';
 import { type Clock, systemClock } from './clock.ts';
-import type { Command } from './command.ts';
 import type { CliContext } from './context.ts';
 import { drainVerb } from './ctl-drain.ts';
 import { LIST_VERBS } from './ctl-lists.ts';
@@ -139,9 +138,3 @@ export async function ctl(
   else throw new TmemError('usage', 'no verb was given; see tmem ctl --help');
   return EXIT_DONE;
 }
-
-export const ctlCommand: Command = {
-  name: 'ctl',
-  summary: 'control a running service (see tmem ctl --help)',
-  run: ctl,
-};

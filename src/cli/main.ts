@@ -4,25 +4,53 @@ import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import { COMMON_OPTIONS, parseArguments } from './arguments.ts';
-import type { Command } from './command.ts';
 import { type CliContext, processContext } from './context.ts';
 import { EXIT_CODE_BY_KIND, EXIT_DONE, EXIT_FAILED } from './exit-codes.ts';
 import { formatEntry, formatOptions } from './help.ts';
 
+interface Command {
+  /** A sentence fragment for the list of commands. */
+  readonly summary: string;
+  /** Loads what runs it, with the arguments that follow its name, and answers the exit code. */
+  readonly load: () => Promise<(args: readonly string[], context: CliContext) => Promise<number>>;
+}
+
 /** In the order of the help text; each is loaded when it is asked for, since some are large. */
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  serve: async () => (await import('./serve.ts')).serveCommand,
-  status: async () => (await import('./status.ts')).statusCommand,
-  ctl: async () => (await import('./ctl.ts')).ctlCommand,
-  image: async () => (await import('./image/image.ts')).imageCommand,
-  record: async () => (await import('./record.ts')).recordCommand,
-  replay: async () => (await import('./replay/replay.ts')).replayCommand,
-  trace: async () => (await import('./trace/trace.ts')).traceCommand,
+const COMMANDS: Readonly<Record<string, Command>> = {
+  serve: {
+    summary: 'serve images over NBD (see tmem serve --help)',
+    load: async () => (await import('./serve.ts')).serve,
+  },
+  status: {
+    summary: 'show what a running service does (see tmem status --help)',
+    load: async () => (await import('./status.ts')).status,
+  },
+  ctl: {
+    summary: 'control a running service (see tmem ctl --help)',
+    load: async () => (await import('./ctl.ts')).ctl,
+  },
+  image: {
+    summary: 'make, look at, convert and check images',
+    load: async () => (await import('./image/image.ts')).image,
+  },
+  record: {
+    summary: 'have a running service record what its clients ask',
+    load: async () => (await import('./record.ts')).record,
+  },
+  replay: {
+    summary: 'say what a cache would have hit of a recorded workload',
+    load: async () => (await import('./replay/replay.ts')).runReplay,
+  },
+  trace: {
+    summary: 'look at, convert, cut and merge recorded workloads',
+    load: async () => (await import('./trace/trace.ts')).trace,
+  },
 };
 
-async function helpText(): Promise<string> {
-  const commands = await Promise.all(Object.values(COMMANDS).map((load) => load()));
-  const entries = commands.map(({ name, summary }) => formatEntry(name, summary)).join('\n');
+function helpText(): string {
+  const entries = Object.entries(COMMANDS)
+    .map(([name, { summary }]) => formatEntry(name, summary))
+    .join('\n');
   return `Usage: tmem COMMAND [OPTION]... [ARGUMENT]...
 
 Serves block images over NBD and answers the pages in use from compressed memory.
@@ -47,7 +75,7 @@ function refuseCommand(name: string): never {
 /** Options before a command: only those that need none. */
 async function runWithoutCommand(args: readonly string[], context: CliContext): Promise<number> {
   const parsed = parseArguments(args, COMMON_OPTIONS, 'tmem');
-  if (parsed.has('help')) context.stdout(await helpText());
+  if (parsed.has('help')) context.stdout(helpText());
   else if (parsed.has('version')) context.stdout(`tmem ${packageVersion()}\n`);
   else throw new TmemError('usage', 'no command was given; try tmem serve, or tmem --help');
   return EXIT_DONE;
@@ -57,8 +85,10 @@ async function dispatch(args: readonly string[], context: CliContext): Promise<n
   const [name, ...rest] = args;
   if (name === undefined || name.startsWith('-')) return runWithoutCommand(args, context);
   if (name === 'help') return dispatch([...rest, '--help'], context);
-  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  return load === undefined ? refuseCommand(name) : (await load()).run(rest, context);
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined) return refuseCommand(name);
+  const run = await command.load();
+  return run(rest, context);
 }
 
 /** What the user reads of a failure. A stack trace is for defects of this program only. */

@@ -7,9 +7,9 @@ export function formatPercent(fraction: number): string {
   return `${(fraction > 0 ? Math.max(shown, 0.1) : shown).toFixed(1)} %`;
 }
 
-/** `1,234,567`. */
+/** `1,234,567`. By hand: loading the rules of languages takes longer than many a command. */
 export function formatCount(count: number): string {
-  return Math.round(count).toLocaleString('en-US');
+  return `${Math.round(count)}`.replace(/\B(?=(?:\d{3})+$)/g, ',');
 }
 
 /** `12.3/s` below a hundred, whole numbers above. */

@@ -14,7 +14,6 @@ import {
   type ParsedArguments,
   parseArguments,
 } from './arguments.ts';
-import type { Command } from './command.ts';
 import type { CliContext } from './context.ts';
 import { EXIT_DONE } from './exit-codes.ts';
 import { formatEntry, formatOptions } from './help.ts';
@@ -135,9 +134,3 @@ export async function record(args: readonly string[], context: CliContext): Prom
   context.stdout(parsed.has('json') ? `${JSON.stringify(status)}\n` : describe(status));
   return EXIT_DONE;
 }
-
-export const recordCommand: Command = {
-  name: 'record',
-  summary: 'have a running service record what its clients ask',
-  run: record,
-};

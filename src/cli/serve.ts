@@ -18,7 +18,6 @@ import type {
 
 import { readToken } from './admin-options.ts';
 import { type ParsedArguments, parseArguments } from './arguments.ts';
-import type { Command } from './command.ts';
 import type { CliContext } from './context.ts';
 import { demoImagePath, ensureDemoImage } from './demo-image.ts';
 import { EXIT_DONE, EXIT_FAILED } from './exit-codes.ts';
@@ -208,9 +207,3 @@ export async function serve(
   }
   return runService(config, parsed, context, inherited, start);
 }
-
-export const serveCommand: Command = {
-  name: 'serve',
-  summary: 'serve images over NBD (see tmem serve --help)',
-  run: serve,
-};

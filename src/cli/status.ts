@@ -6,7 +6,6 @@ import type { AdminClient } from './admin-client.ts';
 import { ADMIN_OPTIONS, adminClient } from './admin-options.ts';
 import { COMMON_OPTIONS, type OptionTable, parseArguments } from './arguments.ts';
 import { type Clock, systemClock } from './clock.ts';
-import type { Command } from './command.ts';
 import type { CliContext } from './context.ts';
 import { EXIT_DONE } from './exit-codes.ts';
 import { formatOptions } from './help.ts';
@@ -144,9 +143,3 @@ export async function status(
   else makeOutput().show(await look(client, clock));
   return EXIT_DONE;
 }
-
-export const statusCommand: Command = {
-  name: 'status',
-  summary: 'show what a running service does (see tmem status --help)',
-  run: status,
-};

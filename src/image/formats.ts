@@ -5,12 +5,11 @@
 
 import type { Storage } from '../storage/storage.ts';
 import type { FormatDriver, FormatName } from './format.ts';
-import { rawDriver } from './raw.ts';
 import { readPadded } from './tables/read-padded.ts';
 
 /** Loaded when first asked for: most services need one of them. */
 const DRIVERS: Readonly<Record<FormatName, () => Promise<FormatDriver>>> = {
-  raw: async () => rawDriver,
+  raw: async () => (await import('./raw.ts')).rawDriver,
   qcow2: async () => (await import('./qcow2/driver.ts')).qcow2Driver,
   qed: async () => (await import('./qed/driver.ts')).qedDriver,
   qcow: async () => (await import('./qcow/driver.ts')).qcowDriver,

@@ -3,7 +3,8 @@
 import { FORMAT_NAMES } from '../../image/format.ts';
 import { formatNameOf } from '../../image/formats.ts';
 import { type Comparison, compareImages } from '../../imaging/compare.ts';
-import { fullPath, INPUT_OPTIONS, openInput, parseFormat, withImage } from './options.ts';
+import { openInput, withImage } from './input.ts';
+import { fullPath, INPUT_OPTIONS, parseFormat } from './options.ts';
 import type { ImageVerb } from './verb.ts';
 
 const EXIT_DIFFERENT = 1;

@@ -5,17 +5,16 @@ import { convertImage } from '../../imaging/convert.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
 import { printable } from '../table.ts';
 import { baseOf } from './create.ts';
+import { openInput, withImage } from './input.ts';
 import {
   FORCE_OPTION,
   formatOfNew,
   fullPath,
   INPUT_OPTIONS,
-  openInput,
   parseCount,
   parseSettings,
   passphraseOf,
   SETTINGS_OPTION,
-  withImage,
 } from './options.ts';
 import type { ImageVerb } from './verb.ts';
 

@@ -5,38 +5,32 @@ import { nearest } from '../../lib/nearest.ts';
 import { packageVersion } from '../../lib/package-version.ts';
 import { COMMON_OPTIONS, type OptionTable, parseArguments } from '../arguments.ts';
 import { type Clock, systemClock } from '../clock.ts';
-import type { Command } from '../command.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT_CODE_BY_SIGNAL, EXIT_DONE } from '../exit-codes.ts';
 import { formatEntry, formatOptions } from '../help.ts';
 import { printable } from '../table.ts';
-import { checkVerb, repairVerb } from './check.ts';
-import { commitVerb } from './commit.ts';
-import { compareVerb } from './compare.ts';
-import { convertVerb } from './convert.ts';
-import { createVerb } from './create.ts';
-import { infoVerb } from './info.ts';
-import { mapVerb } from './map.ts';
-import { measureVerb } from './measure.ts';
 import { ImageProgress } from './progress.ts';
-import { rebaseVerb } from './rebase.ts';
-import { resizeVerb } from './resize.ts';
 import type { ImageVerb } from './verb.ts';
 
-/** In the order of the help text. */
-export const IMAGE_VERBS: readonly ImageVerb[] = [
-  createVerb,
-  infoVerb,
-  mapVerb,
-  checkVerb,
-  repairVerb,
-  convertVerb,
-  compareVerb,
-  measureVerb,
-  resizeVerb,
-  commitVerb,
-  rebaseVerb,
-];
+/** In the order of the help text; each is loaded when it is asked for, with what it works on. */
+const VERBS: Readonly<Record<string, () => Promise<ImageVerb>>> = {
+  create: async () => (await import('./create.ts')).createVerb,
+  info: async () => (await import('./info.ts')).infoVerb,
+  map: async () => (await import('./map.ts')).mapVerb,
+  check: async () => (await import('./check.ts')).checkVerb,
+  repair: async () => (await import('./check.ts')).repairVerb,
+  convert: async () => (await import('./convert.ts')).convertVerb,
+  compare: async () => (await import('./compare.ts')).compareVerb,
+  measure: async () => (await import('./measure.ts')).measureVerb,
+  resize: async () => (await import('./resize.ts')).resizeVerb,
+  commit: async () => (await import('./commit.ts')).commitVerb,
+  rebase: async () => (await import('./rebase.ts')).rebaseVerb,
+};
+
+/** All of them. */
+export function imageVerbs(): Promise<ImageVerb[]> {
+  return Promise.all(Object.values(VERBS).map((load) => load()));
+}
 
 const SHARED_OPTIONS = {
   json: { help: 'print what came of it as JSON' },
@@ -50,13 +44,18 @@ const SHARED_OPTIONS = {
 const EXIT_CODES = `Exit codes: 0 done, 1 it failed, 2 the request cannot be carried out as it stands, 130 interrupted.
 `;
 
-export const IMAGE_HELP = `Usage: tmem image VERB FILE... [OPTION]...
+/** What `tmem image --help` prints. */
+export function imageHelp(verbs: readonly ImageVerb[]): string {
+  const entries = verbs.map(({ name, operands, summary }) => {
+    return formatEntry(`${name} ${operands}`, summary);
+  });
+  return `Usage: tmem image VERB FILE... [OPTION]...
 
 Makes, looks at, converts, checks and changes images: raw, qcow2, qed, qcow, vmdk, cow and luks.
 A format is what the file's name ends in, or what --format says, never what is in the file.
 
 Verbs:
-${IMAGE_VERBS.map(({ name, operands, summary }) => formatEntry(`${name} ${operands}`, summary)).join('\n')}
+${entries.join('\n')}
 
 Options:
 ${formatOptions(SHARED_OPTIONS)}
@@ -64,6 +63,7 @@ ${formatOptions(SHARED_OPTIONS)}
 tmem image VERB --help explains the verb.
 
 ${EXIT_CODES}`;
+}
 
 function optionsOf(verb: ImageVerb): OptionTable<string> {
   return { ...verb.options, ...SHARED_OPTIONS };
@@ -81,11 +81,10 @@ ${formatOptions(optionsOf(verb))}
 ${verb.exitCodes ?? EXIT_CODES}`;
 }
 
-function findVerb(name: string): ImageVerb {
-  const found = IMAGE_VERBS.find((verb) => verb.name === name);
-  if (found !== undefined) return found;
-  const names = IMAGE_VERBS.map((verb) => verb.name);
-  const meant = nearest(name, names);
+async function findVerb(name: string): Promise<ImageVerb> {
+  const load = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
+  if (load !== undefined) return load();
+  const meant = nearest(name, Object.keys(VERBS));
   const advice =
     meant === undefined ? 'see tmem image --help' : `did you mean tmem image ${meant}?`;
   throw new TmemError('usage', `there is no verb "${name}"; ${advice}`);
@@ -166,17 +165,11 @@ export async function image(
 ): Promise<number> {
   const [name, ...rest] = args;
   if (name !== undefined && !name.startsWith('-')) {
-    return runWithCodes(findVerb(name), rest, context, clock);
+    return runWithCodes(await findVerb(name), rest, context, clock);
   }
   const parsed = parseArguments(args, SHARED_OPTIONS, 'tmem image');
-  if (parsed.has('help')) context.stdout(IMAGE_HELP);
+  if (parsed.has('help')) context.stdout(imageHelp(await imageVerbs()));
   else if (parsed.has('version')) context.stdout(`tmem ${packageVersion()}\n`);
   else throw new TmemError('usage', 'no verb was given; see tmem image --help');
   return EXIT_DONE;
 }
-
-export const imageCommand: Command = {
-  name: 'image',
-  summary: 'make, look at, convert and check images',
-  run: image,
-};

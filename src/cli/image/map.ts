@@ -1,7 +1,8 @@
 /** `tmem image map`: what is allocated where. */
 
 import { type MappedRun, mapImage } from '../../imaging/map.ts';
-import { fullPath, INPUT_OPTIONS, openInput, withImage } from './options.ts';
+import { openInput, withImage } from './input.ts';
+import { fullPath, INPUT_OPTIONS } from './options.ts';
 import type { ImageVerb } from './verb.ts';
 
 /** Runs that are printed at once. */

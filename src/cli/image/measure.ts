@@ -3,15 +3,14 @@
 import { type Measure, measureImage } from '../../imaging/measure.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
+import { openInput, withImage } from './input.ts';
 import {
   fullPath,
   INPUT_OPTIONS,
-  openInput,
   parseFormat,
   parseSettings,
   passphraseOf,
   SETTINGS_OPTION,
-  withImage,
 } from './options.ts';
 import type { ImageCall, ImageVerb } from './verb.ts';
 

@@ -3,8 +3,6 @@
 import { isAbsolute, join } from 'node:path';
 import { FORMAT_NAMES, type FormatName } from '../../image/format.ts';
 import { formatNameOf } from '../../image/formats.ts';
-import type { BlockImage } from '../../image/image.ts';
-import { openImage } from '../../image/open.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { nearest } from '../../lib/nearest.ts';
 import type { OptionTable, ParsedArguments } from '../arguments.ts';
@@ -96,49 +94,6 @@ export function passphraseOf(call: ImageCall, option = 'passphrase-file'): Buffe
 
 export function allowedBacking({ parsed, context }: ImageCall): string[] {
   return parsed.all('allow-backing').map((path) => fullPath(path, context));
-}
-
-export interface InputWish {
-  readonly isReadOnly?: boolean;
-  readonly formatName?: FormatName | undefined;
-  readonly snapshot?: string | undefined;
-}
-
-/** Opens an image as `INPUT_OPTIONS` say it. */
-export function openInput(call: ImageCall, path: string, wish: InputWish = {}) {
-  const { parsed, warn } = call;
-  const passphrase = passphraseOf(call);
-  const { isReadOnly = true } = wish;
-  return openImage(path, {
-    isReadOnly,
-    // What is read once is often in the page cache already, and reads ahead from there.
-    wantsDirect: isReadOnly ? false : undefined,
-    formatName: wish.formatName ?? parseFormat(parsed),
-    allowBacking: allowedBacking(call),
-    backingFormatName: parseFormat(parsed, 'backing-format'),
-    passphrase,
-    backingPassphrase: passphrase,
-    snapshot: wish.snapshot,
-    warn,
-  });
-}
-
-/** Does something with an image, and closes it. */
-export async function withImage<Answer>(
-  opening: Promise<BlockImage>,
-  act: (image: BlockImage) => Promise<Answer>,
-): Promise<Answer> {
-  const image = await opening;
-  let answer: Answer;
-  try {
-    answer = await act(image);
-  } catch (cause) {
-    // What failed first is to be heard of.
-    await image.close().catch(() => undefined);
-    throw cause;
-  }
-  await image.close();
-  return answer;
 }
 
 /** A whole number from 1 to `max`. */

@@ -3,7 +3,8 @@
 import { resizeImage } from '../../imaging/resize.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
 import { printable } from '../table.ts';
-import { fullPath, INPUT_OPTIONS, openInput, withImage } from './options.ts';
+import { openInput, withImage } from './input.ts';
+import { fullPath, INPUT_OPTIONS } from './options.ts';
 import type { ImageVerb } from './verb.ts';
 
 /** `SIZE`, or how much more or less than `now`. */

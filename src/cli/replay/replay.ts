@@ -10,7 +10,6 @@ import { openTrace } from '../../trace/open-trace.ts';
 import type { Trace } from '../../trace/trace.ts';
 import { parseArguments } from '../arguments.ts';
 import { type Clock, systemClock } from '../clock.ts';
-import type { Command } from '../command.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT_CODE_BY_SIGNAL, EXIT_DONE } from '../exit-codes.ts';
 import { tracePath } from '../trace/verb.ts';
@@ -133,9 +132,3 @@ export async function runReplay(
     stops.dispose();
   }
 }
-
-export const replayCommand: Command = {
-  name: 'replay',
-  summary: 'say what a cache would have hit of a recorded workload',
-  run: runReplay,
-};

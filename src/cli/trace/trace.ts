@@ -5,7 +5,6 @@ import { nearest } from '../../lib/nearest.ts';
 import { packageVersion } from '../../lib/package-version.ts';
 import { COMMON_OPTIONS, type OptionTable, parseArguments } from '../arguments.ts';
 import { type Clock, systemClock } from '../clock.ts';
-import type { Command } from '../command.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT_CODE_BY_SIGNAL, EXIT_DONE } from '../exit-codes.ts';
 import { formatEntry, formatOptions } from '../help.ts';
@@ -125,9 +124,3 @@ export async function trace(
   else throw new TmemError('usage', 'no verb was given; see tmem trace --help');
   return EXIT_DONE;
 }
-
-export const traceCommand: Command = {
-  name: 'trace',
-  summary: 'look at, convert, cut and merge recorded workloads',
-  run: trace,
-};
