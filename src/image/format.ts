@@ -110,6 +110,8 @@ export interface ImageFormat {
   readonly epochs?: RequestEpochs | undefined;
   /** What its tables cost and how often they were there when wanted; undefined without a cache. */
   readonly tables?: TableStatistics | undefined;
+  /** Bytes of memory that it holds besides these as long as it is open, at most; default none. */
+  readonly pinnedBytes?: number | undefined;
   /**
    * Where the bytes at `offset` are; the run may be longer than `length`. A format answers with a
    * promise only when it must first read its own tables.
@@ -205,6 +207,8 @@ export interface OpenOptions {
   readonly isReadOnly: boolean;
   /** Bytes of tables that may be held in memory. */
   readonly tableBytesMax: number;
+  /** Bytes of tables that are in memory as a whole; an image with more is refused. Default all. */
+  readonly pinnedBytesMax?: number | undefined;
   /** Opens a file that the image names; the gate decides. Rejects with a TmemError. */
   openFile(reference: ImageReference): Promise<ResizableStorage>;
   /** The passphrase of an enciphered image; undefined when none was given. */

@@ -143,7 +143,8 @@ export class BlockImage implements ChainedImage {
   get memoryBytesMax(): number {
     if (this.formatName === 'raw') return 0; // nothing of it is put together
     const { unitBytesMax, scratchBytesMax } = this.#memory;
-    return (this.tables?.limitBytes ?? 0) + 2 * unitBytesMax + scratchBytesMax;
+    const tableBytes = (this.tables?.limitBytes ?? 0) + (this.#format.pinnedBytes ?? 0);
+    return tableBytes + 2 * unitBytesMax + scratchBytesMax;
   }
 
   /**

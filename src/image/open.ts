@@ -27,6 +27,8 @@ export interface OpenImageOptions {
   readonly wantsDirect?: boolean | undefined;
   /** Bytes of tables that may be in memory, for each image of the chain. */
   readonly tableBytesMax?: number | undefined;
+  /** Besides these, for each image of the chain; see `OpenOptions`. */
+  readonly pinnedBytesMax?: number | undefined;
   /** Hears of what is not wrong, but may not be what was meant. */
   readonly warn?: ((message: string) => void) | undefined;
 }
@@ -129,6 +131,7 @@ class ChainOpening {
     return driver.open(storage, {
       isReadOnly,
       tableBytesMax: this.#options.tableBytesMax ?? TABLE_BYTES_DEFAULT,
+      pinnedBytesMax: this.#options.pinnedBytesMax,
       openFile: async (reference) => {
         const file = await this.#gate.open(referrer, reference, isReadOnly);
         files.push(file.storage);

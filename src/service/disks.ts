@@ -27,6 +27,8 @@ export interface Disk {
 
 const TABLE_BYTES_MIN = 512 * 1024;
 const TABLE_BYTES_MAX = 16 * 1024 * 1024;
+/** A quarter of the memory for tables that cannot be read piece by piece, of one image. */
+const PINNED_SHARE = 4;
 
 /** Nothing of a RAM disk is cached: it is in memory. */
 const UNCACHED: ShareSettings = { weight: 100, capBytes: 0, minimumBytes: 0 };
@@ -67,6 +69,7 @@ async function openDisk(
     passphrase: opening.passphrase,
     snapshot: opening.loadSnapshot,
     tableBytesMax: tableBytesOf(memoryBytes),
+    pinnedBytesMax: Math.floor(memoryBytes / PINNED_SHARE),
     warn: (message) => log.warn(message),
   });
   try {

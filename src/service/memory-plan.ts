@@ -87,7 +87,7 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
     throw new TmemError(
       'usage',
       `memory is ${formatSize(memoryBytes)}, but these exports need ${least}; give more, or have ` +
-        'fewer or smaller swap devices',
+        'fewer images, or fewer or smaller swap devices',
     );
   }
   const poolBytes = Math.floor(bufferBytes - connectionCount * WRITER_BYTES);

@@ -7,6 +7,7 @@
 import { roundUp } from '../../lib/round-up.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { Mapping, WriteTarget } from '../format.ts';
+import { checkPinned } from '../tables/pinned.ts';
 import { UnitsInFlight } from '../tables/units-in-flight.ts';
 import {
   type AppendedLayout,
@@ -39,6 +40,7 @@ export interface AppendedDiskParts {
   /** Whether an entry waits for its data to be durable; see `AppendedTables`. */
   readonly isOrdered: boolean;
   readonly tableBytesMax: number;
+  readonly pinnedBytesMax?: number | undefined;
   readonly gate?: AllocationGate | undefined;
   /** Where the first new unit goes. */
   readonly end: number;
@@ -86,11 +88,17 @@ export class AppendedDisk {
   static async open(parts: AppendedDiskParts): Promise<AppendedDisk> {
     const { storage, layout, virtualSizeBytes, convertLevelOne } = parts;
     const count = l1EntriesOf(layout, virtualSizeBytes);
+    checkPinned(storage.name, count * ENTRY_BYTES, parts);
     return new AppendedDisk(parts, await LevelOne.load(storage, layout, count, convertLevelOne));
   }
 
   get virtualSizeBytes(): number {
     return this.#virtualSizeBytes;
+  }
+
+  /** See `ImageFormat.pinnedBytes`. */
+  get pinnedBytes(): number {
+    return this.#levelOne.bytes;
   }
 
   map(offset: number, length: number): Mapping | Promise<Mapping> {

@@ -33,6 +33,11 @@ export class LevelOne {
     return levelOne;
   }
 
+  /** In memory. */
+  get bytes(): number {
+    return this.#entries.byteLength;
+  }
+
   get unlinkedCount(): number {
     return this.#unlinked.size;
   }

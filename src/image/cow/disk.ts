@@ -42,6 +42,10 @@ export class CowDisk implements WritableFormat {
     this.storages = [storage];
   }
 
+  get pinnedBytes(): number {
+    return this.#header.bitmapBytes;
+  }
+
   map(offset: number, length: number): Mapping {
     const block = Math.floor(offset / this.unitBytes);
     const countMax = Math.ceil((offset + length) / this.unitBytes) - block;

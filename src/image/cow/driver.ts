@@ -14,6 +14,7 @@ import type {
   OpenedFormat,
   OpenOptions,
 } from '../format.ts';
+import { checkPinned } from '../tables/pinned.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import { BlockBitmap } from './bitmap.ts';
 import { CowDisk } from './disk.ts';
@@ -39,6 +40,7 @@ async function open(storage: ResizableStorage, options: OpenOptions): Promise<Op
     throw new TmemError('usage', `"${storage.name}" is a cow image and has no internal snapshots`);
   }
   const header = await readHeader(storage);
+  checkPinned(storage.name, header.bitmapBytes, options);
   const bitmap = await readBitmap(storage, header);
   checkLength(storage, header);
   const format = new CowDisk({ storage, header, bitmap });

@@ -25,7 +25,7 @@ async function openQcow(storage: ResizableStorage, options: OpenOptions): Promis
       context: { image: storage.name },
     });
   }
-  const disk = await openQcowDisk(storage, header, options.tableBytesMax);
+  const disk = await openQcowDisk(storage, header, options);
   const backing = backingOf(header);
   if (!options.isReadOnly) return { format: new QcowFormat(disk, header), backing };
   const { passphrase } = options;

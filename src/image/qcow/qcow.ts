@@ -12,6 +12,7 @@ import { ENTRY_BYTES } from '../appended/layout.ts';
 import type {
   ImageFormat,
   Mapping,
+  OpenOptions,
   SectorCipher,
   TableStatistics,
   WritableFormat,
@@ -36,7 +37,7 @@ import {
 export async function openQcowDisk(
   storage: ResizableStorage,
   header: QcowHeader,
-  tableBytesMax: number,
+  { tableBytesMax, pinnedBytesMax }: Pick<OpenOptions, 'tableBytesMax' | 'pinnedBytesMax'>,
 ): Promise<AppendedDisk> {
   const unitBytes = 2 ** header.clusterBits;
   const disk: AppendedDisk = await AppendedDisk.open({
@@ -46,6 +47,7 @@ export async function openQcowDisk(
     hasBacking: header.backingName !== undefined,
     isOrdered: true,
     tableBytesMax,
+    pinnedBytesMax,
     // Whatever a crash left at the end of the file stays there.
     end: roundUp(storage.sizeBytes, unitBytes),
     convertLevelOne: header.hasLittleEndianL1 ? swapLevelOne : undefined,
@@ -83,6 +85,10 @@ export class QcowFormat implements WritableFormat {
 
   get tables(): TableStatistics {
     return this.#disk.tables.cache.statistics;
+  }
+
+  get pinnedBytes(): number {
+    return this.#disk.pinnedBytes;
   }
 
   map(offset: number, length: number): Mapping | Promise<Mapping> {
@@ -157,6 +163,10 @@ export class ReadOnlyQcowFormat implements ImageFormat {
 
   get tables(): TableStatistics {
     return this.#disk.tables.cache.statistics;
+  }
+
+  get pinnedBytes(): number {
+    return this.#disk.pinnedBytes;
   }
 
   map(offset: number, length: number): Mapping | Promise<Mapping> {

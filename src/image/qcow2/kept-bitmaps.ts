@@ -88,6 +88,14 @@ export class KeptBitmaps {
     }
   }
 
+  /** In memory. */
+  get bytes(): number {
+    return this.#kept.reduce(
+      (sum, { bits, clusters }) => sum + bits.length + clusters.length * 9,
+      0,
+    );
+  }
+
   /** Durably marks them as in use: from then on writes may follow. */
   async begin(): Promise<void> {
     if (this.#kept.length > 0) await this.#mark(true);

@@ -9,7 +9,15 @@ import type { PinnedTable } from './pinned-table.ts';
 /** Of an image with more L2 tables and refcount blocks than this, the rest is not checked. */
 const CLUSTERS_MAX = 1 << 20;
 
+/** Of a set of numbers, in memory; twice as much as needed just after it has grown. */
+const BYTES_PER_CLUSTER = 40;
+
 export class MetadataMap {
+  /** Bytes of memory for an image with so many L1 entries: there are fewer refcount blocks. */
+  static bytesMax(l1Entries: number): number {
+    return BYTES_PER_CLUSTER * Math.min(CLUSTERS_MAX, 2 * l1Entries);
+  }
+
   readonly #clusterBytes: number;
   readonly #clusters = new Set<number>([0]);
 

@@ -3,6 +3,7 @@
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageFormat, OpenedFormat, OpenOptions } from '../format.ts';
+import { checkPinned } from '../tables/pinned.ts';
 import { TableCache } from '../tables/table-cache.ts';
 import { repairRefcounts } from './check.ts';
 import { deflateCodec, zstdCodec } from './compression.ts';
@@ -28,8 +29,9 @@ export async function openQcow2(
   const disk = await openDisk(storage, header, options);
   const backing = backingReference(header);
   if (isReadOnly) return { format: new ReadOnlyQcow2(disk), backing };
-  const { tableBytesMax } = options;
-  return { format: await openWritable({ disk, header, tableBytesMax }), backing };
+  const { tableBytesMax, pinnedBytesMax } = options;
+  const parts = { disk, header, tableBytesMax, pinnedBytesMax };
+  return { format: await openWritable(parts), backing };
 }
 
 /** The header of an image whose counts can be relied on: one not cleanly closed is mended first. */
@@ -54,6 +56,7 @@ async function openDisk(
   const { name } = storage;
   const active = await activeTable(storage, header, options.snapshot);
   checkIsWhole(storage, active.l1Offset, active.l1Entries);
+  checkPinned(name, active.l1Entries * 8, options);
   const l1 = await PinnedTable.read(storage, active.l1Offset, active.l1Entries);
   const { passphrase, isReadOnly } = options;
   const cipher = await openCipher(storage, header, passphrase, isReadOnly);
@@ -125,6 +128,10 @@ class ReadOnlyQcow2 implements ImageFormat {
 
   get tables() {
     return this.#disk.l2.statistics;
+  }
+
+  get pinnedBytes() {
+    return this.#disk.l1.bytes;
   }
 
   map(offset: number, length: number) {

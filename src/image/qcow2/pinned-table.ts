@@ -40,6 +40,11 @@ export class PinnedTable {
     return new PinnedTable(offset, bytes);
   }
 
+  /** In memory. */
+  get bytes(): number {
+    return this.#bytes.length;
+  }
+
   get entries(): number {
     return this.#bytes.length / 8;
   }

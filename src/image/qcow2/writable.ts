@@ -1,7 +1,9 @@
 /** A qcow2 disk that can be written: its parts put together, and what a first write must do. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
 import type { Mapping, WritableFormat, WriteTarget } from '../format.ts';
+import { checkPinned } from '../tables/pinned.ts';
 import { RequestEpochs } from '../tables/request-epochs.ts';
 import { BlobSpace } from './blob-space.ts';
 import { ClusterAllocator } from './cluster-allocator.ts';
@@ -34,16 +36,32 @@ export interface WritableParts {
   readonly disk: Qcow2Disk;
   readonly header: Qcow2Header;
   readonly tableBytesMax: number;
+  readonly pinnedBytesMax?: number | undefined;
 }
 
 /** Reads the refcount table, and puts the parts together. */
 export async function openWritable(parts: WritableParts): Promise<WritableQcow2> {
   const { disk, header } = parts;
   const { refcountTableOffset, refcountTableClusters, clusterBytes } = header;
-  const entries = (refcountTableClusters * clusterBytes) / 8;
-  const table = await PinnedTable.read(disk.storage, refcountTableOffset, entries);
+  const tableBytes = refcountTableClusters * clusterBytes;
+  checkPinned(disk.name, fixedBytesOf(parts) + tableBytes, parts);
+  const table = await PinnedTable.read(disk.storage, refcountTableOffset, tableBytes / 8);
   const bitmaps = await KeptBitmaps.open(disk.storage, header);
+  checkPinned(disk.name, fixedBytesOf(parts) + tableBytes + (bitmaps?.bytes ?? 0), parts);
   return new WritableQcow2(parts, table, bitmaps);
+}
+
+/** What a disk holds besides its refcount table and its bitmaps: counts, L1, which clusters are tables. */
+function fixedBytesOf({ disk, tableBytesMax }: WritableParts): number {
+  return disk.l1.bytes + countBytesOf(disk, tableBytesMax) + MetadataMap.bytesMax(disk.l1.entries);
+}
+
+/** For counts: no more than there are, of a file twice as large as now. */
+function countBytesOf({ geometry, storage, virtualSizeBytes }: Qcow2Disk, tableBytesMax: number) {
+  const { refcountBits, clusterBytes, sliceBytes } = geometry;
+  const clusters = (2 * Math.max(virtualSizeBytes, storage.sizeBytes)) / clusterBytes;
+  const needed = roundUp(Math.ceil((clusters * refcountBits) / 8), sliceBytes) + 16 * sliceBytes;
+  return Math.min(needed, Math.max(REFCOUNT_BYTES_MIN, tableBytesMax / REFCOUNT_SHARE));
 }
 
 export class WritableQcow2 implements WritableFormat {
@@ -51,6 +69,7 @@ export class WritableQcow2 implements WritableFormat {
   readonly isWritable = true;
   readonly unitBytes: number;
   readonly compression: 'deflate' | 'zstd' | undefined;
+  readonly pinnedBytes: number;
   readonly epochs = new RequestEpochs();
   readonly #disk: Qcow2Disk;
   readonly #header: HeaderFile;
@@ -69,15 +88,12 @@ export class WritableQcow2 implements WritableFormat {
   #readying: Promise<void> | undefined;
   #isDamaged = false;
 
-  constructor(
-    { disk, header, tableBytesMax }: WritableParts,
-    table: PinnedTable,
-    bitmaps: KeptBitmaps | undefined,
-  ) {
+  constructor(parts: WritableParts, table: PinnedTable, bitmaps: KeptBitmaps | undefined) {
+    const { disk, header, tableBytesMax } = parts;
     const { geometry, name, storage } = disk;
     const { clusterBytes } = geometry;
     const { epochs } = this;
-    const limitBytes = Math.max(REFCOUNT_BYTES_MIN, tableBytesMax / REFCOUNT_SHARE);
+    const limitBytes = countBytesOf(disk, tableBytesMax);
     const refcounts = new Refcounts({ name, storage, geometry, table, limitBytes });
     const metadata = metadataOf(disk, header, table);
     const headerFile = new HeaderFile(storage, header);
@@ -109,6 +125,7 @@ export class WritableQcow2 implements WritableFormat {
     });
     const paced = () => this.#paced();
     const zeroing = new Zeroing({ disk, header: headerFile, tables, freed, inFlight, paced });
+    this.pinnedBytes = fixedBytesOf(parts) + table.bytes + (bitmaps?.bytes ?? 0);
     this.#disk = disk;
     this.#bitmaps = bitmaps;
     this.#allocator = allocator;

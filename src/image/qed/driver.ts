@@ -30,8 +30,8 @@ async function openQed(storage: ResizableStorage, options: OpenOptions): Promise
     if (header.hasAutoclear) await clearAutoclear(storage);
     header = await readQedHeader(storage);
   }
-  const { tableBytesMax } = options;
-  const format = await QedFormat.open(storage, header, { tableBytesMax });
+  const { tableBytesMax, pinnedBytesMax } = options;
+  const format = await QedFormat.open(storage, header, { tableBytesMax, pinnedBytesMax });
   return { format, backing: backingOf(header) };
 }
 

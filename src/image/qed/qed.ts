@@ -22,6 +22,7 @@ import { checkOnline } from './online-check.ts';
 
 export interface QedFormatOptions {
   readonly tableBytesMax: number;
+  readonly pinnedBytesMax?: number | undefined;
   readonly after?: After | undefined;
 }
 
@@ -66,6 +67,7 @@ export class QedFormat implements WritableFormat {
       hasBacking,
       isOrdered: hasBacking,
       tableBytesMax: options.tableBytesMax,
+      pinnedBytesMax: options.pinnedBytesMax,
       gate: needCheck,
       // What is behind the last whole cluster is what a crash left of an allocation.
       end: Math.floor(storage.sizeBytes / clusterBytes) * clusterBytes,
@@ -84,6 +86,10 @@ export class QedFormat implements WritableFormat {
   /** Whether the image would have to be checked, were the power lost now. */
   get needsCheck(): boolean {
     return this.#needCheck?.isSet ?? false;
+  }
+
+  get pinnedBytes(): number {
+    return this.#disk.pinnedBytes;
   }
 
   map(offset: number, length: number): Mapping | Promise<Mapping> {
