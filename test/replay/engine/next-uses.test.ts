@@ -14,9 +14,12 @@ const NEVER = 0x7fff_ffff;
 
 /** Longer than what is found at once. */
 function longStream(): Promise<PageStream> {
-  const keys = Array.from({ length: 2_500_000 }, (_, i) => (i * i) % 9973);
+  const keys = Array.from({ length: 1_300_000 }, (_, i) => (i * i) % 9973);
   return streamOfKeys('long', keys);
 }
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Int32Array) =>
+  new Uint8Array(buffer, byteOffset, byteLength);
 
 it('the next use of a page is where it comes again, or never', async () => {
   const stream = await streamOfKeys('short', [5, 6, 5, 5, 7]);
@@ -41,7 +44,7 @@ it('next uses in a file are those in memory, whatever is read of them', async ()
     [0, all.length],
     [7, 7],
   ] as const) {
-    expect(reader.read(from, to)).toEqual(all.slice(from, to));
+    expect(Buffer.compare(bytesOf(reader.read(from, to)), bytesOf(all.subarray(from, to)))).toBe(0);
   }
   closeNextUses(kept);
 });
