@@ -3,8 +3,8 @@
 import { TmemError } from '../lib/errors.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { exportPath, parseNumber, type Verb, type VerbCall } from './ctl-verb.ts';
-import { drawLine, plainPaint } from './line.ts';
-import { bar, fractionOf } from './status-bars.ts';
+import { DrawnLine, progressBar } from './progress-line.ts';
+import { fractionOf } from './status-bars.ts';
 import { lookAtStatus } from './status-look.ts';
 import { printable } from './table.ts';
 
@@ -16,10 +16,6 @@ const ANSWER_MARGIN_MS = 10_000;
 
 const POLL_MS = 250;
 const POLL_ANSWER_MS_MAX = 2_000;
-const BAR_WIDTH = 24;
-
-/** Back to the start of the line, and all of it cleared. */
-const CLEAR_LINE = '\r\u001b[K';
 
 function parseTimeout(text: string | undefined): number {
   if (text === undefined) return SECONDS_DEFAULT;
@@ -38,22 +34,22 @@ async function dirtyBytesOf(path: string, call: VerbCall, signal: AbortSignal): 
 /** Shows how much is left, in a line that is redrawn, until `done` is aborted. */
 async function showProgress(path: string, call: VerbCall, done: AbortSignal): Promise<void> {
   const { context, clock } = call;
+  const line = new DrawnLine(context);
   let most = 0;
   try {
     while (!done.aborted) {
       const dirtyBytes = await dirtyBytesOf(path, call, done);
       if (done.aborted) break;
       most = Math.max(most, dirtyBytes);
-      const written = bar(1 - fractionOf(dirtyBytes, most), BAR_WIDTH, 'good');
-      const line = drawLine([...written, `  ${formatSize(dirtyBytes)} dirty`], 80, plainPaint);
-      context.stderr(CLEAR_LINE + line);
+      const written = progressBar(1 - fractionOf(dirtyBytes, most));
+      line.draw([...written, `  ${formatSize(dirtyBytes)} dirty`]);
       await clock.pause(POLL_MS, done);
     }
   } catch (error) {
     // The drain itself says what is wrong with the service.
     if (!(error instanceof TmemError)) throw error;
   }
-  context.stderr(CLEAR_LINE);
+  line.clear();
 }
 
 async function askToDrain(path: string, seconds: number, call: VerbCall): Promise<unknown> {

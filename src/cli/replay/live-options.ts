@@ -4,7 +4,7 @@ import { TmemError } from '../../lib/errors.ts';
 import { type NbdTarget, parseNbdUri } from '../../lib/nbd-uri.ts';
 import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../arguments.ts';
 import { formatOptions } from '../help.ts';
-import { PROGRESS_CHOICES } from '../trace/progress.ts';
+import { PROGRESS_CHOICES } from '../progress-line.ts';
 import { INPUT_OPTIONS } from '../trace/verb.ts';
 
 const CONNECTIONS_MAX = 256;

@@ -9,32 +9,29 @@ import { parseArguments } from '../arguments.ts';
 import type { Clock } from '../clock.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT_CODE_BY_SIGNAL, EXIT_DONE, EXIT_FAILED } from '../exit-codes.ts';
-import { drawLine, plainPaint } from '../line.ts';
+import { DrawnLine, LINE_MS, progressBar } from '../progress-line.ts';
 import { formatCount } from '../quantities.ts';
-import { bar, fractionOf } from '../status-bars.ts';
+import { fractionOf } from '../status-bars.ts';
 import { fullPath, inputOptions } from '../trace/verb.ts';
 import { LIVE_HELP, LIVE_OPTIONS, parseLive } from './live-options.ts';
 import { formatLive } from './live-table.ts';
-
-const CLEAR_LINE = '\r\u001b[K';
-const BAR_WIDTH = 24;
-const COLUMNS = 79;
-/** Where lines cannot be drawn over, one is printed at most so often. */
-const LINE_MS = 5_000;
 
 /** Whether the command line is for this rather than for a replay through policies. */
 export function isLive(args: readonly string[]): boolean {
   return args.some((arg) => arg === '--live' || arg.startsWith('--live='));
 }
 
-function progressTo(context: CliContext, clock: Clock): (progress: LiveProgress) => void {
+function progressTo(
+  line: DrawnLine,
+  context: CliContext,
+  clock: Clock,
+): (progress: LiveProgress) => void {
   let shownMs = clock.nowMs();
   return ({ phase, done, all }) => {
     const amount = phase === 'reading' ? formatSize : formatCount;
     const text = `${phase}  ${amount(done)} of ${amount(all)}`;
     if (context.isTerminal) {
-      const pieces = [...bar(fractionOf(done, all), BAR_WIDTH, 'good'), `  ${text}`];
-      context.stderr(CLEAR_LINE + drawLine(pieces, COLUMNS, plainPaint));
+      line.draw([...progressBar(fractionOf(done, all)), `  ${text}`]);
     } else if (clock.nowMs() - shownMs >= LINE_MS) {
       shownMs = clock.nowMs();
       context.stderr(`${text}\n`);
@@ -62,25 +59,23 @@ export async function runLive(
   const { showsProgress, ...request } = parseLive(parsed);
   const stops = context.watchStopSignals();
   stops.onSecond((exitCode) => context.exit(exitCode));
-  const clear = (): void => {
-    if (showsProgress && context.isTerminal) context.stderr(CLEAR_LINE);
-  };
+  const line = new DrawnLine(context);
   try {
     const paths = files.map((file) => fullPath(file, context));
     const trace = await openTrace(paths, inputOptions(parsed));
     const result = await replayLive(trace, {
       ...request,
       signal: stops.first,
-      ...(showsProgress && { onProgress: progressTo(context, clock) }),
+      ...(showsProgress && { onProgress: progressTo(line, context, clock) }),
     });
-    clear();
+    line.clear();
     for (const warning of trace.statistics.warnings) context.stderr(`tmem: ${warning}\n`);
     const place = parsed.last('live') ?? '';
     const json = `${JSON.stringify({ target: place, ...result })}\n`;
     context.stdout(parsed.has('json') ? json : formatLive(result, place));
     return result.errors > 0 ? EXIT_FAILED : EXIT_DONE;
   } catch (error) {
-    clear();
+    line.clear();
     if (stops.first.aborted) return stops.exitCode ?? EXIT_CODE_BY_SIGNAL.SIGINT;
     throw error;
   } finally {

@@ -13,7 +13,7 @@ import type { Warmup } from '../../replay/report/replay.ts';
 import type { OpenTraceOptions } from '../../trace/open-trace.ts';
 import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../arguments.ts';
 import { formatOptions } from '../help.ts';
-import { PROGRESS_CHOICES } from '../trace/progress.ts';
+import { PROGRESS_CHOICES } from '../progress-line.ts';
 import { INPUT_OPTIONS, inputOptions } from '../trace/verb.ts';
 
 /** Layers are a hundred times slower than page numbers. */

@@ -4,17 +4,11 @@ import { formatSize } from '../../lib/sizes.ts';
 import type { ReplayProgress } from '../../replay/report/replay.ts';
 import type { Clock } from '../clock.ts';
 import type { CliContext } from '../context.ts';
-import { drawLine, plainPaint } from '../line.ts';
+import { DrawnLine, LINE_MS, progressBar } from '../progress-line.ts';
 import { formatCount, formatSeconds } from '../quantities.ts';
-import { bar, fractionOf } from '../status-bars.ts';
+import { fractionOf } from '../status-bars.ts';
 
-/** Back to the start of the line, and all of it cleared. */
-const CLEAR_LINE = '\r\u001b[K';
-const BAR_WIDTH = 24;
-const COLUMNS = 79;
 const REDRAW_MS = 100;
-/** Where lines cannot be drawn over, one is printed at most so often. */
-const LINE_MS = 5_000;
 /** What is left is not told before so much is done: it would be a guess. */
 const GUESS_MS = 500;
 
@@ -29,6 +23,7 @@ const TITLES: Readonly<Record<Phase, string>> = {
 /** Shows progress on stderr until `end`. */
 export class ProgressLine {
   private readonly context: CliContext;
+  private readonly line: DrawnLine;
   private readonly clock: Clock;
   private phase: Phase | undefined;
   private phaseStartMs = 0;
@@ -36,6 +31,7 @@ export class ProgressLine {
 
   constructor(context: CliContext, clock: Clock) {
     this.context = context;
+    this.line = new DrawnLine(context);
     this.clock = clock;
     this.shownMs = clock.nowMs();
   }
@@ -55,14 +51,13 @@ export class ProgressLine {
       this.context.stderr(`${text}\n`);
       return;
     }
-    const done = bar(fractionOf(progress.done, progress.all), BAR_WIDTH, 'good');
-    const pieces = progress.all > 0 ? [...done, `  ${text}`] : [text];
-    this.context.stderr(CLEAR_LINE + drawLine(pieces, COLUMNS, plainPaint));
+    const done = progressBar(fractionOf(progress.done, progress.all));
+    this.line.draw(progress.all > 0 ? [...done, `  ${text}`] : [text]);
   }
 
   /** Clears the bar. */
   end(): void {
-    if (this.context.isTerminal && this.phase !== undefined) this.context.stderr(CLEAR_LINE);
+    this.line.clear();
   }
 
   private describe({ phase, done, all }: ReplayProgress, elapsedMs: number): string {
