@@ -81,7 +81,7 @@ function notesOf(input: AdviceInput, chosen: RunFacts): string[] {
       `No cache helps this workload much: ${percent(coldMissRatio)} of the accesses are first uses.`,
     );
   } else if (1 - missRatio < WORTH_IT * hitRatioMax) {
-    notes.push('More memory than was tried would help: the curves still fall at the largest size.');
+    notes.push(moreMemory(input, chosen));
   }
   const best = leastMisses(runs, capacityPages);
   if (best !== undefined && missRatio - best.missRatio >= WORTH_SAYING) {
@@ -103,6 +103,22 @@ function notesOf(input: AdviceInput, chosen: RunFacts): string[] {
     notes.push('The sizes are of pages as clients see them; compressed, they take less memory.');
   }
   return notes;
+}
+
+/** What is said where even the largest size that was tried is too small. */
+function moreMemory({ runs, coldMissRatio }: AdviceInput, chosen: RunFacts): string {
+  const own = runs.filter(({ policy }) => policy === chosen.policy);
+  const smaller = own.filter(({ capacityPages }) => capacityPages < chosen.capacityPages);
+  const before = smaller.reduce<RunFacts | undefined>(
+    (last, run) => (last === undefined || run.capacityPages > last.capacityPages ? run : last),
+    undefined,
+  );
+  const most = `a cache of the whole footprint would hit ${percent(1 - coldMissRatio)}`;
+  if (before === undefined) return `No other size was tried; ${most}.`;
+  if (before.missRatio - chosen.missRatio < WORTH_SAYING) {
+    return `The last of the sizes brought hardly anything, but ${most}: larger ones are worth a try.`;
+  }
+  return `More memory than was tried would help: the curve still falls, and ${most}.`;
 }
 
 function leastMisses(runs: readonly RunFacts[], pages: number): RunFacts | undefined {

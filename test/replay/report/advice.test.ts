@@ -50,10 +50,24 @@ test('what knows the future is never advised', () => {
   expect(adviceOf({ ...FACTS, runs }).policy).toBe('lru');
 });
 
+test('nothing is said of a curve where one size was tried, or where it lies flat', () => {
+  const notes = (...runs: RunFacts[]) => adviceOf({ ...FACTS, runs }).notes.join(' ');
+  const one = notes(run('lru', 100, 0.6), run('arc', 100, 0.7));
+  expect(one).toContain(
+    'No other size was tried; a cache of the whole footprint would hit 80.0 %.',
+  );
+  const flat = notes(run('lru', 100, 0.6), run('lru', 200, 0.599));
+  expect(flat).toContain('The last of the sizes brought hardly anything, but a cache of the whole');
+  expect(one + flat).not.toContain('still falls');
+});
+
 test('a curve that still falls, a size beyond the footprint, a workload without reuse: said', () => {
   const notes = (changed: object, ...runs: RunFacts[]) =>
     adviceOf({ ...FACTS, ...changed, runs }).notes.join(' ');
-  expect(notes({}, run('lru', 100, 0.6))).toContain('More memory than was tried would help');
+  const [small, large] = [run('lru', 100, 0.8), run('lru', 200, 0.6)];
+  expect(notes({}, small, large)).toContain(
+    'More memory than was tried would help: the curve still',
+  );
   expect(notes({}, run('lru', 2000, 0.2))).toContain('larger than the footprint');
   expect(notes({ coldMissRatio: 0.95 }, run('lru', 100, 0.96))).toContain('No cache helps');
 });
