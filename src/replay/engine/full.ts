@@ -11,7 +11,7 @@ import { DEFAULT_POLICY, policyFactoryFor } from '../../policy/policies.ts';
 import type { PolicyFactory } from '../../policy/policy.ts';
 import type { Layer } from '../../tmem/layer.ts';
 import { checkPageBytes, Tmem } from '../../tmem/tmem.ts';
-import { FullCache } from './full-cache.ts';
+import { FullCache, pagesOf } from './full-cache.ts';
 import { identityOf, measure } from './measure.ts';
 import { type PageContents, SynthesisedContents } from './page-contents.ts';
 import type { PageStream } from './page-stream.ts';
@@ -64,6 +64,11 @@ export interface FullResult extends RunResult {
   readonly tiers: readonly TierResult[];
   /** Pages that no layer took, warm-up included. */
   readonly refusals: number;
+  /**
+   * The most pages that the layers held at any time, each for as many layers as it was in; of swap,
+   * where pages may not vanish, 0.
+   */
+  readonly pagesHeldMax: number;
   /** How the contents were made. */
   readonly contents: string;
 }
@@ -104,6 +109,7 @@ export function runFull(stream: PageStream, run: FullRun): FullResult {
     ...measured,
     tiers: layers.map(tierOf),
     refusals: cache.refusals,
+    pagesHeldMax: cache instanceof FullCache ? cache.pagesHeldMax : 0,
     contents: contents.description,
     elapsedMs: performance.now() - startMs,
   };
@@ -132,7 +138,7 @@ function tierOf(layer: Layer): TierResult {
       statistics.evictedForCapacity + statistics.evictedForShrink + statistics.evictedForFilledCap,
     pushedDown: statistics.pushedDown,
     promoted: statistics.promoted,
-    pages: usage.rawPages + usage.compressedPages + usage.filledPages,
+    pages: pagesOf(layer),
     dataBytes: usage.dataBytes,
     storedBytes: usage.storedBytes,
     metadataBytes: usage.metadataBytes,

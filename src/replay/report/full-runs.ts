@@ -8,7 +8,8 @@ import { type FullResult, runFull } from '../engine/full.ts';
 import type { PageContents } from '../engine/page-contents.ts';
 import type { PageStream } from '../engine/page-stream.ts';
 import type { Run } from '../engine/run.ts';
-import type { PolicyRun } from './policy-runs.ts';
+import { type PolicyRun, type PolicyRunsOptions, runPolicies } from './policy-runs.ts';
+import { FLOOR_POLICY } from './report.ts';
 
 /** The least that a stack of layers takes. */
 const MEMORY_BYTES_MIN = 1024 * 1024;
@@ -60,6 +61,36 @@ export async function runFullPolicies(
     found.push({ result, facts: factsOf(result, capacityPages, pageBytes) });
   }
   return found;
+}
+
+/**
+ * What knowing the future would miss with as many pages as the layers ever held, for each size of
+ * `done`. It stays a floor where pages were refused, since belady has to take every page: it gets
+ * one more to take those into.
+ */
+export async function fullFloors(
+  stream: PageStream,
+  done: readonly PolicyRun[],
+  warmupRequests: number,
+  options: PolicyRunsOptions,
+): Promise<PolicyRun[]> {
+  const heldBySize = new Map<number, PolicyRun>();
+  for (const run of done) {
+    const { capacityPages } = run.facts;
+    const most = heldBySize.get(capacityPages)?.result.pagesHeldMax ?? -1;
+    if ((run.result.pagesHeldMax ?? 0) > most) heldBySize.set(capacityPages, run);
+  }
+  const sizes = [...heldBySize.values()];
+  const runs = sizes.map(({ result }) => ({
+    policy: FLOOR_POLICY,
+    capacityPages: (result.pagesHeldMax ?? 0) + 1,
+    warmupRequests,
+  }));
+  const floors = await runPolicies(stream, runs, options);
+  return floors.map(({ facts, result }, at) => {
+    const { capacityPages = 0, capacityBytes = 0 } = sizes[at]?.facts ?? {};
+    return { result, facts: { ...facts, capacityPages, capacityBytes } };
+  });
 }
 
 function factsOf(result: FullResult, capacityPages: number, pageBytes: number): PolicyRun['facts'] {

@@ -16,7 +16,7 @@ import type { RunFacts } from './report.ts';
 export interface PolicyRun {
   readonly facts: RunFacts;
   /** Of a sample: of the sample. With tiers, where it went through the real layers. */
-  readonly result: RunResult & Partial<Pick<FullResult, 'tiers' | 'contents'>>;
+  readonly result: RunResult & Partial<Pick<FullResult, 'tiers' | 'contents' | 'pagesHeldMax'>>;
 }
 
 export interface PolicyRunsOptions extends RunAllOptions {

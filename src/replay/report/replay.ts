@@ -11,6 +11,7 @@ import {
   checkFullPolicies,
   checkFullSizes,
   type FullRunsOptions,
+  fullFloors,
   runFullPolicies,
 } from './full-runs.ts';
 import { capacitiesOf, type MemorySize } from './memory-sizes.ts';
@@ -88,9 +89,10 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
     footprintPages,
   });
   if (isFull) checkFullSizes(capacities, stream.pageBytes);
-  // How many pages would fit the same memory nobody knows, so there is no floor to compare with.
-  const wantsFloor = options.wantsReport && stream.canRereads && !isFull;
-  const floors = wantsFloor && !options.policies.includes(FLOOR_POLICY) ? [FLOOR_POLICY] : [];
+  const wantsFloor = options.wantsReport && stream.canRereads;
+  const lacksFloor = wantsFloor && !options.policies.includes(FLOOR_POLICY);
+  // Of the real layers it takes as many pages as they will have held.
+  const floors = lacksFloor && !isFull ? [FLOOR_POLICY] : [];
   const runs = [...options.policies, ...floors].flatMap((policy) =>
     capacities.map((capacityPages): Run => {
       return { policy, capacityPages, warmupRequests: read.warmupAccesses };
@@ -102,6 +104,9 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
   const done = isFull
     ? await runFullPolicies(stream, runs, { ...fullSettings(stream, options), onProgress })
     : await runPolicies(stream, runs, { ...settings, onProgress });
+  if (isFull && wantsFloor) {
+    done.push(...(await fullFloors(stream, done, read.warmupAccesses, settings)));
+  }
   const asked = done.slice(0, options.policies.length * capacities.length);
   const coldMissRatio = coldRatioOf(done, read, settings);
   const advice = adviceOf({

@@ -139,13 +139,23 @@ describe('a replay through the real layers', () => {
       ...changed,
     });
 
-  test('gives their hit ratio and what each tier did, and no floor', async () => {
+  test('gives their hit ratio and what each tier did, above the floor of as many pages', async () => {
     const { runs, report } = await replay(scriptedTrace(loopOf(450, 4)), full());
     // 450 pages take 1.8 MiB as they are, and compressed somewhat more than half of that.
     expect(runs[1]).toMatchObject({ requests: 1800, hits: 1350, misses: 450, capacityPages: 512 });
     expect(report?.curves.map(({ policy, found }) => [policy, found])).toEqual([
       ['lru', 'simulated'],
+      ['belady', 'simulated'],
     ]);
+    const [lru, floor] = report?.curves ?? [];
+    expect(floor?.points.map(({ pages }) => pages)).toEqual([256, 512]);
+    for (const [at, { missRatio }] of (floor?.points ?? []).entries()) {
+      expect(missRatio).toBeLessThanOrEqual(lru?.points[at]?.missRatio ?? 0);
+    }
+    // A mebibyte holds some of the loop, of which LRU hits nothing, but who knows the future does.
+    expect(lru?.points[0]?.missRatio).toBe(1);
+    expect(floor?.points[0]?.missRatio).toBeLessThan(0.9);
+    expect(floor?.points[0]?.missRatio).toBeGreaterThan(0.25);
     expect(report?.scanDamage).toBeNull();
     const tiers = report?.tiers;
     expect(tiers).toMatchObject({

@@ -138,7 +138,12 @@ function runsTable(report: ReplayReport): string {
 }
 
 function introOf({ settings, trace }: ReplayReport): string {
-  if (settings.engine === 'full') return 'Sizes are of all memory that the service may take.';
+  if (settings.engine === 'full') {
+    return (
+      'Sizes are of all memory that the service may take. ' +
+      'The floor is of as many pages as that memory ever held, compressed or not.'
+    );
+  }
   if (trace.unit === 'keys') return 'Sizes are of the objects held.';
   return 'Sizes are of the pages held, as the client sees them. Memory that compresses holds more; see the tiers below.';
 }
