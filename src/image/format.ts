@@ -163,6 +163,8 @@ export interface WritableFormat extends ImageFormat {
    * copied all that showed through. Undefined where a format can not say so of an image.
    */
   dropBacking?(): Promise<void>;
+  /** Throws a TmemError `unsupported` for an image that cannot say so, though its format can. */
+  checkMayDropBacking?(): void;
   /**
    * Changes the size of the guest's disk. A larger one is durable only with the next `sync`, behind
    * all that was written until then: who lets it grow hides what a longer backing image holds there.

@@ -104,7 +104,6 @@ export class BlockImage implements ChainedImage {
     this.isReadOnly = !mayWrite;
   }
 
-  /** Changes with `resize` alone. */
   get virtualSizeBytes(): number {
     return this.#format.virtualSizeBytes;
   }
@@ -296,10 +295,12 @@ export class BlockImage implements ChainedImage {
     }
   }
 
-  /**
-   * Lets go of the image below and closes it, when all that showed through has been copied: what is
-   * still a hole reads as zeros from now on.
-   */
+  /** Throws `unsupported` where `dropBacking` would, whatever has been copied. */
+  checkMayDropBacking(): void {
+    this.#checkIsWritable().checkMayDropBacking();
+  }
+
+  /** When all that showed through is copied: closes the image below; holes read as zeros now. */
   async dropBacking(): Promise<void> {
     const writes = this.#checkIsWritable();
     await writes.dropBacking();

@@ -32,10 +32,7 @@ export async function rebaseImage(options: RebaseOptions): Promise<number> {
   if (options.base === undefined) return flatten(options);
   const { path, formatName = formatNameOf(path), isUnsafe = false } = options;
   const driver = await driverOf(formatName);
-  if (driver.rebase === undefined) {
-    const advice = 'convert it with --backing to a new image';
-    throw new TmemError('unsupported', `${formatName} images keep their base; ${advice}`);
-  }
+  if (driver.rebase === undefined) throw keepsBase(path, formatName);
   const base = await openBase(path, options.base);
   let copied = 0;
   try {
@@ -53,6 +50,14 @@ export async function rebaseImage(options: RebaseOptions): Promise<number> {
     await storage.close();
   }
   return copied;
+}
+
+function keepsBase(path: string, formatName: FormatName): TmemError {
+  const what =
+    formatName === 'qcow'
+      ? 'qcow images keep their base; convert it with --backing to a new image'
+      : `${formatName} images cannot stand on another image; put one of another format on it`;
+  return new TmemError('unsupported', `cannot rebase "${path}": ${what}`, { context: { path } });
 }
 
 /** Copies into the image where its holes show something else than they will on the new base. */
@@ -109,6 +114,7 @@ async function flatten(options: RebaseOptions): Promise<number> {
     if (image.backing === undefined) {
       throw new TmemError('usage', `"${path}" stands on no other image; there is nothing to do`);
     }
+    image.checkMayDropBacking();
     const { virtualSizeBytes: totalBytes } = image;
     let copied = 0;
     for (let done = 0; done < totalBytes; ) {

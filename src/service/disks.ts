@@ -72,13 +72,15 @@ async function openDisk(
     pinnedBytesMax: Math.floor(memoryBytes / PINNED_SHARE),
     warn: (message) => log.warn(message),
   });
+  const { copyBytesPerSecond, loadSnapshot: snapshotName } = opening;
   try {
     checkIsAlone(path, image, others);
+    const isCopied = copyBytesPerSecond !== undefined && image.backing !== undefined;
+    if (isCopied && mode !== 'read-only') image.checkMayDropBacking();
   } catch (cause) {
     await image.close();
     throw cause;
   }
-  const { copyBytesPerSecond, loadSnapshot: snapshotName } = opening;
   return { name, image, mode, share, snapshotName, copyBytesPerSecond, overflow: undefined };
 }
 

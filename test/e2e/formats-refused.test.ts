@@ -132,6 +132,37 @@ const CASES: readonly Case[] = [
     /holds no passphrase/,
   ],
   [
+    'the copy of a base that snapshots still show',
+    async (d) => {
+      makeEmptyImage(d, 4 * MIB, 'base.raw');
+      const file = await overlay(d, 'base.raw');
+      await runWell('qemu-img', ['snapshot', '-c', 'nightly', file]);
+      return [file, '--copy-base', '1MiB'];
+    },
+    /top.qcow2" keeps its backing file: its snapshots/,
+  ],
+  [
+    'the copy of the parent of a VMDK',
+    async (d) => {
+      await create(d, 'base.vmdk', 'vmdk');
+      const file = path.join(d, 'top.vmdk');
+      const on = ['-b', 'base.vmdk', '-F', 'vmdk', file];
+      await runWell('qemu-img', ['create', '-q', '-f', 'vmdk', ...on], { directory: d });
+      return [file, '--copy-base', '1MiB'];
+    },
+    /top.vmdk" keeps its backing file, as all vmdk images do; convert it/,
+  ],
+  [
+    'an image whose tables leave no room in the memory',
+    async (d) => {
+      const file = path.join(d, 'fine.qcow2');
+      const fine = ['-o', 'cluster_size=512', file, '64G'];
+      await runWell('qemu-img', ['create', '-q', '-f', 'qcow2', ...fine]);
+      return [file, '--memory', '64MiB'];
+    },
+    /fine.qcow2": \S+ of its tables are in memory .*, and 16MiB may be; give more memory/,
+  ],
+  [
     'an internal snapshot that there is not',
     async (d) => {
       const file = await create(d, 'disk.qcow2', 'qcow2');

@@ -116,17 +116,20 @@ export class ImageWrites {
     this.#reads.units.drop(0, Math.max(oldBytes, sizeBytes));
   }
 
+  /** See `WritableFormat.checkMayDropBacking`. */
+  checkMayDropBacking(): void {
+    this.#format.checkMayDropBacking?.();
+    if (this.#format.dropBacking !== undefined) return;
+    const { formatName, storages } = this.#format;
+    const advice = 'convert it to an image of its own';
+    const what = `"${storages[0]?.name}" keeps its backing file, as all ${formatName} images do`;
+    throw new TmemError('unsupported', `${what}; ${advice}`);
+  }
+
   /** See `WritableFormat.dropBacking`. */
   async dropBacking(): Promise<void> {
-    if (this.#format.dropBacking === undefined) {
-      const advice = 'convert it to an image of its own';
-      const { formatName } = this.#format;
-      throw new TmemError(
-        'unsupported',
-        `this ${formatName} image keeps its backing file; ${advice}`,
-      );
-    }
-    await this.#format.dropBacking();
+    this.checkMayDropBacking();
+    await this.#format.dropBacking?.();
   }
 
   /** Where the whole units of a range begin and end; the disk's end counts as that of a unit. */

@@ -209,14 +209,16 @@ export class WritableQcow2 implements WritableFormat {
   }
 
   /** Snapshots have holes of their own, which nobody has filled: with them the image keeps its base. */
+  checkMayDropBacking(): void {
+    if (this.#header.header.snapshotCount === 0) return;
+    const advice = 'delete its snapshots with "qemu-img snapshot -d"';
+    const cause = 'its snapshots still show what is below';
+    const message = `"${this.#disk.name}" keeps its backing file: ${cause}; ${advice}`;
+    throw new TmemError('unsupported', message);
+  }
+
   async dropBacking(): Promise<void> {
     await this.#ready();
-    if (this.#header.header.snapshotCount > 0) {
-      const advice = 'delete its snapshots with "qemu-img snapshot -d"';
-      const cause = 'its snapshots still show what is below';
-      const message = `"${this.#disk.name}" keeps its backing file: ${cause}; ${advice}`;
-      throw new TmemError('unsupported', message);
-    }
     await this.sync();
     await this.#header.dropBacking(this.#disk.name);
   }

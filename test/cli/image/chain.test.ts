@@ -74,6 +74,47 @@ test('rebase --unsafe changes the name alone', async () => {
   expect(compared.code).toBe(0);
 });
 
+test('rebase puts a cow image on another base, and flattens it', async () => {
+  const { directory, at } = await chain();
+  fs.truncateSync(at('other.raw'), 3 * MIB);
+  await runImage(directory, 'create', '-b', 'base.raw', 'top.cow');
+  const readsAsBefore = async () =>
+    expect((await runImage(directory, 'compare', 'top.cow', 'was.raw')).code).toBe(0);
+  fs.copyFileSync(at('base.raw'), at('was.raw'));
+  const ran = await runImage(directory, 'rebase', '-b', 'other.raw', 'top.cow');
+  expect(ran).toMatchObject({ code: 0, err: '' });
+  fs.rmSync(at('base.raw'));
+  await readsAsBefore();
+  expect(await runImage(directory, 'rebase', '--flatten', 'top.cow')).toMatchObject({ code: 0 });
+  fs.rmSync(at('other.raw'));
+  await readsAsBefore();
+});
+
+test.each([
+  ['qcow', /qcow images keep their base; convert it with --backing to a new image/],
+  ['luks', /luks images cannot stand on another image; put one of another format on it/],
+  ['raw', /raw images cannot stand on another image; put one of another format on it/],
+])('rebase of a %s image is refused before anything is copied', async (format, sentence) => {
+  const { directory, at } = await chain();
+  const file = at(`top.${format}`);
+  const on = ['-b', 'base.raw', '-F', 'raw'];
+  if (format === 'qcow') await runWell('qemu-img', ['create', '-q', '-f', 'qcow', ...on, file]);
+  else fs.copyFileSync(at('flat.raw'), file);
+  const before = fs.readFileSync(file);
+  const ran = await runImage(directory, 'rebase', '-b', 'other.raw', file);
+  expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(sentence) });
+  expect(before.equals(fs.readFileSync(file))).toBe(true);
+});
+
+test('rebase refuses to flatten what keeps its base, before anything is copied', async () => {
+  const { directory, overlay } = await chain();
+  await runWell('qemu-img', ['snapshot', '-c', 'one', overlay]);
+  const before = fs.readFileSync(overlay);
+  const ran = await runImage(directory, 'rebase', '--flatten', overlay);
+  expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(/keeps its backing file/) });
+  expect(before.equals(fs.readFileSync(overlay))).toBe(true);
+});
+
 test('rebase refuses an image whose snapshots would show something else', async () => {
   const { directory, overlay } = await chain();
   await runWell('qemu-img', ['snapshot', '-c', 'one', overlay]);
