@@ -19,6 +19,8 @@ export interface CorpusImage {
   readonly bytes: Buffer;
   readonly regions: readonly ImageRegion[];
   readonly isLittleEndian?: boolean;
+  /** Makes checksums right again after the damage, which they would hide else. */
+  readonly seal?: (bytes: Buffer) => void;
 }
 
 export interface Damage {
@@ -71,6 +73,7 @@ export function damage(corpus: readonly CorpusImage[], seed: number): Damage {
       done.push(damageNumber(image, bytes, random));
     }
   }
+  image.seal?.(bytes);
   return { bytes, what: `seed ${seed}, ${image.name}: ${done.join('; ')}` };
 }
 

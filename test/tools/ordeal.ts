@@ -4,6 +4,7 @@ import type { FormatDriver } from '../../src/image/format.ts';
 import { BlockImage } from '../../src/image/image.ts';
 import { TmemError } from '../../src/lib/errors.ts';
 import { countingStorage } from './counting-storage.ts';
+import { PASSPHRASE } from './qemu-luks.ts';
 
 /** Bytes that may be read for all of it: small images, but tables of up to 32 MiB may be sparse. */
 const BYTES_READ_MAX = 64 << 20;
@@ -47,6 +48,7 @@ async function openAndRead(driver: FormatDriver, bytes: Buffer): Promise<boolean
     isReadOnly: true,
     tableBytesMax: 1 << 20,
     openFile: NO_FILE,
+    passphrase: driver.formatName === 'luks' ? Buffer.from(PASSPHRASE) : undefined,
   });
   const { format } = opened;
   const image = new BlockImage({ name: 'damaged', identity: 'damaged', medium: 'memory', format });

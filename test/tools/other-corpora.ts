@@ -1,9 +1,11 @@
-/** Small images of the formats besides qcow2, made by qemu-img, and where the numbers in them are. */
+/** Small images of the formats besides qcow2, made by qemu-img if it can, and where the numbers in them are. */
 
 import fs from 'node:fs';
 import path from 'node:path';
 import type { FormatName } from '../../src/image/format.ts';
+import { makeCowCorpus } from './cow-corpus.ts';
 import type { CorpusImage, ImageRegion } from './image-mutator.ts';
+import { makeLuksCorpus } from './luks-corpus.ts';
 import { runProgram, runWell } from './programs.ts';
 
 interface Kind {
@@ -33,13 +35,18 @@ const KINDS: readonly Kind[] = [
 ];
 
 /** The formats that `makeCorpus` makes images of. */
-export const OTHER_FORMATS = [...new Set(KINDS.map(({ formatName }) => formatName))];
+export const OTHER_FORMATS: readonly FormatName[] = [
+  ...new Set(KINDS.map(({ formatName }) => formatName)),
+  ...(['cow', 'luks'] as const),
+];
 
 /** Images of the format, each with data, holes and what else it has. */
 export async function makeCorpus(
   formatName: FormatName,
   directory: string,
 ): Promise<CorpusImage[]> {
+  if (formatName === 'cow') return makeCowCorpus();
+  if (formatName === 'luks') return makeLuksCorpus();
   const raw = path.join(directory, 'corpus.raw');
   const content = Buffer.alloc(2 << 20);
   for (const at of [0, 100 << 10, 512 << 10, 1536 << 10]) content.fill(`${at} `, at, at + 30_000);
