@@ -1,8 +1,6 @@
 /** `tmem ctl`: has a running service do something, or lists what it has. */
 
 import { TmemError } from '../lib/errors.ts';
-import { nearest } from '../lib/nearest.ts';
-import { packageVersion } from '../lib/package-version.ts';
 import { ADMIN_OPTIONS, adminClient } from './admin-options.ts';
 import { COMMON_OPTIONS, type OptionTable, parseArguments } from './arguments.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -13,7 +11,7 @@ import { MEMORY_VERBS } from './ctl-memory.ts';
 import { OWNER_VERBS } from './ctl-owners.ts';
 import type { Verb } from './ctl-verb.ts';
 import { EXIT_DONE } from './exit-codes.ts';
-import { formatEntry, formatOptions } from './help.ts';
+import { tableOf, usageOf, Verbs } from './verbs.ts';
 
 /** In the order of the help text. */
 export const VERBS: readonly Verb[] = [...LIST_VERBS, ...MEMORY_VERBS, ...OWNER_VERBS, drainVerb];
@@ -24,72 +22,42 @@ const SHARED_OPTIONS = {
   ...COMMON_OPTIONS,
 } as const satisfies OptionTable<string>;
 
-const EXIT_CODES = `Exit codes: 0 done, 1 it failed or the service cannot be reached, 2 the request cannot be carried
+const CTL = new Verbs({
+  command: 'tmem ctl',
+  synopsis: 'VERB [OPERAND]... [OPTION]...',
+  about: 'Has a running tmem serve do something, through its admin listener.',
+  table: tableOf(VERBS),
+  options: SHARED_OPTIONS,
+  notes: `Sizes are bytes, or have a suffix: KiB, MiB, GiB, TiB, or
+K, M, G, T for the same powers of 1024.`,
+  exitCodes: `Exit codes: 0 done, 1 it failed or the service cannot be reached, 2 the request cannot be carried
 out as it stands.
-`;
+`,
+});
 
-function usageOf({ name, operands }: Verb): string {
-  return operands === '' ? name : `${name} ${operands}`;
-}
-
-export const CTL_HELP = `Usage: tmem ctl VERB [OPERAND]... [OPTION]...
-
-Has a running tmem serve do something, through its admin listener.
-
-Verbs:
-${VERBS.map((verb) => formatEntry(usageOf(verb), verb.summary)).join('\n')}
-
-Options:
-${formatOptions(SHARED_OPTIONS)}
-
-tmem ctl VERB --help explains the verb. Sizes are bytes, or have a suffix: KiB, MiB, GiB, TiB, or
-K, M, G, T for the same powers of 1024.
-
-${EXIT_CODES}`;
-
-function optionsOf(verb: Verb): OptionTable<keyof typeof SHARED_OPTIONS> {
-  return { ...verb.options, ...SHARED_OPTIONS };
-}
+export const CTL_HELP = CTL.help(VERBS);
 
 /** What `tmem ctl VERB --help` prints. */
 export function verbHelp(verb: Verb): string {
-  return `Usage: tmem ctl ${usageOf(verb)} [OPTION]...
-
-${verb.about}
-
-Options:
-${formatOptions(optionsOf(verb))}
-
-${EXIT_CODES}`;
-}
-
-function findVerb(name: string): Verb {
-  const found = VERBS.find((verb) => verb.name === name);
-  if (found !== undefined) return found;
-  const meant = nearest(
-    name,
-    VERBS.map((verb) => verb.name),
-  );
-  const advice = meant === undefined ? 'see tmem ctl --help' : `did you mean tmem ctl ${meant}?`;
-  throw new TmemError('usage', `there is no verb "${name}"; ${advice}`);
+  return CTL.helpOf(verb);
 }
 
 /** Every option of every verb: enough to tell the verb from an option's value before it. */
-const ALL_OPTIONS: OptionTable<keyof typeof SHARED_OPTIONS> = Object.assign(
+const ALL_OPTIONS: OptionTable<string> = Object.assign(
   {},
-  ...VERBS.map(optionsOf),
+  ...VERBS.map((verb) => CTL.optionsOf(verb)),
 );
 
-/** The verb, which options may precede, and the arguments without it. */
-function splitVerb(args: readonly string[]): { verb: Verb | undefined; rest: readonly string[] } {
+/** The verb's name, which options may precede, and the arguments without it. */
+function splitName(args: readonly string[]): { name: string | undefined; rest: readonly string[] } {
   const known = VERBS.find(({ name }) => name === args[0]);
   // The usual order: what follows is the verb's own to understand, with the verb's name in messages.
-  if (known !== undefined) return { verb: known, rest: args.slice(1) };
+  if (known !== undefined) return { name: known.name, rest: args.slice(1) };
   const [name] = parseArguments(args, ALL_OPTIONS, 'tmem ctl').positionals;
-  if (name === undefined) return { verb: undefined, rest: args };
+  if (name === undefined) return { name, rest: args };
   const rest = [...args];
   rest.splice(positionOf(name, args), 1);
-  return { verb: findVerb(name), rest };
+  return { name, rest };
 }
 
 /** Where the verb stands: an option's value before it may be the same word. */
@@ -107,12 +75,8 @@ async function runVerb(
   context: CliContext,
   clock: Clock,
 ): Promise<number> {
-  const command = `tmem ctl ${verb.name}`;
-  const parsed = parseArguments(args, optionsOf(verb), command);
-  if (parsed.has('help') || parsed.has('version')) {
-    context.stdout(parsed.has('help') ? verbHelp(verb) : `tmem ${packageVersion()}\n`);
-    return EXIT_DONE;
-  }
+  const parsed = CTL.parse(verb, args, context);
+  if (parsed === undefined) return EXIT_DONE;
   const { positionals: operands } = parsed;
   if (operands.length < verb.operandsMin || operands.length > verb.operandsMax) {
     const what = operands.length < verb.operandsMin ? 'too little' : 'too much';
@@ -130,11 +94,7 @@ export async function ctl(
   context: CliContext,
   clock: Clock = systemClock,
 ): Promise<number> {
-  const { verb, rest } = splitVerb(args);
-  if (verb !== undefined) return runVerb(verb, rest, context, clock);
-  const parsed = parseArguments(args, ALL_OPTIONS, 'tmem ctl');
-  if (parsed.has('help')) context.stdout(CTL_HELP);
-  else if (parsed.has('version')) context.stdout(`tmem ${packageVersion()}\n`);
-  else throw new TmemError('usage', 'no verb was given; see tmem ctl --help');
-  return EXIT_DONE;
+  const { name, rest } = splitName(args);
+  if (name === undefined) return CTL.runWithout(args, context, ALL_OPTIONS);
+  return runVerb(await CTL.find(name), rest, context, clock);
 }

@@ -4,8 +4,8 @@ import type { RecordRequest, RecordStatus } from '../admin/api.ts';
 import { parseFraction } from '../config/values.ts';
 import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
-import { packageVersion } from '../lib/package-version.ts';
 import { formatSize, parseSize } from '../lib/sizes.ts';
+import { printsAbout } from './about.ts';
 import type { AdminClient } from './admin-client.ts';
 import { ADMIN_OPTIONS, adminClient } from './admin-options.ts';
 import {
@@ -125,10 +125,7 @@ function describe(status: RecordStatus): string {
 /** Runs `tmem record`. */
 export async function record(args: readonly string[], context: CliContext): Promise<number> {
   const parsed = parseArguments(args, RECORD_OPTIONS, 'tmem record');
-  if (parsed.has('help') || parsed.has('version')) {
-    context.stdout(parsed.has('help') ? RECORD_HELP : `tmem ${packageVersion()}\n`);
-    return EXIT_DONE;
-  }
+  if (printsAbout(parsed, RECORD_HELP, context)) return EXIT_DONE;
   const verb = verbOf(parsed);
   const status = await ask(verb, adminClient(parsed, context), parsed);
   context.stdout(parsed.has('json') ? `${JSON.stringify(status)}\n` : describe(status));

@@ -15,6 +15,7 @@ import type {
   ServiceSettings,
   StartService,
 } from '../service/settings.ts';
+import { printsAbout } from './about.ts';
 
 import { readToken } from './admin-options.ts';
 import { type ParsedArguments, parseArguments } from './arguments.ts';
@@ -190,10 +191,7 @@ export async function serve(
   start: StartService = startRealService,
 ): Promise<number> {
   const parsed = parseArguments(args, SERVE_OPTIONS, 'tmem serve');
-  if (parsed.has('help') || parsed.has('version')) {
-    context.stdout(parsed.has('help') ? SERVE_HELP : `tmem ${packageVersion()}\n`);
-    return EXIT_DONE;
-  }
+  if (printsAbout(parsed, SERVE_HELP, context)) return EXIT_DONE;
   const inherited = takeInheritedSockets(context.env, context.pid);
   const path = parsed.last('config');
   const file = path === undefined ? {} : loadConfig(path, context.directory);

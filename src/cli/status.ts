@@ -1,7 +1,7 @@
 /** `tmem status`: what a running service holds and how well it does, once or over and over. */
 
 import { TmemError } from '../lib/errors.ts';
-import { packageVersion } from '../lib/package-version.ts';
+import { printsAbout } from './about.ts';
 import type { AdminClient } from './admin-client.ts';
 import { ADMIN_OPTIONS, adminClient } from './admin-options.ts';
 import { COMMON_OPTIONS, type OptionTable, parseArguments } from './arguments.ts';
@@ -117,10 +117,7 @@ export async function status(
   clock: Clock = systemClock,
 ): Promise<number> {
   const parsed = parseArguments(args, STATUS_OPTIONS, 'tmem status');
-  if (parsed.has('help') || parsed.has('version')) {
-    context.stdout(parsed.has('help') ? STATUS_HELP : `tmem ${packageVersion()}\n`);
-    return EXIT_DONE;
-  }
+  if (printsAbout(parsed, STATUS_HELP, context)) return EXIT_DONE;
   const [surplus] = parsed.positionals;
   if (surplus !== undefined) {
     throw new TmemError(

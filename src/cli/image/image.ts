@@ -1,19 +1,18 @@
 /** `tmem image`: makes, looks at, converts, checks and changes images in any of the formats. */
 
 import { TmemError } from '../../lib/errors.ts';
-import { nearest } from '../../lib/nearest.ts';
-import { packageVersion } from '../../lib/package-version.ts';
-import { COMMON_OPTIONS, type OptionTable, parseArguments } from '../arguments.ts';
+import { COMMON_OPTIONS, type OptionTable } from '../arguments.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import type { CliContext } from '../context.ts';
-import { EXIT_CODE_BY_SIGNAL, EXIT_DONE } from '../exit-codes.ts';
-import { formatEntry, formatOptions } from '../help.ts';
+import { EXIT_DONE } from '../exit-codes.ts';
+import { stoppable } from '../stoppable.ts';
 import { printable } from '../table.ts';
+import { Verbs, type VerbTable } from '../verbs.ts';
 import { ImageProgress } from './progress.ts';
 import type { ImageVerb } from './verb.ts';
 
 /** In the order of the help text; each is loaded when it is asked for, with what it works on. */
-const VERBS: Readonly<Record<string, () => Promise<ImageVerb>>> = {
+const TABLE: VerbTable<ImageVerb> = {
   create: async () => (await import('./create.ts')).createVerb,
   info: async () => (await import('./info.ts')).infoVerb,
   map: async () => (await import('./map.ts')).mapVerb,
@@ -27,11 +26,6 @@ const VERBS: Readonly<Record<string, () => Promise<ImageVerb>>> = {
   rebase: async () => (await import('./rebase.ts')).rebaseVerb,
 };
 
-/** All of them. */
-export function imageVerbs(): Promise<ImageVerb[]> {
-  return Promise.all(Object.values(VERBS).map((load) => load()));
-}
-
 const SHARED_OPTIONS = {
   json: { help: 'print what came of it as JSON' },
   progress: {
@@ -41,53 +35,30 @@ const SHARED_OPTIONS = {
   ...COMMON_OPTIONS,
 } as const satisfies OptionTable<string>;
 
-const EXIT_CODES = `Exit codes: 0 done, 1 it failed, 2 the request cannot be carried out as it stands, 130 interrupted.
-`;
+const VERBS = new Verbs({
+  command: 'tmem image',
+  synopsis: 'VERB FILE... [OPTION]...',
+  about: `Makes, looks at, converts, checks and changes images: raw, qcow2, qed, qcow, vmdk, cow and luks.
+A format is what the file's name ends in, or what --format says, never what is in the file.`,
+  table: TABLE,
+  options: SHARED_OPTIONS,
+  exitCodes: `Exit codes: 0 done, 1 it failed, 2 the request cannot be carried out as it stands, 130 interrupted.
+`,
+});
+
+/** All of them. */
+export function imageVerbs(): Promise<ImageVerb[]> {
+  return VERBS.all();
+}
 
 /** What `tmem image --help` prints. */
 export function imageHelp(verbs: readonly ImageVerb[]): string {
-  const entries = verbs.map(({ name, operands, summary }) => {
-    return formatEntry(`${name} ${operands}`, summary);
-  });
-  return `Usage: tmem image VERB FILE... [OPTION]...
-
-Makes, looks at, converts, checks and changes images: raw, qcow2, qed, qcow, vmdk, cow and luks.
-A format is what the file's name ends in, or what --format says, never what is in the file.
-
-Verbs:
-${entries.join('\n')}
-
-Options:
-${formatOptions(SHARED_OPTIONS)}
-
-tmem image VERB --help explains the verb.
-
-${EXIT_CODES}`;
-}
-
-function optionsOf(verb: ImageVerb): OptionTable<string> {
-  return { ...verb.options, ...SHARED_OPTIONS };
+  return VERBS.help(verbs);
 }
 
 /** What `tmem image VERB --help` prints. */
 export function imageVerbHelp(verb: ImageVerb): string {
-  return `Usage: tmem image ${verb.name} ${verb.operands} [OPTION]...
-
-${verb.about}
-
-Options:
-${formatOptions(optionsOf(verb))}
-
-${verb.exitCodes ?? EXIT_CODES}`;
-}
-
-async function findVerb(name: string): Promise<ImageVerb> {
-  const load = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
-  if (load !== undefined) return load();
-  const meant = nearest(name, Object.keys(VERBS));
-  const advice =
-    meant === undefined ? 'see tmem image --help' : `did you mean tmem image ${meant}?`;
-  throw new TmemError('usage', `there is no verb "${name}"; ${advice}`);
+  return VERBS.helpOf(verb);
 }
 
 function checkCount(verb: ImageVerb, operands: readonly string[]): void {
@@ -113,32 +84,25 @@ async function runVerb(
   clock: Clock,
 ): Promise<number> {
   const [others, signed] = splitSigned(verb, args);
-  const parsed = parseArguments(others, optionsOf(verb), `tmem image ${verb.name}`);
-  if (parsed.has('help') || parsed.has('version')) {
-    context.stdout(parsed.has('help') ? imageVerbHelp(verb) : `tmem ${packageVersion()}\n`);
-    return EXIT_DONE;
-  }
+  const parsed = VERBS.parse(verb, others, context);
+  if (parsed === undefined) return EXIT_DONE;
   const operands = [...parsed.positionals, ...signed];
   checkCount(verb, operands);
   const progress = new ImageProgress(verb.name, parsed.last('progress'), context, clock);
-  const signals = context.watchStopSignals();
-  signals.onSecond((exitCode) => context.exit(exitCode));
   const warn = (message: string) => context.stderr(`tmem: warning: ${printable(message)}\n`);
-  try {
-    const call = { operands, parsed, context, progress, stopped: signals.first, warn };
-    const { json, text, exitCode } = await verb.run(call);
-    progress.clear();
-    if (text !== undefined) {
-      context.stdout(parsed.has('json') ? `${JSON.stringify(json)}\n` : text);
+  return stoppable(context, async (stopped) => {
+    try {
+      const call = { operands, parsed, context, progress, stopped, warn };
+      const { json, text, exitCode } = await verb.run(call);
+      progress.clear();
+      if (text !== undefined) {
+        context.stdout(parsed.has('json') ? `${JSON.stringify(json)}\n` : text);
+      }
+      return exitCode ?? EXIT_DONE;
+    } finally {
+      progress.clear();
     }
-    return exitCode ?? EXIT_DONE;
-  } catch (error) {
-    if (signals.first.aborted) return signals.exitCode ?? EXIT_CODE_BY_SIGNAL.SIGINT;
-    throw error;
-  } finally {
-    progress.clear();
-    signals.dispose();
-  }
+  });
 }
 
 /** The exit codes of some verbs are those that scripts know of qemu-img. */
@@ -165,11 +129,7 @@ export async function image(
 ): Promise<number> {
   const [name, ...rest] = args;
   if (name !== undefined && !name.startsWith('-')) {
-    return runWithCodes(await findVerb(name), rest, context, clock);
+    return runWithCodes(await VERBS.find(name), rest, context, clock);
   }
-  const parsed = parseArguments(args, SHARED_OPTIONS, 'tmem image');
-  if (parsed.has('help')) context.stdout(imageHelp(await imageVerbs()));
-  else if (parsed.has('version')) context.stdout(`tmem ${packageVersion()}\n`);
-  else throw new TmemError('usage', 'no verb was given; see tmem image --help');
-  return EXIT_DONE;
+  return VERBS.runWithout(args, context);
 }

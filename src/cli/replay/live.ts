@@ -1,17 +1,18 @@
 /** `tmem replay --live`: a trace against any NBD server. */
 
 import { TmemError } from '../../lib/errors.ts';
-import { packageVersion } from '../../lib/package-version.ts';
 import { formatSize } from '../../lib/sizes.ts';
 import { type LiveProgress, replayLive } from '../../replay/live/live.ts';
 import { openTrace } from '../../trace/open-trace.ts';
+import { printsAbout } from '../about.ts';
 import { parseArguments } from '../arguments.ts';
 import type { Clock } from '../clock.ts';
 import type { CliContext } from '../context.ts';
-import { EXIT_CODE_BY_SIGNAL, EXIT_DONE, EXIT_FAILED } from '../exit-codes.ts';
+import { EXIT_DONE, EXIT_FAILED } from '../exit-codes.ts';
 import { DrawnLine, LINE_MS, progressBar } from '../progress-line.ts';
 import { formatCount } from '../quantities.ts';
 import { fractionOf } from '../status-bars.ts';
+import { stoppable } from '../stoppable.ts';
 import { fullPath, inputOptions } from '../trace/verb.ts';
 import { LIVE_HELP, LIVE_OPTIONS, parseLive } from './live-options.ts';
 import { formatLive } from './live-table.ts';
@@ -48,37 +49,30 @@ export async function runLive(
   // Who asks for help need not know an address.
   const wantsHelp = args.includes('--help') || args.includes('-h');
   const parsed = parseArguments(wantsHelp ? ['-h'] : args, LIVE_OPTIONS, 'tmem replay --live');
-  if (parsed.has('help') || parsed.has('version')) {
-    context.stdout(parsed.has('help') ? LIVE_HELP : `tmem ${packageVersion()}\n`);
-    return EXIT_DONE;
-  }
+  if (printsAbout(parsed, LIVE_HELP, context)) return EXIT_DONE;
   const files = parsed.positionals;
   if (files.length === 0) {
     throw new TmemError('usage', 'tmem replay --live needs a trace to replay; see its --help');
   }
   const { showsProgress, ...request } = parseLive(parsed);
-  const stops = context.watchStopSignals();
-  stops.onSecond((exitCode) => context.exit(exitCode));
   const line = new DrawnLine(context);
-  try {
-    const paths = files.map((file) => fullPath(file, context));
-    const trace = await openTrace(paths, inputOptions(parsed));
-    const result = await replayLive(trace, {
-      ...request,
-      signal: stops.first,
-      ...(showsProgress && { onProgress: progressTo(line, context, clock) }),
-    });
-    line.clear();
-    for (const warning of trace.statistics.warnings) context.stderr(`tmem: ${warning}\n`);
-    const place = parsed.last('live') ?? '';
-    const json = `${JSON.stringify({ target: place, ...result })}\n`;
-    context.stdout(parsed.has('json') ? json : formatLive(result, place));
-    return result.errors > 0 ? EXIT_FAILED : EXIT_DONE;
-  } catch (error) {
-    line.clear();
-    if (stops.first.aborted) return stops.exitCode ?? EXIT_CODE_BY_SIGNAL.SIGINT;
-    throw error;
-  } finally {
-    stops.dispose();
-  }
+  return stoppable(context, async (signal) => {
+    try {
+      const paths = files.map((file) => fullPath(file, context));
+      const trace = await openTrace(paths, inputOptions(parsed));
+      const result = await replayLive(trace, {
+        ...request,
+        signal,
+        ...(showsProgress && { onProgress: progressTo(line, context, clock) }),
+      });
+      line.clear();
+      for (const warning of trace.statistics.warnings) context.stderr(`tmem: ${warning}\n`);
+      const place = parsed.last('live') ?? '';
+      const json = `${JSON.stringify({ target: place, ...result })}\n`;
+      context.stdout(parsed.has('json') ? json : formatLive(result, place));
+      return result.errors > 0 ? EXIT_FAILED : EXIT_DONE;
+    } finally {
+      line.clear();
+    }
+  });
 }

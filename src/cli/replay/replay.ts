@@ -8,10 +8,12 @@ import { FLOOR_POLICY } from '../../replay/report/report.ts';
 import { refuseExisting } from '../../replay/report/report-folder.ts';
 import { openTrace } from '../../trace/open-trace.ts';
 import type { Trace } from '../../trace/trace.ts';
+import { printsAbout } from '../about.ts';
 import { parseArguments } from '../arguments.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import type { CliContext } from '../context.ts';
-import { EXIT_CODE_BY_SIGNAL, EXIT_DONE } from '../exit-codes.ts';
+import { EXIT_DONE } from '../exit-codes.ts';
+import { stoppable } from '../stoppable.ts';
 import { tracePath } from '../trace/verb.ts';
 import { isLive, runLive } from './live.ts';
 import { type ContentsSource, openContents } from './replay-contents.ts';
@@ -88,10 +90,7 @@ export async function runReplay(
 ): Promise<number> {
   if (isLive(args)) return runLive(args, context, clock);
   const parsed = parseArguments(args, REPLAY_OPTIONS, 'tmem replay');
-  if (parsed.has('help') || parsed.has('version')) {
-    context.stdout(parsed.has('help') ? REPLAY_HELP : `tmem ${packageVersion()}\n`);
-    return EXIT_DONE;
-  }
+  if (printsAbout(parsed, REPLAY_HELP, context)) return EXIT_DONE;
   const files = parsed.positionals;
   if (files.length === 0) {
     throw new TmemError('usage', 'tmem replay needs a trace to replay; see its --help');
@@ -100,35 +99,30 @@ export async function runReplay(
   const out = parsed.last('out');
   const folder = out === undefined ? undefined : path.resolve(context.directory, out);
   const progress = request.showsProgress ? new ProgressLine(context, clock) : undefined;
-  const stops = context.watchStopSignals();
-  stops.onSecond((exitCode) => context.exit(exitCode));
-  try {
-    const signal = stops.first;
-    const call = { request, files, context, signal, folder, progress };
-    const { trace, outcome } = await run(call);
-    progress?.end();
-    if (parsed.has('json')) {
-      for (const warning of trace.statistics.warnings) context.stderr(`tmem: ${warning}\n`);
-      for (const note of outcome.advice.notes) context.stderr(`tmem: ${note}\n`);
-      context.stdout(`${JSON.stringify(outcome.runs)}\n`);
-    } else {
-      context.stdout(
-        formatReplay(outcome, {
-          traceName: trace.name,
-          unit: trace.unit,
-          pageBytes: request.pageBytes,
-          sampleRate: request.sampleRate,
-          warnings: trace.statistics.warnings,
-        }),
-      );
-      if (folder !== undefined) context.stdout(`\nreport: ${path.join(folder, 'report.html')}\n`);
+  return stoppable(context, async (signal) => {
+    try {
+      const call = { request, files, context, signal, folder, progress };
+      const { trace, outcome } = await run(call);
+      progress?.end();
+      if (parsed.has('json')) {
+        for (const warning of trace.statistics.warnings) context.stderr(`tmem: ${warning}\n`);
+        for (const note of outcome.advice.notes) context.stderr(`tmem: ${note}\n`);
+        context.stdout(`${JSON.stringify(outcome.runs)}\n`);
+      } else {
+        context.stdout(
+          formatReplay(outcome, {
+            traceName: trace.name,
+            unit: trace.unit,
+            pageBytes: request.pageBytes,
+            sampleRate: request.sampleRate,
+            warnings: trace.statistics.warnings,
+          }),
+        );
+        if (folder !== undefined) context.stdout(`\nreport: ${path.join(folder, 'report.html')}\n`);
+      }
+      return EXIT_DONE;
+    } finally {
+      progress?.end();
     }
-    return EXIT_DONE;
-  } catch (error) {
-    progress?.end();
-    if (stops.first.aborted) return stops.exitCode ?? EXIT_CODE_BY_SIGNAL.SIGINT;
-    throw error;
-  } finally {
-    stops.dispose();
-  }
+  });
 }
