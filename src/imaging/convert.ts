@@ -18,6 +18,8 @@ export interface ConvertOptions extends WorkOptions {
   readonly settings?: Readonly<Record<string, string>> | undefined;
   readonly passphrase?: Buffer | undefined;
   readonly isForced?: boolean | undefined;
+  /** See `TargetOptions`. Default true. */
+  readonly isDurable?: boolean | undefined;
   /** What the new image stands on: only what differs from it is written. The conversion's own. */
   readonly base?: OpenBase | undefined;
   readonly isCompressed?: boolean | undefined;
@@ -37,12 +39,14 @@ const SPARSE_BYTES_DEFAULT = 4096;
 
 /** Makes the image at `path`; after a rejection nothing of it is left. */
 export async function convertImage(options: ConvertOptions): Promise<Converted> {
-  const { source, path, formatName, settings, passphrase, isForced, base, signal } = options;
+  const { source, path, formatName, settings, passphrase, base, signal } = options;
   let made: NewImage | undefined;
   try {
     signal?.throwIfAborted();
     const { virtualSizeBytes: sizeBytes } = source;
-    const wish = { path, formatName, sizeBytes, settings, passphrase, isForced, base };
+    const { isForced, isDurable } = options;
+    const place = { path, isForced, isDurable };
+    const wish = { ...place, formatName, sizeBytes, settings, passphrase, base };
     made = await NewImage.begin(wish);
   } catch (cause) {
     await base?.image.close();

@@ -1,7 +1,6 @@
 /** Copying one piece after the other; several workers share an image. */
 
 import type { BlockImage } from '../image/image.ts';
-import { alignedBuffer } from '../lib/aligned-buffer.ts';
 import { roundUp } from '../lib/round-up.ts';
 import { lookAt, type Piece } from './pieces.ts';
 import type { Turns } from './turns.ts';
@@ -22,8 +21,10 @@ export interface CopyWorkerOptions {
   readonly isCompressed: boolean;
   /** What is written is made of whole blocks, where the disk has them. */
   readonly blockBytes: number;
-  /** The longest piece of content. */
-  readonly pieceBytes: number;
+  /** Room for the longest piece of content, the worker's own. */
+  readonly buffer: Buffer;
+  /** The same for what the base has in its place; only where there is one. */
+  readonly baseBuffer: Buffer | undefined;
   /** Counts what was written as content. */
   readonly copied: { bytes: number };
 }
@@ -31,13 +32,12 @@ export interface CopyWorkerOptions {
 export class CopyWorker {
   readonly #options: CopyWorkerOptions;
   readonly #buffer: Buffer;
-  /** What the base has in the place of the piece. */
   readonly #baseBuffer: Buffer | undefined;
 
   constructor(options: CopyWorkerOptions) {
     this.#options = options;
-    this.#buffer = alignedBuffer(options.pieceBytes);
-    this.#baseBuffer = options.base && alignedBuffer(options.pieceBytes);
+    this.#buffer = options.buffer;
+    this.#baseBuffer = options.baseBuffer;
   }
 
   /** Rejects when nothing of it is under way any more; else there is always more to do. */

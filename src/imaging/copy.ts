@@ -2,6 +2,7 @@
 
 import type { ImageExtent } from '../image/chain/chain.ts';
 import type { BlockImage } from '../image/image.ts';
+import { alignedBuffer } from '../lib/aligned-buffer.ts';
 import { CopyWorker } from './copy-worker.ts';
 import { workThrough } from './parallel.ts';
 import { Pieces, type PiecesOptions } from './pieces.ts';
@@ -43,16 +44,20 @@ export async function copyDisk(options: CopyOptions): Promise<number> {
   const blockBytes = Math.max(unitBytes, Math.min(powerOfTwo(sparseBytes), PIECE_BYTES));
   const pieceBytes = Math.max(PIECE_BYTES, blockBytes);
   const sizeBytes = source.virtualSizeBytes;
+  const workers = Math.min(threads, Math.ceil(sizeBytes / pieceBytes));
+  const buffers = piecesOf(workers, pieceBytes);
+  const baseBuffers = options.base === undefined ? [] : piecesOf(workers, pieceBytes);
   const turns = new Turns();
   const copied = { bytes: 0 };
   await workThrough({
     ...{ onProgress: options.onProgress, signal: options.signal, totalBytes: sizeBytes },
-    workers: Math.min(threads, Math.ceil(sizeBytes / pieceBytes)),
+    workers,
     pieces: new Pieces({ sizeBytes, pieceBytes, alignBytes: blockBytes, look: options.look }),
     newWorker: () => {
       const worker = new CopyWorker({
         ...{ source, target, base: options.base, turns, copied },
-        ...{ isBlank, isCompressed, keepsZeroes, blockBytes, pieceBytes },
+        ...{ isBlank, isCompressed, keepsZeroes, blockBytes },
+        ...{ buffer: buffers.pop() ?? alignedBuffer(pieceBytes), baseBuffer: baseBuffers.pop() },
       });
       return (piece) => worker.copy(piece);
     },
@@ -76,6 +81,14 @@ export function newSharing(image: BlockImage, base: BlockImage) {
     if (extent.depth < depth) return 0;
     return Math.max(0, Math.min(extent.length, sharedBytes - offset));
   };
+}
+
+/** Buffers in one piece of memory: each piece of its own costs the system as much. */
+function piecesOf(count: number, pieceBytes: number): Buffer[] {
+  const all = alignedBuffer(count * pieceBytes);
+  return Array.from({ length: count }, (_, index) => {
+    return all.subarray(index * pieceBytes, (index + 1) * pieceBytes);
+  });
 }
 
 /** At least as large as `bytes`, and as what can be written without reading around it. */

@@ -5,9 +5,9 @@ import { driverOf } from '../image/formats.ts';
 import { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
 import { roundUp } from '../lib/round-up.ts';
-import type { FileStorage } from '../storage/file.ts';
 import type { OpenBase } from './base-image.ts';
 import { TargetFiles } from './target-file.ts';
+import type { UnplacedFile } from './unplaced-file.ts';
 
 /** A wish for a new image in files. */
 export interface NewImageWish {
@@ -23,6 +23,8 @@ export interface NewImageWish {
   readonly passphrase?: Buffer | undefined;
   /** Replaces a file at `path`. Default false. */
   readonly isForced?: boolean | undefined;
+  /** See `TargetOptions`. Default true. */
+  readonly isDurable?: boolean | undefined;
 }
 
 const SECTOR_BYTES = 512;
@@ -32,9 +34,9 @@ const TABLE_BYTES_MAX = 16 * 1024 * 1024;
 export class NewImage {
   readonly #wish: NewImageWish;
   readonly #files: TargetFiles;
-  readonly #storage: FileStorage;
+  readonly #storage: UnplacedFile;
 
-  private constructor(wish: NewImageWish, files: TargetFiles, storage: FileStorage) {
+  private constructor(wish: NewImageWish, files: TargetFiles, storage: UnplacedFile) {
     this.#wish = wish;
     this.#files = files;
     this.#storage = storage;
@@ -42,12 +44,13 @@ export class NewImage {
 
   /** Makes it, empty. After a rejection nothing of it is left. */
   static async begin(wish: NewImageWish): Promise<NewImage> {
-    const { path, formatName, base, isForced = false, settings = {}, passphrase } = wish;
+    const { path, formatName, base, settings = {}, passphrase } = wish;
+    const { isForced = false, isDurable = true } = wish;
     const driver = await driverOf(formatName);
     if (driver.create === undefined) {
       throw new TmemError('unsupported', `cannot make ${formatName} images; take another format`);
     }
-    const files = await TargetFiles.begin(path, isForced);
+    const files = await TargetFiles.begin(path, { isForced, isDurable });
     try {
       const storage = await files.create(files.name);
       await driver.create(storage, {
@@ -79,7 +82,7 @@ export class NewImage {
     return new BlockImage({ name: path, identity, medium, format, backing: base?.image });
   }
 
-  /** Puts it in its place, durably. After a rejection nothing of it is left. */
+  /** Puts it in its place. After a rejection nothing of it is left. */
   finish(): Promise<void> {
     return this.#files.finish();
   }

@@ -37,6 +37,8 @@ export class Pieces {
   readonly #options: PiecesOptions;
   #offset = 0;
   #index = 0;
+  /** The last run that was looked at. */
+  #known = { kind: 'data' as PieceKind, offset: 0, end: 0 };
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: PiecesOptions) {
@@ -62,12 +64,12 @@ export class Pieces {
 
   /** The run at `offset`, as far as all of its aligned blocks are of one kind. */
   async #run(offset: number): Promise<{ kind: PieceKind; length: number }> {
-    const { sizeBytes, alignBytes, look } = this.#options;
+    const { sizeBytes, alignBytes } = this.#options;
     let kind: PieceKind | undefined;
     let length = 0;
     while (offset + length < sizeBytes) {
       const left = Math.min(sizeBytes - offset - length, LOOK_BYTES_MAX);
-      const run = await look(offset + length, left);
+      const run = await this.#look(offset + length, left);
       kind ??= run.kind;
       if (run.kind !== kind) break;
       length += run.length;
@@ -80,17 +82,27 @@ export class Pieces {
     return { kind: 'data', length };
   }
 
+  /** Looks behind what is known: a long run is asked for once, and not for each of its pieces. */
+  async #look(offset: number, length: number): Promise<{ kind: PieceKind; length: number }> {
+    if (offset < this.#known.offset || offset >= this.#known.end) {
+      const { kind, length: found } = await this.#options.look(offset, length);
+      this.#known = { kind, offset, end: offset + found };
+    }
+    const { kind, end } = this.#known;
+    return { kind, length: Math.min(length, end - offset) };
+  }
+
   /**
    * How long a piece of content is that begins where a run of `length` bytes does. Runs in disorder
    * are short, and many look-ups take longer than reading: the second run decides.
    */
   async #dataBytes(length: number): Promise<number> {
-    const { sizeBytes, pieceBytes, alignBytes, look } = this.#options;
+    const { sizeBytes, pieceBytes, alignBytes } = this.#options;
     const offset = this.#offset;
     const end = Math.min(sizeBytes, offset - (offset % pieceBytes) + pieceBytes);
     const reached = roundUp(offset + length, alignBytes);
     if (reached >= end) return end - offset;
-    const run = await look(reached, end - reached);
+    const run = await this.#look(reached, end - reached);
     return (run.kind === 'data' ? end : reached) - offset;
   }
 }

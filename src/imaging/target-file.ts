@@ -8,8 +8,9 @@ import { link, lstat, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { openHere } from '../image/gate.ts';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
-import { type FileStorage, openFileStorage } from '../storage/file.ts';
+import { openFileStorage } from '../storage/file.ts';
 import { syncFile } from '../storage/file-stamp.ts';
+import { UnplacedFile } from './unplaced-file.ts';
 
 interface NewFile {
   /** As the image calls it. */
@@ -18,31 +19,41 @@ interface NewFile {
   readonly path: string;
   /** Where it is until then. */
   readonly temporary: string;
-  storage: FileStorage;
+  storage: UnplacedFile;
 }
 
 /** What a file system answers that has no hard links. */
 const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EMLINK']);
 
+export interface TargetOptions {
+  /** Files that are there are replaced. */
+  readonly isForced: boolean;
+  /**
+   * They are on the disk before they have their names, and are written around the page cache. Else
+   * the system writes them when it likes, and a crash of it may leave them damaged.
+   */
+  readonly isDurable: boolean;
+}
+
 export class TargetFiles {
   /** Where the image itself goes. */
   readonly path: string;
-  readonly #isForced: boolean;
+  readonly #options: TargetOptions;
   readonly #suffix = `.partial-${randomBytes(6).toString('hex')}`;
   readonly #files: NewFile[] = [];
 
-  private constructor(path: string, isForced: boolean) {
+  private constructor(path: string, options: TargetOptions) {
     this.path = path;
-    this.#isForced = isForced;
+    this.#options = options;
   }
 
   /**
    * Rejects with a TmemError where `path` is taken: by what is no file, by a file unless `isForced`,
    * and by a file in use always.
    */
-  static async begin(path: string, isForced: boolean): Promise<TargetFiles> {
-    await checkIsFree(path, isForced);
-    return new TargetFiles(path, isForced);
+  static async begin(path: string, options: TargetOptions): Promise<TargetFiles> {
+    await checkIsFree(path, options.isForced);
+    return new TargetFiles(path, options);
   }
 
   /** The base name of the image. */
@@ -51,47 +62,50 @@ export class TargetFiles {
   }
 
   /** Makes a file that the image calls `name`; the storage is the caller's to close. */
-  async create(name: string): Promise<FileStorage> {
+  async create(name: string): Promise<UnplacedFile> {
     const path = resolve(dirname(this.path), name);
-    if (name !== this.name) await checkIsFree(path, this.#isForced);
+    if (name !== this.name) await checkIsFree(path, this.#options.isForced);
     if (this.#files.some((file) => file.path === path)) {
       throw new TmemError('usage', `"${this.path}" would have two files "${path}"; rename one`);
     }
     const temporary = path + this.#suffix;
-    const storage = await openFileStorage(temporary, {
-      isReadOnly: false,
-      isContainer: true,
-      isNew: true,
-    });
+    const storage = await this.#open(temporary, true);
     this.#files.push({ name, path, temporary, storage });
     return storage;
   }
 
   /** Opens one of them again. */
-  async open(name: string): Promise<FileStorage> {
+  async open(name: string): Promise<UnplacedFile> {
     const file = this.#files.find((each) => each.name === name);
     if (file === undefined) {
       throw new TmemError('invalid', `"${this.path}" names "${name}", which was not made with it`);
     }
     await file.storage.close();
-    file.storage = await openFileStorage(file.temporary, { isReadOnly: false, isContainer: true });
+    file.storage = await this.#open(file.temporary, false);
     return file.storage;
   }
 
-  /** Makes all of them durable and puts them in their places, the image itself last. */
+  async #open(path: string, isNew: boolean): Promise<UnplacedFile> {
+    const wantsDirect = this.#options.isDurable ? undefined : false;
+    const wish = { isReadOnly: false, isContainer: true, isNew, wantsDirect };
+    return new UnplacedFile(await openFileStorage(path, wish));
+  }
+
+  /** Makes all of them durable, where that is wanted, and puts them in their places, the image itself last. */
   async finish(): Promise<void> {
+    const { isForced, isDurable } = this.#options;
     const placed: string[] = [];
     try {
       for (const { storage, temporary } of this.#files) {
         await storage.close();
-        await syncFile(temporary);
+        if (isDurable) await syncFile(temporary);
       }
       for (const file of this.#lastIsImage()) {
         await this.#place(file);
-        if (!this.#isForced) placed.push(file.path);
+        if (!isForced) placed.push(file.path);
       }
       const folders = new Set(this.#files.map(({ path }) => dirname(path)));
-      for (const folder of folders) await syncFolder(folder);
+      if (isDurable) for (const folder of folders) await syncFolder(folder);
     } catch (cause) {
       for (const path of placed) await rm(path, { force: true });
       await this.abandon();
@@ -114,7 +128,8 @@ export class TargetFiles {
 
   async #place({ path, temporary }: NewFile): Promise<void> {
     try {
-      if (this.#isForced || !(await tryLink(temporary, path))) await rename(temporary, path);
+      if (this.#options.isForced || !(await tryLink(temporary, path)))
+        await rename(temporary, path);
       else await rm(temporary, { force: true });
     } catch (cause) {
       throw failure(path, 'put in place', cause);

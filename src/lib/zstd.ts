@@ -3,8 +3,6 @@
  * the last is not looked at and nothing is allocated on a frame's word.
  */
 
-import { compress, decompress, init } from '@bokuweb/zstd-wasm';
-
 const FRAME_MAGIC = 0xfd2f_b528;
 const SKIPPABLE_MAGIC = 0x184d_2a50;
 const SKIPPABLE_MASK = 0xffff_fff0;
@@ -12,17 +10,25 @@ const LEVEL = 3;
 const RLE_BLOCK = 1;
 const RESERVED_BLOCK = 3;
 
-let loading: Promise<void> | undefined;
+type Codec = typeof import('@bokuweb/zstd-wasm');
+
+let loading: Promise<Codec> | undefined;
 
 /** The code is loaded once, when it is first wanted. */
-function loaded(): Promise<void> {
-  loading ??= init();
+function loaded(): Promise<Codec> {
+  loading ??= load();
   return loading;
+}
+
+async function load(): Promise<Codec> {
+  const codec = await import('@bokuweb/zstd-wasm');
+  await codec.init();
+  return codec;
 }
 
 /** One frame of `source`. */
 export async function compressZstd(source: Buffer): Promise<Buffer> {
-  await loaded();
+  const { compress } = await loaded();
   const result = compress(source, LEVEL);
   return Buffer.from(result.buffer, result.byteOffset, result.byteLength);
 }
@@ -33,7 +39,7 @@ export async function compressZstd(source: Buffer): Promise<Buffer> {
  * are damaged. Work and memory are bounded by the two lengths.
  */
 export async function decompressZstd(source: Buffer, target: Buffer): Promise<void> {
-  await loaded();
+  const { decompress } = await loaded();
   let at = 0;
   let filled = 0;
   while (filled < target.length) {

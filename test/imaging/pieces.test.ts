@@ -67,3 +67,17 @@ test('a long hole is one piece', async () => {
     ['data', 8],
   ]);
 });
+
+test('a long run of content is looked at once', async () => {
+  let looks = 0;
+  const pieces = new Pieces({
+    ...{ sizeBytes: 10 * PIECE_BYTES, pieceBytes: PIECE_BYTES, alignBytes: 8 },
+    look: async (_offset, length) => {
+      looks++;
+      return { kind: 'data', length };
+    },
+  });
+  let found = 0;
+  while ((await pieces.next()) !== undefined) found++;
+  expect([found, looks]).toEqual([10, 1]);
+});

@@ -2,6 +2,7 @@
 
 import { stat } from 'node:fs/promises';
 import { convertImage } from '../../imaging/convert.ts';
+import { TmemError } from '../../lib/errors.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
 import { printable } from '../table.ts';
 import { baseOf } from './create.ts';
@@ -19,6 +20,11 @@ import {
 import type { ImageVerb } from './verb.ts';
 
 const THREADS_MAX = 64;
+
+function parseSync(text: string): boolean {
+  if (text === 'on' || text === 'off') return text === 'on';
+  throw new TmemError('usage', `--sync: "${text}" is neither on nor off`);
+}
 
 export const convertVerb: ImageVerb = {
   name: 'convert',
@@ -63,6 +69,10 @@ export const convertVerb: ImageVerb = {
       value: 'SIZE',
       help: 'leave out zeros from so many in a row on; 0 writes all\nof them (default: 4KiB)',
     },
+    sync: {
+      value: 'WHEN',
+      help: 'on: TARGET is on the disk before it has its name; off:\nthe system writes it when it likes, and may lose it in a\ncrash (default: on)',
+    },
     'target-passphrase-file': { value: 'FILE', help: 'what TARGET is enciphered with' },
     ...FORCE_OPTION,
   },
@@ -76,12 +86,14 @@ export const convertVerb: ImageVerb = {
     const sparseBytes = parseSize(parsed.last('sparse') ?? '4KiB');
     const passphrase = passphraseOf(call, 'target-passphrase-file');
     const snapshot = parsed.last('snapshot');
+    const isDurable = parseSync(parsed.last('sync') ?? 'on');
     const opening = openInput(call, fullPath(from, context), { snapshot });
     const { sizeBytes, writtenBytes } = await withImage(opening, async (source) => {
       const base = await baseOf(call, path, 'backing');
       return convertImage({
         ...{ source, path, formatName, settings, passphrase, base, threads, sparseBytes },
         isForced: parsed.has('force'),
+        isDurable,
         isCompressed: parsed.has('compress'),
         onProgress: progress.show,
         signal: stopped,

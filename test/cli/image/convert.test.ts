@@ -162,3 +162,19 @@ test('convert reads an internal snapshot', async () => {
   expect((await runImage(directory, 'convert', '-l', 'before', file, 'before.raw')).code).toBe(0);
   expect(fs.readFileSync(path.join(directory, 'before.raw'))[100]).toBe(1);
 });
+
+test('convert --sync=off writes what --sync=on does, and nothing else is taken', async () => {
+  const directory = workspace();
+  const source = sourceIn(directory);
+  for (const format of ['raw', 'qcow2']) {
+    const made = path.join(directory, `made.${format}`);
+    const ran = await runImage(directory, 'convert', source, made, '--sync=off');
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(await compare(source, 'raw', made, format)).toEqual(SAME);
+  }
+  expect(await runImage(directory, 'convert', source, 'new.raw', '--sync=later')).toEqual({
+    ...{ code: 2, out: '' },
+    err: 'tmem: --sync: "later" is neither on nor off\n',
+  });
+  expect(fs.existsSync(path.join(directory, 'new.raw'))).toBe(false);
+});
