@@ -2,9 +2,10 @@
 
 import { TmemError } from '../lib/errors.ts';
 import type { AdminClient } from './admin-client.ts';
-import type { OptionTable, ParsedArguments } from './arguments.ts';
+import type { ParsedArguments } from './arguments.ts';
 import type { Clock } from './clock.ts';
 import type { CliContext } from './context.ts';
+import type { VerbText } from './verbs.ts';
 
 /** One call of a verb. */
 export interface VerbCall {
@@ -23,18 +24,9 @@ export interface VerbResult {
   readonly text: string;
 }
 
-export interface Verb {
-  readonly name: string;
-  /** The operands as the help text shows them; those that may be left out in brackets. */
-  readonly operands: string;
+export interface Verb extends VerbText {
   readonly operandsMin: number;
   readonly operandsMax: number;
-  /** A sentence fragment for the list of verbs. */
-  readonly summary: string;
-  /** What one has to know, in whole sentences. */
-  readonly about: string;
-  /** Beside those that all verbs take. */
-  readonly options?: OptionTable<string>;
   /** Rejects with a TmemError for whatever the user can do something about. */
   run(call: VerbCall): Promise<VerbResult>;
 }

@@ -1,8 +1,9 @@
 /** What every verb of `tmem image` is, and what it is given. */
 
 import type { TmemError } from '../../lib/errors.ts';
-import type { OptionTable, ParsedArguments } from '../arguments.ts';
+import type { ParsedArguments } from '../arguments.ts';
 import type { CliContext } from '../context.ts';
+import type { VerbText } from '../verbs.ts';
 import type { ImageProgress } from './progress.ts';
 
 /** One call of a verb. */
@@ -27,21 +28,11 @@ export interface ImageResult {
   readonly exitCode?: number | undefined;
 }
 
-export interface ImageVerb {
-  readonly name: string;
-  /** The operands as the help text shows them. */
-  readonly operands: string;
+export interface ImageVerb extends VerbText {
   readonly operandsMin: number;
   readonly operandsMax: number;
   /** The last operand may begin with a minus and a digit. */
   readonly hasSignedOperand?: boolean;
-  /** A sentence fragment for the list of verbs. */
-  readonly summary: string;
-  /** What one has to know, in whole sentences. */
-  readonly about: string;
-  readonly options: OptionTable<string>;
-  /** What the exit codes say, where that is not what they say of other verbs. */
-  readonly exitCodes?: string;
   /** The exit code for a failure, where that is not what it is for other verbs. */
   readonly exitCodeOf?: (failure: TmemError) => number;
   /** Rejects with a TmemError for whatever the user can do something about. */

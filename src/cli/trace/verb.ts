@@ -8,6 +8,7 @@ import type { OpenTraceOptions } from '../../trace/open-trace.ts';
 import type { OptionTable, ParsedArguments } from '../arguments.ts';
 import type { Clock } from '../clock.ts';
 import type { CliContext } from '../context.ts';
+import type { VerbText } from '../verbs.ts';
 import type { Progress } from './progress.ts';
 
 /** One call of a verb. */
@@ -31,16 +32,8 @@ export interface TraceResult {
   readonly warnings: readonly string[];
 }
 
-export interface TraceVerb {
-  readonly name: string;
-  /** The operands as the help text shows them. */
-  readonly operands: string;
+export interface TraceVerb extends VerbText {
   readonly operandsMin: number;
-  /** A sentence fragment for the list of verbs. */
-  readonly summary: string;
-  /** What one has to know, in whole sentences. */
-  readonly about: string;
-  readonly options: OptionTable<string>;
   /** Rejects with a TmemError for whatever the user can do something about. */
   run(call: TraceCall): Promise<TraceResult>;
 }
