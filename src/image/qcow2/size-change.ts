@@ -11,6 +11,7 @@ import type { FreedClusters } from './freed-clusters.ts';
 import type { HeaderFile } from './header-file.ts';
 import { L1_BYTES_MAX } from './layout.ts';
 import type { MetadataMap } from './metadata-map.ts';
+import type { Refcounts } from './refcounts.ts';
 import type { WriteBack } from './write-back.ts';
 import type { Zeroing } from './zeroing.ts';
 
@@ -20,6 +21,7 @@ export interface SizeChangeOptions {
   readonly allocator: ClusterAllocator;
   readonly freed: FreedClusters;
   readonly metadata: MetadataMap;
+  readonly refcounts: Refcounts;
   readonly writeBack: WriteBack;
   readonly zeroing: Zeroing;
 }
@@ -94,6 +96,30 @@ export class SizeChange {
     this.#dropTables(sizeBytes);
     if (hasDataFile) await disk.dataStorage.resize(sizeBytes);
     await writeBack.sync();
+    // By now nothing refers to what was given up; this makes the counts say so on the storage too.
+    await writeBack.sync();
+    await this.#cutFile();
+  }
+
+  /** Ends the file behind the last cluster in use. That it cannot be cut costs nothing but space. */
+  async #cutFile(): Promise<void> {
+    const { storage, geometry } = this.#options.disk;
+    const { clusterBytes } = geometry;
+    let clusters = Math.ceil(storage.sizeBytes / clusterBytes);
+    while (clusters > 1 && !(await this.#isUsed(clusters - 1))) clusters--;
+    const endOffset = clusters * clusterBytes;
+    if (endOffset < storage.sizeBytes) await storage.resize(endOffset).catch(() => undefined);
+  }
+
+  async #isUsed(cluster: number): Promise<boolean> {
+    const { refcounts, metadata } = this.#options;
+    if (metadata.has(cluster)) return true;
+    if (!refcounts.isCovered(cluster)) return false;
+    for (;;) {
+      const count = refcounts.get(cluster);
+      if (count !== undefined) return count > 0;
+      await refcounts.load(cluster);
+    }
   }
 
   async #writeSize(sizeBytes: number): Promise<void> {

@@ -140,7 +140,7 @@ export class WritableQcow2 implements WritableFormat {
       ...{ disk, tables, targets, blobs, freed, inFlight, metadata },
     });
     this.#sizeChange = new SizeChange({
-      ...{ disk, header: headerFile, allocator, freed, metadata, writeBack, zeroing },
+      ...{ disk, header: headerFile, allocator, freed, metadata, refcounts, writeBack, zeroing },
     });
     this.unitBytes = clusterBytes;
     const mayCompress = !geometry.hasDataFile && disk.cipher === undefined;

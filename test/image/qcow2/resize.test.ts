@@ -1,7 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { driverOf } from '../../../src/image/formats.ts';
+import { Random } from '../../tools/crash-random.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { makeImage, workspace } from '../../tools/workspace.ts';
+import { checkOf, containerOf, openOn } from '../appended/images.ts';
+import { LoggedContainer } from '../appended/write-log.ts';
 import {
   contentByQemu,
   contentOf,
@@ -66,6 +70,49 @@ describe('a qcow2 image that gets another size', () => {
     await disk.close();
     await expectClean(image);
     expectSame(await contentByQemu(image, directory), expected, 'content by qemu-img');
+  });
+
+  it('ends behind what it still holds when it becomes smaller', async () => {
+    const directory = workspace();
+    const image = await create(`${directory}/disk.qcow2`, 8 * MIB, { cluster_size: 4096 });
+    const disk = await openAt(image);
+    await disk.write(Buffer.alloc(MIB, 1), 0, MIB, 0);
+    await disk.write(Buffer.alloc(4 * MIB, 2), 0, 4 * MIB, 4 * MIB);
+    await disk.sync();
+    expect(statSync(image).size).toBeGreaterThan(5 * MIB);
+    await disk.resize(2 * MIB);
+    expect(statSync(image).size).toBeLessThan(MIB + 256 * KIB);
+    await disk.resize(8 * MIB);
+    await disk.write(Buffer.alloc(MIB, 3), 0, MIB, 5 * MIB);
+    await disk.close();
+    await expectClean(image);
+    const expected = Buffer.concat([Buffer.alloc(MIB, 1), Buffer.alloc(7 * MIB)]);
+    expected.fill(3, 5 * MIB, 6 * MIB);
+    expectSame(await contentByQemu(image, directory), expected, 'content by qemu-img');
+  });
+
+  it('is sound and holds the rest when the power is lost while it becomes smaller', async () => {
+    const directory = workspace();
+    const image = await create(`${directory}/disk.qcow2`, 2 * MIB, { cluster_size: 4096 });
+    const full = await openAt(image);
+    await full.write(Buffer.alloc(2 * MIB, 5), 0, 2 * MIB, 0);
+    await full.close();
+    const log = new LoggedContainer(readFileSync(image), new Random(5));
+    const driver = await driverOf('qcow2');
+    const disk = await openOn(driver, log);
+    await disk.resize(MIB);
+    const end = log.tick();
+    await disk.close();
+    expect(log.mediumAt(end, 0).length).toBeLessThan(MIB + 256 * KIB);
+    for (let now = 1; now <= end; now++) {
+      for (const lost of [0, 1, 0.5, 'oldest'] as const) {
+        const bytes = log.mediumAt(now, lost);
+        const left = await openOn(driver, containerOf(bytes, true));
+        const when = `at ${now} of ${end}, lost ${lost}`;
+        expectSame((await contentOf(left)).subarray(0, MIB), Buffer.alloc(MIB, 5), when);
+        expect(await checkOf(driver, containerOf(bytes)), when).toMatchObject({ corruptions: 0 });
+      }
+    }
   });
 
   it('is refused a size that no table describes', async () => {
