@@ -1,5 +1,6 @@
 /** What readers of binary formats share: records of one size, and numbers of 64 bits as doubles. */
 
+import { TmemError } from '../lib/errors.ts';
 import {
   countMalformed,
   type FileTally,
@@ -79,16 +80,17 @@ export class FixedScanner implements RecordParser {
       at += recordBytes;
     }
     if (isLast && at < to && batch.count < batch.capacity) {
-      warnOfTail(tally, to - at);
-      return to;
+      refuseTail(tally, to - at);
     }
     return at;
   }
 }
 
-/** Says that a file ends in the middle of a record. */
-export function warnOfTail(tally: FileTally, bytes: number): void {
-  tally.warnings.push(
-    `${tally.path} ends in the middle of a record: its last ${bytes} bytes were left out; get the whole file`,
+/** Throws an error for a file that ends in the middle of a record: most of it may be missing. */
+export function refuseTail({ path }: FileTally, bytes: number): never {
+  throw new TmemError(
+    'invalid',
+    `${path} ends in the middle of a record; get the whole file, or do without the rest: ` +
+      `truncate -s -${bytes} cuts off the last ${bytes} bytes`,
   );
 }

@@ -1,7 +1,7 @@
 /** Reads our own trace format. */
 
 import { crc32 } from 'node:zlib';
-import { readU16, readU32, readU64, warnOfTail } from '../binary-format.ts';
+import { readU16, readU32, readU64 } from '../binary-format.ts';
 import {
   countMalformed,
   LIKENESS,
@@ -74,7 +74,10 @@ class OwnRecords implements RecordParser {
 
   #sayTruncated(records: number, leftBytes: number): void {
     const { tally } = this.#context;
-    if (leftBytes > 0) warnOfTail(tally, leftBytes);
+    if (leftBytes > 0) {
+      const rest = `its last ${leftBytes} bytes were left out; get the whole file`;
+      tally.warnings.push(`${tally.path} ends in the middle of a record: ${rest}`);
+    }
     const sentence = `${tally.path} was not ended properly`;
     tally.warnings.push(`${sentence}: its last ${records} records are not covered by a checksum`);
   }

@@ -5,7 +5,7 @@
  * events of type Q count: further down, requests have been merged and split.
  */
 
-import { warnOfTail } from '../binary-format.ts';
+import { refuseTail } from '../binary-format.ts';
 import {
   countMalformed,
   isBeyondReach,
@@ -83,8 +83,7 @@ class BlktraceRecords implements RecordParser {
       countMalformed(tally, () => bytes.toString('hex', start, start + RECORD_BYTES));
     }
     if (!isLast || batch.count === batch.capacity || at === to) return at;
-    warnOfTail(tally, to - at);
-    return to;
+    refuseTail(tally, to - at);
   }
 
   #take(view: DataView, at: number, batch: RequestBatch): void {
