@@ -58,6 +58,9 @@ export async function assembleReport(findings: Findings): Promise<ReplayReport> 
   const { read, options, done, asked, settings, coldMissRatio, advice } = findings;
   const { trace, stream, statistics } = read;
   const { unit } = trace;
+  const isFull = options.engine === 'full';
+  const scanDamage = isFull ? null : await scanDamageOf(findings, advice, settings);
+  // Not before the scans, since then there would be the memory of both.
   const dropBits = stream.ops === 'writes-invalidate' ? stream.writeBits : undefined;
   const pages = { ids: stream.ids, pageCount: stream.pageCount, dropBits };
   const warmup = Math.round(read.warmupAccesses * stream.sampleRate);
@@ -68,8 +71,6 @@ export async function assembleReport(findings: Findings): Promise<ReplayReport> 
     ({ facts }) => facts.policy === advice.policy && facts.capacityPages === advice.capacityPages,
   );
   const workload = workloadOf(read, coldMissRatio);
-  const isFull = options.engine === 'full';
-  const scanDamage = isFull ? null : await scanDamageOf(findings, advice, settings);
   return {
     version: REPORT_VERSION,
     trace: await traceFactsOf(trace, options.origin.files),

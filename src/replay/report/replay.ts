@@ -73,6 +73,9 @@ export interface ReplayOutcome {
   readonly report: ReplayReport | undefined;
 }
 
+const NO_FLOOR =
+  'The charts lack the floor: belady has to know the whole trace first, which a pipe does not tell.';
+
 /**
  * Replays `trace`. Throws a usage error for what the trace cannot do, an `invalid` one for a trace
  * with nothing to replay, and what reading it throws.
@@ -109,7 +112,7 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
   }
   const asked = done.slice(0, options.policies.length * capacities.length);
   const coldMissRatio = coldRatioOf(done, read, settings);
-  const advice = adviceOf({
+  const found = adviceOf({
     runs: asked.map((run) => run.facts),
     coldMissRatio,
     footprintPages,
@@ -117,6 +120,8 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
     unit,
     engine: options.engine,
   });
+  const lacks = options.wantsReport && !stream.canRereads ? [NO_FLOOR] : [];
+  const advice = { ...found, notes: [...found.notes, ...lacks] };
   const findings = { read, options, done, asked, settings, coldMissRatio, advice };
   const report = options.wantsReport ? await assembleReport(findings) : undefined;
   return {

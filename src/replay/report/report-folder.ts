@@ -9,6 +9,8 @@ import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.
 
 /** What went wrong, as the end of a sentence. */
 export function reasonOf(cause: unknown): string {
+  const code = systemErrorCode(cause);
+  if (code !== undefined) return code;
   return cause instanceof Error ? cause.message.replace(/\.$/, '') : String(cause);
 }
 

@@ -35,6 +35,14 @@ describe('the page of a report', () => {
     }
   });
 
+  test('calls what knows the future a floor of misses, and none of hits', async () => {
+    const html = htmlOf(await reportOf());
+    const legendOf = (id: string) =>
+      html.slice(html.indexOf(`id="${id}"`)).match(/belady[^<]*/)?.[0];
+    expect(legendOf('miss-ratio-curves')).toBe('belady (floor: knows the future)');
+    expect(legendOf('hits-over-time')).toBe('belady (knows the future)');
+  });
+
   test('shows names from a trace as they are, and runs none of them', async () => {
     const name = '<script>alert("x")</script>';
     const html = htmlOf(await reportOf({ name, volumes: [name] }));

@@ -102,11 +102,12 @@ describe('a replay', () => {
     }
   });
 
-  test('of a pipe has no floor, and refuses belady', async () => {
+  test('of a pipe has no floor, which is said, and refuses belady', async () => {
     const pipe = () => scriptedTrace(REQUESTS, { canRereads: false });
     const { report } = await replay(pipe(), replayOptions());
     expect(report?.curves.map(({ policy }) => policy)).toEqual(['s3fifo-cw', 'lru']);
     expect(report?.trace.sha256).toBeNull();
+    expect(report?.advice.notes.join()).toContain('The charts lack the floor');
     const asked = replay(pipe(), replayOptions({ policies: ['belady'] }));
     await expect(asked).rejects.toThrow(/belady.*pipe/);
   });

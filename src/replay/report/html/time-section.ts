@@ -4,10 +4,12 @@ import { drawLineChart, HALF, type LineSeries, WIDE } from '../charts/line-chart
 import { sizeStep } from '../charts/steps.ts';
 import { count, duration, pagesAs, percent, shortCount } from '../format.ts';
 import type { Point } from '../page-statistics.ts';
-import type { ReplayReport } from '../report.ts';
+import { FLOOR_POLICY, type ReplayReport } from '../report.ts';
 import { figure, section } from './elements.ts';
-import { COLD_STYLE, policyStyles, policyTitle, styleOf } from './policy-styles.ts';
+import { COLD_STYLE, policyStyles, styleOf } from './policy-styles.ts';
 
+/** Among hits it is no floor. */
+const FORESIGHT_NAME = 'belady (knows the future)';
 const CEILING_NAME = 'all but first uses (no cache has more)';
 
 function hitSeries(report: ReplayReport): LineSeries[] {
@@ -19,7 +21,7 @@ function hitSeries(report: ReplayReport): LineSeries[] {
     );
   return [
     ...policies.map(({ policy, hitRatios }) => ({
-      name: policyTitle(policy),
+      name: policy === FLOOR_POLICY ? FORESIGHT_NAME : policy,
       points: points(hitRatios),
       style: styleOf(styles, policy),
     })),
