@@ -5,13 +5,8 @@
  *
  * For simulations only: it has to be told the future.
  */
-import {
-  assertCharge,
-  type EvictionPolicy,
-  type PolicyFamily,
-  type PolicyOptions,
-  throwSlotState,
-} from './policy.ts';
+import type { EvictionPolicy, PolicyFamily, PolicyOptions } from './policy.ts';
+import { SlotCharges } from './slot-charges.ts';
 import { SlotHeap } from './slot-heap.ts';
 
 const BYTES_PER_SLOT = 16;
@@ -39,15 +34,13 @@ export function beladyFamily(options: PolicyOptions, future: Future): PolicyFami
 /** Furthest next use first. */
 export class Belady implements EvictionPolicy {
   readonly name = 'belady';
-  chargedBytes = 0;
   private readonly heap: SlotHeap;
-  /** 0 means not resident. */
-  private readonly charges: Uint32Array;
+  private readonly charges: SlotCharges;
   private readonly future: Future;
 
   constructor(slotCount: number, future: Future) {
     this.heap = new SlotHeap(new Int32Array(slotCount));
-    this.charges = new Uint32Array(slotCount);
+    this.charges = new SlotCharges(slotCount);
     this.future = future;
   }
 
@@ -55,29 +48,27 @@ export class Belady implements EvictionPolicy {
     return this.heap.count;
   }
 
+  get chargedBytes(): number {
+    return this.charges.total;
+  }
+
   insert(slot: number, charge: number, _keyHash: number): void {
-    assertCharge(charge);
-    if (this.charges[slot] !== 0) throwSlotState('insert', slot);
-    this.charges[slot] = charge;
-    this.chargedBytes += charge;
+    this.charges.enter(slot, charge);
     this.heap.set(slot, -this.nextUse());
   }
 
   touch(slot: number): void {
-    this.chargeOf(slot, 'touch');
+    this.charges.of(slot, 'touch');
     this.heap.set(slot, -this.nextUse());
   }
 
   remove(slot: number): void {
-    this.chargedBytes -= this.chargeOf(slot, 'remove');
-    this.charges[slot] = 0;
+    this.charges.leave(slot);
     this.heap.remove(slot);
   }
 
   recharge(slot: number, charge: number): void {
-    assertCharge(charge);
-    this.chargedBytes += charge - this.chargeOf(slot, 'recharge');
-    this.charges[slot] = charge;
+    this.charges.change(slot, charge);
   }
 
   evict(): number {
@@ -92,11 +83,5 @@ export class Belady implements EvictionPolicy {
 
   private nextUse(): number {
     return this.future.nextUses[this.future.now]!;
-  }
-
-  private chargeOf(slot: number, event: string): number {
-    const charge = this.charges[slot];
-    if (charge === undefined || charge === 0) throwSlotState(event, slot);
-    return charge;
   }
 }

@@ -7,13 +7,8 @@
  * For simulations only: a hit costs a walk through a heap, scans push out what they should not,
  * and large pages starve. It shows what knowing the sizes is worth at most.
  */
-import {
-  assertCharge,
-  type EvictionPolicy,
-  type PolicyFamily,
-  type PolicyOptions,
-  throwSlotState,
-} from './policy.ts';
+import type { EvictionPolicy, PolicyFamily, PolicyOptions } from './policy.ts';
+import { SlotCharges } from './slot-charges.ts';
 import { SlotHeap } from './slot-heap.ts';
 
 const BYTES_PER_SLOT = 24;
@@ -27,16 +22,14 @@ export function gdsfFamily(options: PolicyOptions): PolicyFamily {
 /** Lowest age + hits / charge first. */
 export class Gdsf implements EvictionPolicy {
   readonly name = 'gdsf';
-  chargedBytes = 0;
   private readonly heap: SlotHeap;
-  /** 0 means not resident. */
-  private readonly charges: Uint32Array;
+  private readonly charges: SlotCharges;
   private readonly uses: Uint32Array;
   private age = 0;
 
   constructor(slotCount: number) {
     this.heap = new SlotHeap(new Float64Array(slotCount));
-    this.charges = new Uint32Array(slotCount);
+    this.charges = new SlotCharges(slotCount);
     this.uses = new Uint32Array(slotCount);
   }
 
@@ -44,29 +37,27 @@ export class Gdsf implements EvictionPolicy {
     return this.heap.count;
   }
 
+  get chargedBytes(): number {
+    return this.charges.total;
+  }
+
   insert(slot: number, charge: number, _keyHash: number): void {
-    assertCharge(charge);
-    if (this.charges[slot] !== 0) throwSlotState('insert', slot);
-    this.charges[slot] = charge;
-    this.chargedBytes += charge;
+    this.charges.enter(slot, charge);
     this.uses[slot] = 0;
     this.use(slot, charge);
   }
 
   touch(slot: number): void {
-    this.use(slot, this.chargeOf(slot, 'touch'));
+    this.use(slot, this.charges.of(slot, 'touch'));
   }
 
   remove(slot: number): void {
-    this.chargedBytes -= this.chargeOf(slot, 'remove');
-    this.charges[slot] = 0;
+    this.charges.leave(slot);
     this.heap.remove(slot);
   }
 
   recharge(slot: number, charge: number): void {
-    assertCharge(charge);
-    this.chargedBytes += charge - this.chargeOf(slot, 'recharge');
-    this.charges[slot] = charge;
+    this.charges.change(slot, charge);
   }
 
   evict(): number {
@@ -85,11 +76,5 @@ export class Gdsf implements EvictionPolicy {
     const uses = this.uses[slot]! + 1;
     this.uses[slot] = uses;
     this.heap.set(slot, this.age + uses / charge);
-  }
-
-  private chargeOf(slot: number, event: string): number {
-    const charge = this.charges[slot];
-    if (charge === undefined || charge === 0) throwSlotState(event, slot);
-    return charge;
   }
 }
