@@ -48,7 +48,8 @@ const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
     ...['storage', 'snapshot', 'config', 'cli', 'trace', 'replay', 'image/gate.ts'],
     ...['imaging/target-file.ts', 'nbd/listen.ts'],
   ],
-  'node:net': ['nbd', 'replay/live/connection.ts'],
+  // What waits for a ring of the kernel's is a socket.
+  'node:net': ['nbd', 'replay/live/connection.ts', 'storage/uring/disk-ring.ts'],
   'node:http': ['admin', 'cli'],
   'node:child_process': [],
   'node:worker_threads': ['replay'],

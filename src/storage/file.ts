@@ -1,7 +1,7 @@
 /**
  * A regular file or a block device as a storage. Aligned requests go around the page cache, since
  * this service is the cache and every page would be held twice; all others go through it. On one
- * file Linux keeps the two coherent, but for writes that overlap each other in time.
+ * file Linux keeps the two coherent, but for writes that overlap each other in time: see WriteTurns.
  */
 
 import fs from 'node:fs';
@@ -10,8 +10,10 @@ import { alignedBuffer, isAlignedMemory, MEMORY_ALIGNMENT_BYTES } from '../lib/a
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { FileAllocation } from './allocation.ts';
 import { type FileStorageOptions, type OpenFile, openDescriptors } from './open-file.ts';
+import { THREAD_IO } from './positioned-io.ts';
 import type { ResizableStorage, StorageCapabilities, StorageExtent } from './storage.ts';
-import { END_OF_FILE, type PositionedCall, transferFully } from './transfer.ts';
+import { END_OF_FILE, transferFully } from './transfer.ts';
+import { WriteTurns } from './write-turns.ts';
 
 const closeDescriptor = promisify(fs.close);
 const truncateDescriptor = promisify(fs.ftruncate);
@@ -19,6 +21,9 @@ const truncateDescriptor = promisify(fs.ftruncate);
 /** Zeros are written in pieces of this many bytes, all from the one buffer. */
 const ZEROES_BYTES = 256 * 1024;
 const zeroes = alignedBuffer(ZEROES_BYTES);
+
+/** Longer requests through the page cache are copied on other threads, not on the event loop's. */
+const COPIED_BYTES_MAX = 64 * 1024;
 
 /** Opens the file or block device at `path`; a path that cannot be an image is a TmemError. */
 export async function openFileStorage(
@@ -46,6 +51,7 @@ export class FileStorage implements ResizableStorage {
   #sizeBytes: number;
   readonly #file: OpenFile;
   readonly #allocation: FileAllocation;
+  readonly #writeTurns = new WriteTurns();
   #inFlightCount = 0;
   #closing: Promise<void> | undefined;
   #onDrained: (() => void) | undefined;
@@ -72,13 +78,13 @@ export class FileStorage implements ResizableStorage {
 
   read(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void> {
     if (this.#closing !== undefined) return Promise.reject(this.#closed());
-    return this.#transfer('read', fs.read, buffer, bufferOffset, length, offset);
+    return this.#transfer('read', buffer, bufferOffset, length, offset);
   }
 
   write(buffer: Buffer, bufferOffset: number, length: number, offset: number): Promise<void> {
     if (this.isReadOnly) return Promise.reject(this.#readOnly());
     if (this.#closing !== undefined) return Promise.reject(this.#closed());
-    return this.#transfer('write', fs.write, buffer, bufferOffset, length, offset);
+    return this.#transfer('write', buffer, bufferOffset, length, offset);
   }
 
   /**
@@ -187,7 +193,6 @@ export class FileStorage implements ResizableStorage {
 
   #transfer(
     verb: 'read' | 'write',
-    call: PositionedCall,
     buffer: Buffer,
     bufferOffset: number,
     length: number,
@@ -200,14 +205,19 @@ export class FileStorage implements ResizableStorage {
     }
     if (length === 0) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      const { bufferedFd, directFd } = this.#file;
+      const { bufferedFd, directFd, io } = this.#file;
       const isDirect =
+        directFd !== undefined &&
         offset % MEMORY_ALIGNMENT_BYTES === 0 &&
         length % MEMORY_ALIGNMENT_BYTES === 0 &&
         isAlignedMemory(buffer, bufferOffset);
-      const fd = directFd !== undefined && isDirect ? directFd : bufferedFd;
+      const fd = isDirect ? directFd : bufferedFd;
+      const call = (isDirect || length <= COPIED_BYTES_MAX ? io : THREAD_IO)[verb];
+      const rest = THREAD_IO[verb];
       this.#inFlightCount++;
-      transferFully(call, fd, bufferedFd, buffer, bufferOffset, length, offset, (failure) => {
+      const takesTurns = verb === 'write' && directFd !== undefined;
+      const ended = (failure: Error | null): void => {
+        if (takesTurns) this.#writeTurns.end();
         if (failure !== null) {
           const reason = this.#failure(verb, offset, length, failure);
           if (verb === 'write') this.#noteRealEnd(() => reject(reason));
@@ -220,7 +230,11 @@ export class FileStorage implements ResizableStorage {
         this.#end();
         if (verb === 'write') this.#noteEnd(offset + length);
         resolve();
-      });
+      };
+      const begin = (): void =>
+        transferFully(call, fd, rest, bufferedFd, buffer, bufferOffset, length, offset, ended);
+      if (takesTurns) this.#writeTurns.enter(!isDirect, begin);
+      else begin();
     });
   }
 
@@ -244,7 +258,7 @@ export class FileStorage implements ResizableStorage {
    */
   async #reach(end: number): Promise<void> {
     if (!this.#file.isContainer || end <= this.#sizeBytes) return;
-    await this.#transfer('write', fs.write, zeroes, 0, 1, end - 1);
+    await this.#transfer('write', zeroes, 0, 1, end - 1);
   }
 
   /** Pieces end at multiples of their size, so that all but the first and last can be direct. */
@@ -253,7 +267,7 @@ export class FileStorage implements ResizableStorage {
     while (offset < end) {
       if (this.#closing !== undefined) throw this.#closed();
       const length = Math.min(end - offset, ZEROES_BYTES - (offset % ZEROES_BYTES));
-      await this.#transfer('write', fs.write, zeroes, 0, length, offset);
+      await this.#transfer('write', zeroes, 0, length, offset);
       offset += length;
     }
   }

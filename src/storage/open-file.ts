@@ -8,6 +8,7 @@ import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts'
 import { deviceNumbers } from './device-number.ts';
 import { type Libc, loadLibc, SEEK } from './libc.ts';
 import { lockDescriptor } from './lock.ts';
+import { type PositionedIo, positionedIo } from './positioned-io.ts';
 
 const openDescriptor = promisify(fs.open);
 const statDescriptor = promisify(fs.fstat);
@@ -34,6 +35,8 @@ export interface FileStorageOptions {
   readonly isNew?: boolean | undefined;
   /** The system calls that Node lacks; null does without. By default they are looked for. */
   readonly libc?: Libc | null | undefined;
+  /** How it is read and written; by default the best there is. */
+  readonly io?: PositionedIo | undefined;
 }
 
 /** An open file, whose descriptors are the receiver's to close. */
@@ -55,6 +58,8 @@ export interface OpenFile {
   readonly bufferedFd: number;
   /** Open with O_DIRECT; undefined where that is not wanted or does not work. */
   readonly directFd: number | undefined;
+  /** How `bufferedFd` and `directFd` are read and written. */
+  readonly io: PositionedIo;
   /** For fallocate and lseek alone, which move a descriptor's offset. */
   readonly allocationFd: number;
 }
@@ -96,6 +101,7 @@ export async function openDescriptors(
       ...{ path, sizeBytes, isReadOnly, isContainer, isRegular },
       ...{ identity, medium, isLocked: lock === 'held', isOpenHere: lock === 'own', libc },
       ...descriptors,
+      io: options.io ?? (await positionedIo()),
     };
   } catch (cause) {
     for (const fd of opened) await closeDescriptor(fd);

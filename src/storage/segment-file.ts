@@ -11,6 +11,7 @@ import { FileStorage } from './file.ts';
 import { type Libc, loadLibc } from './libc.ts';
 import { lockDescriptor } from './lock.ts';
 import { checkIsSameFile, mediumOf, openDirect } from './open-file.ts';
+import { type PositionedIo, positionedIo } from './positioned-io.ts';
 
 const openDescriptor = promisify(fs.open);
 const statDescriptor = promisify(fs.fstat);
@@ -41,6 +42,8 @@ export interface SegmentFileOptions {
   readonly removesAtClose?: boolean;
   readonly wantsDirect?: boolean | undefined;
   readonly libc?: Libc | null | undefined;
+  /** How it is read and written; by default the best there is. */
+  readonly io?: PositionedIo | undefined;
 }
 
 /** An open file of the service's own; see `FileStorage` for its requests. */
@@ -98,6 +101,7 @@ export async function openSegmentFile(
       libc,
       bufferedFd,
       directFd,
+      io: options.io ?? (await positionedIo()),
       allocationFd,
     });
     openMedia.add(medium);

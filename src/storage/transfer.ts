@@ -1,6 +1,6 @@
 /** Moving all of a request's bytes with positioned reads or writes, however short each one is. */
 
-/** `fs.read` and `fs.write`, seen alike. */
+/** `fs.read`, `fs.write`, and what does the same by another way. */
 export type PositionedCall = (
   fd: number,
   buffer: Buffer,
@@ -15,13 +15,14 @@ export const END_OF_FILE = 'EOF';
 
 /**
  * Moves `length` bytes, at least 1, and calls `done` once: with null or with what went wrong, and
- * the descriptor it ended on. The first call is made on `firstFd`, the rest after a short one on `restFd`, because what is left
- * need not be aligned. A first call that fails with EINVAL (alignment rules that could not be
- * foreseen) is made again on `restFd`.
+ * the descriptor it ended on. The first call is made on `firstFd`, the rest after a short one on
+ * `restFd`, because what is left need not be aligned. A first call that fails with EINVAL (alignment
+ * rules that could not be foreseen) is made again on `restFd`.
  */
 export function transferFully(
-  call: PositionedCall,
+  firstCall: PositionedCall,
   firstFd: number,
+  restCall: PositionedCall,
   restFd: number,
   buffer: Buffer,
   bufferOffset: number,
@@ -40,9 +41,9 @@ export function transferFully(
     }
     fd = restFd;
     const at = bufferOffset + movedBytes;
-    call(fd, buffer, at, length - movedBytes, offset + movedBytes, onMoved);
+    restCall(fd, buffer, at, length - movedBytes, offset + movedBytes, onMoved);
   };
-  call(fd, buffer, bufferOffset, length, offset, onMoved);
+  firstCall(fd, buffer, bufferOffset, length, offset, onMoved);
 }
 
 /** The failure of finding nothing at `offset`, which lies inside what the file once was. */

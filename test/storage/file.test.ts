@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import { openFileStorage } from '../../src/storage/file.ts';
 import type { FileStorageOptions } from '../../src/storage/open-file.ts';
+import { THREAD_IO } from '../../src/storage/positioned-io.ts';
 import { describeStorageContract, pattern } from './contract.ts';
 import { temporaryFile } from './temporary-files.ts';
 
@@ -22,7 +23,8 @@ function describeFile(
 
 describeFile('a file opened with O_DIRECT if possible', {});
 describeFile('a buffered file', { wantsDirect: false });
-describeFile('a file without the system calls that Node lacks', { libc: null });
+describeFile('a file without the system calls that Node lacks', { libc: null, io: THREAD_IO });
+describeFile('a buffered file on threads', { wantsDirect: false, io: THREAD_IO });
 
 // tmpfs has other gaps than file systems on disks: it punches holes but zeroes no ranges.
 if (fs.existsSync('/dev/shm')) describeFile('a file on tmpfs', {}, '/dev/shm');
@@ -46,7 +48,10 @@ describe('a file', () => {
   }
 
   it('sends only wholly aligned requests around the page cache', async () => {
-    const storage = await openFileStorage(temporaryFile(pattern(16384)), { isReadOnly: true });
+    const storage = await openFileStorage(temporaryFile(pattern(16384)), {
+      isReadOnly: true,
+      io: THREAD_IO,
+    });
     const isDirect = storage.alignmentBytes === 4096;
     const memory = alignedBuffer(16384);
     const wereDirect = watchReads();
@@ -62,7 +67,11 @@ describe('a file', () => {
 
   it('never goes around the page cache when that is not wanted', async () => {
     const path = temporaryFile(pattern(4096));
-    const storage = await openFileStorage(path, { isReadOnly: true, wantsDirect: false });
+    const storage = await openFileStorage(path, {
+      isReadOnly: true,
+      wantsDirect: false,
+      io: THREAD_IO,
+    });
     expect(storage.alignmentBytes).toBe(1);
     const wereDirect = watchReads();
     await storage.read(alignedBuffer(4096), 0, 4096, 0);
@@ -85,7 +94,7 @@ describe('a file', () => {
 
   it('names what failed, where, and what to do', async () => {
     const path = temporaryFile(pattern(4096));
-    const storage = await openFileStorage(path, { isReadOnly: false });
+    const storage = await openFileStorage(path, { isReadOnly: false, io: THREAD_IO });
     failNext('write', 'ENOSPC');
     const write = storage.write(Buffer.alloc(10), 0, 10, 20);
     const message = expect.stringMatching(/^cannot write 10 bytes at offset 20 .*; free some/);

@@ -18,7 +18,7 @@ function scripted(answers: (number | string)[]) {
 
 function transfer(call: PositionedCall): Promise<{ code: unknown; fd: number }> {
   return new Promise((resolve) => {
-    transferFully(call, DIRECT, BUFFERED, Buffer.alloc(200), 50, 100, 4096, (failure, fd) =>
+    transferFully(call, DIRECT, call, BUFFERED, Buffer.alloc(200), 50, 100, 4096, (failure, fd) =>
       resolve({ code: failure === null ? null : Reflect.get(failure, 'code'), fd }),
     );
   });

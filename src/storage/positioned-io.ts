@@ -1,0 +1,50 @@
+/**
+ * How positioned reads and writes reach the kernel: by io_uring where it is to be had, else by
+ * Node's own calls on the threads of libuv.
+ */
+
+import fs from 'node:fs';
+import type { PositionedCall } from './transfer.ts';
+import { DiskRing } from './uring/disk-ring.ts';
+import { bindUringCalls } from './uring/system-calls.ts';
+
+/** A pair of calls that behave alike. */
+export interface PositionedIo {
+  /** What a person calls it. */
+  readonly name: string;
+  readonly read: PositionedCall;
+  readonly write: PositionedCall;
+}
+
+/** Always there. */
+export const THREAD_IO: PositionedIo = {
+  name: 'threads',
+  read: (fd, buffer, bufferOffset, length, position, callback) =>
+    fs.read(fd, buffer, bufferOffset, length, position, callback),
+  write: (fd, buffer, bufferOffset, length, position, callback) =>
+    fs.write(fd, buffer, bufferOffset, length, position, callback),
+};
+
+let found: Promise<PositionedIo> | undefined;
+
+/**
+ * The best there is. A ring belongs to the thread that made it, as its event loop does: the first
+ * to ask makes it, and it stays for as long as the thread.
+ */
+export function positionedIo(): Promise<PositionedIo> {
+  found ??= openRing();
+  return found;
+}
+
+/** From now on `positionedIo` answers this one. */
+export function choosePositionedIo(io: PositionedIo): void {
+  found = Promise.resolve(io);
+}
+
+async function openRing(): Promise<PositionedIo> {
+  const calls = await bindUringCalls();
+  if (calls === undefined) return THREAD_IO;
+  const ring = DiskRing.open(calls);
+  if (typeof ring === 'string') return { ...THREAD_IO, name: `threads (no io_uring: ${ring})` };
+  return { name: 'io_uring', read: ring.read, write: ring.write };
+}

@@ -1,0 +1,221 @@
+/**
+ * Positioned reads and writes through io_uring. All requests that come up in one turn of the event
+ * loop are handed to the kernel by one system call, and no other thread is crossed on the way there
+ * or back: a thread pool takes two wake-ups for every request.
+ *
+ * Node cannot wait for a ring, but it can wait for a socket. So behind every request, linked to it,
+ * goes the sending of one byte to a socket of this process; when the loop finds the bytes there, it
+ * looks for completions.
+ */
+
+import fs from 'node:fs';
+import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
+import { clearInterval, setImmediate, setInterval, setTimeout } from 'node:timers';
+import { getSystemErrorMap, getSystemErrorName } from 'node:util';
+import type { PositionedCall } from '../transfer.ts';
+import { OPERATION, Queues, SUBMISSION_FLAG } from './queues.ts';
+import type { UringCalls } from './system-calls.ts';
+
+/** Requests under way at a time; the others wait here. */
+const REQUESTS_MAX = 128;
+
+/** A request and the byte that tells of it. */
+const SUBMISSIONS_PER_REQUEST = 2;
+
+/** What the byte's own submission is known by; it completes with a word only if it fails. */
+const WAKE_TOKEN = 0xffff_ffff;
+
+const WAKE_BYTES = 4096;
+
+/** When what the kernel did not take is handed over again, milliseconds. */
+const RETRY_MS = 1;
+
+/** How often completions are looked for that nothing told of, milliseconds. */
+const WATCH_MS = 100;
+
+/** What the kernel answers when it is short of memory, or was interrupted. */
+const WORTH_ANOTHER_TRY = new Set(['EAGAIN', 'EBUSY', 'EINTR', 'ENOMEM']);
+
+type Callback = (error: NodeJS.ErrnoException | null, count: number) => void;
+
+interface Waiting {
+  readonly operation: number;
+  readonly fd: number;
+  readonly buffer: Buffer;
+  readonly bufferOffset: number;
+  readonly length: number;
+  readonly position: number;
+  readonly callback: Callback;
+}
+
+/** One ring and its requests; it stays for as long as the process, and alone keeps nothing running. */
+export class DiskRing {
+  readonly #calls: UringCalls;
+  readonly #queues: Queues;
+  readonly #wakeSocket: Socket;
+  readonly #wakeFd: number;
+  /** What is sent; it must stay where it is. */
+  readonly #wakeByte = Buffer.alloc(1);
+  readonly #wakeAddress: number;
+  readonly #addresses = new WeakMap<ArrayBufferLike, number>();
+  /** By the token of a request; the buffer is held so that its memory stays. */
+  readonly #callbacks: (Callback | undefined)[] = [];
+  readonly #buffers: (Buffer | undefined)[] = [];
+  readonly #operations = new Uint8Array(REQUESTS_MAX);
+  readonly #freeTokens: number[] = [];
+  readonly #waiting: Waiting[] = [];
+  #isScheduled = false;
+  #watcher: NodeJS.Timeout | undefined;
+  /** The kernel takes no more: what comes goes the way of Node's own calls. */
+  #isBroken = false;
+
+  /** A string says why there is none. */
+  static open(calls: UringCalls): DiskRing | string {
+    const queues = Queues.open(calls, REQUESTS_MAX * SUBMISSIONS_PER_REQUEST);
+    if (typeof queues === 'string') return queues;
+    const pair = calls.socketPair();
+    if (pair === undefined) return 'there are no descriptors left';
+    return new DiskRing(calls, queues, pair);
+  }
+
+  private constructor(calls: UringCalls, queues: Queues, [own, other]: readonly [number, number]) {
+    this.#calls = calls;
+    this.#queues = queues;
+    this.#wakeFd = other;
+    this.#wakeAddress = this.#addressOf(this.#wakeByte);
+    for (let token = REQUESTS_MAX - 1; token >= 0; token--) this.#freeTokens.push(token);
+    // Node takes `onread` here as it does for `connect`, though its types do not say so.
+    const options: SocketConstructorOpts & Pick<TcpSocketConnectOpts, 'onread'> = {
+      fd: own,
+      readable: true,
+      writable: false,
+      onread: {
+        buffer: Buffer.alloc(WAKE_BYTES),
+        callback: () => {
+          this.#complete();
+          return true;
+        },
+      },
+    };
+    this.#wakeSocket = new Socket(options);
+    this.#wakeSocket.unref();
+  }
+
+  /** As `fs.read`. */
+  readonly read: PositionedCall = (fd, buffer, bufferOffset, length, position, callback) =>
+    this.#request(OPERATION.read, fd, buffer, bufferOffset, length, position, callback);
+
+  /** As `fs.write`. */
+  readonly write: PositionedCall = (fd, buffer, bufferOffset, length, position, callback) =>
+    this.#request(OPERATION.write, fd, buffer, bufferOffset, length, position, callback);
+
+  #request(
+    operation: number,
+    fd: number,
+    buffer: Buffer,
+    bufferOffset: number,
+    length: number,
+    position: number,
+    callback: Callback,
+  ): void {
+    if (this.#isBroken) {
+      const call: PositionedCall = operation === OPERATION.read ? fs.read : fs.write;
+      call(fd, buffer, bufferOffset, length, position, callback);
+      return;
+    }
+    const token = this.#freeTokens.pop();
+    if (token === undefined) {
+      this.#waiting.push({ operation, fd, buffer, bufferOffset, length, position, callback });
+      return;
+    }
+    if (this.#freeTokens.length === REQUESTS_MAX - 1) this.#wakeSocket.ref();
+    this.#callbacks[token] = callback;
+    this.#buffers[token] = buffer;
+    this.#operations[token] = operation;
+    const address = this.#addressOf(buffer) + bufferOffset;
+    const { hardLink, skipSuccess } = SUBMISSION_FLAG;
+    this.#queues.push(operation, hardLink, fd, position, address, length, token);
+    this.#queues.push(
+      OPERATION.send,
+      skipSuccess,
+      this.#wakeFd,
+      0,
+      this.#wakeAddress,
+      1,
+      WAKE_TOKEN,
+    );
+    this.#watcher ??= setInterval(this.#watch, WATCH_MS).unref();
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(this.#submit);
+  }
+
+  /** Hands over what this turn of the event loop has gathered. */
+  readonly #submit = (): void => {
+    this.#isScheduled = false;
+    const failure = this.#queues.submit();
+    if (failure < 0 && !WORTH_ANOTHER_TRY.has(getSystemErrorName(failure))) this.#break(failure);
+    this.#complete();
+    if (this.#queues.pendingCount === 0 || this.#isScheduled) return;
+    this.#isScheduled = true;
+    setTimeout(this.#submit, RETRY_MS);
+  };
+
+  /**
+   * Looks for completions that nothing told of. A request may have been taken without its byte when
+   * the kernel was short of memory, and none may ever be forgotten.
+   */
+  readonly #watch = (): void => {
+    this.#complete();
+    if (this.#freeTokens.length < REQUESTS_MAX) return;
+    clearInterval(this.#watcher);
+    this.#watcher = undefined;
+  };
+
+  /** Ends what the kernel has not taken, and leaves what comes to Node's own calls. */
+  #break(failure: number): void {
+    this.#isBroken = true;
+    for (const token of this.#queues.withdraw()) {
+      if (token !== WAKE_TOKEN) this.#end(token, failure);
+    }
+  }
+
+  #complete(): void {
+    const queues = this.#queues;
+    while (queues.next()) if (queues.token !== WAKE_TOKEN) this.#end(queues.token, queues.result);
+  }
+
+  #end(token: number, result: number): void {
+    const callback = this.#callbacks[token]!;
+    const operation = this.#operations[token]!;
+    this.#callbacks[token] = this.#buffers[token] = undefined;
+    this.#freeTokens.push(token);
+    const next = this.#waiting.shift();
+    if (next !== undefined) this.#requestOf(next);
+    else if (this.#freeTokens.length === REQUESTS_MAX) this.#wakeSocket.unref();
+    if (result < 0) callback(systemError(operation, result), 0);
+    else callback(null, result);
+  }
+
+  #requestOf({ operation, fd, buffer, bufferOffset, length, position, callback }: Waiting): void {
+    this.#request(operation, fd, buffer, bufferOffset, length, position, callback);
+  }
+
+  #addressOf(buffer: Buffer): number {
+    const memory = buffer.buffer;
+    let address = this.#addresses.get(memory);
+    if (address === undefined) {
+      address = this.#calls.addressOf(memory);
+      this.#addresses.set(memory, address);
+    }
+    return address + buffer.byteOffset;
+  }
+}
+
+/** What Node's own calls would have answered. */
+function systemError(operation: number, result: number): NodeJS.ErrnoException {
+  const [code, text] = getSystemErrorMap().get(result) ?? [getSystemErrorName(result), 'unknown'];
+  const syscall = operation === OPERATION.read ? 'read' : 'write';
+  const error = new Error(`${code}: ${text}, ${syscall}`);
+  return Object.assign(error, { code, syscall, errno: result });
+}
