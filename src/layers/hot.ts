@@ -40,6 +40,7 @@ import { LayerFrame } from './layer-frame.ts';
 import { Loans } from './loans.ts';
 import { OneIn } from './one-in.ts';
 import type { PageTable } from './page-table.ts';
+import { slabBytesNear } from './slab-bytes.ts';
 
 export interface HotOptions {
   /** Bytes that pages and metadata together may take; hard. */
@@ -83,7 +84,8 @@ export class Hot implements Layer, Lender {
       mayAllocate: options.mayAllocate,
       statistics: this.statistics,
       slotCount: Math.ceil(options.limitBytes / 4096) + 64,
-      slabBytes: slabBytesFor(options.limitBytes, options.pageBytesMax),
+      // A slab holds many pages, and the limit many slabs.
+      slabBytes: slabBytesNear(options.limitBytes / 256, options.pageBytesMax),
       filledCountMax: 0,
       pageMetadataBytes: PAGE_METADATA_BYTES,
       arePersistentQueued: true,
@@ -255,10 +257,4 @@ export class Hot implements Layer, Lender {
     }
     this.#held.budget.fit(description.tenant);
   }
-}
-
-/** A slab holds many pages, and the limit many slabs. */
-function slabBytesFor(limitBytes: number, pageBytesMax: number): number {
-  const wanted = 2 ** Math.floor(Math.log2(Math.max(1, limitBytes / 256)));
-  return Math.max(pageBytesMax, Math.min(256 * 1024, Math.max(64 * 1024, wanted)));
 }

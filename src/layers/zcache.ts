@@ -32,6 +32,7 @@ import type { HeldPages, HeldPool } from './held-pages.ts';
 import { LayerFrame } from './layer-frame.ts';
 import { PageEncoder } from './page-encoder.ts';
 import type { PageTable } from './page-table.ts';
+import { slabBytesNear } from './slab-bytes.ts';
 
 export interface ZcacheOptions {
   /** Bytes that data and metadata together may take; hard. */
@@ -226,6 +227,5 @@ export class Zcache implements Layer {
  */
 function slabBytesFor(limitBytes: number, pageBytesMax: number): number {
   const least = Math.min(pageBytesMax * 4, limitBytes / 1024);
-  const wanted = 2 ** Math.floor(Math.log2(Math.max(1, limitBytes / 4096, least)));
-  return Math.max(pageBytesMax, Math.min(256 * 1024, Math.max(64 * 1024, wanted)));
+  return slabBytesNear(Math.max(limitBytes / 4096, least), pageBytesMax);
 }
