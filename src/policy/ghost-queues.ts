@@ -5,7 +5,7 @@
  * In a simulation keys are dense numbers, and a ghost has the place of its key: 8 bytes for each
  * key that ever was one, 9 with queues, 12 with stamps. In a cache keys are 32-bit hashes in a
  * table with open addressing; two pages with one hash are one ghost, which misplaces a page in a
- * billion. A ghost costs 20 to 24 bytes there, and twice that just after the arrays have grown:
+ * billion. A ghost costs 17 to 34 bytes there, by what is kept and by when the arrays have grown:
  * more than a fingerprint, since these policies move ghosts one by one.
  */
 import { GhostMemory } from './ghost.ts';
@@ -14,8 +14,12 @@ const NODES_MIN = 64;
 const LINK_BYTES = 8;
 const QUEUE_BYTES = 1;
 const STAMP_BYTES = 4;
-/** Where keys are hashes: the key, and what the table has for a node. */
-const HASH_BYTES = 4 + 8;
+/** Where keys are hashes. */
+const KEY_BYTES = 4;
+/** Arrays that are full grow by this, so that there is never much room that nobody uses. */
+const GROWTH = 1.25;
+/** Of the table, which is a power of two, at most this part is taken. */
+const LOAD_MAX = 0.75;
 /** A link of the newest, towards where there is none. */
 const NONE = -1;
 
@@ -36,7 +40,7 @@ export class GhostQueues {
   private readonly isDense: boolean;
   private readonly hasStamps: boolean;
   private readonly bytesPerNode: number;
-  /** By hash, if keys are hashes: node + 1, or 0. Twice as many as nodes, a power of two. */
+  /** By hash, if keys are hashes: node + 1, or 0. */
   private table = new Int32Array(0);
   private keys = new Uint32Array(0);
   /**
@@ -65,7 +69,7 @@ export class GhostQueues {
       LINK_BYTES +
       (queueCount > 1 ? QUEUE_BYTES : 0) +
       (hasStamps ? STAMP_BYTES : 0) +
-      (keyCount === undefined ? HASH_BYTES : 0);
+      (keyCount === undefined ? KEY_BYTES : 0);
     this.memory = memory;
     if (keyCount !== undefined) this.resize(keyCount);
   }
@@ -158,7 +162,9 @@ export class GhostQueues {
   private newNode(key: number): number {
     let node = this.firstFree - 1;
     if (node === -1) {
-      if (this.nodeCount === this.keys.length) this.resize(Math.max(NODES_MIN, 2 * this.nodeCount));
+      if (this.nodeCount === this.keys.length) {
+        this.resize(Math.max(NODES_MIN, Math.ceil(GROWTH * this.nodeCount)));
+      }
       node = this.nodeCount++;
     } else {
       this.firstFree = this.links[2 * node + 1]!;
@@ -190,14 +196,21 @@ export class GhostQueues {
       stamps.set(this.stamps.subarray(0, nodeCount));
       this.stamps = stamps;
     }
-    const bytes = length * this.bytesPerNode;
+    if (!this.isDense) this.resizeTable(length);
+    const bytes = length * this.bytesPerNode + this.table.byteLength;
     this.memory.bytes += bytes - this.bytes;
     this.bytes = bytes;
-    if (this.isDense) return;
+  }
+
+  private resizeTable(length: number): void {
+    const { nodeCount } = this;
     const keys = new Uint32Array(length);
     keys.set(this.keys.subarray(0, nodeCount));
     this.keys = keys;
-    this.table = new Int32Array(2 * length);
+    let room = length === 0 ? 0 : 1;
+    while (room * LOAD_MAX < length) room *= 2;
+    if (room === this.table.length) return;
+    this.table = new Int32Array(room);
     // It grows only while every node is in use.
     for (let node = 0; node < nodeCount; node++) this.enterTable(node);
   }

@@ -76,3 +76,15 @@ it.each([
     { numRuns: 50 },
   );
 });
+
+it.each([
+  [{ queueCount: 1 }, 28],
+  [{ queueCount: 2 }, 30],
+  [{ queueCount: 1, hasStamps: true }, 34],
+])('ghost queues of hashes with %o take at most %i bytes a ghost', (options, bytesMax) => {
+  const queues = new GhostQueues({ ...options, keyCount: undefined });
+  for (let key = 0; key < 100_000; key++) {
+    queues.add(0, Math.imul(key, 0x9e3779b1) >>> 0);
+    if (key >= 1000) expect(queues.metadataBytes / (key + 1)).toBeLessThan(bytesMax);
+  }
+});
