@@ -32,7 +32,7 @@ export interface CopyOptions extends WorkOptions {
 const THREADS_DEFAULT = 8;
 const SPARSE_BYTES_DEFAULT = 4096;
 /** Read and written at once. */
-const PIECE_BYTES = 1024 * 1024;
+const PIECE_BYTES = 2 * 1024 * 1024;
 /** Larger units are filled up by the format. */
 const BLOCK_BYTES_MAX = 2 * 1024 * 1024;
 

@@ -3,9 +3,7 @@
 import type { CheckReport } from '../../image/format.ts';
 import { checkImage } from '../../imaging/check.ts';
 import { TmemError } from '../../lib/errors.ts';
-import { ADMIN_OPTIONS, adminClient } from '../admin-options.ts';
 import type { OptionTable } from '../arguments.ts';
-import { exportPath, LONG_MS_MAX } from '../ctl-verb.ts';
 import { formatCount, formatPercent } from '../quantities.ts';
 import { fractionOf } from '../status-bars.ts';
 import { printable } from '../table.ts';
@@ -85,22 +83,15 @@ async function check(call: ImageCall, repair: 'leaks' | 'all' | undefined): Prom
 
 /** Asks a service that has the image open. */
 async function checkOnline(call: ImageCall, address: string): Promise<ImageResult> {
-  const { operands, parsed, context, stopped } = call;
-  if (parsed.has('repair')) {
+  if (call.parsed.has('repair')) {
     throw new TmemError(
       'usage',
       'a service repairs nothing online; stop it, and leave --online out',
     );
   }
-  const client = adminClient(
-    { ...parsed, last: (name) => (name === 'admin' ? address : parsed.last(name)) },
-    context,
-  );
-  const name = operands[0] ?? '';
-  const report = await client.ask<CheckReport>('POST', `${exportPath(name)}/check`, {
-    signal: stopped,
-    timeoutMs: LONG_MS_MAX,
-  });
+  const { askForCheck } = await import('./check-online.ts');
+  const name = call.operands[0] ?? '';
+  const report = await askForCheck(call, name, address);
   return {
     json: { export: name, ...report },
     text: describe(report),
@@ -133,7 +124,10 @@ export const checkVerb: ImageVerb = {
       value: 'ADDRESS',
       help: 'ask the service whose admin listener is there,\nHOST:PORT or unix:PATH',
     },
-    'token-file': ADMIN_OPTIONS['token-file'],
+    'token-file': {
+      value: 'FILE',
+      help: 'what that service asks for as a token\n(default: what TMEM_TOKEN holds)',
+    },
     ...OPTIONS,
   },
   run: (call) => {

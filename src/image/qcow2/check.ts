@@ -1,4 +1,4 @@
-/** Checking and mending qcow2 images. */
+/** Checking and mending qcow2 images; what mends is loaded when there is something to mend. */
 
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
@@ -6,8 +6,6 @@ import type { CheckFinding, CheckOptions, CheckReport } from '../format.ts';
 import { type CheckPass, checkPass } from './check-pass.ts';
 import { has } from './header.ts';
 import { FIELD, INCOMPATIBLE } from './layout.ts';
-import { correctRefcounts, rebuildRefcounts } from './repair-refcounts.ts';
-import { mendEntries, setFlags } from './repair-tables.ts';
 
 /** See `FormatDriver.check`. Files that the image names are not opened: nothing in them matters. */
 export async function checkQcow2(
@@ -51,6 +49,7 @@ export async function repairRefcounts(storage: ResizableStorage): Promise<CheckR
 /** Leaked space is given back, unless what could not be read may be using it. */
 async function giveBack(storage: ResizableStorage, pass: CheckPass): Promise<void> {
   if (pass.findings.isIncomplete) return;
+  const { correctRefcounts } = await import('./repair-refcounts.ts');
   await correctRefcounts(storage, pass, true);
   await storage.sync();
 }
@@ -61,6 +60,8 @@ async function mend(
   before: CheckPass,
   options: CheckOptions,
 ): Promise<void> {
+  const { mendEntries, setFlags } = await import('./repair-tables.ts');
+  const { correctRefcounts, rebuildRefcounts } = await import('./repair-refcounts.ts');
   let pass = before;
   if (pass.walk.mendable > 0 && (await mendEntries(storage, pass)) > 0) {
     await storage.sync();

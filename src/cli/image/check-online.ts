@@ -1,0 +1,20 @@
+/** `tmem image check --online`: the check is made by the service that has the image open. */
+
+import type { CheckReport } from '../../image/format.ts';
+import { adminClient } from '../admin-options.ts';
+import { exportPath, LONG_MS_MAX } from '../ctl-verb.ts';
+import type { ImageCall } from './verb.ts';
+
+/** What the service at `address` finds in the image of the export `name`. */
+export function askForCheck(
+  { parsed, context, stopped }: ImageCall,
+  name: string,
+  address: string,
+): Promise<CheckReport> {
+  const client = adminClient(
+    { ...parsed, last: (option) => (option === 'admin' ? address : parsed.last(option)) },
+    context,
+  );
+  const options = { signal: stopped, timeoutMs: LONG_MS_MAX };
+  return client.ask<CheckReport>('POST', `${exportPath(name)}/check`, options);
+}
