@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
 import { NEVER_USED } from '../../policy/belady.ts';
+import type { Trace } from '../../trace/trace.ts';
 import type { PageStream } from './page-stream.ts';
 
 /** A stream of more accesses than this has its next uses in a file: 16 MiB. */
@@ -86,19 +87,23 @@ export class NextUsesReader {
   }
 }
 
+/** Throws a usage error for a trace that came through a pipe, whose future nobody can confirm. */
+export function refusePipe({ name, canRereads }: Pick<Trace, 'name' | 'canRereads'>): void {
+  if (canRereads) return;
+  throw new TmemError(
+    'usage',
+    `belady has to know the whole of ${name} before it begins, and a pipe can be read once; ` +
+      'save the trace to a file, or leave belady out',
+  );
+}
+
 /** From the last part to the first: `partOf` gives memory for it, `onPart` is told when it is full. */
 function findNextUses(
   stream: PageStream,
   partOf: (from: number, to: number) => Int32Array,
   onPart: (found: Int32Array, from: number) => void = () => {},
 ): void {
-  if (!stream.canRereads) {
-    throw new TmemError(
-      'usage',
-      `belady has to know the whole of ${stream.traceName} before it begins, and a pipe can be ` +
-        'read once; save the trace to a file, or leave belady out',
-    );
-  }
+  refusePipe({ name: stream.traceName, canRereads: stream.canRereads });
   const { ids, pageCount, requestCount, ops } = stream;
   const drops = ops === 'writes-invalidate' ? stream.writeBits : undefined;
   const nextByPage = new Int32Array(pageCount).fill(NEVER_USED);

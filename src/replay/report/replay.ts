@@ -2,8 +2,10 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import type { Trace } from '../../trace/trace.ts';
+import { refusePipe } from '../engine/next-uses.ts';
 import { MIXED_CONTENT, type PageContents, SynthesisedContents } from '../engine/page-contents.ts';
 import type { OpsMode, PageStream } from '../engine/page-stream.ts';
+import { parsePolicy } from '../engine/policy-specs.ts';
 import type { Run } from '../engine/run.ts';
 import { adviceOf } from './advice.ts';
 import { assembleReport } from './assemble.ts';
@@ -83,6 +85,7 @@ const NO_FLOOR =
 export async function replay(trace: Trace, options: ReplayOptions): Promise<ReplayOutcome> {
   const isFull = options.engine === 'full';
   if (isFull) checkFull(trace, options);
+  checkBeforeReading(trace, options);
   const read = await readTrace(trace, options);
   const { stream, footprintPages } = read;
   const { unit } = trace;
@@ -165,6 +168,13 @@ function checkFull({ name, unit }: Trace, { policies, sampleRate }: ReplayOption
   if (sampleRate < 1) {
     throw new TmemError('usage', '--sample is for --engine sizes; layers do not scale down');
   }
+}
+
+/** Throws a usage error for what is known to fail however the trace goes on: it may be long. */
+function checkBeforeReading(trace: Trace, { memory, pageBytes, policies }: ReplayOptions): void {
+  const { unit } = trace;
+  capacitiesOf(memory, { unit, pageBytes, footprintPages: 1 });
+  if (policies.some((policy) => parsePolicy(policy).needsFuture)) refusePipe(trace);
 }
 
 /** What all runs of a replay share. */

@@ -112,6 +112,21 @@ describe('a replay', () => {
     await expect(asked).rejects.toThrow(/belady.*pipe/);
   });
 
+  test.each([
+    [{ policies: ['lru', 'belady'] }, { canRereads: false }, /a pipe can be read once/],
+    [{ memory: parseMemoryList('10%,1KiB') }, {}, /"1KiB" holds no page of 4096 bytes/],
+    [{ memory: parseMemoryList('1MiB') }, { unit: 'keys' as const }, /objects without a size/],
+  ])('refuses %o of %o before it reads anything', async (changed, facts, message) => {
+    const trace = scriptedTrace(REQUESTS, facts);
+    let isRead = false;
+    trace.batches = () => {
+      isRead = true;
+      throw new Error('read');
+    };
+    await expect(replay(trace, replayOptions(changed))).rejects.toThrow(message);
+    expect(isRead).toBe(false);
+  });
+
   test('allows a cache that is larger than the footprint, and says so', async () => {
     const options = replayOptions({ memory: parseMemoryList('100000GiB') });
     const { runs, advice } = await replay(scriptedTrace(REQUESTS), options);
