@@ -1,6 +1,7 @@
 /**
- * A qcow2 image that has been written to all over: 1 TiB with a million clusters, of which only the
- * tables are in the file, since a check looks at nothing else. Laid out as the specification of
+ * A large qcow2 image, 1 TiB with a million clusters, of which only the tables are in the file, since
+ * a check looks at nothing else: one that has been written to all over, or from its beginning in one
+ * go, as preallocation does. Laid out as the specification of
  * qcow2 says, version 3, with 64 KiB clusters and counts of 16 bits.
  */
 
@@ -20,14 +21,21 @@ const SCATTER = 40_503;
 
 export interface LargeImageSize {
   readonly diskBytes: number;
-  /** A power of two, spread evenly over the disk. */
+  /** A power of two. */
   readonly clusters: number;
+  /**
+   * Scattered: spread evenly over the disk, so that there are all tables, and in no order. Packed:
+   * all at the beginning of the disk, in order, and the tables that are needed for them.
+   */
+  readonly layout: 'scattered' | 'packed';
 }
 
 /** Writes the image to `path`; what is there is replaced when it is complete. */
-export function writeLargeImage(path: string, { diskBytes, clusters }: LargeImageSize): void {
-  const tables = Math.ceil(diskBytes / CLUSTER_BYTES / ENTRIES);
-  const l1Clusters = Math.ceil((tables * 8) / CLUSTER_BYTES);
+export function writeLargeImage(path: string, size: LargeImageSize): void {
+  const { diskBytes, clusters, layout } = size;
+  const l1Entries = Math.ceil(diskBytes / CLUSTER_BYTES / ENTRIES);
+  const tables = layout === 'packed' ? Math.ceil(clusters / ENTRIES) : l1Entries;
+  const l1Clusters = Math.ceil((l1Entries * 8) / CLUSTER_BYTES);
   // A block counts itself, too: one more than the rest needs is always enough.
   const blocks = Math.ceil((2 + l1Clusters + tables + clusters) / COUNTS_PER_BLOCK) + 1;
   const l1Start = 2;
@@ -41,7 +49,7 @@ export function writeLargeImage(path: string, { diskBytes, clusters }: LargeImag
     const write = (bytes: Buffer, cluster: number) =>
       writeSync(file, bytes, 0, bytes.length, cluster * CLUSTER_BYTES);
     ftruncateSync(file, end * CLUSTER_BYTES);
-    write(headerOf(diskBytes, tables, l1Start), 0);
+    write(headerOf(diskBytes, l1Entries, l1Start), 0);
     write(pointers(blocks, blocksStart, 0), 1);
     write(pointers(tables, tablesStart, COPIED), l1Start);
     for (let block = 0; block < blocks; block++) {
@@ -50,7 +58,9 @@ export function writeLargeImage(path: string, { diskBytes, clusters }: LargeImag
     const perTable = clusters / tables;
     for (let table = 0; table < tables; table++) {
       const first = table * perTable;
-      write(l2Table({ first, count: perTable, clusters, dataStart }), tablesStart + table);
+      const scatter = layout === 'packed' ? 1 : SCATTER;
+      const part = { first, count: perTable, clusters, dataStart, scatter };
+      write(l2Table(part), tablesStart + table);
     }
   } finally {
     closeSync(file);
@@ -58,13 +68,13 @@ export function writeLargeImage(path: string, { diskBytes, clusters }: LargeImag
   renameSync(unfinished, path);
 }
 
-function headerOf(diskBytes: number, tables: number, l1Start: number): Buffer {
+function headerOf(diskBytes: number, l1Entries: number, l1Start: number): Buffer {
   const header = Buffer.alloc(HEADER_BYTES + 8);
   header.write('QFI\xfb', 0, 'latin1');
   header.writeUInt32BE(3, 4);
   header.writeUInt32BE(CLUSTER_BITS, 20);
   header.writeBigUInt64BE(BigInt(diskBytes), 24);
-  header.writeUInt32BE(tables, 36);
+  header.writeUInt32BE(l1Entries, 36);
   header.writeBigUInt64BE(BigInt(l1Start * CLUSTER_BYTES), 40);
   header.writeBigUInt64BE(BigInt(CLUSTER_BYTES), 48);
   header.writeUInt32BE(1, 56);
@@ -95,11 +105,18 @@ function countsOf(used: number): Buffer {
   return block;
 }
 
-function l2Table(part: { first: number; count: number; clusters: number; dataStart: number }) {
-  const { first, count, clusters, dataStart } = part;
+interface TablePart {
+  readonly first: number;
+  readonly count: number;
+  readonly clusters: number;
+  readonly dataStart: number;
+  readonly scatter: number;
+}
+
+function l2Table({ first, count, clusters, dataStart, scatter }: TablePart): Buffer {
   const table = Buffer.alloc(CLUSTER_BYTES);
   for (let index = 0; index < count; index++) {
-    const place = ((first + index) * SCATTER) % clusters;
+    const place = ((first + index) * scatter) % clusters;
     point(table, Math.floor((index * ENTRIES) / count), dataStart + place, COPIED);
   }
   return table;
