@@ -9,6 +9,7 @@ import {
   checkRecordSample,
   DRAIN_SECONDS_MAX,
   FORMAT_NAMES,
+  IO_NAMES,
   MODES,
   POLICY_NAMES,
   parseCount,
@@ -120,6 +121,10 @@ export const SERVE_OPTIONS = {
     help: 'who asks the admin address must know what is in\nthere; needed where others can reach it',
   },
   buffered: { help: "use the system's page cache also where the file\nsystem could do without" },
+  io: {
+    value: 'auto|threads',
+    help: 'read and write images through io_uring where there is\none, or through threads only (default: auto)',
+  },
   spin: {
     value: 'MICROSECONDS',
     help: 'stay awake this long after a request; 0 costs\nlatency and saves power (default: 150)',
@@ -234,6 +239,7 @@ export function requestOf(
     mode: given('mode', (text) => parseName(text, MODES)),
     spin: given('spin', (text) => parseCount(text, 0, SPIN_MICROSECONDS_MAX)),
     buffered: parsed.has('buffered') ? true : undefined,
+    io: given('io', (text) => parseName(text, IO_NAMES)),
   };
   return withAbsolutePaths(withoutUndefined(request), directory);
 }

@@ -15,8 +15,8 @@ import type {
   ServiceSettings,
   StartService,
 } from '../service/settings.ts';
+import { choosePositionedIo, positionedIo, THREAD_IO } from '../storage/positioned-io.ts';
 import { printsAbout } from './about.ts';
-
 import { readToken } from './admin-options.ts';
 import { type ParsedArguments, parseArguments } from './arguments.ts';
 import type { CliContext } from './context.ts';
@@ -150,7 +150,9 @@ async function runService(
     const { exports: named, swaps, ramDisks } = config;
     const isDemo = named.length + swaps.length + ramDisks.length === 0;
     const exports = isDemo ? [await demoExport(config, context, stops.first)] : exportsOf(named);
+    if (config.io === 'threads') choosePositionedIo(THREAD_IO);
     running = await start(settingsOf(config, exports, inherited), { log });
+    log.info(`images are read and written through ${(await positionedIo()).name}`);
     announce(running, parsed, context, { isActivated: inherited.length > 0, isDemo });
     await aborted(stops.first);
     log.info('stopping; once more to stop at once');

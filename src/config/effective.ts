@@ -16,6 +16,7 @@ import {
   type CODEC_NAMES,
   checkExportName,
   type FORMAT_NAMES,
+  type IO_NAMES,
   type MODES,
   type POLICY_NAMES,
 } from './values.ts';
@@ -98,6 +99,8 @@ export interface EffectiveConfig {
   readonly admin: UnixAddress | TcpAddress | undefined;
   readonly spinMicroseconds: number;
   readonly isBuffered: boolean;
+  /** How images are read and written: `auto` is by io_uring where there is one. */
+  readonly io: (typeof IO_NAMES)[number];
   readonly codec: (typeof CODEC_NAMES)[number];
   readonly pageBytes: number;
   readonly maxConnections: number;
@@ -293,6 +296,7 @@ export function resolveConfig(
     admin: asked.admin === NO_ADMIN ? undefined : (asked.admin ?? defaultAdmin),
     spinMicroseconds: asked.spin ?? 150,
     isBuffered: asked.buffered ?? false,
+    io: asked.io ?? 'auto',
     codec: asked.codec ?? 'auto',
     pageBytes,
     maxConnections: asked.maxConnections ?? 100,

@@ -40,6 +40,7 @@ export function formatConfig(config: EffectiveConfig): string {
     admin: config.admin === undefined ? NO_ADMIN : formatListenAddress(config.admin),
     spin: config.spinMicroseconds,
     buffered: config.isBuffered,
+    io: config.io,
     codec: config.codec,
     pageSize: exactSize(config.pageBytes),
     maxConnections: config.maxConnections,

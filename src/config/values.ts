@@ -21,6 +21,8 @@ export const FORMAT_NAMES = [
   'luks',
 ] as const satisfies readonly FormatName[];
 export const CODEC_NAMES = ['auto', 'lz4', 'lz4-napi'] as const;
+/** How files are read and written: the best way there is, or threads only. */
+export const IO_NAMES = ['auto', 'threads'] as const;
 
 /** How long stopping may take, seconds. */
 export const DRAIN_SECONDS_MAX = 86_400;

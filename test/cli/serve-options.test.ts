@@ -35,7 +35,7 @@ test('requestOf asks for nothing when nothing is given', () => {
 
 test('requestOf reads every option, and paths from the directory', () => {
   const args = '--memory 1GiB --hot 0 --policy lru --listen unix:s --listen tcp:[::1]:1';
-  const more = '--admin unix:a --mode read-only --spin 0 --buffered x=i.raw /j.raw';
+  const more = '--admin unix:a --mode read-only --spin 0 --buffered --io threads x=i.raw /j.raw';
   const back = '--swap s=1GiB,overflow=o --swap t=64MiB --dirty-limit 8MiB --drain-timeout 9';
   const last = '--snapshot w --governor off --token-file t';
   expect(request(...`${args} ${back} ${last} ${more}`.split(' '))).toEqual({
@@ -60,6 +60,7 @@ test('requestOf reads every option, and paths from the directory', () => {
     mode: 'read-only',
     spin: 0,
     buffered: true,
+    io: 'threads',
   });
 });
 

@@ -47,6 +47,7 @@ test('resolveConfig without wishes gives the documented defaults', () => {
     admin: { kind: 'tcp', host: '127.0.0.1', port: 9842 },
     spinMicroseconds: 150,
     isBuffered: false,
+    io: 'auto',
     codec: 'auto',
     pageBytes: 4096,
     maxConnections: 100,
@@ -173,6 +174,7 @@ test('formatConfig prints what loads back to the same configuration, even under 
       policy: fc.constantFrom('lru' as const, 's3fifo-cw' as const),
       spin: fc.integer({ min: 0, max: 10_000 }),
       buffered: fc.boolean(),
+      io: fc.constantFrom('auto' as const, 'threads' as const),
     },
     { requiredKeys: [] },
   );

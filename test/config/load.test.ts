@@ -26,6 +26,7 @@ listen: [ 'unix:tmem.sock', tcp:127.0.0.1:10810 ]
 admin: none
 spin: 0
 buffered: true
+io: threads
 codec: lz4
 pageSize: 16384
 maxConnections: 7
@@ -64,6 +65,7 @@ test('parseConfig reads every key, and paths from the directory of the file', ()
     admin: 'none',
     spin: 0,
     buffered: true,
+    io: 'threads',
     codec: 'lz4',
     pageSize: 16384,
     maxConnections: 7,
