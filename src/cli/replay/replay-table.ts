@@ -1,6 +1,7 @@
 /** What `tmem replay` prints: the trace in a line, a table of hit ratios, and the advice. */
 
 import { formatSize } from '../../lib/sizes.ts';
+import { coldName } from '../../replay/report/format.ts';
 import type { ReplayOutcome } from '../../replay/report/replay.ts';
 import type { RunFacts } from '../../replay/report/report.ts';
 import { formatCount, formatPercent } from '../quantities.ts';
@@ -12,6 +13,7 @@ export interface TableContext {
   readonly unit: 'bytes' | 'keys';
   readonly pageBytes: number;
   readonly sampleRate: number;
+  readonly ops: string;
   readonly warnings: readonly string[];
 }
 
@@ -24,7 +26,7 @@ function ratioText({ missRatio, missRatioLow, missRatioHigh }: RunFacts): string
 /** The text, with its line ends. */
 export function formatReplay(outcome: ReplayOutcome, context: TableContext): string {
   const { runs, advice, workload } = outcome;
-  const { traceName, unit, pageBytes, sampleRate, warnings } = context;
+  const { traceName, unit, pageBytes, sampleRate, ops, warnings } = context;
   const size = (pages: number) =>
     unit === 'bytes' ? formatSize(pages * pageBytes) : `${formatCount(pages)}p`;
   const policies = [...new Set(runs.map(({ policy }) => policy))];
@@ -51,7 +53,7 @@ export function formatReplay(outcome: ReplayOutcome, context: TableContext): str
     `${printable(traceName)}: ${formatCount(workload.requests)} requests, ` +
     `${formatCount(workload.accesses)} accesses of ${pages}, ` +
     `footprint ${size(workload.footprintPages)}, ` +
-    `first uses ${formatPercent(workload.coldMissRatio)}${sample}`;
+    `${coldName(ops)} ${formatPercent(workload.coldMissRatio)}${sample}`;
   return [
     `${facts}\n`,
     ...warnings.map((warning) => `note: ${printable(warning)}\n`),

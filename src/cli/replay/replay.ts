@@ -115,6 +115,7 @@ export async function runReplay(
             unit: trace.unit,
             pageBytes: request.pageBytes,
             sampleRate: request.sampleRate,
+            ops: request.ops,
             warnings: trace.statistics.warnings,
           }),
         );

@@ -1,6 +1,6 @@
 /** The setting to choose, in one sentence. */
 
-import { pagesAs, percent } from './format.ts';
+import { coldName, pagesAs, percent } from './format.ts';
 import type { Advice, RunFacts } from './report.ts';
 
 /** Policies that know the future, or cost too much a hit: nothing can be set to them. */
@@ -19,13 +19,14 @@ const LITTLE = 0.1;
 /** What is known when the advice is given. */
 export interface AdviceInput {
   readonly runs: readonly RunFacts[];
-  /** Of the accesses that count: the share that is a first use. */
+  /** Of the accesses that count: the share that no cache can avoid to miss. */
   readonly coldMissRatio: number;
   readonly footprintPages: number;
   readonly pageBytes: number;
   readonly unit: 'bytes' | 'keys';
   /** Of `full`, sizes are of the memory that the service may take. */
   readonly engine: 'sizes' | 'full';
+  readonly ops: string;
 }
 
 /** Whether a service can be run with that policy; its parameters follow a colon. */
@@ -72,13 +73,13 @@ export function adviceOf(input: AdviceInput): Advice {
 }
 
 function notesOf(input: AdviceInput, chosen: RunFacts): string[] {
-  const { runs, coldMissRatio, footprintPages, unit } = input;
+  const { runs, coldMissRatio, footprintPages, unit, ops } = input;
   const { capacityPages, missRatio } = chosen;
   const hitRatioMax = 1 - coldMissRatio;
   const notes: string[] = [];
   if (hitRatioMax < LITTLE) {
     notes.push(
-      `No cache helps this workload much: ${percent(coldMissRatio)} of the accesses are first uses.`,
+      `No cache helps this workload much: ${percent(coldMissRatio)} of the accesses are ${coldName(ops)}.`,
     );
   } else if (1 - missRatio < WORTH_IT * hitRatioMax) {
     notes.push(moreMemory(input, chosen));
@@ -96,7 +97,7 @@ function notesOf(input: AdviceInput, chosen: RunFacts): string[] {
   if (larger.length > 0 && input.engine === 'sizes') {
     notes.push(
       `${larger.length === 1 ? 'One of the sizes is' : `${larger.length} of the sizes are`} larger ` +
-        `than the footprint: there, only first uses miss.`,
+        `than the footprint: there, only ${coldName(ops)} miss.`,
     );
   }
   if (unit === 'bytes' && input.engine === 'sizes') {

@@ -43,6 +43,11 @@ export function pagesAs(pages: number, pageBytes: number, unit: 'bytes' | 'keys'
   return unit === 'bytes' ? size(pages * pageBytes) : `${count(pages)} objects`;
 }
 
+/** What no cache can avoid to miss, by what writes do. */
+export function coldName(ops: string): string {
+  return ops === 'writes-invalidate' ? 'first uses and uses right after a write' : 'first uses';
+}
+
 /** `2 h 5 min`, `3.2 s`, `12 ms`. */
 export function duration(seconds: number): string {
   if (seconds < 1) return `${short(seconds * 1000)} ms`;

@@ -24,6 +24,23 @@ export function footprintOverTime({ ids }: PageReferences, points: number): Poin
   return found;
 }
 
+/**
+ * Accesses from `warmup` on that miss in a cache without end: the first of their page, and the first
+ * after it was dropped.
+ */
+export function unavoidableMisses(stream: PageReferences, warmup: number): number {
+  const { ids, pageCount } = stream;
+  const isHeld = new Uint8Array(pageCount);
+  let misses = 0;
+  for (let at = 0; at < ids.length; at++) {
+    const id = ids[at]!;
+    const drops = isDrop(stream, at);
+    if (!drops && isHeld[id] === 0 && at >= warmup) misses++;
+    isHeld[id] = drops ? 0 : 1;
+  }
+  return misses;
+}
+
 /** How often pages are used. */
 export interface Popularity {
   /** Accesses of the page of each rank, from 1, at ranks that a logarithmic axis spreads evenly. */

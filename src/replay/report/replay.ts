@@ -17,6 +17,7 @@ import {
   runFullPolicies,
 } from './full-runs.ts';
 import { capacitiesOf, type MemorySize } from './memory-sizes.ts';
+import { unavoidableMisses } from './page-statistics.ts';
 import { type PolicyRun, type PolicyRunsOptions, runPolicies } from './policy-runs.ts';
 import { type ReadTrace, readTrace } from './read-trace.ts';
 import {
@@ -122,6 +123,7 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
     pageBytes: stream.pageBytes,
     unit,
     engine: options.engine,
+    ops: options.ops,
   });
   const lacks = options.wantsReport && !stream.canRereads ? [NO_FLOOR] : [];
   const advice = { ...found, notes: [...found.notes, ...lacks] };
@@ -136,16 +138,20 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
   };
 }
 
-/** The share of first uses among the accesses that count: the same in every run. */
+/** The share of the accesses that count that no cache can avoid to miss: the same in every run. */
 function coldRatioOf(
   [first]: readonly PolicyRun[],
-  { stream }: ReadTrace,
+  { stream, warmupAccesses }: ReadTrace,
   { references }: PolicyRunsOptions,
 ): number {
   if (first === undefined) return 0;
   const { coldMisses, requests } = first.result;
   const all = stream.sampleRate < 1 ? references * stream.sampleRate : requests;
-  return all === 0 ? 0 : Math.min(1, coldMisses / all);
+  if (all === 0) return 0;
+  const { ids, pageCount, ops, writeBits: dropBits, sampleRate } = stream;
+  if (ops !== 'writes-invalidate') return Math.min(1, coldMisses / all);
+  const warmup = Math.round(warmupAccesses * sampleRate);
+  return Math.min(1, unavoidableMisses({ ids, pageCount, dropBits }, warmup) / all);
 }
 
 function fullSettings(stream: PageStream, options: ReplayOptions): FullRunsOptions {

@@ -56,7 +56,10 @@ export interface WorkloadFacts {
   readonly sequential: number;
   /** Different pages. */
   readonly footprintPages: number;
-  /** The share of accesses that are the first of their page: what no cache can avoid. */
+  /**
+   * The share of accesses that miss in any cache: the first of their page, and, where writes drop
+   * pages, the first after that.
+   */
   readonly coldMissRatio: number;
   /** Seconds from the first to the last request; 0 where the trace has no times. */
   readonly seconds: number;

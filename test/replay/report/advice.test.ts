@@ -22,6 +22,7 @@ const FACTS = {
   pageBytes: 4096,
   unit: 'bytes',
   engine: 'sizes',
+  ops: 'all',
 } as const;
 
 test('the advice is the smallest size that gets nine tenths of all hits that can be', () => {

@@ -42,6 +42,25 @@ describe('a chart', () => {
   });
 });
 
+test('a label beside that of the end of an axis is left out', () => {
+  const labelsTo = (max: number) => {
+    const x = { name: '', scale: 'log', base: 2, min: 64, max, format: String } as const;
+    const points = [
+      { x: 64, y: 0 },
+      { x: max, y: 1 },
+    ];
+    const svg = drawLineChart({
+      id: 'x',
+      x,
+      y: AXIS,
+      series: [{ name: 'a', points, style: styleOfSeries(0) }],
+    });
+    return [...svg.matchAll(/>(\d{2,})<\/text>/g)].map(([, label]) => Number(label));
+  };
+  expect(labelsTo(600)).toEqual([64, 128, 256, 600]);
+  expect(labelsTo(1000)).toEqual([64, 128, 256, 512, 1000]);
+});
+
 test('no two of forty-nine lines look alike', () => {
   const looks = Array.from({ length: 49 }, (_, index) => {
     const { colour, dash } = styleOfSeries(index);

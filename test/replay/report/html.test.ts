@@ -58,7 +58,9 @@ describe('the page of a report', () => {
 
   test('of a trace of keys speaks of objects, and has no tiers', async () => {
     const html = htmlOf(await reportOf({ unit: 'keys', hasClock: false }));
-    expect(html).toContain('objects');
+    expect(html).toMatch(/<dd>\d+<small>different objects</);
+    expect(html).toContain('Footprint: different objects used so far');
+    expect(html).toContain('Popularity: accesses of each object');
     expect(html).not.toMatch(/id="tiers"|MiB|KiB/);
   });
 });

@@ -5,6 +5,7 @@ import {
   footprintOverTime,
   popularityOf,
   reuseDistancesOf,
+  unavoidableMisses,
 } from '../../../src/replay/report/page-statistics.ts';
 import { tiersOf } from '../../../src/replay/report/tiers.ts';
 
@@ -27,6 +28,15 @@ test('popularity counts uses by rank, and leaves out drops', () => {
   expect(topShares.map(({ accesses }) => accesses)).toEqual([0.5, 0.5, 0.75]);
   const dropped = popularityOf({ ...STREAM, dropBits: Int32Array.of(1 << 2) });
   expect(dropped.byRank[0]).toEqual({ x: 1, y: 3 });
+});
+
+test('unavoidable are first uses, and the first after a drop, from the end of the warm-up on', () => {
+  expect([0, 1, 8].map((warmup) => unavoidableMisses(STREAM, warmup))).toEqual([4, 3, 0]);
+  // The third access drops page 0, which the fifth uses next.
+  const dropped = { ...STREAM, dropBits: Int32Array.of(1 << 2) };
+  expect([0, 4, 5].map((warmup) => unavoidableMisses(dropped, warmup))).toEqual([5, 2, 1]);
+  const { coldMisses } = stackDistancesOf(dropped);
+  expect(unavoidableMisses(dropped, 0)).toBe(coldMisses);
 });
 
 test('ranks of many pages are few, from the first to the last', () => {

@@ -127,6 +127,25 @@ describe('a replay', () => {
     expect(isRead).toBe(false);
   });
 
+  test.each([1, 0.5])(
+    'of writes that drop pages, with a share of %f, promises no more than an endless cache hits',
+    async (sampleRate) => {
+      const options = {
+        ops: 'writes-invalidate',
+        memory: parseMemoryList('200%'),
+        sampleRate,
+      } as const;
+      const { runs, advice, workload } = await replay(
+        scriptedTrace(REQUESTS),
+        replayOptions({ ...options, policies: ['lru'] }),
+      );
+      const [run] = runs;
+      expect(run?.misses).toBeGreaterThan(run?.coldMisses ?? 0);
+      expect(workload.coldMissRatio).toBeCloseTo(run?.missRatio ?? 0, 9);
+      expect(advice.notes.join()).toContain('only first uses and uses right after a write miss');
+    },
+  );
+
   test('allows a cache that is larger than the footprint, and says so', async () => {
     const options = replayOptions({ memory: parseMemoryList('100000GiB') });
     const { runs, advice } = await replay(scriptedTrace(REQUESTS), options);

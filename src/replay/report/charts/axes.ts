@@ -21,8 +21,21 @@ export interface Axis {
 }
 
 const FONT_SIZE = 12;
+/** As a share of the axis: what counts as its end, and how near a label may be to the one there. */
+const AT_END = 1e-3;
+const CROWDED = 0.08;
 
-function shared({ name, scale, min, max, interval, base, format }: Axis) {
+/** Whether a tick is so near to an end of the axis, which has a tick of its own, that labels touch. */
+function isCrowded({ scale, min, max }: Axis, value: number): boolean {
+  if (min === undefined || max === undefined) return false;
+  const place = (at: number) => (scale === 'log' ? Math.log(at) : at);
+  const share = (place(value) - place(min)) / (place(max) - place(min));
+  const fromEnd = Math.min(share, 1 - share);
+  return fromEnd > AT_END && fromEnd < CROWDED;
+}
+
+function shared(axis: Axis) {
+  const { name, scale, min, max, interval, base, format } = axis;
   return {
     name,
     nameLocation: 'middle' as const,
@@ -39,7 +52,7 @@ function shared({ name, scale, min, max, interval, base, format }: Axis) {
       color: COLOURS.muted,
       fontSize: FONT_SIZE,
       hideOverlap: true,
-      formatter: (value: number) => format(value),
+      formatter: (value: number) => (isCrowded(axis, value) ? '' : format(value)),
     },
   };
 }

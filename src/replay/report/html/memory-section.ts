@@ -1,12 +1,10 @@
 /** How much memory, and which policy: the miss-ratio curves and the table of all runs. */
 
 import { drawLineChart, type LineSeries } from '../charts/line-chart.ts';
-import { count, pagesAs, percent } from '../format.ts';
+import { coldName, count, pagesAs, percent } from '../format.ts';
 import { type CurveFacts, type CurvePoint, FLOOR_POLICY, type ReplayReport } from '../report.ts';
 import { type Cell, figure, type LegendEntry, section, table } from './elements.ts';
 import { COLD_STYLE, policyStyles, policyTitle, styleOf } from './policy-styles.ts';
-
-const COLD_NAME = 'first uses (no cache avoids them)';
 
 function sizeName(report: ReplayReport, pages: number): string {
   return pagesAs(pages, report.settings.pageBytes, report.trace.unit);
@@ -40,11 +38,11 @@ function seriesOf(report: ReplayReport): LineSeries[] {
   return [...lines, coldLine(report)];
 }
 
-function coldLine({ curves, workload }: ReplayReport): LineSeries {
+function coldLine({ curves, workload, settings }: ReplayReport): LineSeries {
   const sizes = curves.flatMap(({ points }) => points.map(({ pages }) => pages));
   const ends = sizes.length === 0 ? [] : [Math.min(...sizes), Math.max(...sizes)];
   return {
-    name: COLD_NAME,
+    name: `${coldName(settings.ops)} (no cache avoids them)`,
     points: ends.map((x) => ({ x, y: workload.coldMissRatio })),
     style: COLD_STYLE,
   };
@@ -76,7 +74,7 @@ function curvesFigure(report: ReplayReport): string {
     label:
       `Line chart of the miss ratio over the cache size for ${report.curves.length} policies. ` +
       `${best.policy} misses ${percent(1 - best.hitRatio)} at ${sizeName(report, best.capacityPages)}; ` +
-      `first uses are ${percent(report.workload.coldMissRatio)}.`,
+      `${coldName(report.settings.ops)} are ${percent(report.workload.coldMissRatio)}.`,
     legend: series.map(({ name, style }): LegendEntry => ({ name, style })),
     svg,
     seriesCount: series.length,

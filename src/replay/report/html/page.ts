@@ -1,7 +1,7 @@
 /** The whole report as one HTML file that needs no network, no script and no other file. */
 
 import { CHARTS_VERSION } from '../charts/svg.ts';
-import { count, duration, pagesAs, percent, size } from '../format.ts';
+import { coldName, count, duration, pagesAs, percent, size } from '../format.ts';
 import type { ReplayReport } from '../report.ts';
 import { escapeHtml, section } from './elements.ts';
 import { memorySection } from './memory-section.ts';
@@ -19,6 +19,17 @@ interface Fact {
   readonly more?: string;
 }
 
+function footprintOf({ workload, settings, trace }: ReplayReport): Pick<Fact, 'value' | 'more'> {
+  const pages = count(workload.footprintPages);
+  if (trace.unit === 'keys') return { value: pages, more: 'different objects' };
+  const bytes = pagesAs(workload.footprintPages, settings.pageBytes, trace.unit);
+  return { value: bytes, more: `${pages} different pages` };
+}
+
+function capitalised(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 function factsOf(report: ReplayReport): Fact[] {
   const { workload, settings, trace, advice } = report;
   const transfers = Math.max(1, workload.reads + workload.writes);
@@ -30,8 +41,7 @@ function factsOf(report: ReplayReport): Fact[] {
     },
     {
       term: 'Footprint',
-      value: pagesAs(workload.footprintPages, settings.pageBytes, trace.unit),
-      more: `${count(workload.footprintPages)} different ${trace.unit === 'bytes' ? 'pages' : 'objects'}`,
+      ...footprintOf(report),
     },
     {
       term: 'Accesses',
@@ -52,7 +62,11 @@ function factsOf(report: ReplayReport): Fact[] {
     },
     workload.seconds > 0
       ? { term: 'Length', value: duration(workload.seconds) }
-      : { term: 'First uses', value: percent(workload.coldMissRatio), more: 'of the accesses' },
+      : {
+          term: capitalised(coldName(settings.ops)),
+          value: percent(workload.coldMissRatio),
+          more: 'of the accesses',
+        },
   ];
 }
 

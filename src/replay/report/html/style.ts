@@ -81,12 +81,13 @@ summary:hover { color: var(--ink); }
 details .scroll { max-height: 24rem; overflow-y: auto; }
 table { border-collapse: collapse; font-size: .9rem; line-height: 1.4; }
 caption { text-align: left; white-space: nowrap; color: var(--muted); padding-bottom: .4rem; }
-th, td { padding: .34rem .95rem .34rem 0; text-align: left; border-bottom: 1px solid var(--rule);
+th, td { padding: .34rem .8rem .34rem 0; text-align: left; border-bottom: 1px solid var(--rule);
   white-space: nowrap; font-weight: 400; }
 th:last-child, td:last-child { padding-right: .2rem; }
-thead th { color: var(--muted); font-size: .84rem; vertical-align: bottom;
+tbody :first-child { white-space: normal; overflow-wrap: anywhere; min-width: 6rem; }
+thead th { color: var(--muted); font-size: .84rem; vertical-align: bottom; white-space: normal;
   border-bottom-color: var(--axis); }
-.n { text-align: right; min-width: 5.4rem; }
+.n { text-align: right; min-width: 3.9rem; }
 .best { font-weight: 650; }
 .key { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.5rem; margin: 0;
   font-size: .93rem; }

@@ -88,9 +88,10 @@ export function footprintFigure(report: ReplayReport): string {
   const { pageBytes } = report.settings;
   const isBytes = trace.unit === 'bytes';
   const name = (pages: number) => pagesAs(pages, pageBytes, trace.unit);
+  const step = sizeStep(workload.footprintPages * pageBytes) / pageBytes;
   return figure({
     id: 'footprint',
-    title: 'Footprint: different pages used so far',
+    title: `Footprint: different ${isBytes ? 'pages' : 'objects'} used so far`,
     label:
       `Line chart of the footprint over accesses. It grows to ${name(workload.footprintPages)} ` +
       `in ${count(workload.accesses)} accesses.`,
@@ -105,11 +106,12 @@ export function footprintFigure(report: ReplayReport): string {
         format: shortCount,
       },
       y: {
-        name: '',
+        name: isBytes ? '' : 'objects',
         scale: 'linear',
         min: 0,
-        ...(isBytes && { interval: sizeStep(workload.footprintPages * pageBytes) / pageBytes }),
-        format: (pages) => name(Math.round(pages)),
+        // The last step is as large as the others.
+        ...(isBytes && { interval: step, max: Math.ceil(workload.footprintPages / step) * step }),
+        format: (pages) => (isBytes ? name(Math.round(pages)) : shortCount(pages)),
       },
       series: [
         {

@@ -4,7 +4,16 @@ import { drawBarChart } from '../charts/bar-chart.ts';
 import { drawLineChart, HALF, type LineSeries, WIDE } from '../charts/line-chart.ts';
 import { timeStep } from '../charts/steps.ts';
 import { COLOURS } from '../charts/svg.ts';
-import { axisTime, count, duration, pagesAs, percent, shortCount, size } from '../format.ts';
+import {
+  axisTime,
+  coldName,
+  count,
+  duration,
+  pagesAs,
+  percent,
+  shortCount,
+  size,
+} from '../format.ts';
 import type { ReplayReport } from '../report.ts';
 import { figure, section } from './elements.ts';
 import { footprintFigure } from './time-section.ts';
@@ -21,7 +30,7 @@ function reuseFigure(report: ReplayReport): string {
     title: 'Reuse distance: what was used in between',
     label:
       `Bar chart of reuse distances, in size of the different pages used in between; ` +
-      `${percent(reuse.cold)} of the accesses are first uses.`,
+      `${percent(reuse.cold)} of the accesses are ${coldName(settings.ops)}.`,
     legend: [],
     svg: drawBarChart({
       id: 'reuse',
@@ -39,7 +48,7 @@ function reuseFigure(report: ReplayReport): string {
       height: 280,
     }),
     seriesCount: 1,
-    note: `An LRU cache hits what is left of its size. Not shown: first uses, ${percent(reuse.cold)}.`,
+    note: `An LRU cache hits what is left of its size. Not shown: ${coldName(settings.ops)}, ${percent(reuse.cold)}.`,
     data: {
       caption: 'Accesses by reuse distance',
       head: ['Distance at most', { number: 'Share of accesses' }],
@@ -52,14 +61,15 @@ function round(value: number): number {
   return Number(value.toPrecision(3));
 }
 
-function popularityFigure({ popularity }: ReplayReport): string {
+function popularityFigure({ popularity, trace }: ReplayReport): string {
+  const object = trace.unit === 'bytes' ? 'page' : 'object';
   const { byRank, topShares, usedOnce } = popularity;
   const tops = topShares
-    .map(({ pages, accesses }) => `the top ${pages * 100} % of pages get ${percent(accesses)}`)
+    .map(({ pages, accesses }) => `the top ${pages * 100} % of ${object}s get ${percent(accesses)}`)
     .join(', ');
   return figure({
     id: 'popularity',
-    title: 'Popularity: accesses of each page, by rank',
+    title: `Popularity: accesses of each ${object}, by rank`,
     label: `Line chart of accesses by rank on logarithmic axes: ${tops} of the accesses.`,
     legend: [],
     svg: drawLineChart({
@@ -71,7 +81,7 @@ function popularityFigure({ popularity }: ReplayReport): string {
       height: 280,
     }),
     seriesCount: 1,
-    note: `Of all accesses, ${tops}. Used only once: ${percent(usedOnce)} of the pages.`,
+    note: `Of all accesses, ${tops}. Used only once: ${percent(usedOnce)} of the ${object}s.`,
     data: {
       caption: 'Accesses by rank',
       head: ['Rank', { number: 'Accesses' }],
