@@ -58,8 +58,7 @@ export async function convertImage(options: ConvertOptions): Promise<Converted> 
     await made.finish();
     return { sizeBytes: source.virtualSizeBytes, writtenBytes };
   } catch (cause) {
-    await made.abandon();
-    throw cause;
+    throw await made.abandon(cause);
   }
 }
 

@@ -1,5 +1,6 @@
 /** Making images: the empty ones, and those that something else is then written into. */
 
+import { dirname } from 'node:path';
 import type { FormatName } from '../image/format.ts';
 import { driverOf } from '../image/formats.ts';
 import { BlockImage } from '../image/image.ts';
@@ -64,7 +65,7 @@ export class NewImage {
       return new NewImage(wish, files, storage);
     } catch (cause) {
       await files.abandon();
-      throw cause;
+      throw ofWish(path, files.named(cause));
     }
   }
 
@@ -87,10 +88,19 @@ export class NewImage {
     return this.#files.finish();
   }
 
-  /** Removes it. */
-  abandon(): Promise<void> {
-    return this.#files.abandon();
+  /** Removes it; answers the reason, as it is to be told. */
+  async abandon(cause: unknown): Promise<unknown> {
+    await this.#files.abandon();
+    return this.#files.named(cause);
   }
+}
+
+/** A format refuses a wish in words of its own, and does not know of which file that is. */
+function ofWish(path: string, cause: unknown): unknown {
+  if (!(cause instanceof TmemError) || cause.kind !== 'usage') return cause;
+  if (cause.message.includes(dirname(path))) return cause;
+  const { kind, context, message } = cause;
+  return new TmemError(kind, `cannot make "${path}": ${message}`, { context, cause });
 }
 
 /** Makes an empty image; the base is closed by it. */

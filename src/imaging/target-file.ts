@@ -69,7 +69,9 @@ export class TargetFiles {
       throw new TmemError('usage', `"${this.path}" would have two files "${path}"; rename one`);
     }
     const temporary = path + this.#suffix;
-    const storage = await this.#open(temporary, true);
+    const storage = await this.#open(temporary, true).catch((cause: unknown) => {
+      throw notMade(path, cause);
+    });
     this.#files.push({ name, path, temporary, storage });
     return storage;
   }
@@ -109,8 +111,15 @@ export class TargetFiles {
     } catch (cause) {
       for (const path of placed) await rm(path, { force: true });
       await this.abandon();
-      throw cause;
+      throw this.named(cause);
     }
+  }
+
+  /** The failure of a file that is made, with the name that it was to have: the one that was asked for. */
+  named(cause: unknown): unknown {
+    if (!(cause instanceof TmemError) || !cause.message.includes(this.#suffix)) return cause;
+    const { kind, context, message } = cause;
+    return new TmemError(kind, message.replaceAll(this.#suffix, ''), { context, cause });
   }
 
   /** Removes what was made. Never fails: the reason to give up is what is to be heard of. */
@@ -184,6 +193,13 @@ async function syncFolder(path: string): Promise<void> {
   } finally {
     await handle.close();
   }
+}
+
+/** A target that cannot be written is not opened for reading instead. */
+function notMade(path: string, cause: unknown): unknown {
+  if (!(cause instanceof TmemError) || cause.kind !== 'read-only') return cause;
+  const message = `cannot make "${path}": its medium takes no writes; name another target`;
+  return new TmemError('read-only', message, { context: { path }, cause });
 }
 
 function failure(path: string, verb: string, cause: unknown): TmemError {

@@ -192,7 +192,9 @@ function blockBytesOf(settings: CreateOptions['settings'], sizeBytes: number): n
   if (asked === undefined) while (isTooLarge() && blockBytes < 2 ** BLOCK_BITS_MAX) blockBytes *= 2;
   if (!isTooLarge()) return blockBytes;
   const what = `a cow image of ${formatSize(sizeBytes)} with blocks of ${formatSize(blockBytes)}`;
-  throw new TmemError('usage', `${what} has too large a bitmap; choose larger blocks`);
+  const isLargest = blockBytes === 2 ** BLOCK_BITS_MAX;
+  const advice = isLargest ? 'choose another format' : 'choose larger blocks';
+  throw new TmemError('usage', `${what} has too large a bitmap; ${advice}`);
 }
 
 function checkName(name: string): void {

@@ -95,59 +95,65 @@ export function encodeHeader(header: CowHeader): Buffer {
 
 /** The newer of the valid headers in the first bytes of the file called `name`. */
 export function decodeHeaders(bytes: Buffer, name: string): CowHeader {
+  if (bytes.length < HEADER_BYTES * HEADER_COUNT) {
+    throw refusal(name, bytes.length, 'the file ends within its headers');
+  }
   const found: CowHeader[] = [];
-  let refusal: unknown;
+  const refusals: unknown[] = [];
   for (let i = 0; i < HEADER_COUNT; i++) {
+    const place = i * HEADER_BYTES;
+    const header = bytes.subarray(place, place + HEADER_BYTES);
     try {
-      found.push(decodeHeader(bytes.subarray(i * HEADER_BYTES, (i + 1) * HEADER_BYTES), name));
+      found.push(decodeHeader(header, name, place));
     } catch (cause) {
-      refusal ??= cause;
+      // Of two headers the one that was written says more than an empty one.
+      if (COW_MAGIC.equals(header.subarray(0, COW_MAGIC.length))) refusals.unshift(cause);
+      else refusals.push(cause);
     }
   }
   found.sort((a, b) => b.generation - a.generation);
   const [newest] = found;
-  if (newest === undefined) throw refusal;
+  if (newest === undefined) throw refusals[0];
   return newest;
 }
 
-function decodeHeader(bytes: Buffer, name: string): CowHeader {
-  const refuse = (what: string): never => {
-    const context = { image: name };
-    throw new TmemError('invalid', `"${name}" is no cow image that can be read: ${what}`, {
-      context,
-    });
+function refusal(name: string, offset: number, what: string): TmemError {
+  const message = `cannot open "${name}" as cow: at offset ${offset}, ${what}`;
+  const context = { image: name, offset };
+  return new TmemError('invalid', `${message}; restore it from a copy`, { context });
+}
+
+function decodeHeader(bytes: Buffer, name: string, place: number): CowHeader {
+  const refuse = (at: number, what: string): never => {
+    throw refusal(name, place + at, what);
   };
-  if (bytes.length < HEADER_BYTES) refuse('it ends within its header');
-  if (!bytes.subarray(0, 8).equals(COW_MAGIC)) refuse('it does not begin with the magic TMEMCOW');
+  if (!bytes.subarray(0, 8).equals(COW_MAGIC)) refuse(0, 'the magic TMEMCOW is not there');
   if (bytes.readUInt32LE(CRC_AT) !== crc32(bytes.subarray(0, CRC_AT))) {
-    refuse('the checksum of its header is wrong');
+    refuse(CRC_AT, 'the checksum of the header is wrong');
   }
   const version = bytes.readUInt32LE(8);
-  if (version !== VERSION) refuse(`its version ${version} at offset 8 is not known; update tmem`);
+  if (version !== VERSION) refuse(8, `the version ${version} is not known here`);
   const blockBits = bytes.readUInt32LE(16);
   if (!(blockBits >= BLOCK_BITS_MIN && blockBits <= BLOCK_BITS_MAX)) {
-    refuse(`the block size at offset 16 is 2^${blockBits}; it may be 2^9 to 2^21`);
+    refuse(16, `the block size is 2^${blockBits}, and may be 2^9 to 2^21`);
   }
   const flags = bytes.readUInt32LE(20);
-  if ((flags & ~FLAG_LINEAR) !== 0)
-    refuse(`the flags ${flags} at offset 20 are not known; update tmem`);
+  if ((flags & ~FLAG_LINEAR) !== 0) refuse(20, `the flags ${flags} are not known here`);
   const number = (at: number): number => {
     const value = readUInt64LE(bytes, at);
-    return Number.isSafeInteger(value)
-      ? value
-      : refuse(`the number at offset ${at} is out of range`);
+    return Number.isSafeInteger(value) ? value : refuse(at, 'the number is out of range');
   };
   const blockBytes = 2 ** blockBits;
   const virtualSizeBytes = number(24);
   if (virtualSizeBytes === 0 || virtualSizeBytes % 512 !== 0) {
-    refuse(`the size ${virtualSizeBytes} at offset 24 is not a multiple of 512`);
+    refuse(24, `the size ${virtualSizeBytes} is not a multiple of 512`);
   }
   const layout = layoutOf(virtualSizeBytes, blockBytes);
   const { bitmapOffset, bitmapBytes, dataOffset } = layout;
   if (number(32) !== bitmapOffset || number(40) !== bitmapBytes || number(48) !== dataOffset) {
-    refuse('its bitmap or its data is not where the size at offset 24 puts it');
+    refuse(32, 'its bitmap or its data is not where the size at offset 24 puts it');
   }
-  if (bitmapBytes > BITMAP_BYTES_MAX) refuse(`its bitmap of ${bitmapBytes} bytes is too large`);
+  if (bitmapBytes > BITMAP_BYTES_MAX) refuse(40, `its bitmap of ${bitmapBytes} bytes is too large`);
   const isLinear = (flags & FLAG_LINEAR) !== 0;
   const generation = number(56);
   const base = decodeBase(bytes, number, refuse);
@@ -166,17 +172,16 @@ function decodeHeader(bytes: Buffer, name: string): CowHeader {
 function decodeBase(
   bytes: Buffer,
   number: (at: number) => number,
-  refuse: (what: string) => never,
+  refuse: (at: number, what: string) => never,
 ): CowBase | undefined {
   const formatBytes = bytes.readUInt32LE(80);
   const nameBytes = bytes.readUInt32LE(84);
   if (nameBytes === 0) return undefined;
-  if (nameBytes > NAME_BYTES_MAX)
-    refuse(`the name of its base at offset 128 has ${nameBytes} bytes`);
-  if (formatBytes > FORMAT_BYTES_MAX) refuse('the name of the format at offset 88 is too long');
+  if (nameBytes > NAME_BYTES_MAX) refuse(84, `the name of its base has ${nameBytes} bytes`);
+  if (formatBytes > FORMAT_BYTES_MAX) refuse(80, 'the name of the format is too long');
   const said = bytes.toString('latin1', FORMAT_AT, FORMAT_AT + formatBytes);
   const formatName = FORMAT_NAMES.find((each) => each === said);
-  if (formatName === undefined) return refuse('the format of its base at offset 88 is not known');
+  if (formatName === undefined) return refuse(FORMAT_AT, 'the format of its base is not known');
   const stamp = { sizeBytes: number(64), changedAtMs: number(72) };
   return {
     name: bytes.toString('utf8', NAME_AT, NAME_AT + nameBytes),

@@ -109,7 +109,7 @@ export class ImageWrites {
       const advice = 'convert it to another size';
       throw new TmemError(
         'unsupported',
-        `${this.#format.formatName} images have one size; ${advice}`,
+        `cannot resize "${this.#format.storages[0]?.name}": ${this.#format.formatName} images have one size; ${advice}`,
       );
     }
     await this.#format.resize(sizeBytes);

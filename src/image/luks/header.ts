@@ -66,17 +66,25 @@ export function materialBytes(keyBytes: number): number {
 
 /**
  * Understands the first 592 bytes. `areaBytes` is how far the header, its key material and the
- * payload's start may reach; `name` is for messages. Throws a TmemError: `invalid` for what is
+ * payload's start may reach; `name` and `headerOffset` are for messages. Throws a TmemError: `invalid` for what is
  * damaged, `unsupported` for ciphers that are not spoken here.
  */
-export function parseLuksHeader(bytes: Buffer, areaBytes: number, name: string): LuksHeader {
-  const damaged = (what: string) =>
-    new TmemError(
-      'invalid',
-      `"${name}" has a damaged LUKS header: ${what}; restore a backup of it`,
-    );
-  if (bytes.length < LUKS_HEADER_BYTES) throw damaged(`it ends after ${bytes.length} bytes`);
-  if (!bytes.subarray(0, 6).equals(LUKS_MAGIC)) throw damaged('it does not begin with its magic');
+export function parseLuksHeader(
+  bytes: Buffer,
+  areaBytes: number,
+  name: string,
+  headerOffset = 0,
+): LuksHeader {
+  const damaged = (at: number, what: string) => {
+    const offset = headerOffset + at;
+    const message = `"${name}" has a damaged LUKS header: at offset ${offset}, ${what}`;
+    const context = { image: name, offset };
+    return new TmemError('invalid', `${message}; restore a backup of it`, { context });
+  };
+  if (areaBytes < LUKS_HEADER_BYTES) {
+    throw damaged(areaBytes, `it ends, and has ${LUKS_HEADER_BYTES} bytes`);
+  }
+  if (!bytes.subarray(0, 6).equals(LUKS_MAGIC)) throw damaged(0, 'its magic is not there');
   const version = bytes.readUInt16BE(6);
   if (version !== 1) throw unsupported(name, `LUKS version ${version}`, 'version 1');
   const cipherName = textAt(bytes, 8);
@@ -84,24 +92,28 @@ export function parseLuksHeader(bytes: Buffer, areaBytes: number, name: string):
   const { mode, vector } = understandMode(cipherName, cipherMode, name);
   const hash = understandHash(textAt(bytes, 72), name);
   const keyBytes = bytes.readUInt32BE(108);
-  if (!keySizes(mode).includes(keyBytes)) throw damaged(`a key of ${keyBytes} bytes`);
+  if (!keySizes(mode).includes(keyBytes)) throw damaged(108, `a key of ${keyBytes} bytes`);
   const payloadOffset = bytes.readUInt32BE(104) * SECTOR_BYTES;
   const digestIterations = bytes.readUInt32BE(164);
-  if (!isIterations(digestIterations)) throw damaged(`${digestIterations} iterations`);
+  if (!isIterations(digestIterations)) throw damaged(164, `${digestIterations} iterations`);
   const slots = Array.from({ length: SLOT_COUNT }, (_, index): KeySlot => {
     const at = SLOTS_OFFSET + index * SLOT_BYTES;
     const state = bytes.readUInt32BE(at);
     const iterations = bytes.readUInt32BE(at + 4);
     const materialOffset = bytes.readUInt32BE(at + 40) * SECTOR_BYTES;
     const isEnabled = state === SLOT_ENABLED;
-    if (!isEnabled && state !== SLOT_DISABLED) throw damaged(`slot ${index} has no valid state`);
+    if (!isEnabled && state !== SLOT_DISABLED)
+      throw damaged(at, `slot ${index} has no valid state`);
     if (isEnabled) {
       const stripes = bytes.readUInt32BE(at + 44);
-      if (stripes !== STRIPE_COUNT) throw damaged(`slot ${index} has ${stripes} stripes`);
-      if (!isIterations(iterations)) throw damaged(`slot ${index} has ${iterations} iterations`);
+      if (stripes !== STRIPE_COUNT) throw damaged(at + 44, `slot ${index} has ${stripes} stripes`);
+      if (!isIterations(iterations)) {
+        throw damaged(at + 4, `slot ${index} has ${iterations} iterations`);
+      }
       const end = materialOffset + materialBytes(keyBytes);
       if (materialOffset < LUKS_HEADER_BYTES || end > areaBytes) {
-        throw damaged(`slot ${index} keeps its key at ${materialOffset}, outside the header`);
+        const cause = `slot ${index} keeps its key at ${materialOffset}, which is not`;
+        throw damaged(at + 40, `${cause} within the ${areaBytes} bytes that are there`);
       }
     }
     const salt = Buffer.from(bytes.subarray(at + 8, at + 8 + SALT_BYTES));

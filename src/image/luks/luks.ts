@@ -51,7 +51,8 @@ export async function readLuksHeader(
   const bytes = Buffer.alloc(LUKS_HEADER_BYTES);
   await readPadded(storage, bytes, 0, LUKS_HEADER_BYTES, headerOffset);
   const storedBytes = Math.max(0, storage.sizeBytes - headerOffset);
-  return parseLuksHeader(bytes, Math.min(headerLength, storedBytes), storage.name);
+  const areaBytes = Math.min(headerLength, storedBytes);
+  return parseLuksHeader(bytes, areaBytes, storage.name, headerOffset);
 }
 
 /**

@@ -34,7 +34,9 @@ export async function createQcow(storage: ResizableStorage, options: CreateOptio
   if (virtualSizeBytes === 0) refuse('a qcow image cannot be empty; give a size');
   const l1Bytes = Math.ceil(virtualSizeBytes / 2 ** (clusterBits + l2Bits)) * ENTRY_BYTES;
   if (l1Bytes > L1_BYTES_MAX || !Number.isSafeInteger(virtualSizeBytes)) {
-    refuse(`${virtualSizeBytes} bytes are too many for clusters of ${clusterBytes}`);
+    refuse(
+      `${virtualSizeBytes} bytes are too many for clusters of ${clusterBytes}; choose larger ones`,
+    );
   }
   const nameBytes = Buffer.byteLength(backingName ?? '');
   if (nameBytes > 1023) refuse('the name of the backing file is longer than 1023 bytes');
@@ -48,5 +50,5 @@ export async function createQcow(storage: ResizableStorage, options: CreateOptio
 }
 
 function refuse(why: string): never {
-  throw new TmemError('usage', `cannot make the image: ${why}`);
+  throw new TmemError('usage', why);
 }

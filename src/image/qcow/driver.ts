@@ -36,7 +36,7 @@ async function openQcow(storage: ResizableStorage, options: OpenOptions): Promis
 function whyNot(header: QcowHeader, options: OpenOptions): string | undefined {
   if (options.snapshot !== undefined) return 'qcow images have no snapshots; leave it out';
   if (header.isEncrypted && options.passphrase === undefined) {
-    return 'it is enciphered; give its passphrase';
+    return 'it is enciphered; give its passphrase with --passphrase-file';
   }
   if (options.isReadOnly) return undefined;
   if (header.isEncrypted) return 'it is enciphered, and only read; open it read-only or convert it';

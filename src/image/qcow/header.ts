@@ -51,6 +51,9 @@ export interface QcowHeader {
 export async function readQcowHeader(storage: Storage): Promise<QcowHeader> {
   const raw = Buffer.alloc(QCOW_HEADER_BYTES + 16);
   await readPadded(storage, raw, 0, raw.length, 0);
+  if (storage.sizeBytes < QCOW_HEADER_BYTES) {
+    refuse(storage, storage.sizeBytes, `has ${QCOW_HEADER_BYTES} bytes, and the file ends in it`);
+  }
   if (raw.readUInt32BE(0) !== QCOW_MAGIC) refuse(storage, 0, 'has no qcow magic');
   const version = raw.readUInt32BE(4);
   if (version !== 1) refuse(storage, 4, `says version ${version}, and qcow has only 1`);
@@ -81,8 +84,12 @@ function checkLevelOne(storage: Storage, l1Offset: number, l1Entries: number): v
   if (l1Bytes > L1_BYTES_MAX) {
     refuse(storage, 24, `needs a first level of ${l1Bytes} bytes, of at most ${L1_BYTES_MAX}`);
   }
-  if (l1Offset < QCOW_HEADER_BYTES || l1Offset + l1Bytes > storage.sizeBytes) {
+  if (l1Offset < QCOW_HEADER_BYTES) {
     refuse(storage, 40, `puts its first-level table at ${l1Offset}, where none can be`);
+  }
+  if (l1Offset + l1Bytes > storage.sizeBytes) {
+    const cutOff = `and the file ends at ${storage.sizeBytes}: it was cut off`;
+    refuse(storage, 40, `puts its first-level table at ${l1Offset}, ${cutOff}`);
   }
 }
 

@@ -92,7 +92,8 @@ export function parseHeader(
   }
   if (bytes.readUInt32BE(0) !== MAGIC) throw refusal(name, 0, 'the magic number is not there');
   const version = bytes.readUInt32BE(FIELD.version);
-  if (version !== 2 && version !== 3) throw unsupported(name, `is of version ${version}`);
+  if (version !== 2 && version !== 3)
+    throw unsupported(name, FIELD.version, `is of version ${version}`);
   if (version === 3 && bytes.length < HEADER_BYTES_V3) {
     throw refusal(name, bytes.length, `the file ends, and a header has ${HEADER_BYTES_V3} bytes`);
   }
@@ -214,18 +215,21 @@ function checkFeatures(header: Qcow2Header, name: string): void {
     if ((unknown & (1n << BigInt(bit))) === 0n) continue;
     const called = featureName(header.extensions, bit);
     const what = called === undefined ? `feature bit ${bit}` : `the feature "${called}"`;
-    throw unsupported(name, `needs ${what}, which is not known here`);
+    throw unsupported(name, FIELD.incompatible, `needs ${what}, which is not known here`);
   }
   const { compressionType, crypt, clusterBits } = header;
   const saysType = has(header, 'compressionType');
   if (compressionType > COMPRESSION.zstd) {
-    throw unsupported(name, `is compressed with the unknown method ${compressionType}`);
+    const cause = `is compressed with the unknown method ${compressionType}`;
+    throw unsupported(name, FIELD.compressionType, cause);
   }
   if (saysType !== (compressionType !== COMPRESSION.deflate)) {
     const cause = `compression type ${compressionType} does not go with its feature bit`;
     throw refusal(name, FIELD.compressionType, cause);
   }
-  if (crypt > CRYPT.luks) throw unsupported(name, `is enciphered in the unknown way ${crypt}`);
+  if (crypt > CRYPT.luks) {
+    throw unsupported(name, FIELD.crypt, `is enciphered in the unknown way ${crypt}`);
+  }
   if (has(header, 'extendedL2') && clusterBits < CLUSTER_BITS_MIN_EXTENDED) {
     const cause = `clusters of ${header.clusterBytes} bytes are too small for extended L2 entries`;
     throw refusal(name, FIELD.clusterBits, cause);
@@ -274,9 +278,11 @@ function safeNumber(bytes: Buffer, name: string, field: number, what: string): n
   throw refusal(name, field, `${what} is at or has ${value} bytes, more than can be`);
 }
 
-function unsupported(name: string, cause: string): TmemError {
+function unsupported(name: string, offset: number, cause: string): TmemError {
   const advice = 'convert it with the program that made it';
-  return new TmemError('unsupported', `cannot open "${name}": the image ${cause}; ${advice}`, {
-    context: { image: name },
-  });
+  return new TmemError(
+    'unsupported',
+    `cannot open "${name}" as qcow2: by offset ${offset}, the image ${cause}; ${advice}`,
+    { context: { image: name, offset } },
+  );
 }

@@ -74,5 +74,5 @@ function powerOfTwo(setting: string, value: number, min: number, max: number): n
 }
 
 function refuse(why: string): never {
-  throw new TmemError('usage', `cannot make the image: ${why}`);
+  throw new TmemError('usage', why);
 }

@@ -49,6 +49,7 @@ export interface QedHeader {
 export async function readQedHeader(storage: Storage): Promise<QedHeader> {
   const raw = Buffer.alloc(QED_HEADER_BYTES);
   await readPadded(storage, raw, 0, raw.length, 0);
+  checkIsWhole(storage);
   if (raw.readUInt32LE(0) !== QED_MAGIC) refuse(storage, 0, 'has no QED magic');
   const clusterBytes = powerOfTwo(storage, raw, 4, CLUSTER_BYTES_MIN, CLUSTER_BYTES_MAX);
   const tableClusters = powerOfTwo(storage, raw, 8, 1, TABLE_CLUSTERS_MAX);
@@ -72,6 +73,12 @@ export async function readQedHeader(storage: Storage): Promise<QedHeader> {
   return header;
 }
 
+function checkIsWhole(storage: Storage): void {
+  const { sizeBytes } = storage;
+  if (sizeBytes >= QED_HEADER_BYTES) return;
+  refuse(storage, sizeBytes, `has ${QED_HEADER_BYTES} bytes, and the file ends in it`);
+}
+
 function featuresOf(storage: Storage, raw: Buffer): number {
   const low = raw.readUInt32LE(FIELD.features);
   const high = raw.readUInt32LE(FIELD.features + 4);
@@ -90,8 +97,12 @@ function checkPlaces(storage: Storage, header: QedHeader): void {
   const { l1Offset, clusterBytes, headerClusters, virtualSizeBytes } = header;
   const tableBytes = tableBytesOf(header);
   const isAligned = l1Offset % clusterBytes === 0 && l1Offset >= headerClusters * clusterBytes;
-  if (!isAligned || l1Offset + tableBytes > storage.sizeBytes) {
+  if (!isAligned) {
     refuse(storage, 40, `puts its first-level table at ${l1Offset}, where none can be`);
+  }
+  if (l1Offset + tableBytes > storage.sizeBytes) {
+    const cutOff = `and the file ends at ${storage.sizeBytes}: it was cut off`;
+    refuse(storage, 40, `puts its first-level table at ${l1Offset}, ${cutOff}`);
   }
   if (virtualSizeBytes % 512 !== 0) {
     refuse(storage, FIELD.imageSize, `is of ${virtualSizeBytes} bytes, no multiple of 512`);

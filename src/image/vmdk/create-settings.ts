@@ -53,12 +53,12 @@ export function parseCreateSettings(options: CreateOptions): VmdkSettings {
   if (!isSparse) {
     throw usage(`${subformat} cannot stand on another image`, 'choose monolithicSparse');
   }
-  checkParent(backing, 'make a vmdk');
+  checkParent(backing);
   return parsed;
 }
 
-/** Throws a usage error, that `wish` cannot be done, for what no VMDK can stand on. */
-export function checkParent({ formatName, name, parentCid }: ImageReference, wish: string): void {
+/** Throws a usage error, that `wish` cannot be done if it is given, for what no VMDK can stand on. */
+export function checkParent({ formatName, name, parentCid }: ImageReference, wish?: string): void {
   if (formatName !== 'vmdk' || parentCid === undefined) {
     throw usage('its parent must be a vmdk as well', 'convert the parent, or choose qcow2', wish);
   }
@@ -74,8 +74,9 @@ export function checkParent({ formatName, name, parentCid }: ImageReference, wis
   }
 }
 
-function usage(cause: string, advice: string, wish = 'make a vmdk'): TmemError {
-  return new TmemError('usage', `cannot ${wish}: ${cause}; ${advice}`);
+function usage(cause: string, advice: string, wish?: string): TmemError {
+  const what = wish === undefined ? cause : `cannot ${wish}: ${cause}`;
+  return new TmemError('usage', `${what}; ${advice}`);
 }
 
 function oneOf<Name extends string>(

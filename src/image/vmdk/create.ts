@@ -144,7 +144,7 @@ function newHeader(
   const tables = Math.ceil(capacitySectors / (GRAIN_SECTORS * ENTRIES_PER_TABLE));
   if (tables > TABLES_MAX) {
     const cause = `${capacitySectors * SECTOR_BYTES} bytes are more than 32 TiB`;
-    throw new TmemError('usage', `cannot make a vmdk: ${cause}; choose another format`);
+    throw new TmemError('usage', `${cause}; choose another format`);
   }
   const directorySectors = Math.ceil((tables * 4) / SECTOR_BYTES);
   const redundantDirectorySector = DESCRIPTOR_SECTOR + DESCRIPTOR_SECTORS;
