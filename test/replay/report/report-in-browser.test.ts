@@ -3,6 +3,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { REPLAY_POLICY_NAMES } from '../../../src/replay/engine/policy-specs.ts';
 import { parseMemoryList } from '../../../src/replay/report/memory-sizes.ts';
 import { replay } from '../../../src/replay/report/replay.ts';
 import { writeReport } from '../../../src/replay/report/write-report.ts';
@@ -63,9 +64,9 @@ function background(page: Page): Promise<string> {
   return styleOf(page, 'body', 'backgroundColor');
 }
 
-async function writeSome(): Promise<string> {
+async function writeSome(policies: readonly string[] = POLICIES): Promise<string> {
   const directory = workspace();
-  const options = replayOptions({ policies: POLICIES, memory: parseMemoryList('5%,20%,60%') });
+  const options = replayOptions({ policies, memory: parseMemoryList('5%,20%,60%') });
   const { report } = await replay(scriptedTrace(mixedRequests(4000, 500)), options);
   if (report === undefined) throw new Error('no report');
   await writeReport(report, path.join(directory, 'out'));
@@ -108,6 +109,14 @@ describe('a report in a browser', () => {
       expect(complaints).toEqual([]);
     }
     expect(new Set(seen).size).toBe(4);
+  });
+
+  test('has room for the table of all policies', async () => {
+    const { page } = await openReport(await writeSome(REPLAY_POLICY_NAMES));
+    const table = `document.querySelector('#memory > .scroll')`;
+    expect(await page.evaluate<number>(`${table}.querySelectorAll('thead th').length`)).toBe(16);
+    const hidden = await page.evaluate<number>(`${table}.scrollWidth - ${table}.clientWidth`);
+    expect(hidden).toBeLessThanOrEqual(0);
   });
 
   test('tells a screen reader what each chart shows, and opens its numbers', async () => {

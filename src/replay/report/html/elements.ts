@@ -32,6 +32,9 @@ function cell(content: Cell, tag: 'td' | 'th', scope = ''): string {
   return `<${tag} class="n${isBest}"${scope}>${escapeHtml(content.number)}</${tag}>`;
 }
 
+/** A table with more columns than this is set smaller. */
+const COLUMNS_MANY = 12;
+
 /** A table whose first column names its rows. It scrolls by itself where it is too wide. */
 export function table({ caption, head, rows }: TableData): string {
   const titles = head.map((content) => cell(content, 'th', ' scope="col"')).join('');
@@ -40,7 +43,8 @@ export function table({ caption, head, rows }: TableData): string {
     const cells = others.map((content) => cell(content, 'td')).join('');
     return `<tr>${cell(first, 'th', ' scope="row"')}${cells}</tr>`;
   });
-  return `<div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(caption)}"><table>
+  const look = head.length > COLUMNS_MANY ? ' class="many"' : '';
+  return `<div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(caption)}"><table${look}>
 <caption>${escapeHtml(caption)}</caption>
 <thead><tr>${titles}</tr></thead>
 <tbody>

@@ -89,6 +89,10 @@ thead th { color: var(--muted); font-size: .84rem; vertical-align: bottom; white
   border-bottom-color: var(--axis); }
 .n { text-align: right; min-width: 3.9rem; }
 .best { font-weight: 650; }
+.many { font-size: .8rem; }
+.many thead th { font-size: .76rem; }
+.many th, .many td { padding-right: .5rem; }
+.many .n { min-width: 3.3rem; }
 .key { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.5rem; margin: 0;
   font-size: .93rem; }
 .key dt { color: var(--muted); }
