@@ -15,7 +15,7 @@ import { refusal } from './refusal.ts';
 const AES_KEY_BYTES = 16;
 
 /**
- * The cipher of the image's data clusters; undefined for plain ones. Rejects with `permission` for
+ * The cipher of the data clusters of an image that is enciphered. Rejects with `permission` for
  * want of the right passphrase. Sectors are numbered by where they are on the storage with LUKS,
  * and on the guest's disk with the old way, which is only read.
  */
@@ -24,10 +24,9 @@ export async function openCipher(
   header: Qcow2Header,
   passphrase: Buffer | undefined,
   isReadOnly: boolean,
-): Promise<SectorCipher | undefined> {
+): Promise<SectorCipher> {
   const { crypt, extensions } = header;
   const { name } = storage;
-  if (crypt === CRYPT.none) return undefined;
   if (crypt === CRYPT.luks) {
     const pointer = extensionOf(extensions, EXTENSION.encryption);
     if (pointer === undefined || pointer.length < 16) {

@@ -1,23 +1,23 @@
-/** Opening a qcow2 image: the active disk, or one of its snapshots. */
+/**
+ * Opening a qcow2 image: the active disk, or one of its snapshots. What writes, mends and deciphers
+ * is loaded for images that need it.
+ */
 
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import type { ImageFormat, OpenedFormat, OpenOptions } from '../format.ts';
+import type { ImageFormat, OpenedFormat, OpenOptions, SectorCipher } from '../format.ts';
 import { checkPinned } from '../tables/pinned.ts';
 import { TableCache } from '../tables/table-cache.ts';
-import { repairRefcounts } from './check.ts';
 import { deflateCodec, zstdCodec } from './compression.ts';
 import { type Qcow2Disk, storagesOf } from './disk.ts';
-import { openCipher } from './encryption.ts';
 import { geometryOf } from './geometry.ts';
 import { has, type Qcow2Header, readHeader } from './header.ts';
-import { COMPRESSION, FIELD } from './layout.ts';
+import { COMPRESSION, CRYPT, FIELD } from './layout.ts';
 import { Qcow2Mapping } from './mapping.ts';
 import { PinnedTable } from './pinned-table.ts';
 import { backingReference, dataFileReference } from './references.ts';
 import { refusal } from './refusal.ts';
 import { checkSnapshot, findSnapshot, readSnapshots } from './snapshot-table.ts';
-import { openWritable } from './writable.ts';
 
 /** Opens the image on `storage`; see `FormatDriver.open`. */
 export async function openQcow2(
@@ -31,6 +31,7 @@ export async function openQcow2(
   if (isReadOnly) return { format: new ReadOnlyQcow2(disk), backing };
   const { tableBytesMax, pinnedBytesMax } = options;
   const parts = { disk, header, tableBytesMax, pinnedBytesMax };
+  const { openWritable } = await import('./writable.ts');
   return { format: await openWritable(parts), backing };
 }
 
@@ -43,6 +44,7 @@ async function headerForWriting(storage: ResizableStorage): Promise<Qcow2Header>
     throw new TmemError('invalid', `"${name}" is marked as corrupt; ${advice}`);
   }
   if (!has(header, 'dirty')) return header;
+  const { repairRefcounts } = await import('./check.ts');
   await repairRefcounts(storage);
   return readHeader(storage);
 }
@@ -58,14 +60,23 @@ async function openDisk(
   checkIsWhole(storage, active.l1Offset, active.l1Entries);
   checkPinned(name, active.l1Entries * 8, options);
   const l1 = await PinnedTable.read(storage, active.l1Offset, active.l1Entries);
-  const { passphrase, isReadOnly } = options;
-  const cipher = await openCipher(storage, header, passphrase, isReadOnly);
+  const cipher = await cipherOf(storage, header, options);
   const { sliceBytes } = geometry;
   const l2 = new TableCache({ storage, sliceBytes, limitBytes: options.tableBytesMax });
   const codec = header.compressionType === COMPRESSION.zstd ? zstdCodec : deflateCodec;
   const dataStorage = await openDataFile(storage, header, options);
   const { sizeBytes: virtualSizeBytes } = active;
   return { name, geometry, storage, dataStorage, l2, codec, cipher, l1, virtualSizeBytes };
+}
+
+async function cipherOf(
+  storage: ResizableStorage,
+  header: Qcow2Header,
+  { passphrase, isReadOnly }: OpenOptions,
+): Promise<SectorCipher | undefined> {
+  if (header.crypt === CRYPT.none) return undefined;
+  const { openCipher } = await import('./encryption.ts');
+  return openCipher(storage, header, passphrase, isReadOnly);
 }
 
 async function activeTable(
