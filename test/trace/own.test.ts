@@ -28,7 +28,12 @@ class MemorySink {
 
 type Row = readonly [timeUs: number, offset: number, length: number, volume: number, op: number];
 
-async function write(rows: readonly Row[], options: OwnWriterOptions = {}): Promise<Buffer> {
+/** Not ended, it is as a killed recorder leaves it. */
+async function write(
+  rows: readonly Row[],
+  options: OwnWriterOptions = {},
+  isEnded = true,
+): Promise<Buffer> {
   const sink = new MemorySink();
   const writer = new OwnTraceWriter(sink, { volumes: ['a', 'b'], ...options });
   await writer.start();
@@ -36,7 +41,7 @@ async function write(rows: readonly Row[], options: OwnWriterOptions = {}): Prom
     if (!writer.hasRoom) await writer.room();
     writer.append(...row, 0, 0, 0);
   }
-  await writer.close();
+  await (isEnded ? writer.close() : writer.flush());
   return sink.bytes;
 }
 
@@ -119,8 +124,16 @@ describe('our own trace format', () => {
     }
   });
 
-  it('that is cut off is read up to its last whole record, and that is said', async () => {
-    const bytes = await write(numbered(200));
+  it.each([4096, 4096 + 32, 4096 + 4096, 4096 + 4096 + 5 * 32 + 7])(
+    'that was complete and is cut off after %i bytes is refused',
+    async (length) => {
+      const bytes = (await write(numbered(200))).subarray(0, length);
+      expect(() => parseInPieces('tmem', bytes)).toThrow(/is cut off: \d+ of its 200 requests are/);
+    },
+  );
+
+  it('whose recorder broke off is read up to its last whole record, and that is said', async () => {
+    const bytes = await write(numbered(200), {}, false);
     const parsed = parseInPieces('tmem', bytes.subarray(0, 4096 + 4096 + 5 * 32 + 7));
     expect(parsed.requests).toHaveLength(127 - 4 + 5);
     expect(parsed.tally.warnings.join()).toMatch(

@@ -1,6 +1,7 @@
 /** Reads our own trace format. */
 
 import { crc32 } from 'node:zlib';
+import { TmemError } from '../../lib/errors.ts';
 import { readU16, readU32, readU64 } from '../binary-format.ts';
 import {
   countMalformed,
@@ -53,7 +54,18 @@ class OwnRecords implements RecordParser {
       this.#takeBlock(bytes, at, end, batch);
       at = end;
     }
+    if (isLast && at === to) this.#refuseRest();
     return at;
+  }
+
+  /** What was written to its end and has lost a part of it since is no recording that broke off. */
+  #refuseRest(): void {
+    const { lines, malformed, path } = this.#context.tally;
+    const { isComplete, requests } = this.#header;
+    // How many requests were in a damaged block nobody knows.
+    if (!isComplete || malformed > 0 || lines >= requests) return;
+    const sentence = `${path} is cut off: ${lines} of its ${requests} requests are there`;
+    throw new TmemError('invalid', `${sentence}; get the whole file`);
   }
 
   #takeBlock(bytes: Buffer, from: number, to: number, batch: RequestBatch): void {
