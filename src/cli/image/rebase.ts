@@ -40,7 +40,9 @@ export const rebaseVerb: ImageVerb = {
     'backing-format': {
       short: 'F',
       value: 'FORMAT',
-      help: 'of BASE (default: by the ending of its name)',
+      help:
+        'of BASE (default: by the ending of its name), and of what FILE stands on where it does not ' +
+        'say that',
     },
     flatten: { help: 'copy all that shows through, and stand on nothing' },
     unsafe: { short: 'u', help: 'only write the name of BASE into FILE' },
@@ -57,6 +59,7 @@ export const rebaseVerb: ImageVerb = {
       formatName: parseFormat(parsed),
       isUnsafe: parsed.has('unsafe'),
       allowBacking: allowedBacking(call),
+      backingFormatName: parseFormat(parsed, 'backing-format'),
       passphrase: passphraseOf(call),
       onProgress: progress.show,
       signal: stopped,

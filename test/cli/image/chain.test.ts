@@ -90,6 +90,18 @@ test('rebase puts a cow image on another base, and flattens it', async () => {
   await readsAsBefore();
 });
 
+test('an image that does not say of which format its base is is told it, and flattened', async () => {
+  const { directory, at } = await chain();
+  const file = at('top.qcow');
+  await runWell('qemu-img', ['create', '-q', '-f', 'qcow', '-b', 'base.raw', '-F', 'raw', file]);
+  const refused = await runImage(directory, 'rebase', '--flatten', file);
+  expect(refused).toMatchObject({ code: 2, err: expect.stringMatching(/--backing-format/) });
+  const ran = await runImage(directory, 'rebase', '--flatten', '-F', 'raw', file);
+  expect(ran).toMatchObject({ code: 0, err: '' });
+  fs.renameSync(at('base.raw'), at('was.raw'));
+  expect((await runImage(directory, 'compare', file, 'was.raw')).code).toBe(0);
+});
+
 test.each([
   ['qcow', /qcow images keep their base; convert it with --backing to a new image/],
   ['luks', /luks images cannot stand on another image; put one of another format on it/],
