@@ -1,6 +1,6 @@
 /** Putting an image on another base, or on none, without changing what it reads as. */
 
-import type { FormatName } from '../image/format.ts';
+import type { FormatDriver, FormatName, ImageReference } from '../image/format.ts';
 import { driverOf, formatNameOf } from '../image/formats.ts';
 import type { BlockImage } from '../image/image.ts';
 import { openImage } from '../image/open.ts';
@@ -10,6 +10,7 @@ import { type BaseWish, openBase } from './base-image.ts';
 import { copyDisk, newSharing } from './copy.ts';
 import { lookAt } from './pieces.ts';
 import type { WorkOptions } from './progress.ts';
+import { TrialStorage } from './trial-storage.ts';
 
 export interface RebaseOptions extends WorkOptions {
   readonly path: string;
@@ -38,6 +39,7 @@ export async function rebaseImage(options: RebaseOptions): Promise<number> {
   try {
     if (!isUnsafe) {
       await checkHasNoSnapshots(options);
+      await checkIsPossible(driver, path, base.reference);
       copied = await copyDifference(options, base.image);
     }
   } finally {
@@ -58,6 +60,20 @@ function keepsBase(path: string, formatName: FormatName): TmemError {
       ? 'qcow images keep their base; convert it with --backing to a new image'
       : `${formatName} images cannot stand on another image; put one of another format on it`;
   return new TmemError('unsupported', `cannot rebase "${path}": ${what}`, { context: { path } });
+}
+
+/** Refuses what the format would refuse when all is copied: names without room, for one. */
+async function checkIsPossible(
+  driver: FormatDriver,
+  path: string,
+  reference: ImageReference,
+): Promise<void> {
+  const storage = await openFileStorage(path, { isReadOnly: true, isContainer: true });
+  try {
+    await driver.rebase?.(new TrialStorage(storage), reference);
+  } finally {
+    await storage.close();
+  }
 }
 
 /** Copies into the image where its holes show something else than they will on the new base. */

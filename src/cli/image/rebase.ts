@@ -41,8 +41,8 @@ export const rebaseVerb: ImageVerb = {
       short: 'F',
       value: 'FORMAT',
       help:
-        'of BASE (default: by the ending of its name), and of what FILE stands on where it does not ' +
-        'say that',
+        'of BASE (default: by the ending of its name), and of\n' +
+        'what FILE stands on where it does not say that',
     },
     flatten: { help: 'copy all that shows through, and stand on nothing' },
     unsafe: { short: 'u', help: 'only write the name of BASE into FILE' },

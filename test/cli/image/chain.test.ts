@@ -118,6 +118,28 @@ test.each([
   expect(before.equals(fs.readFileSync(file))).toBe(true);
 });
 
+test.each([
+  ['qcow2', 'cluster_size=512,compat=0.10', 240, 400, /name|header/],
+  ['vmdk', 'subformat=monolithicSparse', 240, 200, /must be a vmdk/],
+])(
+  'rebase of %s (%s) onto a name that it has no room for is refused before anything is copied',
+  async (format, settings, nameBytes, depth, sentence) => {
+    const { directory, at } = await chain();
+    const file = at(`top.${format}`);
+    if (format === 'vmdk')
+      await runWell('qemu-img', ['create', '-q', '-f', 'vmdk', at('b.vmdk'), '3M']);
+    const on = format === 'vmdk' ? ['-b', 'b.vmdk', '-F', 'vmdk'] : ['-b', 'base.raw', '-F', 'raw'];
+    const create = ['create', '-q', '-f', format, '-o', settings, ...on, file];
+    await runWell('qemu-img', create, { directory });
+    const long = './'.repeat(depth) + 'x'.repeat(nameBytes);
+    fs.renameSync(at('other.raw'), at(long));
+    const before = fs.readFileSync(file);
+    const ran = await runImage(directory, 'rebase', '-F', 'raw', '-b', long, file);
+    expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(sentence) });
+    expect(before.equals(fs.readFileSync(file))).toBe(true);
+  },
+);
+
 test('rebase refuses to flatten what keeps its base, before anything is copied', async () => {
   const { directory, overlay } = await chain();
   await runWell('qemu-img', ['snapshot', '-c', 'one', overlay]);
