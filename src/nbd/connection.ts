@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import type { Export } from '../export/export.ts';
 import type { BufferPool } from '../lib/buffer-pool.ts';
 import { BufferShare } from '../lib/buffer-share.ts';
+import { ClientSocket, type SocketMeans } from './client-socket.ts';
 import { Handshake, type HandshakeResult, type OptionDirectory } from './handshake.ts';
 import type { Recording } from './recording.ts';
 import { ReplyWriter } from './reply-writer.ts';
@@ -38,7 +39,7 @@ export class Connection {
   /** Called once, when the socket is closed and nothing of the connection is left. */
   onEnd: () => void = () => undefined;
 
-  readonly #socket: Socket;
+  readonly #socket: ClientSocket;
   readonly #options: ConnectionOptions;
   readonly #handshake: Handshake;
   #transmission: Transmission | undefined;
@@ -48,17 +49,17 @@ export class Connection {
   #isWakeScheduled = false;
   #isEnded = false;
 
-  constructor(socket: Socket, options: ConnectionOptions) {
-    this.#socket = socket;
+  /** `means` are those that let a socket be read and written without Node's streams. */
+  constructor(accepted: Socket, means: SocketMeans | undefined, options: ConnectionOptions) {
     this.#options = options;
-    this.#handshake = new Handshake(options.directory, (reply) => socket.write(reply));
-    this.#timer = setTimeout(() => socket.destroy(), options.handshakeTimeoutMs);
-    socket.setNoDelay(true);
-    socket.on('data', (chunk: Buffer) => this.#receive(chunk));
-    socket.on('end', () => this.#leave());
-    socket.on('error', () => undefined); // 'close' follows; a client that vanishes is normal
-    socket.on('close', () => this.#end());
-    socket.write(this.#handshake.greeting());
+    this.#handshake = new Handshake(options.directory, (reply) => this.#socket.send([reply]));
+    this.#timer = setTimeout(() => this.#socket.destroy(), options.handshakeTimeoutMs);
+    this.#socket = new ClientSocket(accepted, means, {
+      received: (bytes) => this.#receive(bytes),
+      ended: () => this.#leave(),
+      closed: () => this.#end(),
+    });
+    this.#socket.send([this.#handshake.greeting()]);
   }
 
   /** Lets requests under way finish, refuses new ones, then hangs up. */
@@ -85,12 +86,12 @@ export class Connection {
       this.#violate('it took no replies while others waited for buffers');
   }
 
-  #receive(chunk: Buffer): void {
-    if (this.#isEnded) return;
+  /** Answers whether more may come before room is told of. */
+  #receive(chunk: Buffer): boolean {
+    if (this.#isEnded) return true;
     if (this.#transmission !== undefined) {
       this.#options.spinner.note();
-      if (!this.#transmission.receive(chunk)) this.#socket.pause();
-      return;
+      return this.#transmission.receive(chunk);
     }
     const handshake = this.#handshake;
     handshake.feed(chunk);
@@ -98,19 +99,23 @@ export class Connection {
       const { closed } = handshake;
       if (closed?.isViolation === true) this.#violate(closed.reason);
       else this.#socket.end();
-      return;
+      return true;
     }
-    if (handshake.result === undefined) return;
+    if (handshake.result === undefined) return true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#begin(handshake.result, handshake.leftover);
+    this.#begin(handshake.result);
+    return handshake.leftover.length === 0 || this.#receive(handshake.leftover);
   }
 
-  #begin(result: HandshakeResult, leftover: Buffer): void {
+  #begin(result: HandshakeResult): void {
     const { buffers, statistics, now, recording } = this.#options;
     const target = this.#options.exportOf(result.exportName);
     const sink = {
-      write: (segments: readonly Buffer[], done: () => void) => this.#send(segments, done),
+      write: (segments: readonly Buffer[], done: () => void) => {
+        this.#options.spinner.noteReply();
+        this.#socket.send(segments, done);
+      },
     };
     const writer = new ReplyWriter(sink, new BufferShare(buffers), target.pages.lender);
     writer.onRoom = () => this.#wake();
@@ -136,17 +141,6 @@ export class Connection {
       recording,
       exportNumber: this.#options.numberOf(target),
     });
-    if (leftover.length > 0) this.#receive(leftover);
-  }
-
-  #send(segments: readonly Buffer[], done: () => void): void {
-    const socket = this.#socket;
-    const last = segments.length - 1;
-    this.#options.spinner.noteReply();
-    if (last > 0) socket.cork();
-    for (let i = 0; i < last; i++) socket.write(segments[i]!);
-    socket.write(segments[last]!, done);
-    if (last > 0) socket.uncork();
   }
 
   /** Resumes in a turn of its own: room appears in the middle of other things. */
@@ -159,7 +153,7 @@ export class Connection {
   readonly #resume = (): void => {
     this.#isWakeScheduled = false;
     if (this.#isEnded || this.#transmission === undefined) return;
-    if (this.#transmission.resume() && this.#socket.isPaused()) this.#socket.resume();
+    if (this.#transmission.resume()) this.#socket.resume();
   };
 
   /** The client will send no more: what it asked for is still answered. */

@@ -6,11 +6,13 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { Export } from '../export/export.ts';
 import type { BufferPool } from '../lib/buffer-pool.ts';
 import type { ListenAddress } from '../lib/listen-address.ts';
+import { RECEIVE_BYTES, type SocketMeans } from './client-socket.ts';
 import { Connection } from './connection.ts';
 import type { HandshakeExport, OptionDirectory } from './handshake.ts';
 import { listenAt } from './listen.ts';
 import { PAYLOAD_BYTES_DEFAULT, TransmissionFlag } from './protocol.ts';
 import { Recording } from './recording.ts';
+import { bindSocketCalls, type SocketCalls } from './socket-calls.ts';
 import { Spinner } from './spinner.ts';
 import { ServerStatistics } from './statistics.ts';
 
@@ -30,6 +32,8 @@ export interface NbdServerOptions {
   /** Time that requests under way have to finish when the server stops, milliseconds; 10 000. */
   readonly drainTimeoutMs?: number;
   readonly log: (message: string) => void;
+  /** The calls for sockets without Node's streams; null does without. By default they are looked for. */
+  readonly socketCalls?: SocketCalls | null;
 }
 
 export class NbdServer {
@@ -40,6 +44,7 @@ export class NbdServer {
   readonly #options: NbdServerOptions;
   readonly #byName = new Map<string, Export>();
   readonly #listeners: Server[] = [];
+  readonly #receiveMemory = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
   readonly #connections = new Set<Connection>();
   #stopping: Promise<void> | undefined;
   readonly #stallTimer: NodeJS.Timeout;
@@ -54,7 +59,13 @@ export class NbdServer {
 
   /** Listens at `address`; answers the address in force, with the port that was given for port 0. */
   async listen(address: ListenAddress): Promise<ListenAddress> {
-    const listener = createServer({ allowHalfOpen: true }, (socket) => this.#admit(socket));
+    const { socketCalls } = this.#options;
+    const calls = socketCalls === undefined ? await bindSocketCalls() : socketCalls;
+    const means = calls ? { calls, spinner: this.spinner, memory: this.#receiveMemory } : undefined;
+    const pauseOnConnect = means !== undefined;
+    const listener = createServer({ allowHalfOpen: true, pauseOnConnect }, (socket) =>
+      this.#admit(socket, means),
+    );
     const bound = await listenAt(listener, address, '--listen');
     if (this.#stopping === undefined) this.#listeners.push(listener);
     else listener.close();
@@ -93,7 +104,7 @@ export class NbdServer {
     clearTimeout(timer);
   }
 
-  #admit(socket: Socket): void {
+  #admit(socket: Socket, means: SocketMeans | undefined): void {
     const { statistics } = this;
     if (this.#connections.size >= this.#options.maxConnections || this.#stopping !== undefined) {
       statistics.refused++;
@@ -103,7 +114,7 @@ export class NbdServer {
     }
     statistics.accepted++;
     statistics.connections++;
-    const connection = new Connection(socket, {
+    const connection = new Connection(socket, means, {
       directory: this.#directory,
       exportOf: (name) => this.#exportOf(name),
       numberOf: (target) => this.#options.exports.indexOf(target),

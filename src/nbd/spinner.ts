@@ -8,12 +8,23 @@
 /** After a spin that was in vain, this many bursts of requests pass before another try, at most. */
 const BACK_OFF_MAX = 256;
 
+/** So many are asked in every turn at most; those beyond are left to the poll set. */
+const POLLERS_MAX = 16;
+
+/** Who has something to look at in every turn of a spin. */
+export interface Poller {
+  poll(): void;
+  /** The spin is over: it must be woken by other means from now on. */
+  leave(): void;
+}
+
 export class Spinner {
   /** Spins that ended with a request, and those that ended without. */
   paid = 0;
   inVain = 0;
   readonly #budgetSeconds: number;
   readonly #now: () => number;
+  readonly #pollers: Poller[] = [];
   #deadline = 0;
   #isSpinning = false;
   #hasRequest = false;
@@ -40,6 +51,13 @@ export class Spinner {
     else if (this.#skip === 0) this.#begin();
   }
 
+  /** Has `poller` look in every turn until it is told to leave; no when there is no spin, or no place. */
+  join(poller: Poller): boolean {
+    if (!this.#isSpinning || this.#pollers.length >= POLLERS_MAX) return false;
+    this.#pollers.push(poller);
+    return true;
+  }
+
   /** Ends the spin that runs, if one does. */
   stop(): void {
     this.#deadline = 0;
@@ -55,11 +73,14 @@ export class Spinner {
 
   /** One turn of the event loop: it polls for requests without sleeping while this is pending. */
   readonly #turn = (): void => {
+    // One that leaves its place meanwhile stays in the list until the spin ends.
+    for (const poller of this.#pollers) poller.poll();
     if (this.#now() < this.#deadline) {
       setImmediate(this.#turn);
       return;
     }
     this.#isSpinning = false;
+    for (const poller of this.#pollers.splice(0)) poller.leave();
     if (this.#hasRequest) {
       this.paid++;
       this.#backOff = 1;

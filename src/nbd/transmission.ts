@@ -85,13 +85,16 @@ export class Transmission {
 
   /**
    * Takes bytes of the client. Answers whether all were taken; if not, nothing more must come
-   * until `resume` answers yes. The chunk must stay as it is until then.
+   * until `resume` answers yes. The chunk is the caller's again when it answers.
    */
   receive(chunk: Buffer): boolean {
     if (this.#isClosed || this.#isFinished) return true;
     this.#input = chunk;
     this.#at = 0;
-    return this.resume();
+    if (this.resume()) return true;
+    if (this.#input !== undefined) this.#input = Buffer.from(this.#input.subarray(this.#at));
+    this.#at = 0;
+    return false;
   }
 
   /** Goes on with what was not taken; answers as `receive`. */

@@ -1,0 +1,168 @@
+/**
+ * A client's socket: what comes in, what goes out, and in whose hands both are. Node watches it and
+ * reads when something comes. Where the system calls can be had, replies are sent by one at once,
+ * and what the system does not take goes by Node's queue, in order; and while the service stays
+ * awake for the next request (see Spinner) the socket is asked directly, without a poll set.
+ */
+
+import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
+import type { SocketCalls } from './socket-calls.ts';
+import type { Poller, Spinner } from './spinner.ts';
+
+/** Bytes that are read at a time. */
+export const RECEIVE_BYTES = 128 * 1024;
+
+/** What the sockets of one server share. */
+export interface SocketMeans {
+  readonly calls: SocketCalls;
+  readonly spinner: Spinner;
+  /** Where all of them receive: what is there must be used before the next one is asked. */
+  readonly memory: Buffer;
+}
+
+/** What happens to a socket. */
+export interface SocketEvents {
+  /** Bytes have come, which stay for this call only. No means: nothing more before `resume`. */
+  readonly received: (bytes: Buffer) => boolean;
+  /** The client sends no more. */
+  readonly ended: () => void;
+  /** It is gone, once. */
+  readonly closed: () => void;
+}
+
+export class ClientSocket implements Poller {
+  readonly #socket: Socket;
+  readonly #events: SocketEvents;
+  readonly #means: SocketMeans | undefined;
+  /** Good for the calls until the socket is destroyed; -1 without them. */
+  readonly #fd: number;
+  /** Writes that are in Node's queue; nothing may overtake them. */
+  #queuedCount = 0;
+  #isPolled = false;
+
+  /** Takes over `accepted`, which is paused where there are means. */
+  constructor(accepted: Socket, means: SocketMeans | undefined, events: SocketEvents) {
+    this.#events = events;
+    this.#fd = means === undefined ? -1 : duplicateOf(accepted, means.calls);
+    this.#means = this.#fd === -1 ? undefined : means;
+    this.#socket =
+      this.#means === undefined ? accepted : this.#reopen(accepted, this.#fd, this.#means.memory);
+    const socket = this.#socket;
+    socket.setNoDelay(true);
+    socket.on('end', events.ended);
+    socket.on('error', () => undefined); // 'close' follows; a client that vanishes is normal
+    socket.on('close', events.closed);
+    if (this.#means === undefined) socket.on('data', (bytes: Buffer) => this.#receive(bytes));
+    socket.resume();
+  }
+
+  get isDestroyed(): boolean {
+    return this.#socket.destroyed;
+  }
+
+  /** Sends the segments in order; `sent` is called when none is needed any more, maybe at once. */
+  send(segments: readonly Buffer[], sent?: () => void): void {
+    const rest = this.#sendNow(segments);
+    if (rest.length === 0) sent?.();
+    else this.#enqueue(rest, sent);
+  }
+
+  /** Takes bytes again after `received` answered no. */
+  resume(): void {
+    if (!this.#isPolled && this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  /** Sends what is queued, then says goodbye. */
+  end(): void {
+    this.#socket.end();
+  }
+
+  /** Hangs up now. */
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  poll(): void {
+    const means = this.#means;
+    if (means === undefined || !this.#isPolled) return;
+    if (this.#socket.destroyed) {
+      this.#isPolled = false;
+      return;
+    }
+    const count = means.calls.receive(this.#fd, means.memory);
+    if (count < 0) return;
+    // Node finds the end as well, and tells of it.
+    if (count === 0) this.leave();
+    else if (!this.#events.received(means.memory.subarray(0, count))) this.#isPolled = false;
+  }
+
+  leave(): void {
+    if (!this.#isPolled) return;
+    this.#isPolled = false;
+    this.#socket.resume();
+  }
+
+  /** The same socket, read into memory that is ours. */
+  #reopen(accepted: Socket, fd: number, memory: Buffer): Socket {
+    accepted.destroy();
+    // Node takes `onread` here as it does for `connect`, though its types do not say so.
+    const options: SocketConstructorOpts & Pick<TcpSocketConnectOpts, 'onread'> = {
+      fd,
+      readable: true,
+      writable: true,
+      allowHalfOpen: true,
+      onread: {
+        buffer: memory,
+        callback: (count, bytes) =>
+          this.#receive(Buffer.from(bytes.buffer, bytes.byteOffset, count)),
+      },
+    };
+    return new Socket(options);
+  }
+
+  /** Hands on what Node has read; answers whether it may go on reading. */
+  #receive(bytes: Buffer): boolean {
+    if (!this.#events.received(bytes)) {
+      this.#socket.pause();
+      return false;
+    }
+    if (this.#means === undefined || !this.#means.spinner.join(this)) return true;
+    this.#isPolled = true;
+    this.#socket.pause();
+    return false;
+  }
+
+  /** Sends what the system takes at once; answers what is left. */
+  #sendNow(segments: readonly Buffer[]): readonly Buffer[] {
+    if (this.#means === undefined || this.#queuedCount > 0 || this.#socket.destroyed) {
+      return segments;
+    }
+    let sentBytes = this.#means.calls.send(this.#fd, segments);
+    if (sentBytes <= 0) return segments;
+    for (const [i, segment] of segments.entries()) {
+      if (sentBytes < segment.length)
+        return [segment.subarray(sentBytes), ...segments.slice(i + 1)];
+      sentBytes -= segment.length;
+    }
+    return [];
+  }
+
+  #enqueue(segments: readonly Buffer[], sent: (() => void) | undefined): void {
+    const socket = this.#socket;
+    const last = segments.length - 1;
+    this.#queuedCount++;
+    if (last > 0) socket.cork();
+    for (let i = 0; i < last; i++) socket.write(segments[i]!);
+    socket.write(segments[last]!, () => {
+      this.#queuedCount--;
+      sent?.();
+    });
+    if (last > 0) socket.uncork();
+  }
+}
+
+/** Node does not say which descriptor a socket has; its handles do, on every system but Windows. */
+function duplicateOf(socket: Socket, calls: SocketCalls): number {
+  const { _handle: handle } = socket as Socket & { _handle?: { fd?: number } | null };
+  return handle?.fd === undefined || handle.fd < 0 ? -1 : calls.duplicate(handle.fd);
+}

@@ -1,0 +1,74 @@
+/**
+ * recv(2) and sendmsg(2), made on the event loop of sockets that never block. Node's streams do the
+ * same by way of their queues, callbacks and a look at the poll set: more work than most requests.
+ */
+
+/** IOV_MAX: more segments than this are sent by more than one call. */
+const SEGMENTS_MAX = 1024;
+
+/** Of <sys/socket.h>, and F_DUPFD_CLOEXEC of <fcntl.h>. */
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+const F_DUPFD_CLOEXEC = 1030;
+
+/** Words of 32 bits of a `struct iovec`, and of a `struct msghdr` with its fields' places. */
+const VECTOR_WORDS = 4;
+const MESSAGE = { words: 14, vectors: 4, vectorCount: 6 } as const;
+
+const TWO_POW_32 = 2 ** 32;
+
+export interface SocketCalls {
+  /** Another descriptor of the same socket, the receiver's to close; -1 if there is none left. */
+  duplicate(fd: number): number;
+  /** Bytes that have come, now in `buffer`; 0 at the end of the stream; -1 if nothing has come. */
+  receive(fd: number, buffer: Buffer): number;
+  /** How many bytes of `segments`, in their order, the socket takes at once; -1 if it takes none. */
+  send(fd: number, segments: readonly Buffer[]): number;
+}
+
+/** The calls; undefined where koffi or a C library it can load is not installed. */
+export async function bindSocketCalls(): Promise<SocketCalls | undefined> {
+  try {
+    const { default: koffi } = await import('koffi');
+    const libc = koffi.load('libc.so.6');
+    const fcntl = libc.func('fcntl', 'int', ['int', 'int', 'int']);
+    const recv = libc.func('recv', 'int64_t', ['int', 'int64_t', 'int64_t', 'int']);
+    const sendmsg = libc.func('sendmsg', 'int64_t', ['int', 'int64_t', 'int']);
+    const addresses = new WeakMap<ArrayBufferLike, number>();
+    const addressOf = ({ buffer, byteOffset }: Uint8Array | Uint32Array): number => {
+      let address = addresses.get(buffer);
+      if (address === undefined) {
+        address = Number(koffi.address(new Uint8Array(buffer)));
+        addresses.set(buffer, address);
+      }
+      return address + byteOffset;
+    };
+
+    const vectors = new Uint32Array(SEGMENTS_MAX * VECTOR_WORDS);
+    const message = new Uint32Array(MESSAGE.words);
+    const messageAddress = addressOf(message);
+    writeAddress(message, MESSAGE.vectors, addressOf(vectors));
+    return {
+      duplicate: (fd) => Number(fcntl(fd, F_DUPFD_CLOEXEC, 0)),
+      receive: (fd, buffer) => Number(recv(fd, addressOf(buffer), buffer.length, MSG_DONTWAIT)),
+      send: (fd, segments) => {
+        const count = Math.min(segments.length, SEGMENTS_MAX);
+        for (let i = 0; i < count; i++) {
+          const segment = segments[i]!;
+          writeAddress(vectors, i * VECTOR_WORDS, addressOf(segment));
+          vectors[i * VECTOR_WORDS + 2] = segment.length;
+        }
+        message[MESSAGE.vectorCount] = count;
+        return Number(sendmsg(fd, messageAddress, MSG_DONTWAIT | MSG_NOSIGNAL));
+      },
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Addresses have 48 bits: numbers hold them exactly. */
+function writeAddress(words: Uint32Array, at: number, address: number): void {
+  words[at] = address % TWO_POW_32;
+  words[at + 1] = address / TWO_POW_32;
+}
