@@ -12,6 +12,9 @@ import type { Poller, Spinner } from './spinner.ts';
 /** Bytes that are read at a time. */
 export const RECEIVE_BYTES = 128 * 1024;
 
+/** What a Unix socket should hold of a long reply; TCP finds out for itself what suits the way. */
+const SEND_BYTES = 1024 * 1024;
+
 /** What the sockets of one server share. */
 export interface SocketMeans {
   readonly calls: SocketCalls;
@@ -30,14 +33,25 @@ export interface SocketEvents {
   readonly closed: () => void;
 }
 
+/** Bytes on their way, and who waits for them to have gone. */
+interface HeldWrite {
+  readonly segments: readonly Buffer[];
+  readonly sent: (() => void) | undefined;
+}
+
 export class ClientSocket implements Poller {
   readonly #socket: Socket;
   readonly #events: SocketEvents;
   readonly #means: SocketMeans | undefined;
   /** Good for the calls until the socket is destroyed; -1 without them. */
   readonly #fd: number;
+  /** What the system did not take at once; it is offered again in every turn of the spin. */
+  readonly #held: HeldWrite[] = [];
   /** Writes that are in Node's queue; nothing may overtake them. */
   #queuedCount = 0;
+  /** The spinner calls `poll` in every turn, and `leave` at the end. */
+  #hasJoined = false;
+  /** Requests are looked for here, and not by Node. */
   #isPolled = false;
 
   /** Takes over `accepted`, which is paused where there are means. */
@@ -45,35 +59,43 @@ export class ClientSocket implements Poller {
     this.#events = events;
     this.#fd = means === undefined ? -1 : duplicateOf(accepted, means.calls);
     this.#means = this.#fd === -1 ? undefined : means;
+    const isUnix = accepted.remoteAddress === undefined;
+    if (isUnix) this.#means?.calls.enlarge(this.#fd, SEND_BYTES);
     this.#socket =
       this.#means === undefined ? accepted : this.#reopen(accepted, this.#fd, this.#means.memory);
     const socket = this.#socket;
     socket.setNoDelay(true);
     socket.on('end', events.ended);
     socket.on('error', () => undefined); // 'close' follows; a client that vanishes is normal
-    socket.on('close', events.closed);
+    socket.on('close', () => {
+      for (const { sent } of this.#held.splice(0)) sent?.();
+      events.closed();
+    });
     if (this.#means === undefined) socket.on('data', (bytes: Buffer) => this.#receive(bytes));
     socket.resume();
   }
 
-  get isDestroyed(): boolean {
-    return this.#socket.destroyed;
-  }
-
   /** Sends the segments in order; `sent` is called when none is needed any more, maybe at once. */
   send(segments: readonly Buffer[], sent?: () => void): void {
+    if (this.#held.length > 0) {
+      this.#held.push({ segments, sent });
+      return;
+    }
     const rest = this.#sendNow(segments);
     if (rest.length === 0) sent?.();
+    else if (this.#hasJoined && this.#queuedCount === 0) this.#held.push({ segments: rest, sent });
     else this.#enqueue(rest, sent);
   }
 
   /** Takes bytes again after `received` answered no. */
   resume(): void {
-    if (!this.#isPolled && this.#socket.isPaused()) this.#socket.resume();
+    if (this.#hasJoined) this.#isPolled = true;
+    else if (this.#socket.isPaused()) this.#socket.resume();
   }
 
   /** Sends what is queued, then says goodbye. */
   end(): void {
+    this.#enqueueHeld();
     this.#socket.end();
   }
 
@@ -84,19 +106,26 @@ export class ClientSocket implements Poller {
 
   poll(): void {
     const means = this.#means;
-    if (means === undefined || !this.#isPolled) return;
-    if (this.#socket.destroyed) {
-      this.#isPolled = false;
-      return;
-    }
+    if (means === undefined || this.#socket.destroyed) return;
+    if (this.#held.length > 0) this.#offerHeld(means.spinner);
+    if (!this.#isPolled) return;
     const count = means.calls.receive(this.#fd, means.memory);
     if (count < 0) return;
+    if (count > 0) {
+      // A pause is over when `resume` is called, which may be before the answer is back.
+      this.#isPolled = false;
+      const mayGoOn = this.#events.received(means.memory.subarray(0, count));
+      this.#isPolled ||= mayGoOn;
+      return;
+    }
     // Node finds the end as well, and tells of it.
-    if (count === 0) this.leave();
-    else if (!this.#events.received(means.memory.subarray(0, count))) this.#isPolled = false;
+    this.#isPolled = false;
+    this.#socket.resume();
   }
 
   leave(): void {
+    this.#hasJoined = false;
+    this.#enqueueHeld();
     if (!this.#isPolled) return;
     this.#isPolled = false;
     this.#socket.resume();
@@ -126,10 +155,29 @@ export class ClientSocket implements Poller {
       this.#socket.pause();
       return false;
     }
-    if (this.#means === undefined || !this.#means.spinner.join(this)) return true;
-    this.#isPolled = true;
+    if (this.#hasJoined || this.#means?.spinner.join(this) !== true) return true;
+    this.#hasJoined = this.#isPolled = true;
     this.#socket.pause();
     return false;
+  }
+
+  /** Sends of what is held as much as the system takes now. */
+  #offerHeld(spinner: Spinner): void {
+    for (let first = this.#held[0]; first !== undefined; first = this.#held[0]) {
+      const rest = this.#sendNow(first.segments);
+      if (rest !== first.segments) spinner.noteReply(); // the client is taking it
+      if (rest.length > 0) {
+        this.#held[0] = { ...first, segments: rest };
+        return;
+      }
+      this.#held.shift();
+      first.sent?.();
+    }
+  }
+
+  /** Leaves to Node what is held. */
+  #enqueueHeld(): void {
+    for (const { segments, sent } of this.#held.splice(0)) this.#enqueue(segments, sent);
   }
 
   /** Sends what the system takes at once; answers what is left. */

@@ -11,6 +11,10 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const F_DUPFD_CLOEXEC = 1030;
 
+/** Of <sys/socket.h>: an option of the socket itself, which bounds what waits in it for the client. */
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+
 /** Words of 32 bits of a `struct iovec`, and of a `struct msghdr` with its fields' places. */
 const VECTOR_WORDS = 4;
 const MESSAGE = { words: 14, vectors: 4, vectorCount: 6 } as const;
@@ -20,6 +24,8 @@ const TWO_POW_32 = 2 ** 32;
 export interface SocketCalls {
   /** Another descriptor of the same socket, the receiver's to close; -1 if there is none left. */
   duplicate(fd: number): number;
+  /** Lets about so many bytes wait in the socket, or as many as the system allows. */
+  enlarge(fd: number, bytes: number): void;
   /** Bytes that have come, now in `buffer`; 0 at the end of the stream; -1 if nothing has come. */
   receive(fd: number, buffer: Buffer): number;
   /** How many bytes of `segments`, in their order, the socket takes at once; -1 if it takes none. */
@@ -32,6 +38,9 @@ export async function bindSocketCalls(): Promise<SocketCalls | undefined> {
     const { default: koffi } = await import('koffi');
     const libc = koffi.load('libc.so.6');
     const fcntl = libc.func('fcntl', 'int', ['int', 'int', 'int']);
+    const setsockopt = libc.func('setsockopt', 'int', [
+      ...['int', 'int', 'int', 'void *', 'uint32_t'],
+    ]);
     const recv = libc.func('recv', 'int64_t', ['int', 'int64_t', 'int64_t', 'int']);
     const sendmsg = libc.func('sendmsg', 'int64_t', ['int', 'int64_t', 'int']);
     const addresses = new WeakMap<ArrayBufferLike, number>();
@@ -50,6 +59,10 @@ export async function bindSocketCalls(): Promise<SocketCalls | undefined> {
     writeAddress(message, MESSAGE.vectors, addressOf(vectors));
     return {
       duplicate: (fd) => Number(fcntl(fd, F_DUPFD_CLOEXEC, 0)),
+      enlarge: (fd, bytes) => {
+        const value = Buffer.from(new Int32Array([bytes]).buffer);
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, value, value.length); // as it was, if refused
+      },
       receive: (fd, buffer) => Number(recv(fd, addressOf(buffer), buffer.length, MSG_DONTWAIT)),
       send: (fd, segments) => {
         const count = Math.min(segments.length, SEGMENTS_MAX);
