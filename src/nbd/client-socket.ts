@@ -6,6 +6,7 @@
  */
 
 import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
+import { constants } from 'node:os';
 import type { SocketCalls } from './socket-calls.ts';
 import type { Poller, Spinner } from './spinner.ts';
 
@@ -14,6 +15,10 @@ export const RECEIVE_BYTES = 128 * 1024;
 
 /** What a Unix socket should hold of a long reply; TCP finds out for itself what suits the way. */
 const SEND_BYTES = 1024 * 1024;
+
+/** Why a socket takes nothing now though nothing is wrong with it. */
+const { EAGAIN, EINTR, ENOBUFS, ENOMEM } = constants.errno;
+const WORTH_ANOTHER_TRY = new Set([EAGAIN, EINTR, ENOBUFS, ENOMEM]);
 
 /** What the sockets of one server share. */
 export interface SocketMeans {
@@ -68,6 +73,7 @@ export class ClientSocket implements Poller {
     socket.on('end', events.ended);
     socket.on('error', () => undefined); // 'close' follows; a client that vanishes is normal
     socket.on('close', () => {
+      means?.spinner.forget(this);
       for (const { sent } of this.#held.splice(0)) sent?.();
       events.closed();
     });
@@ -165,6 +171,7 @@ export class ClientSocket implements Poller {
   #offerHeld(spinner: Spinner): void {
     for (let first = this.#held[0]; first !== undefined; first = this.#held[0]) {
       const rest = this.#sendNow(first.segments);
+      if (this.#held.length === 0) return; // it turned out that they are for Node to send
       if (rest !== first.segments) spinner.noteReply(); // the client is taking it
       if (rest.length > 0) {
         this.#held[0] = { ...first, segments: rest };
@@ -186,7 +193,11 @@ export class ClientSocket implements Poller {
       return segments;
     }
     let sentBytes = this.#means.calls.send(this.#fd, segments);
-    if (sentBytes <= 0) return segments;
+    if (sentBytes <= 0) {
+      // What is wrong with a socket Node finds out, and ends it.
+      if (!WORTH_ANOTHER_TRY.has(-sentBytes)) this.#enqueueHeld();
+      return segments;
+    }
     for (const [i, segment] of segments.entries()) {
       if (sentBytes < segment.length)
         return [segment.subarray(sentBytes), ...segments.slice(i + 1)];

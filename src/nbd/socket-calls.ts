@@ -3,6 +3,8 @@
  * same by way of their queues, callbacks and a look at the poll set: more work than most requests.
  */
 
+import { endianness } from 'node:os';
+
 /** IOV_MAX: more segments than this are sent by more than one call. */
 const SEGMENTS_MAX = 1024;
 
@@ -24,11 +26,11 @@ const TWO_POW_32 = 2 ** 32;
 export interface SocketCalls {
   /** Another descriptor of the same socket, the receiver's to close; -1 if there is none left. */
   duplicate(fd: number): number;
-  /** Lets about so many bytes wait in the socket, or as many as the system allows. */
+  /** Lets about so many bytes wait in the socket, or as many as the system allows (wmem_max). */
   enlarge(fd: number, bytes: number): void;
   /** Bytes that have come, now in `buffer`; 0 at the end of the stream; -1 if nothing has come. */
   receive(fd: number, buffer: Buffer): number;
-  /** How many bytes of `segments`, in their order, the socket takes at once; -1 if it takes none. */
+  /** How many bytes of `segments`, in their order, the socket takes at once, or the negative errno. */
   send(fd: number, segments: readonly Buffer[]): number;
 }
 
@@ -36,6 +38,7 @@ export interface SocketCalls {
 export async function bindSocketCalls(): Promise<SocketCalls | undefined> {
   try {
     const { default: koffi } = await import('koffi');
+    if (koffi.sizeof('void *') !== 8 || endianness() !== 'LE') return undefined;
     const libc = koffi.load('libc.so.6');
     const fcntl = libc.func('fcntl', 'int', ['int', 'int', 'int']);
     const setsockopt = libc.func('setsockopt', 'int', [
@@ -61,7 +64,7 @@ export async function bindSocketCalls(): Promise<SocketCalls | undefined> {
       duplicate: (fd) => Number(fcntl(fd, F_DUPFD_CLOEXEC, 0)),
       enlarge: (fd, bytes) => {
         const value = Buffer.from(new Int32Array([bytes]).buffer);
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, value, value.length); // as it was, if refused
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, value, value.length);
       },
       receive: (fd, buffer) => Number(recv(fd, addressOf(buffer), buffer.length, MSG_DONTWAIT)),
       send: (fd, segments) => {
@@ -72,7 +75,8 @@ export async function bindSocketCalls(): Promise<SocketCalls | undefined> {
           vectors[i * VECTOR_WORDS + 2] = segment.length;
         }
         message[MESSAGE.vectorCount] = count;
-        return Number(sendmsg(fd, messageAddress, MSG_DONTWAIT | MSG_NOSIGNAL));
+        const sentBytes = Number(sendmsg(fd, messageAddress, MSG_DONTWAIT | MSG_NOSIGNAL));
+        return sentBytes === -1 ? -koffi.errno() : sentBytes;
       },
     };
   } catch {

@@ -58,6 +58,12 @@ export class Spinner {
     return true;
   }
 
+  /** Gives the place of `poller` to others. */
+  forget(poller: Poller): void {
+    const at = this.#pollers.indexOf(poller);
+    if (at !== -1) this.#pollers.splice(at, 1);
+  }
+
   /** Ends the spin that runs, if one does. */
   stop(): void {
     this.#deadline = 0;
@@ -73,8 +79,8 @@ export class Spinner {
 
   /** One turn of the event loop: it polls for requests without sleeping while this is pending. */
   readonly #turn = (): void => {
-    // One that leaves its place meanwhile stays in the list until the spin ends.
-    for (const poller of this.#pollers) poller.poll();
+    // From the last: one that is forgotten meanwhile moves none that is yet to look.
+    for (let i = this.#pollers.length - 1; i >= 0; i--) this.#pollers[i]?.poll();
     if (this.#now() < this.#deadline) {
       setImmediate(this.#turn);
       return;

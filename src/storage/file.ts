@@ -1,7 +1,8 @@
 /**
  * A regular file or a block device as a storage. Aligned requests go around the page cache, since
  * this service is the cache and every page would be held twice; all others go through it. On one
- * file Linux keeps the two coherent, but for writes that overlap each other in time: see WriteTurns.
+ * file Linux keeps the two coherent, but for writes of both kinds at the same time: see WriteTurns.
+ * On a block device it does so only for writes that block, so those go by threads.
  */
 
 import fs from 'node:fs';
@@ -205,14 +206,15 @@ export class FileStorage implements ResizableStorage {
     }
     if (length === 0) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      const { bufferedFd, directFd, io } = this.#file;
+      const { bufferedFd, directFd, io, isRegular } = this.#file;
       const isDirect =
         directFd !== undefined &&
         offset % MEMORY_ALIGNMENT_BYTES === 0 &&
         length % MEMORY_ALIGNMENT_BYTES === 0 &&
         isAlignedMemory(buffer, bufferOffset);
       const fd = isDirect ? directFd : bufferedFd;
-      const call = (isDirect || length <= COPIED_BYTES_MAX ? io : THREAD_IO)[verb];
+      const mayUseRing = isDirect ? verb === 'read' || isRegular : length <= COPIED_BYTES_MAX;
+      const call = (mayUseRing ? io : THREAD_IO)[verb];
       const rest = THREAD_IO[verb];
       this.#inFlightCount++;
       const takesTurns = verb === 'write' && directFd !== undefined;
@@ -231,8 +233,26 @@ export class FileStorage implements ResizableStorage {
         if (verb === 'write') this.#noteEnd(offset + length);
         resolve();
       };
+      // What is left of a write around the page cache goes through it.
+      const onRest = (goOn: () => void): void => {
+        if (takesTurns) {
+          this.#writeTurns.end();
+          this.#writeTurns.enter(true, goOn);
+        } else goOn();
+      };
       const begin = (): void =>
-        transferFully(call, fd, rest, bufferedFd, buffer, bufferOffset, length, offset, ended);
+        transferFully(
+          call,
+          fd,
+          rest,
+          bufferedFd,
+          buffer,
+          bufferOffset,
+          length,
+          offset,
+          ended,
+          onRest,
+        );
       if (takesTurns) this.#writeTurns.enter(!isDirect, begin);
       else begin();
     });

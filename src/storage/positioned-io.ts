@@ -28,8 +28,8 @@ export const THREAD_IO: PositionedIo = {
 let found: Promise<PositionedIo> | undefined;
 
 /**
- * The best there is. A ring belongs to the thread that made it, as its event loop does: the first
- * to ask makes it, and it stays for as long as the thread.
+ * The best there is. A ring belongs to the thread that made it, as its event loop does, and stays for
+ * as long as the process: only the main thread opens files.
  */
 export function positionedIo(): Promise<PositionedIo> {
   found ??= openRing();

@@ -17,7 +17,8 @@ export const END_OF_FILE = 'EOF';
  * Moves `length` bytes, at least 1, and calls `done` once: with null or with what went wrong, and
  * the descriptor it ended on. The first call is made on `firstFd`, the rest after a short one on
  * `restFd`, because what is left need not be aligned. A first call that fails with EINVAL (alignment
- * rules that could not be foreseen) is made again on `restFd`.
+ * rules that could not be foreseen) is made again on `restFd`. `onRest` is told before the first call
+ * on `restFd` that is not the first of all, and lets it be made when it may.
  */
 export function transferFully(
   firstCall: PositionedCall,
@@ -29,6 +30,7 @@ export function transferFully(
   length: number,
   offset: number,
   done: (failure: Error | null, fd: number) => void,
+  onRest: (goOn: () => void) => void = (goOn) => goOn(),
 ): void {
   let movedBytes = 0;
   let fd = firstFd;
@@ -39,6 +41,10 @@ export function transferFully(
       movedBytes += count;
       if (movedBytes === length) return done(null, fd);
     }
+    if (fd === restFd) goOn();
+    else onRest(goOn);
+  };
+  const goOn = () => {
     fd = restFd;
     const at = bufferOffset + movedBytes;
     restCall(fd, buffer, at, length - movedBytes, offset + movedBytes, onMoved);

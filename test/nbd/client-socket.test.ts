@@ -1,7 +1,10 @@
+import { constants } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Command } from '../../src/nbd/protocol.ts';
 import { bindSocketCalls, type SocketCalls } from '../../src/nbd/socket-calls.ts';
 import { KIB, MIB, noise } from '../export/fixture.ts';
+import { workspace } from '../tools/workspace.ts';
 import { DISCONNECT } from './requests.ts';
 import { deserted, startServer } from './server-fixture.ts';
 import { SocketClient } from './socket-client.ts';
@@ -11,6 +14,7 @@ const { READ, WRITE, FLUSH } = Command;
 const SPIN_MICROSECONDS = 10_000;
 const CLIENT_COUNT = 3;
 const ROUND_COUNT = 12;
+const { EAGAIN } = constants.errno;
 
 const calls = await bindSocketCalls();
 
@@ -28,7 +32,7 @@ function reluctant(real: SocketCalls, random: () => number): SocketCalls {
   return {
     ...real,
     send: (fd, segments) => {
-      if (random() < 0.3) return -1;
+      if (random() < 0.3) return -EAGAIN;
       const [first = Buffer.alloc(0), second] = segments;
       const part = first.subarray(0, 1 + Math.floor(random() * first.length));
       const isWhole = part.length === first.length && second !== undefined;
@@ -38,8 +42,15 @@ function reluctant(real: SocketCalls, random: () => number): SocketCalls {
 }
 
 /** Clients that read and write at once, in parts of any size, and see what a disk would show them. */
-async function ordeal(socketCalls: SocketCalls | null, spinMicroseconds: number): Promise<void> {
-  const { address, disk, server } = await startServer({ socketCalls, spinMicroseconds });
+async function ordeal(
+  socketCalls: SocketCalls | null,
+  spinMicroseconds: number,
+  path?: string,
+): Promise<void> {
+  const started = await startServer({ socketCalls, spinMicroseconds });
+  const { disk, server } = started;
+  if (path !== undefined) await server.listen({ kind: 'unix', path });
+  const address = path === undefined ? started.address : { path };
   const random = randomOf(7);
   const clients = await Promise.all(
     Array.from({ length: CLIENT_COUNT }, () => SocketClient.ready(address)),
@@ -83,6 +94,8 @@ describe.runIf(calls !== undefined)("clients' sockets with system calls of their
   const real = calls as SocketCalls;
 
   it('carry requests and replies', () => ordeal(real, 0));
+  it('carry them over a Unix socket', () =>
+    ordeal(real, SPIN_MICROSECONDS, join(workspace(), 'socket')));
   it('carry them while the service stays awake and asks them itself', async () => {
     let receivedCount = 0;
     const counting = {
@@ -102,6 +115,28 @@ describe.runIf(calls !== undefined)("clients' sockets with system calls of their
   });
   it('serve a client whose socket has no second descriptor', () =>
     ordeal({ ...real, duplicate: () => -1 }, SPIN_MICROSECONDS));
+  it('see that a client has gone while replies to it are held', async () => {
+    let isGone = false;
+    const { address, server } = await startServer({
+      spinMicroseconds: SPIN_MICROSECONDS,
+      // Nothing is taken before the client is gone; then the system says so.
+      socketCalls: {
+        ...real,
+        send: (fd, segments) => (isGone ? real.send(fd, segments) : -EAGAIN),
+      },
+    });
+    const client = await SocketClient.ready(address);
+    client.socket.write(client.request({ command: READ, offset: 0, length: MIB }));
+    client.socket.resetAndDestroy();
+    isGone = true;
+    // The spin goes on for another client.
+    const lively = await SocketClient.ready(address);
+    while (server.statistics.connections > 1) {
+      await lively.ask({ command: READ, offset: 0, length: 512 });
+    }
+    lively.socket.destroy();
+    await deserted(server);
+  });
   it('see a client go in the middle of a spin', async () => {
     const { address, server } = await startServer({ spinMicroseconds: SPIN_MICROSECONDS });
     const client = await SocketClient.ready(address);

@@ -10,6 +10,7 @@
 
 import fs from 'node:fs';
 import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
+import { constants } from 'node:os';
 import { clearInterval, setImmediate, setInterval, setTimeout } from 'node:timers';
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import type { PositionedCall } from '../transfer.ts';
@@ -26,21 +27,29 @@ const SUBMISSIONS_PER_REQUEST = 2;
 const WAKE_TOKEN = 0xffff_ffff;
 
 const WAKE_BYTES = 4096;
+const WAKE_LENGTH = 1;
 
 /** When what the kernel did not take is handed over again, milliseconds. */
 const RETRY_MS = 1;
+
+/** After so many refusals in a row the ring is given up: five seconds' worth. */
+const REFUSALS_MAX = 5000;
 
 /** How often completions are looked for that nothing told of, milliseconds. */
 const WATCH_MS = 100;
 
 /** What the kernel answers when it is short of memory, or was interrupted. */
+const EAGAIN = -constants.errno.EAGAIN;
+const EINTR = -constants.errno.EINTR;
 const WORTH_ANOTHER_TRY = new Set(['EAGAIN', 'EBUSY', 'EINTR', 'ENOMEM']);
 
 type Callback = (error: NodeJS.ErrnoException | null, count: number) => void;
 
-interface Waiting {
+/** One positioned read or write. */
+interface DiskRequest {
   readonly operation: number;
   readonly fd: number;
+  /** Held until it is done, so that its memory stays. */
   readonly buffer: Buffer;
   readonly bufferOffset: number;
   readonly length: number;
@@ -58,20 +67,19 @@ export class DiskRing {
   readonly #wakeByte = Buffer.alloc(1);
   readonly #wakeAddress: number;
   readonly #addresses = new WeakMap<ArrayBufferLike, number>();
-  /** By the token of a request; the buffer is held so that its memory stays. */
-  readonly #callbacks: (Callback | undefined)[] = [];
-  readonly #buffers: (Buffer | undefined)[] = [];
-  readonly #operations = new Uint8Array(REQUESTS_MAX);
+  /** Those under way, by their tokens. */
+  readonly #requests: (DiskRequest | undefined)[] = [];
   readonly #freeTokens: number[] = [];
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting: DiskRequest[] = [];
   #isScheduled = false;
+  #refusalCount = 0;
   #watcher: NodeJS.Timeout | undefined;
   /** The kernel takes no more: what comes goes the way of Node's own calls. */
   #isBroken = false;
 
   /** A string says why there is none. */
   static open(calls: UringCalls): DiskRing | string {
-    const queues = Queues.open(calls, REQUESTS_MAX * SUBMISSIONS_PER_REQUEST);
+    const queues = Queues.open(calls, 2 * REQUESTS_MAX * SUBMISSIONS_PER_REQUEST);
     if (typeof queues === 'string') return queues;
     const pair = calls.socketPair();
     if (pair === undefined) return 'there are no descriptors left';
@@ -102,63 +110,58 @@ export class DiskRing {
   }
 
   /** As `fs.read`. */
-  readonly read: PositionedCall = (fd, buffer, bufferOffset, length, position, callback) =>
-    this.#request(OPERATION.read, fd, buffer, bufferOffset, length, position, callback);
+  readonly read: PositionedCall = (fd, buffer, bufferOffset, length, position, callback) => {
+    const operation = OPERATION.read;
+    this.#begin({ operation, fd, buffer, bufferOffset, length, position, callback });
+  };
 
   /** As `fs.write`. */
-  readonly write: PositionedCall = (fd, buffer, bufferOffset, length, position, callback) =>
-    this.#request(OPERATION.write, fd, buffer, bufferOffset, length, position, callback);
+  readonly write: PositionedCall = (fd, buffer, bufferOffset, length, position, callback) => {
+    const operation = OPERATION.write;
+    this.#begin({ operation, fd, buffer, bufferOffset, length, position, callback });
+  };
 
-  #request(
-    operation: number,
-    fd: number,
-    buffer: Buffer,
-    bufferOffset: number,
-    length: number,
-    position: number,
-    callback: Callback,
-  ): void {
+  #begin(request: DiskRequest): void {
     if (this.#isBroken) {
-      const call: PositionedCall = operation === OPERATION.read ? fs.read : fs.write;
-      call(fd, buffer, bufferOffset, length, position, callback);
+      callOnThread(request);
       return;
     }
     const token = this.#freeTokens.pop();
     if (token === undefined) {
-      this.#waiting.push({ operation, fd, buffer, bufferOffset, length, position, callback });
+      this.#waiting.push(request);
       return;
     }
     if (this.#freeTokens.length === REQUESTS_MAX - 1) this.#wakeSocket.ref();
-    this.#callbacks[token] = callback;
-    this.#buffers[token] = buffer;
-    this.#operations[token] = operation;
-    const address = this.#addressOf(buffer) + bufferOffset;
-    const { hardLink, skipSuccess } = SUBMISSION_FLAG;
-    this.#queues.push(operation, hardLink, fd, position, address, length, token);
-    this.#queues.push(
-      OPERATION.send,
-      skipSuccess,
-      this.#wakeFd,
-      0,
-      this.#wakeAddress,
-      1,
-      WAKE_TOKEN,
-    );
+    this.#requests[token] = request;
+    this.#push(request, token);
     this.#watcher ??= setInterval(this.#watch, WATCH_MS).unref();
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     setImmediate(this.#submit);
   }
 
+  #push({ operation, fd, buffer, bufferOffset, length, position }: DiskRequest, token: number) {
+    const queues = this.#queues;
+    const address = this.#addressOf(buffer) + bufferOffset;
+    const { hardLink, skipSuccess } = SUBMISSION_FLAG;
+    queues.push(operation, hardLink, fd, position, address, length, token);
+    const { send } = OPERATION;
+    queues.push(send, skipSuccess, this.#wakeFd, 0, this.#wakeAddress, WAKE_LENGTH, WAKE_TOKEN);
+  }
+
   /** Hands over what this turn of the event loop has gathered. */
   readonly #submit = (): void => {
     this.#isScheduled = false;
     const failure = this.#queues.submit();
-    if (failure < 0 && !WORTH_ANOTHER_TRY.has(getSystemErrorName(failure))) this.#break(failure);
+    this.#refusalCount = failure < 0 ? this.#refusalCount + 1 : 0;
+    const isHopeless = this.#refusalCount > REFUSALS_MAX;
+    const mayPass = failure >= 0 || WORTH_ANOTHER_TRY.has(getSystemErrorName(failure));
+    if (!mayPass || isHopeless) this.#break();
     this.#complete();
     if (this.#queues.pendingCount === 0 || this.#isScheduled) return;
     this.#isScheduled = true;
-    setTimeout(this.#submit, RETRY_MS);
+    if (failure < 0) setTimeout(this.#submit, RETRY_MS);
+    else setImmediate(this.#submit); // a part of it was taken
   };
 
   /**
@@ -172,12 +175,13 @@ export class DiskRing {
     this.#watcher = undefined;
   };
 
-  /** Ends what the kernel has not taken, and leaves what comes to Node's own calls. */
-  #break(failure: number): void {
+  /** Leaves what the kernel has not taken, and what comes, to Node's own calls. */
+  #break(): void {
     this.#isBroken = true;
     for (const token of this.#queues.withdraw()) {
-      if (token !== WAKE_TOKEN) this.#end(token, failure);
+      if (token !== WAKE_TOKEN) callOnThread(this.#release(token));
     }
+    for (const request of this.#waiting.splice(0)) callOnThread(request);
   }
 
   #complete(): void {
@@ -186,19 +190,22 @@ export class DiskRing {
   }
 
   #end(token: number, result: number): void {
-    const callback = this.#callbacks[token]!;
-    const operation = this.#operations[token]!;
-    this.#callbacks[token] = this.#buffers[token] = undefined;
-    this.#freeTokens.push(token);
-    const next = this.#waiting.shift();
-    if (next !== undefined) this.#requestOf(next);
-    else if (this.#freeTokens.length === REQUESTS_MAX) this.#wakeSocket.unref();
-    if (result < 0) callback(systemError(operation, result), 0);
-    else callback(null, result);
+    const request = this.#release(token);
+    if (result >= 0) request.callback(null, result);
+    // Some drivers and signals end a request that the same call would only have waited for.
+    else if (result === EAGAIN || result === EINTR) callOnThread(request);
+    else request.callback(systemError(request.operation, result), 0);
   }
 
-  #requestOf({ operation, fd, buffer, bufferOffset, length, position, callback }: Waiting): void {
-    this.#request(operation, fd, buffer, bufferOffset, length, position, callback);
+  /** Takes back a token, and lets the next request have it. */
+  #release(token: number): DiskRequest {
+    const request = this.#requests[token]!;
+    this.#requests[token] = undefined;
+    this.#freeTokens.push(token);
+    const next = this.#waiting.shift();
+    if (next !== undefined) this.#begin(next);
+    if (this.#freeTokens.length === REQUESTS_MAX) this.#wakeSocket.unref();
+    return request;
   }
 
   #addressOf(buffer: Buffer): number {
@@ -210,6 +217,13 @@ export class DiskRing {
     }
     return address + buffer.byteOffset;
   }
+}
+
+/** The same by Node's own calls. */
+function callOnThread(request: DiskRequest): void {
+  const { operation, fd, buffer, bufferOffset, length, position, callback } = request;
+  const call: PositionedCall = operation === OPERATION.read ? fs.read : fs.write;
+  call(fd, buffer, bufferOffset, length, position, callback);
 }
 
 /** What Node's own calls would have answered. */

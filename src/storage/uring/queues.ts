@@ -63,12 +63,18 @@ export class Queues {
     const ring = calls.setup(capacity, bytes);
     if (ring < 0) return `the system answered ${getSystemErrorName(ring)}`;
     const features = parameters[PARAMETER.features]!;
-    if ((features & FEATURES_NEEDED) !== FEATURES_NEEDED) return 'the kernel is too old';
+    if ((features & FEATURES_NEEDED) !== FEATURES_NEEDED) {
+      calls.close(ring);
+      return 'the kernel is too old';
+    }
     const sqEntries = parameters[PARAMETER.sqEntries]!;
     const words = calls.map(ring, queuesBytes(parameters), RING_OFFSET.queues);
     const submissionsBytes = sqEntries * SUBMISSION_WORDS * 4;
     const submissions = calls.map(ring, submissionsBytes, RING_OFFSET.submissions);
-    if (words === undefined || submissions === undefined) return 'its memory cannot be mapped';
+    if (words === undefined || submissions === undefined) {
+      calls.close(ring);
+      return 'its memory cannot be mapped';
+    }
     return new Queues(calls, ring, parameters, words, submissions);
   }
 

@@ -1,7 +1,11 @@
 /**
- * The system calls of io_uring(7), which Node does not offer, bound through koffi. Each of them
- * takes some microseconds at most and never waits for a disk, so they are made on the event loop.
+ * The system calls of io_uring(7), which Node does not offer, bound through koffi, for processors of
+ * 64 bits and the usual byte order. None of them waits for a disk, so they are made on the event
+ * loop; what the page cache has is copied within them.
  */
+
+import fs from 'node:fs';
+import { endianness } from 'node:os';
 
 /** io_uring's memory lies behind its descriptor at these offsets. Source: <linux/io_uring.h>. */
 export const RING_OFFSET = { queues: 0, submissions: 0x1000_0000 } as const;
@@ -26,6 +30,8 @@ export interface UringCalls {
   map(ring: number, bytes: number, offset: number): ArrayBuffer | undefined;
   /** Hands over `count` submissions; how many were taken, or the negative errno. */
   enter(ring: number, count: number): number;
+  /** Gives up a ring of which nothing is mapped, or nothing is used. */
+  close(ring: number): void;
   /** Two connected stream sockets that do not block; undefined if the system has none left. */
   socketPair(): readonly [number, number] | undefined;
   /** Where the memory lies; it stays there for as long as the buffer is referenced. */
@@ -36,6 +42,7 @@ export interface UringCalls {
 export async function bindUringCalls(): Promise<UringCalls | undefined> {
   try {
     const { default: koffi } = await import('koffi');
+    if (koffi.sizeof('void *') !== 8 || endianness() !== 'LE') return undefined;
     const libc = koffi.load('libc.so.6');
     // syscall(2) is variadic; integers travel the same way as if it were not.
     const setup = libc.func('syscall', 'int', ['long', 'uint32_t', 'void *']);
@@ -55,6 +62,7 @@ export async function bindUringCalls(): Promise<UringCalls | undefined> {
           : koffi.view(at, bytes);
       },
       enter: (ring, count) => negativeErrno(enter(SYS_IO_URING_ENTER, ring, count, 0, 0, null, 0)),
+      close: (ring) => fs.closeSync(ring),
       socketPair: () => {
         const pair = new Int32Array(2);
         const type = SOCK_STREAM_NONBLOCK_CLOEXEC;
