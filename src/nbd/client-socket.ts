@@ -20,6 +20,8 @@ const SEND_BYTES = 1024 * 1024;
 const { EAGAIN, EINTR, ENOBUFS, ENOMEM } = constants.errno;
 const WORTH_ANOTHER_TRY = new Set([EAGAIN, EINTR, ENOBUFS, ENOMEM]);
 
+const NOTHING: readonly Buffer[] = [];
+
 /** What the sockets of one server share. */
 export interface SocketMeans {
   readonly calls: SocketCalls;
@@ -198,12 +200,13 @@ export class ClientSocket implements Poller {
       if (!WORTH_ANOTHER_TRY.has(-sentBytes)) this.#enqueueHeld();
       return segments;
     }
-    for (const [i, segment] of segments.entries()) {
+    for (let i = 0; i < segments.length; i++) {
+      const segment = segments[i]!;
       if (sentBytes < segment.length)
         return [segment.subarray(sentBytes), ...segments.slice(i + 1)];
       sentBytes -= segment.length;
     }
-    return [];
+    return NOTHING;
   }
 
   #enqueue(segments: readonly Buffer[], sent: (() => void) | undefined): void {

@@ -1,6 +1,5 @@
 /** Opening a path as a storage's descriptors, and refusing what cannot be an image. */
 
-import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { alignedBuffer, MEMORY_ALIGNMENT_BYTES } from '../lib/aligned-buffer.ts';
@@ -186,11 +185,12 @@ async function deviceSizeBytes(
 }
 
 /** A device's content has no time of change: its identity is good for this process only. */
-const processNonce = randomUUID();
+let processNonce: string | undefined;
 
 function identityOf(stats: fs.BigIntStats, medium: string): string {
-  if (stats.isBlockDevice()) return `${medium}:${processNonce}`;
-  return `${medium}:${stats.mtimeNs}:${stats.size}`;
+  if (!stats.isBlockDevice()) return `${medium}:${stats.mtimeNs}:${stats.size}`;
+  processNonce ??= crypto.randomUUID();
+  return `${medium}:${processNonce}`;
 }
 
 /** Names a file or device, whatever is in it. */
