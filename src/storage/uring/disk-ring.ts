@@ -137,7 +137,9 @@ export class DiskRing {
     this.#watcher ??= setInterval(this.#watch, WATCH_MS).unref();
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    setImmediate(this.#submit);
+    // Whoever is alone waits for no others: a turn of the event loop is a part of its time.
+    if (this.#freeTokens.length === REQUESTS_MAX - 1) queueMicrotask(this.#submit);
+    else setImmediate(this.#submit);
   }
 
   #push({ operation, fd, buffer, bufferOffset, length, position }: DiskRequest, token: number) {
