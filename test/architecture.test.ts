@@ -57,7 +57,7 @@ const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['metrics'],
   yaml: ['config'],
   zod: ['config', 'admin'],
-  koffi: ['storage', 'nbd/socket-calls.ts'],
+  koffi: ['lib/c-library.ts'],
   'lru-cache': ['image'],
   fzstd: ['lib'],
   '@bokuweb/zstd-wasm': ['lib'],

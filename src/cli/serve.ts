@@ -15,7 +15,8 @@ import type {
   ServiceSettings,
   StartService,
 } from '../service/settings.ts';
-import { choosePositionedIo, positionedIo, THREAD_IO } from '../storage/positioned-io.ts';
+import { choosePositionedIo, positionedIo } from '../storage/positioned-io.ts';
+import { THREAD_IO } from '../storage/thread-io.ts';
 import { printsAbout } from './about.ts';
 import { readToken } from './admin-options.ts';
 import { type ParsedArguments, parseArguments } from './arguments.ts';

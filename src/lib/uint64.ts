@@ -18,6 +18,12 @@ export function writeUInt64BE(buffer: Buffer, value: number, at: number): void {
   buffer.writeUInt32BE(value % TWO_32, at + 4);
 }
 
+/** Into two words of memory that the system reads, where numbers begin with their low half. */
+export function setUint64(words: Uint32Array, at: number, value: number): void {
+  words[at] = value % TWO_32;
+  words[at + 1] = value / TWO_32;
+}
+
 export function writeUInt64LE(buffer: Buffer, value: number, at: number): void {
   buffer.writeUInt32LE(value % TWO_32, at);
   buffer.writeUInt32LE(Math.floor(value / TWO_32), at + 4);

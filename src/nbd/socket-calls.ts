@@ -3,7 +3,8 @@
  * same by way of their queues, callbacks and a look at the poll set: more work than most requests.
  */
 
-import { endianness } from 'node:os';
+import { bindCLibrary, type CLibrary } from '../lib/c-library.ts';
+import { setUint64 } from '../lib/uint64.ts';
 
 /** IOV_MAX: more segments than this are sent by more than one call. */
 const SEGMENTS_MAX = 1024;
@@ -21,8 +22,6 @@ const SO_SNDBUF = 7;
 const VECTOR_WORDS = 4;
 const MESSAGE = { words: 14, vectors: 4, vectorCount: 6 } as const;
 
-const TWO_POW_32 = 2 ** 32;
-
 export interface SocketCalls {
   /** Another descriptor of the same socket, the receiver's to close; -1 if there is none left. */
   duplicate(fd: number): number;
@@ -35,57 +34,39 @@ export interface SocketCalls {
 }
 
 /** The calls; undefined where koffi or a C library it can load is not installed. */
-export async function bindSocketCalls(): Promise<SocketCalls | undefined> {
-  try {
-    const { default: koffi } = await import('koffi');
-    if (koffi.sizeof('void *') !== 8 || endianness() !== 'LE') return undefined;
-    const libc = koffi.load('libc.so.6');
-    const fcntl = libc.func('fcntl', 'int', ['int', 'int', 'int']);
-    const setsockopt = libc.func('setsockopt', 'int', [
-      ...['int', 'int', 'int', 'void *', 'uint32_t'],
-    ]);
-    const recv = libc.func('recv', 'int64_t', ['int', 'int64_t', 'int64_t', 'int']);
-    const sendmsg = libc.func('sendmsg', 'int64_t', ['int', 'int64_t', 'int']);
-    const addresses = new WeakMap<ArrayBufferLike, number>();
-    const addressOf = ({ buffer, byteOffset }: Uint8Array | Uint32Array): number => {
-      let address = addresses.get(buffer);
-      if (address === undefined) {
-        address = Number(koffi.address(new Uint8Array(buffer)));
-        addresses.set(buffer, address);
-      }
-      return address + byteOffset;
-    };
-
-    const vectors = new Uint32Array(SEGMENTS_MAX * VECTOR_WORDS);
-    const message = new Uint32Array(MESSAGE.words);
-    const messageAddress = addressOf(message);
-    writeAddress(message, MESSAGE.vectors, addressOf(vectors));
-    return {
-      duplicate: (fd) => Number(fcntl(fd, F_DUPFD_CLOEXEC, 0)),
-      enlarge: (fd, bytes) => {
-        const value = Buffer.from(new Int32Array([bytes]).buffer);
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, value, value.length);
-      },
-      receive: (fd, buffer) => Number(recv(fd, addressOf(buffer), buffer.length, MSG_DONTWAIT)),
-      send: (fd, segments) => {
-        const count = Math.min(segments.length, SEGMENTS_MAX);
-        for (let i = 0; i < count; i++) {
-          const segment = segments[i]!;
-          writeAddress(vectors, i * VECTOR_WORDS, addressOf(segment));
-          vectors[i * VECTOR_WORDS + 2] = segment.length;
-        }
-        message[MESSAGE.vectorCount] = count;
-        const sentBytes = Number(sendmsg(fd, messageAddress, MSG_DONTWAIT | MSG_NOSIGNAL));
-        return sentBytes === -1 ? -koffi.errno() : sentBytes;
-      },
-    };
-  } catch {
-    return undefined;
-  }
+export function bindSocketCalls(): Promise<SocketCalls | undefined> {
+  return bindCLibrary(socketCallsOf);
 }
 
-/** Addresses have 48 bits: numbers hold them exactly. */
-function writeAddress(words: Uint32Array, at: number, address: number): void {
-  words[at] = address % TWO_POW_32;
-  words[at + 1] = address / TWO_POW_32;
+function socketCallsOf(library: CLibrary): SocketCalls | undefined {
+  if (!library.hasUsualLayout) return undefined;
+  const fcntl = library.func('fcntl', 'int', ['int', 'int', 'int']);
+  const optionTypes = ['int', 'int', 'int', 'void *', 'uint32_t'];
+  const setsockopt = library.func('setsockopt', 'int', optionTypes);
+  const recv = library.func('recv', 'int64_t', ['int', 'int64_t', 'int64_t', 'int']);
+  const sendmsg = library.func('sendmsg', 'int64_t', ['int', 'int64_t', 'int']);
+  const vectors = new Uint32Array(SEGMENTS_MAX * VECTOR_WORDS);
+  const message = new Uint32Array(MESSAGE.words);
+  const messageAddress = library.addressOf(message);
+  setUint64(message, MESSAGE.vectors, library.addressOf(vectors));
+  return {
+    duplicate: (fd) => Number(fcntl(fd, F_DUPFD_CLOEXEC, 0)),
+    enlarge: (fd, bytes) => {
+      const value = Buffer.from(new Int32Array([bytes]).buffer);
+      setsockopt(fd, SOL_SOCKET, SO_SNDBUF, value, value.length);
+    },
+    receive: (fd, buffer) =>
+      Number(recv(fd, library.addressOf(buffer), buffer.length, MSG_DONTWAIT)),
+    send: (fd, segments) => {
+      const count = Math.min(segments.length, SEGMENTS_MAX);
+      for (let i = 0; i < count; i++) {
+        const segment = segments[i]!;
+        setUint64(vectors, i * VECTOR_WORDS, library.addressOf(segment));
+        vectors[i * VECTOR_WORDS + 2] = segment.length;
+      }
+      message[MESSAGE.vectorCount] = count;
+      const sentBytes = Number(sendmsg(fd, messageAddress, MSG_DONTWAIT | MSG_NOSIGNAL));
+      return sentBytes === -1 ? -library.errno() : sentBytes;
+    },
+  };
 }

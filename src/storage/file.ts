@@ -11,8 +11,8 @@ import { alignedBuffer, isAlignedMemory, MEMORY_ALIGNMENT_BYTES } from '../lib/a
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { FileAllocation } from './allocation.ts';
 import { type FileStorageOptions, type OpenFile, openDescriptors } from './open-file.ts';
-import { THREAD_IO } from './positioned-io.ts';
 import type { ResizableStorage, StorageCapabilities, StorageExtent } from './storage.ts';
+import { THREAD_IO } from './thread-io.ts';
 import { END_OF_FILE, transferFully } from './transfer.ts';
 import { WriteTurns } from './write-turns.ts';
 

@@ -4,6 +4,7 @@
  */
 
 import { getSystemErrorName } from 'node:util';
+import { bindCLibrary, type CLibrary } from '../lib/c-library.ts';
 
 /** fallocate(2) modes, of <linux/falloc.h>; all keep the file's size. */
 export const FALLOCATE = {
@@ -42,30 +43,24 @@ let bound: Promise<Libc | undefined> | undefined;
  * or a C library it can load is not installed.
  */
 export function loadLibc(): Promise<Libc | undefined> {
-  bound ??= bindLibc();
+  bound ??= bindCLibrary(libcOf);
   return bound;
 }
 
-async function bindLibc(): Promise<Libc | undefined> {
-  try {
-    const { default: koffi } = await import('koffi');
-    const library = koffi.load('libc.so.6');
-    const call = limitedCaller(() => koffi.errno());
-    const fallocate = library.func('fallocate64', 'int', ['int', 'int', 'int64_t', 'int64_t']);
-    const lseek = library.func('lseek64', 'int64_t', ['int', 'int64_t', 'int']);
-    const flock = library.func('flock', 'int', ['int', 'int']);
-    return {
-      fallocate: async (fd, mode, offset, length) => {
-        await call('fallocate', fallocate, [fd, mode, offset, length]);
-      },
-      lseek: (fd, offset, origin) => call('lseek', lseek, [fd, offset, origin]),
-      flock: async (fd, operation) => {
-        await call('flock', flock, [fd, operation]);
-      },
-    };
-  } catch {
-    return undefined;
-  }
+function libcOf(library: CLibrary): Libc {
+  const call = limitedCaller(() => library.errno());
+  const fallocate = library.func('fallocate64', 'int', ['int', 'int', 'int64_t', 'int64_t']);
+  const lseek = library.func('lseek64', 'int64_t', ['int', 'int64_t', 'int']);
+  const flock = library.func('flock', 'int', ['int', 'int']);
+  return {
+    fallocate: async (fd, mode, offset, length) => {
+      await call('fallocate', fallocate, [fd, mode, offset, length]);
+    },
+    lseek: (fd, offset, origin) => call('lseek', lseek, [fd, offset, origin]),
+    flock: async (fd, operation) => {
+      await call('flock', flock, [fd, operation]);
+    },
+  };
 }
 
 /** Calls at most `IN_FLIGHT_MAX` functions at once; a result of -1 becomes an Error. */

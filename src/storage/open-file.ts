@@ -7,7 +7,8 @@ import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts'
 import { deviceNumbers } from './device-number.ts';
 import { type Libc, loadLibc, SEEK } from './libc.ts';
 import { lockDescriptor } from './lock.ts';
-import { type PositionedIo, positionedIo } from './positioned-io.ts';
+import { positionedIo } from './positioned-io.ts';
+import type { PositionedIo } from './thread-io.ts';
 
 const openDescriptor = promisify(fs.open);
 const statDescriptor = promisify(fs.fstat);

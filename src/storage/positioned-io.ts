@@ -3,27 +3,9 @@
  * Node's own calls on the threads of libuv.
  */
 
-import fs from 'node:fs';
-import type { PositionedCall } from './transfer.ts';
+import { type PositionedIo, THREAD_IO } from './thread-io.ts';
 import { DiskRing } from './uring/disk-ring.ts';
 import { bindUringCalls } from './uring/system-calls.ts';
-
-/** A pair of calls that behave alike. */
-export interface PositionedIo {
-  /** What a person calls it. */
-  readonly name: string;
-  readonly read: PositionedCall;
-  readonly write: PositionedCall;
-}
-
-/** Always there. */
-export const THREAD_IO: PositionedIo = {
-  name: 'threads',
-  read: (fd, buffer, bufferOffset, length, position, callback) =>
-    fs.read(fd, buffer, bufferOffset, length, position, callback),
-  write: (fd, buffer, bufferOffset, length, position, callback) =>
-    fs.write(fd, buffer, bufferOffset, length, position, callback),
-};
 
 let found: Promise<PositionedIo> | undefined;
 

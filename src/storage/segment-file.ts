@@ -11,7 +11,8 @@ import { FileStorage } from './file.ts';
 import { type Libc, loadLibc } from './libc.ts';
 import { lockDescriptor } from './lock.ts';
 import { checkIsSameFile, mediumOf, openDirect } from './open-file.ts';
-import { type PositionedIo, positionedIo } from './positioned-io.ts';
+import { positionedIo } from './positioned-io.ts';
+import type { PositionedIo } from './thread-io.ts';
 
 const openDescriptor = promisify(fs.open);
 const statDescriptor = promisify(fs.fstat);

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
-import type { PositionedIo } from '../../src/storage/positioned-io.ts';
+import type { PositionedIo } from '../../src/storage/thread-io.ts';
 import { DiskRing } from '../../src/storage/uring/disk-ring.ts';
 import { bindUringCalls, type UringCalls } from '../../src/storage/uring/system-calls.ts';
 import { pattern } from './contract.ts';

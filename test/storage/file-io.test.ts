@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import { FileStorage } from '../../src/storage/file.ts';
 import { openDescriptors } from '../../src/storage/open-file.ts';
-import { type PositionedIo, THREAD_IO } from '../../src/storage/positioned-io.ts';
+import { type PositionedIo, THREAD_IO } from '../../src/storage/thread-io.ts';
 import { pattern } from './contract.ts';
 import { temporaryFile } from './temporary-files.ts';
 

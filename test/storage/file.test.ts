@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import { openFileStorage } from '../../src/storage/file.ts';
 import type { FileStorageOptions } from '../../src/storage/open-file.ts';
-import { THREAD_IO } from '../../src/storage/positioned-io.ts';
+import { THREAD_IO } from '../../src/storage/thread-io.ts';
 import { describeStorageContract, pattern } from './contract.ts';
 import { temporaryFile } from './temporary-files.ts';
 

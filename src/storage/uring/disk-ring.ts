@@ -8,11 +8,11 @@
  * looks for completions.
  */
 
-import fs from 'node:fs';
 import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
 import { constants } from 'node:os';
 import { clearInterval, setImmediate, setInterval, setTimeout } from 'node:timers';
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
+import { THREAD_IO } from '../thread-io.ts';
 import type { PositionedCall } from '../transfer.ts';
 import { OPERATION, Queues, SUBMISSION_FLAG } from './queues.ts';
 import type { UringCalls } from './system-calls.ts';
@@ -66,7 +66,6 @@ export class DiskRing {
   /** What is sent; it must stay where it is. */
   readonly #wakeByte = Buffer.alloc(1);
   readonly #wakeAddress: number;
-  readonly #addresses = new WeakMap<ArrayBufferLike, number>();
   /** Those under way, by their tokens. */
   readonly #requests: (DiskRequest | undefined)[] = [];
   readonly #freeTokens: number[] = [];
@@ -90,7 +89,7 @@ export class DiskRing {
     this.#calls = calls;
     this.#queues = queues;
     this.#wakeFd = other;
-    this.#wakeAddress = this.#addressOf(this.#wakeByte);
+    this.#wakeAddress = calls.addressOf(this.#wakeByte);
     for (let token = REQUESTS_MAX - 1; token >= 0; token--) this.#freeTokens.push(token);
     // Node takes `onread` here as it does for `connect`, though its types do not say so.
     const options: SocketConstructorOpts & Pick<TcpSocketConnectOpts, 'onread'> = {
@@ -123,7 +122,7 @@ export class DiskRing {
 
   #begin(request: DiskRequest): void {
     if (this.#isBroken) {
-      callOnThread(request);
+      this.#callOnThread(request);
       return;
     }
     const token = this.#freeTokens.pop();
@@ -144,7 +143,7 @@ export class DiskRing {
 
   #push({ operation, fd, buffer, bufferOffset, length, position }: DiskRequest, token: number) {
     const queues = this.#queues;
-    const address = this.#addressOf(buffer) + bufferOffset;
+    const address = this.#calls.addressOf(buffer) + bufferOffset;
     const { hardLink, skipSuccess } = SUBMISSION_FLAG;
     queues.push(operation, hardLink, fd, position, address, length, token);
     const { send } = OPERATION;
@@ -181,9 +180,15 @@ export class DiskRing {
   #break(): void {
     this.#isBroken = true;
     for (const token of this.#queues.withdraw()) {
-      if (token !== WAKE_TOKEN) callOnThread(this.#release(token));
+      if (token !== WAKE_TOKEN) this.#callOnThread(this.#release(token));
     }
-    for (const request of this.#waiting.splice(0)) callOnThread(request);
+    for (const request of this.#waiting.splice(0)) this.#callOnThread(request);
+  }
+
+  #callOnThread(request: DiskRequest): void {
+    const { operation, fd, buffer, bufferOffset, length, position, callback } = request;
+    const call = operation === OPERATION.read ? THREAD_IO.read : THREAD_IO.write;
+    call(fd, buffer, bufferOffset, length, position, callback);
   }
 
   #complete(): void {
@@ -195,7 +200,7 @@ export class DiskRing {
     const request = this.#release(token);
     if (result >= 0) request.callback(null, result);
     // Some drivers and signals end a request that the same call would only have waited for.
-    else if (result === EAGAIN || result === EINTR) callOnThread(request);
+    else if (result === EAGAIN || result === EINTR) this.#callOnThread(request);
     else request.callback(systemError(request.operation, result), 0);
   }
 
@@ -209,23 +214,6 @@ export class DiskRing {
     if (this.#freeTokens.length === REQUESTS_MAX) this.#wakeSocket.unref();
     return request;
   }
-
-  #addressOf(buffer: Buffer): number {
-    const memory = buffer.buffer;
-    let address = this.#addresses.get(memory);
-    if (address === undefined) {
-      address = this.#calls.addressOf(memory);
-      this.#addresses.set(memory, address);
-    }
-    return address + buffer.byteOffset;
-  }
-}
-
-/** The same by Node's own calls. */
-function callOnThread(request: DiskRequest): void {
-  const { operation, fd, buffer, bufferOffset, length, position, callback } = request;
-  const call: PositionedCall = operation === OPERATION.read ? fs.read : fs.write;
-  call(fd, buffer, bufferOffset, length, position, callback);
 }
 
 /** What Node's own calls would have answered. */

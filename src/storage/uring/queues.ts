@@ -4,6 +4,7 @@
  */
 
 import { getSystemErrorName } from 'node:util';
+import { setUint64 } from '../../lib/uint64.ts';
 import { PARAMETERS_BYTES, RING_OFFSET, type UringCalls } from './system-calls.ts';
 
 /** What a submission asks for. */
@@ -28,8 +29,6 @@ const FEATURES_NEEDED = (1 << 0) | (1 << 1) | (1 << 11);
 const SUBMISSION_WORDS = 16;
 const COMPLETION_WORDS = 4;
 const PARAMETER = { sqEntries: 0, cqEntries: 1, flags: 2, features: 5, sq: 10, cq: 20 } as const;
-
-const TWO_POW_32 = 2 ** 32;
 
 /** The queues of one ring, used by one thread. Never closed: they end with the process. */
 export class Queues {
@@ -126,10 +125,8 @@ export class Queues {
     words.fill(0, at, at + SUBMISSION_WORDS);
     words[at] = operation | (flags << 8);
     words[at + 1] = fd;
-    words[at + 2] = offset % TWO_POW_32;
-    words[at + 3] = offset / TWO_POW_32;
-    words[at + 4] = address % TWO_POW_32;
-    words[at + 5] = address / TWO_POW_32;
+    setUint64(words, at + 2, offset);
+    setUint64(words, at + 4, address);
     words[at + 6] = length;
     words[at + 8] = token;
     this.#tail = (this.#tail + 1) >>> 0;

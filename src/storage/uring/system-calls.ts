@@ -5,7 +5,7 @@
  */
 
 import fs from 'node:fs';
-import { endianness } from 'node:os';
+import { bindCLibrary, type CLibrary } from '../../lib/c-library.ts';
 
 /** io_uring's memory lies behind its descriptor at these offsets. Source: <linux/io_uring.h>. */
 export const RING_OFFSET = { queues: 0, submissions: 0x1000_0000 } as const;
@@ -34,44 +34,41 @@ export interface UringCalls {
   close(ring: number): void;
   /** Two connected stream sockets that do not block; undefined if the system has none left. */
   socketPair(): readonly [number, number] | undefined;
-  /** Where the memory lies; it stays there for as long as the buffer is referenced. */
-  addressOf(memory: ArrayBufferLike): number;
+  /** Where the buffer begins; it stays there for as long as its memory is referenced. */
+  addressOf(buffer: Buffer): number;
 }
 
 /** The calls; undefined where koffi or a C library it can load is not installed. */
-export async function bindUringCalls(): Promise<UringCalls | undefined> {
-  try {
-    const { default: koffi } = await import('koffi');
-    if (koffi.sizeof('void *') !== 8 || endianness() !== 'LE') return undefined;
-    const libc = koffi.load('libc.so.6');
-    // syscall(2) is variadic; integers travel the same way as if it were not.
-    const setup = libc.func('syscall', 'int', ['long', 'uint32_t', 'void *']);
-    const enter = libc.func('syscall', 'int', [
-      ...['long', 'int', 'uint32_t', 'uint32_t', 'uint32_t', 'void *', 'size_t'],
-    ]);
-    const mmap = libc.func('mmap', 'void *', ['void *', 'size_t', 'int', 'int', 'int', 'int64_t']);
-    const socketpair = libc.func('socketpair', 'int', ['int', 'int', 'int', 'void *']);
-    const negativeErrno = (result: number) => (result === -1 ? -koffi.errno() : result);
-    return {
-      setup: (entries, parameters) => negativeErrno(setup(SYS_IO_URING_SETUP, entries, parameters)),
-      map: (ring, bytes, offset) => {
-        const at = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED_POPULATE, ring, offset);
-        // MAP_FAILED is the address -1.
-        return BigInt.asIntN(64, BigInt(koffi.address(at))) === -1n
-          ? undefined
-          : koffi.view(at, bytes);
-      },
-      enter: (ring, count) => negativeErrno(enter(SYS_IO_URING_ENTER, ring, count, 0, 0, null, 0)),
-      close: (ring) => fs.closeSync(ring),
-      socketPair: () => {
-        const pair = new Int32Array(2);
-        const type = SOCK_STREAM_NONBLOCK_CLOEXEC;
-        if (socketpair(AF_UNIX, type, 0, Buffer.from(pair.buffer)) !== 0) return undefined;
-        return [pair[0]!, pair[1]!];
-      },
-      addressOf: (memory) => Number(koffi.address(new Uint8Array(memory))),
-    };
-  } catch {
-    return undefined;
-  }
+export function bindUringCalls(): Promise<UringCalls | undefined> {
+  return bindCLibrary(uringCallsOf);
+}
+
+function uringCallsOf(library: CLibrary): UringCalls | undefined {
+  if (!library.hasUsualLayout) return undefined;
+  // syscall(2) is variadic; integers travel the same way as if it were not.
+  const setup = library.func('syscall', 'int', ['long', 'uint32_t', 'void *']);
+  const enter = library.func('syscall', 'int', [
+    ...['long', 'int', 'uint32_t', 'uint32_t', 'uint32_t', 'void *', 'size_t'],
+  ]);
+  const mmap = library.func('mmap', 'void *', [
+    ...['void *', 'size_t', 'int', 'int', 'int', 'int64_t'],
+  ]);
+  const socketpair = library.func('socketpair', 'int', ['int', 'int', 'int', 'void *']);
+  const negativeErrno = (result: number) => (result === -1 ? -library.errno() : result);
+  return {
+    setup: (entries, parameters) => negativeErrno(setup(SYS_IO_URING_SETUP, entries, parameters)),
+    map: (ring, bytes, offset) => {
+      const at = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED_POPULATE, ring, offset);
+      return library.memoryAt(at, bytes);
+    },
+    enter: (ring, count) => negativeErrno(enter(SYS_IO_URING_ENTER, ring, count, 0, 0, null, 0)),
+    close: (ring) => fs.closeSync(ring),
+    socketPair: () => {
+      const pair = new Int32Array(2);
+      const type = SOCK_STREAM_NONBLOCK_CLOEXEC;
+      if (socketpair(AF_UNIX, type, 0, Buffer.from(pair.buffer)) !== 0) return undefined;
+      return [pair[0]!, pair[1]!];
+    },
+    addressOf: (buffer) => library.addressOf(buffer),
+  };
 }

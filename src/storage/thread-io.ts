@@ -1,0 +1,21 @@
+/** Positioned reads and writes on the threads of libuv, by Node's own calls: the way that always works. */
+
+import fs from 'node:fs';
+import type { PositionedCall } from './transfer.ts';
+
+/** A pair of calls that behave alike. */
+export interface PositionedIo {
+  /** What a person calls it. */
+  readonly name: string;
+  readonly read: PositionedCall;
+  readonly write: PositionedCall;
+}
+
+/** Always there. */
+export const THREAD_IO: PositionedIo = {
+  name: 'threads',
+  read: (fd, buffer, bufferOffset, length, position, callback) =>
+    fs.read(fd, buffer, bufferOffset, length, position, callback),
+  write: (fd, buffer, bufferOffset, length, position, callback) =>
+    fs.write(fd, buffer, bufferOffset, length, position, callback),
+};
