@@ -44,8 +44,9 @@ export class NbdServer {
   readonly #options: NbdServerOptions;
   readonly #byName = new Map<string, Export>();
   readonly #listeners: Server[] = [];
-  readonly #receiveMemory = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
   readonly #connections = new Set<Connection>();
+  /** Found when it first listens, for all of its listeners. */
+  #means: Promise<SocketMeans | undefined> | undefined;
   #stopping: Promise<void> | undefined;
   readonly #stallTimer: NodeJS.Timeout;
   #drained: () => void = () => undefined;
@@ -59,9 +60,8 @@ export class NbdServer {
 
   /** Listens at `address`; answers the address in force, with the port that was given for port 0. */
   async listen(address: ListenAddress): Promise<ListenAddress> {
-    const { socketCalls } = this.#options;
-    const calls = socketCalls === undefined ? await bindSocketCalls() : socketCalls;
-    const means = calls ? { calls, spinner: this.spinner, memory: this.#receiveMemory } : undefined;
+    this.#means ??= this.#findMeans();
+    const means = await this.#means;
     const pauseOnConnect = means !== undefined;
     const listener = createServer({ allowHalfOpen: true, pauseOnConnect }, (socket) =>
       this.#admit(socket, means),
@@ -102,6 +102,13 @@ export class NbdServer {
       for (const connection of [...this.#connections]) connection.shutDown();
     });
     clearTimeout(timer);
+  }
+
+  async #findMeans(): Promise<SocketMeans | undefined> {
+    const { socketCalls } = this.#options;
+    const calls = socketCalls === undefined ? await bindSocketCalls() : socketCalls;
+    if (!calls) return undefined;
+    return { calls, spinner: this.spinner, memory: Buffer.allocUnsafeSlow(RECEIVE_BYTES) };
   }
 
   #admit(socket: Socket, means: SocketMeans | undefined): void {
