@@ -15,6 +15,9 @@ import { ParallelRuns } from './parallel-runs.ts';
 /** What zeros are written from, and the most that one write of them writes; not to be changed. */
 export const zeroes = alignedBuffer(256 * 1024);
 
+/** A run no longer than this is read along with what is around it, since one read costs less than two. */
+const READ_OVER_BYTES_MAX = 16 * 1024;
+
 /** Ranges lie inside the image, and requests are counted and in an epoch: the caller sees to it. */
 export class ImageWrites {
   readonly #format: WritableFormat;
@@ -232,11 +235,15 @@ export class ImageWrites {
     const taken = this.#reads.scratch.take(bytes, buffer);
     const scratch = taken instanceof Promise ? await taken : taken;
     try {
+      if (headBytes > 0 && tailBytes > 0 && length <= READ_OVER_BYTES_MAX) {
+        await this.#fill(scratch, 0, bytes, start);
+      } else {
+        await settleAll([
+          this.#fill(scratch, 0, headBytes, start),
+          this.#fill(scratch, headBytes + length, tailBytes, offset + length),
+        ]);
+      }
       buffer.copy(scratch, headBytes, at, at + length);
-      await settleAll([
-        this.#fill(scratch, 0, headBytes, start),
-        this.#fill(scratch, headBytes + length, tailBytes, offset + length),
-      ]);
       cipher?.encrypt(scratch, 0, bytes, storageOffset, start);
       await storage.write(scratch, 0, bytes, storageOffset);
     } finally {
