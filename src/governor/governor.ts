@@ -26,7 +26,7 @@ export interface GovernorOptions {
   readonly configuredBytes: number;
   /** Guaranteed, bytes, as far as the configured limit allows; 0 if not given. */
   readonly floorBytes?: number;
-  readonly log: { info(message: string): void };
+  readonly log: { warn(message: string): void };
   /** The rest is for tests: what the kernel says, how late the loop is, and time. */
   readonly read?: () => PressureReadings;
   readonly lag?: Pick<LoopLag, 'read' | 'stop'>;
@@ -205,7 +205,7 @@ export class Governor {
   #sayMissing({ hasStalls }: Pressure): void {
     if (hasStalls || this.#hasSaidMissing) return;
     this.#hasSaidMissing = true;
-    this.#log.info(
+    this.#log.warn(
       'this kernel gives no memory pressure information (PSI; psi=1 on its command line may help): ' +
         'the memory limit follows the control group, the available memory and the event loop alone',
     );
@@ -215,11 +215,11 @@ export class Governor {
   #sayChange(before: number, now: number, reason: Reason): void {
     const configured = this.#law.configuredBytes;
     if (before === configured && now < before) {
-      this.#log.info(
+      this.#log.warn(
         `memory is short (${reason}): the limit goes from ${formatSize(before)} to ${formatSize(now)}`,
       );
     } else if (before < configured && now === configured) {
-      this.#log.info(`memory is free again: the limit is back at ${formatSize(configured)}`);
+      this.#log.warn(`memory is free again: the limit is back at ${formatSize(configured)}`);
     }
   }
 }

@@ -17,7 +17,7 @@ export function quietGovernor(tmem: Tmem): Governor {
       shrink: (bytes) => tmem.shrink(bytes),
     },
     configuredBytes: tmem.limitBytes,
-    log: { info: () => undefined },
+    log: { warn: () => undefined },
     read: () => ({
       groupStalls: { someShare10s: 0.125, someTotalUs: 0, fullTotalUs: 0 },
       machineStalls: undefined,

@@ -15,7 +15,7 @@ function given(configuredBytes = GIB) {
   const governor = new Governor({
     reclaimable: layers,
     configuredBytes,
-    log: { info: (message) => messages.push(message) },
+    log: { warn: (message) => messages.push(message) },
     read: () => world.readings,
     lag: {
       read: () => world.lagMs,

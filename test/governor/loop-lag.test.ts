@@ -33,7 +33,7 @@ test('a loop that is held up is late; before it is known to be busy nothing is m
 test('a governor on this machine’s files and the real event loop frees what it is told to', async () => {
   const layers = new ScriptedLayers(new ScriptedClock(), GIB);
   layers.usedBytes = 64 * MIB;
-  const log = { info: () => undefined };
+  const log = { warn: () => undefined };
   const governor = new Governor({ reclaimable: layers, configuredBytes: GIB, log });
   governor.start();
   const freed = await governor.reclaim(16 * MIB);
