@@ -284,7 +284,8 @@ export class WriteTargets {
     readEntryOrThrow(disk, slice, sliceOffset, firstIndex, entry);
     const way = this.#wayOf(firstCluster, offset, rangeEnd);
     const hostOffset = entry.hostOffset;
-    const isHeadZero = this.#isZero(offset);
+    // A copy brings whole clusters: what one subcluster reads says nothing about those around it.
+    const isHeadZero = way !== 'copy' && this.#isZero(offset);
     const granule = way === 'copy' ? clusterBytes : subclusterBytes;
     // Bytes of a subcluster that is there need no filling up.
     const isHeadThere = way === 'into' && (entry.allocated & this.#bitAt(offset)) !== 0;
@@ -306,7 +307,7 @@ export class WriteTargets {
     readEntryOrThrow(disk, slice, sliceOffset, firstIndex + clusters - 1, entry);
     const isTailThere = way === 'into' && (entry.allocated & this.#bitAt(lastEnd - 1)) !== 0;
     const end = isTailThere ? lastEnd : Math.ceil(lastEnd / granule) * granule;
-    return { ...same, end, isTailZero: this.#isZero(lastEnd - 1) };
+    return { ...same, end, isTailZero: way !== 'copy' && this.#isZero(lastEnd - 1) };
   }
 
   /** Whether the guest reads zeros from the subcluster there, of the entry just read. */

@@ -1,6 +1,21 @@
+import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { runWell } from '../../tools/programs.ts';
+import { workspace } from '../../tools/workspace.ts';
 import { gatedImage } from './gated.ts';
-import { KIB, MIB, openOn } from './images.ts';
+import {
+  contentByQemu,
+  contentOf,
+  create,
+  expectClean,
+  expectSame,
+  KIB,
+  MIB,
+  openAt,
+  openOn,
+  qemuIo,
+  rawAt,
+} from './images.ts';
 
 const CLUSTER = 4 * KIB;
 const SECTOR = 512;
@@ -46,4 +61,28 @@ describe('zeros around a write of qcow2', () => {
     expect(storage.writes.map(({ length }) => length)).toContain(CLUSTER);
     await image.close();
   });
+
+  it.each(['head', 'tail'])(
+    'do not stand for the other subclusters of a shared cluster (%s)',
+    async (end) => {
+      const directory = workspace();
+      const base = `${directory}/base.raw`;
+      writeFileSync(base, Buffer.alloc(MIB, 7));
+      const settings = { extended_l2: 'on', cluster_size: '64k' };
+      const below = ['-b', base, '-F', 'raw'];
+      const image = await create(`${directory}/disk.qcow2`, MIB, settings, below);
+      // Data and zeros at both ends of a cluster, holes and zeros in the middle; then not its own any more.
+      await qemuIo(image, 'write -P 1 0 4k', 'write -z 4k 36k', 'write -P 2 60k 4k');
+      await runWell('qemu-img', ['snapshot', '-c', 'first', image]);
+      const expected = await contentByQemu(image, directory);
+      const at = end === 'head' ? 32 * KIB : 4 * KIB;
+      const disk = await openAt(image, { backing: () => rawAt(base) });
+      await disk.write(Buffer.alloc(4 * KIB, 3), 0, 4 * KIB, at);
+      expected.fill(3, at, at + 4 * KIB);
+      expectSame(await contentOf(disk), expected);
+      await disk.close();
+      expectSame(await contentByQemu(image, directory), expected);
+      await expectClean(image);
+    },
+  );
 });
