@@ -6,6 +6,7 @@
  * of their own; other pages are in the eviction policy, unless the layer keeps persistent ones out.
  */
 
+import type { ForgetMemory } from '../lib/forget-memory.ts';
 import type { PolicyFactory, PolicyFamily } from '../policy/policy.ts';
 import { Budget } from '../tmem/budget.ts';
 import { IdTable } from '../tmem/id-table.ts';
@@ -41,6 +42,8 @@ export interface HeldPagesOptions {
   readonly policy: PolicyFactory;
   /** Asked before every allocation of memory; a test makes it answer false. */
   readonly mayAllocate: (() => boolean) | undefined;
+  /** See `SlabOptions`. */
+  readonly forget?: ForgetMemory | undefined;
   /** What spreads the names of pages; chosen at random unless a run is to be repeated exactly. */
   readonly indexSeed?: number | undefined;
   /** Pages that there can be. */
@@ -98,6 +101,7 @@ export class HeldPages {
     this.slabs = new Slabs({
       slabBytes: options.slabBytes,
       objectBytesMax: options.pageBytesMax,
+      forget: options.forget,
       mayGrow: (bytes) => options.mayAllocate?.() !== false && this.budget.allows(bytes),
     });
     this.#family = options.policy({

@@ -13,6 +13,7 @@
  * Source: the hot zone of zExpander (EuroSys 2016).
  */
 
+import type { ForgetMemory } from '../lib/forget-memory.ts';
 import type { PolicyFactory } from '../policy/policy.ts';
 import {
   createLayerStatistics,
@@ -53,6 +54,8 @@ export interface HotOptions {
   readonly promoteOneIn?: number;
   /** Asked before every allocation of memory; a test makes it answer false. */
   readonly mayAllocate?: () => boolean;
+  /** See `SlabOptions`. */
+  readonly forget?: ForgetMemory | undefined;
   /** Makes a replay the same each time; a service leaves it to chance, so that nobody knows it. */
   readonly indexSeed?: number;
 }

@@ -193,6 +193,7 @@ export class LayerFrame {
   /** Gives about that much back from here alone. */
   #give(bytes: number): number {
     const { held } = this;
+    held.slabs.isGivingBack = true;
     const before = held.budget.usedBytes;
     const kept: number[] = [];
     let victims = VICTIMS_PER_SHRINK_MIN + bytes / BYTES_PER_VICTIM;
@@ -212,6 +213,7 @@ export class LayerFrame {
     // What the policies remember now must not take the layer above its limit.
     if (before <= held.budget.limitBytes) held.budget.fit(undefined);
     held.slabs.releaseArenas(SLABS_MOVED_PER_SHRINK_MAX);
+    held.slabs.isGivingBack = false;
     return before - held.budget.usedBytes;
   }
 

@@ -9,6 +9,7 @@
  * Source: zcache2 and zswap (Linux); same-filled pages and raw storage after zram.
  */
 
+import type { ForgetMemory } from '../lib/forget-memory.ts';
 import type { PolicyFactory } from '../policy/policy.ts';
 import {
   createLayerStatistics,
@@ -44,6 +45,8 @@ export interface ZcacheOptions {
   readonly next?: Layer;
   /** Asked before every allocation of memory; a test makes it answer false. */
   readonly mayAllocate?: () => boolean;
+  /** See `SlabOptions`. */
+  readonly forget?: ForgetMemory | undefined;
   /** Makes a replay the same each time; a service leaves it to chance, so that nobody knows it. */
   readonly indexSeed?: number;
 }

@@ -11,6 +11,7 @@ import { Governor } from '../governor/governor.ts';
 import { loadCodec, type PageCodec } from '../layers/codec.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';
 import { TmemError } from '../lib/errors.ts';
+import { bindForgetMemory, type ForgetMemory } from '../lib/forget-memory.ts';
 import type { ListenAddress } from '../lib/listen-address.ts';
 import { nbdUri } from '../lib/nbd-uri.ts';
 import { formatSize } from '../lib/sizes.ts';
@@ -42,10 +43,11 @@ export async function startService(
   options: { readonly log: ServiceLog },
 ): Promise<RunningService> {
   const codec = loadCodec(settings.codec);
+  const forget = await bindForgetMemory();
   const disks = await openDisks(settings, codec, options.log);
   let service: Service | undefined;
   try {
-    service = new Service(settings, codec, disks, options.log);
+    service = new Service(settings, { codec, forget, disks, log: options.log });
     await service.start();
     return service;
   } catch (cause) {
@@ -53,6 +55,14 @@ export async function startService(
     else for (const { image } of disks) await image.close();
     throw cause;
   }
+}
+
+/** What is found or opened before there is a service. */
+interface ServiceParts {
+  readonly codec: PageCodec;
+  readonly forget: ForgetMemory | undefined;
+  readonly disks: readonly Disk[];
+  readonly log: ServiceLog;
 }
 
 class Service implements RunningService {
@@ -81,12 +91,7 @@ class Service implements RunningService {
   #hasStarted = false;
   #stopping: Promise<void> | undefined;
 
-  constructor(
-    settings: ServiceSettings,
-    codec: PageCodec,
-    disks: readonly Disk[],
-    log: ServiceLog,
-  ) {
+  constructor(settings: ServiceSettings, { codec, forget, disks, log }: ServiceParts) {
     const { memoryBytes, maxConnections, pageBytes } = settings;
     this.#settings = settings;
     this.#log = log;
@@ -126,6 +131,7 @@ class Service implements RunningService {
       pageBytesMax: pageBytes,
       policyName: settings.policyName,
       codec,
+      forget,
     });
     const parts = { stack: this.#stack, pageBytes, buffers: this.#buffers, plan: this.#plan, log };
     const { all, baseImages, writerBytes } = createExports(disks, parts);

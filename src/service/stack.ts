@@ -4,6 +4,7 @@ import type { PageCodec } from '../layers/codec.ts';
 import { Hot } from '../layers/hot.ts';
 import { Zcache } from '../layers/zcache.ts';
 import { TmemError } from '../lib/errors.ts';
+import type { ForgetMemory } from '../lib/forget-memory.ts';
 import { type PolicyName, policyFactoryFor } from '../policy/policies.ts';
 import type { Lender } from '../tmem/lender.ts';
 import { Tmem } from '../tmem/tmem.ts';
@@ -16,6 +17,8 @@ export interface StackOptions {
   readonly pageBytesMax: number;
   readonly policyName: PolicyName;
   readonly codec: PageCodec;
+  /** Gives memory back piece by piece, if it can be had. */
+  readonly forget?: ForgetMemory | undefined;
 }
 
 /** A stack, and the layer of it that can lend pages. */
@@ -33,15 +36,16 @@ const MEMORY_BYTES_MAX = 128 * 1024 ** 3;
 
 /** Builds the layers and divides the memory between them. Throws `usage` for too much memory. */
 export function createStack(options: StackOptions): Stack {
-  const { memoryBytes, hotFraction, pageBytesMax, codec } = options;
+  const { memoryBytes, hotFraction, pageBytesMax, codec, forget } = options;
   const policy = policyFactoryFor(options.policyName);
   if (memoryBytes > MEMORY_BYTES_MAX) {
     throw new TmemError('usage', 'one stack takes at most 128 GiB; give it less memory');
   }
   const wanted = Math.floor(memoryBytes * Math.min(hotFraction, 1 - ZCACHE_SHARE_MIN));
   const hotBytes = wanted < HOT_BYTES_MIN ? 0 : wanted;
-  const zcache = new Zcache({ limitBytes: memoryBytes - hotBytes, pageBytesMax, codec, policy });
+  const same = { pageBytesMax, policy, forget };
+  const zcache = new Zcache({ ...same, limitBytes: memoryBytes - hotBytes, codec });
   if (hotBytes === 0) return { tmem: new Tmem([zcache]), lender: undefined };
-  const hot = new Hot({ limitBytes: hotBytes, pageBytesMax, policy, next: zcache });
+  const hot = new Hot({ ...same, limitBytes: hotBytes, next: zcache });
   return { tmem: new Tmem([hot, zcache]), lender: hot };
 }

@@ -1,6 +1,12 @@
 /** The memory of slabs: a few large buffers, each cut into frames of one slab. */
 
+import type { ForgetMemory } from '../lib/forget-memory.ts';
+
 const PAGE_BYTES_MIN = 4096;
+
+/** What a frame has that is free: memory of the slab that was in it, or none. */
+const NO_SLAB = -1;
+const UNTOUCHED = -2;
 
 /**
  * The way out for arenas. A buffer that nobody refers to is freed when the collector gets to it,
@@ -33,7 +39,7 @@ export class Arena {
   readonly frameCount: number;
   /** Objects in its slabs that must stay where they are. */
   pinCount = 0;
-  /** By frame: the number of the slab in it, or -1. */
+  /** By frame: the number of the slab in it, or NO_SLAB, or UNTOUCHED. */
   readonly #slabs: Int32Array;
   readonly #tails: Buffer[] = [];
 
@@ -45,7 +51,7 @@ export class Arena {
     this.buffer = Buffer.from(memory);
     this.words = new Uint32Array(memory);
     this.tailOffset = bytes;
-    this.#slabs = new Int32Array(this.frameCount).fill(-1);
+    this.#slabs = new Int32Array(this.frameCount).fill(UNTOUCHED);
     for (let frame = this.frameCount - 1; frame >= 0; frame--) this.freeFrames.push(frame);
     for (let length = PAGE_BYTES_MIN; length <= tailBytes; length *= 2) {
       this.#tails[Math.log2(length)] = this.buffer.subarray(bytes, bytes + length);
@@ -65,8 +71,17 @@ export class Arena {
   }
 
   freeFrame(frame: number): void {
-    this.#slabs[frame] = -1;
+    this.#slabs[frame] = NO_SLAB;
     this.freeFrames.push(frame);
+  }
+
+  /** Gives the memory of one free frame back to the system; false when none has any, or it cannot be. */
+  forgetFrame(slabBytes: number, forget: ForgetMemory | undefined): boolean {
+    const frame = this.#slabs.indexOf(NO_SLAB);
+    if (frame < 0 || forget === undefined) return false;
+    forget(this.buffer.subarray(frame * slabBytes, (frame + 1) * slabBytes));
+    this.#slabs[frame] = UNTOUCHED;
+    return true;
   }
 
   /** Gives the memory back to the system; nothing of it may be in use. */

@@ -10,16 +10,16 @@
  * objects that span two pages: in user space nothing forces 4 KiB frames.
  */
 
+import type { ForgetMemory } from '../lib/forget-memory.ts';
 import { Arena, ArenaExit } from './arena.ts';
-import { OBJECTS_PER_SLAB_MAX, OWNER_BYTES, type SizeClass, SizeClasses } from './size-classes.ts';
+import { OWNER_BYTES, type SizeClass, SizeClasses } from './size-classes.ts';
+import { END, FREE, NO_OWNERS, Slab } from './slab.ts';
 
 /** No object: the allocation was refused. */
 export const NO_LOCATION = -1;
 
 const OBJECT_BITS = 12;
 const OBJECT_MASK = (1 << OBJECT_BITS) - 1;
-const FREE = 0x80000000; // in `owners`: free, and the low bits name the next free object
-const END = OBJECTS_PER_SLAB_MAX; // no next free object
 const PARTIAL_SCAN_MAX = 8;
 /** What a slab takes on the heap, about. */
 const SLAB_TABLE_BYTES = 128;
@@ -33,24 +33,8 @@ export interface SlabOptions {
   readonly mayGrow: (bytes: number) => boolean;
   /** Bytes of an arena; a multiple of the slab size. Default 32 MiB. */
   readonly arenaBytes?: number;
-}
-
-const NO_OWNERS = new Uint32Array(0);
-
-/** One slab: where it lies, what it holds. */
-class Slab {
-  sizeClass = 0;
-  arena: Arena | undefined;
-  baseOffset = 0;
-  liveCount = 0;
-  freeHead = END;
-  /** From `ownersBase`, by object: its owner, or FREE and the next free object. */
-  owners: Uint32Array = NO_OWNERS;
-  ownersBase = 0;
-  /** Place in its class's list of slabs with room, or -1. */
-  partialPlace = -1;
-  /** Objects that must stay where they are. */
-  pinCount = 0;
+  /** Gives memory back piece by piece; without it an arena goes as a whole, which takes longer. */
+  readonly forget?: ForgetMemory | undefined;
 }
 
 export class Slabs {
@@ -59,6 +43,8 @@ export class Slabs {
   heldBytes = 0;
   /** Bytes of all objects in use, rounded up to their classes. */
   usedBytes = 0;
+  /** What is freed goes back to the system, so that an empty arena has little left to give. */
+  isGivingBack = false;
 
   readonly #options: SlabOptions;
   readonly #arenaBytes: number;
@@ -176,14 +162,16 @@ export class Slabs {
   }
 
   /**
-   * Moves at most `slabsMax` slabs out of the sparsest arena, if the others have room for all of
-   * its slabs; an arena that gets empty goes back to the system. Answers whether there is more to do.
+   * Takes at most `slabsMax` steps towards giving the sparsest arena back to the system, if the
+   * others have room for all of its slabs: frees a frame or moves a slab. Answers whether there is
+   * more to do.
    */
   releaseArenas(slabsMax: number): boolean {
     for (let moved = 0; moved < slabsMax; moved++) {
       const sparse = this.#sparsestArena();
       if (sparse === undefined) return false;
-      this.#moveSlab(sparse.anySlab, sparse);
+      if (!sparse.forgetFrame(this.slabBytes, this.#options.forget))
+        this.#moveSlab(sparse.anySlab, sparse);
     }
     return this.#sparsestArena() !== undefined;
   }
@@ -371,6 +359,7 @@ export class Slabs {
 
   #freeFrame(arena: Arena, offset: number): void {
     arena.freeFrame(offset / this.slabBytes);
+    if (this.isGivingBack) arena.forgetFrame(this.slabBytes, this.#options.forget);
     if (arena.usedFrameCount === 0) {
       this.#arenas.splice(this.#arenas.indexOf(arena), 1);
       arena.release(this.#exit);

@@ -6,8 +6,14 @@ const SLAB = 64 * 1024;
 const ARENA = 4 * SLAB;
 const OBJECT_MAX = 16 * 1024;
 
+/** What is forgotten is overwritten: whoever still had something there finds out. */
+const forget = (memory: Uint8Array) => memory.fill(0xee);
+
 function make(mayGrow: (bytes: number) => boolean = () => true): Slabs {
-  return new Slabs({ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, mayGrow, arenaBytes: ARENA });
+  return new Slabs({
+    ...{ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, arenaBytes: ARENA },
+    ...{ mayGrow, forget },
+  });
 }
 
 /** Slabs beside a map of what each owner stored where. */
@@ -166,6 +172,27 @@ describe('slabs', () => {
     model.check();
     expect(freed).toBeGreaterThanOrEqual(held / 2);
     expect(model.slabs.heldBytes - model.slabs.usedBytes).toBeLessThan(SLAB * 1.2);
+  });
+
+  it('give back all of an arena in small pieces before it goes', () => {
+    let forgotten = 0;
+    const slabs = new Slabs({
+      ...{ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, arenaBytes: ARENA, mayGrow: () => true },
+      forget: (frame) => {
+        expect(frame.length).toBe(SLAB);
+        forgotten += frame.length;
+      },
+    });
+    const slabCount = (2 * ARENA) / SLAB;
+    const locations = Array.from({ length: slabCount * 4 }, () => slabs.allocate(OBJECT_MAX, 0));
+    expect(slabs.heldBytes).toBe(2 * ARENA);
+    for (const location of locations.slice(0, 4)) slabs.free(location);
+    expect(forgotten).toBe(0);
+    slabs.isGivingBack = true;
+    for (const location of locations.slice(4, -4)) slabs.free(location);
+    slabs.isGivingBack = false;
+    // The last arena has a slab in use; the frame that was freed before counts as another's.
+    expect(forgotten).toBe(2 * ARENA - 2 * SLAB);
   });
 
   it('ask for all the memory that a slab takes before they take it', () => {
