@@ -48,8 +48,13 @@ const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
     ...['storage', 'snapshot', 'config', 'cli', 'trace', 'replay', 'image/gate.ts'],
     ...['imaging/target-file.ts', 'nbd/listen.ts'],
   ],
-  // What waits for a ring of the kernel's is a socket.
-  'node:net': ['nbd', 'replay/live/connection.ts', 'storage/uring/disk-ring.ts'],
+  // What waits for a ring of the kernel's is a socket as well.
+  'node:net': [
+    'nbd',
+    'replay/live/connection.ts',
+    'lib/socket-on.ts',
+    'storage/uring/disk-ring.ts',
+  ],
   'node:http': ['admin', 'cli'],
   'node:child_process': [],
   'node:worker_threads': ['replay'],

@@ -5,8 +5,9 @@
  * awake for the next request (see Spinner) the socket is asked directly, without a poll set.
  */
 
-import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
+import type { Socket } from 'node:net';
 import { constants } from 'node:os';
+import { socketOn } from '../lib/socket-on.ts';
 import type { SocketCalls } from './socket-calls.ts';
 import type { Poller, Spinner } from './spinner.ts';
 
@@ -142,19 +143,8 @@ export class ClientSocket implements Poller {
   /** The same socket, read into memory that is ours. */
   #reopen(accepted: Socket, fd: number, memory: Buffer): Socket {
     accepted.destroy();
-    // Node takes `onread` here as it does for `connect`, though its types do not say so.
-    const options: SocketConstructorOpts & Pick<TcpSocketConnectOpts, 'onread'> = {
-      fd,
-      readable: true,
-      writable: true,
-      allowHalfOpen: true,
-      onread: {
-        buffer: memory,
-        callback: (count, bytes) =>
-          this.#receive(Buffer.from(bytes.buffer, bytes.byteOffset, count)),
-      },
-    };
-    return new Socket(options);
+    const onRead = (count: number) => this.#receive(memory.subarray(0, count));
+    return socketOn(fd, { writable: true, memory, onRead });
   }
 
   /** Hands on what Node has read; answers whether it may go on reading. */

@@ -8,10 +8,11 @@
  * looks for completions.
  */
 
-import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
+import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { clearInterval, setImmediate, setInterval, setTimeout } from 'node:timers';
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
+import { socketOn } from '../../lib/socket-on.ts';
 import { THREAD_IO } from '../thread-io.ts';
 import type { PositionedCall } from '../transfer.ts';
 import { OPERATION, Queues, SUBMISSION_FLAG } from './queues.ts';
@@ -91,20 +92,14 @@ export class DiskRing {
     this.#wakeFd = other;
     this.#wakeAddress = calls.addressOf(this.#wakeByte);
     for (let token = REQUESTS_MAX - 1; token >= 0; token--) this.#freeTokens.push(token);
-    // Node takes `onread` here as it does for `connect`, though its types do not say so.
-    const options: SocketConstructorOpts & Pick<TcpSocketConnectOpts, 'onread'> = {
-      fd: own,
-      readable: true,
+    this.#wakeSocket = socketOn(own, {
       writable: false,
-      onread: {
-        buffer: Buffer.alloc(WAKE_BYTES),
-        callback: () => {
-          this.#complete();
-          return true;
-        },
+      memory: Buffer.alloc(WAKE_BYTES),
+      onRead: () => {
+        this.#complete();
+        return true;
       },
-    };
-    this.#wakeSocket = new Socket(options);
+    });
     this.#wakeSocket.unref();
   }
 
