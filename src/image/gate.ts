@@ -5,7 +5,7 @@
  */
 
 import { lstat, realpath } from 'node:fs/promises';
-import { basename, dirname, join, resolve, sep } from 'node:path';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { type FileStorage, openFileStorage } from '../storage/file.ts';
 import type { ImageReference } from './format.ts';
@@ -102,9 +102,8 @@ export class Gate {
   ): Promise<Place> {
     try {
       const home = dirname(await realpath(referrer.path));
-      const named = resolve(home, reference.name);
-      const path = join(await realpath(dirname(named)), basename(named));
-      // Nothing is asked about files elsewhere: not even whether they are there.
+      const { path, missing } = await placeOf(resolve(home, reference.name));
+      // Nothing is told of files elsewhere: not even whether they or their directories are there.
       const roots = [home, ...(await realPaths(this.#options.allowBacking))];
       const system = SYSTEM_DIRECTORIES.find((directory) => isInside(path, directory));
       if (system !== undefined) {
@@ -113,6 +112,7 @@ export class Gate {
       if (!roots.some((root) => isInside(path, root))) {
         throw refuse(`which is elsewhere; allow it with --allow-backing ${quoted(dirname(path))}`);
       }
+      if (missing !== undefined) throw missing;
       const stats = await lstat(path, { bigint: true });
       if (stats.isSymbolicLink()) {
         throw refuse('which is a symbolic link; name the file itself in the image');
@@ -210,6 +210,26 @@ function quoted(name: string): string {
 function shortened(name: string): string {
   const isLong = name.length > SHOWN_CHARACTERS_MAX;
   return isLong ? `${name.slice(0, SHOWN_CHARACTERS_MAX)}...` : name;
+}
+
+/** What a path leads to. */
+interface RealPlace {
+  /** With the links of its directories followed; where one is `missing`, as far as there are any. */
+  readonly path: string;
+  /** Why a directory cannot be entered; undefined when all can. */
+  readonly missing: unknown;
+}
+
+async function placeOf(named: string): Promise<RealPlace> {
+  let missing: unknown;
+  for (let directory = dirname(named); ; directory = dirname(directory)) {
+    try {
+      return { path: join(await realpath(directory), relative(directory, named)), missing };
+    } catch (cause) {
+      missing ??= cause;
+      if (directory === dirname(directory)) throw cause;
+    }
+  }
 }
 
 /** Those that are there. */
