@@ -4,6 +4,7 @@
  * data are written; until then the range is held, and nothing else is.
  */
 
+import { roundUp } from '../../lib/round-up.ts';
 import type { WriteTarget } from '../format.ts';
 import type { ClusterAllocator, ClusterRun } from './cluster-allocator.ts';
 import {
@@ -17,6 +18,7 @@ import type { FreedClusters } from './freed-clusters.ts';
 import type { HeldRange, InFlight } from './in-flight.ts';
 import { type L2Entry, newEntry, writeEntry } from './l2-entry.ts';
 import type { L2Tables } from './l2-tables.ts';
+import { SECTOR_BYTES } from './layout.ts';
 import type { MetadataMap } from './metadata-map.ts';
 
 export interface WriteTargetsOptions {
@@ -273,8 +275,25 @@ export class WriteTargets {
     return bits(Math.floor(from), Math.min(Math.ceil(to), subclusters));
   }
 
-  /** The longest run from `offset` on that is written in one way; the slice holds its entries. */
+  /**
+   * The run from `offset` on that is written in one way; the slice holds its entries. Enciphered, a
+   * subcluster that is there and gets a part of a sector is written over, apart from those that are
+   * not: only then the rest of the sector is read and kept.
+   */
   #pieceAt(slice: Buffer, sliceOffset: number, offset: number, length: number): Piece {
+    const piece = this.#runAt(slice, sliceOffset, offset, length);
+    const { cipher, geometry } = this.#options.disk;
+    if (cipher === undefined || piece.way !== 'into') return piece;
+    const { subclusterBytes } = geometry;
+    let end = piece.end;
+    if (piece.start % SECTOR_BYTES !== 0) end = roundUp(offset, subclusterBytes);
+    else if (end % SECTOR_BYTES !== 0) end -= end % subclusterBytes;
+    else return piece;
+    return this.#pieceAt(slice, sliceOffset, offset, end - offset);
+  }
+
+  /** The longest run that is written in one way, whatever sectors it begins and ends in. */
+  #runAt(slice: Buffer, sliceOffset: number, offset: number, length: number): Piece {
     const { disk, inFlight } = this.#options;
     const { clusterBytes, subclusterBytes, sliceEntries } = disk.geometry;
     const entry = this.#entry;
