@@ -2,6 +2,7 @@
 
 import { setMaxListeners } from 'node:events';
 import type { Export } from '../export/export.ts';
+import type { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
 import { formatSize } from '../lib/sizes.ts';
 import type { ServiceLog } from './settings.ts';
@@ -16,6 +17,27 @@ export function tellProgress(exports: readonly Export[], log: ServiceLog): () =>
     if (left > 0) log.warn(`writing back: ${formatSize(left)} left`);
   }, PROGRESS_MS);
   return () => clearInterval(timer);
+}
+
+/** An image that is to be closed, and a sync of it that may still be under way. */
+export interface Closing {
+  readonly image: Pick<BlockImage, 'name' | 'close'>;
+  readonly underWay: Promise<void> | undefined;
+}
+
+/**
+ * Closes each image when its sync has ended, for at most `ms` in all: one that hangs delays no other.
+ * Answers why some could not be closed.
+ */
+export async function closeImages(closing: readonly Closing[], ms: number): Promise<unknown[]> {
+  const failures: unknown[] = [];
+  await Promise.all(
+    closing.map(async ({ image, underWay }) => {
+      const closed = Promise.resolve(underWay).then(() => image.close());
+      await inTime(closed, ms, `"${image.name}"`).catch((cause: unknown) => failures.push(cause));
+    }),
+  );
+  return failures;
 }
 
 /** The result of `work`; rejects with a TmemError that names `what` when it takes longer than `ms`. */

@@ -21,7 +21,7 @@ import { createAdminServer } from './admin.ts';
 import { Advisors, isAdvised, planAdvisors } from './advisors.ts';
 import { BaseCopies } from './base-copies.ts';
 import { type Disk, memoryBytesOfChain, openDisks } from './disks.ts';
-import { dirtyBytesOf, drainExports, inTime, tellProgress } from './drain.ts';
+import { closeImages, dirtyBytesOf, drainExports, tellProgress } from './drain.ts';
 import { createExports } from './exports.ts';
 import { imageSources } from './image-sources.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
@@ -292,25 +292,22 @@ class Service implements RunningService {
       await work.catch((cause: unknown) => failures.push(cause));
     };
     const endProgress = tellProgress(this.#exports, this.#log);
+    // What is dirty already need not wait for the last client; the drain hears of failures.
+    const early = this.#exports.map((each) => each.sync().catch(() => undefined));
     try {
-      // What is dirty already need not wait for the last client; the drain hears of failures.
-      const early = Promise.allSettled(this.#exports.map((each) => each.sync()));
       await this.#warmRestart?.stop();
       await this.#server.stop();
       await this.#recordings.stop();
       await this.#baseCopies.stop();
       await collect(drainExports(this.#exports, this.#settings.drainMsMax));
-      for (const each of this.#exports) each.close();
-      // While the images are locked nobody else can have changed what is saved.
-      if (this.#hasStarted) await this.#warmRestart?.saveAtEnd();
-      await inTime(early, CLOSE_MS_MAX, 'the images').catch(() => undefined);
-      const closing = this.#disks.map(({ image }) =>
-        collect(inTime(image.close(), CLOSE_MS_MAX, `"${image.name}"`)),
-      );
-      await Promise.all(closing);
     } finally {
       endProgress();
     }
+    for (const each of this.#exports) each.close();
+    // While the images are locked nobody else can have changed what is saved.
+    if (this.#hasStarted) await this.#warmRestart?.saveAtEnd();
+    const closing = this.#disks.map(({ image }, i) => ({ image, underWay: early[i] }));
+    failures.push(...(await closeImages(closing, CLOSE_MS_MAX)));
     this.#admin?.close();
     if (failures.length === 0) return;
     const [first] = failures;
