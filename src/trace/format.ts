@@ -1,6 +1,6 @@
 /** What a trace format is to the code that reads any of them. */
 
-import type { RequestBatch } from './request-batch.ts';
+import { OP, type RequestBatch } from './request-batch.ts';
 import type { Sample } from './sample.ts';
 import type { VolumeTable } from './volume-table.ts';
 
@@ -83,12 +83,19 @@ export interface TraceFormat {
 /** Room that a parser keeps in a batch: the requests one record may become at most. */
 export const REQUESTS_PER_RECORD_MAX = 512;
 
+/** No command reads, writes or zeroes more at once; without a bound each of its pages is counted. */
+const TRANSFER_BYTES_MAX = 16 * 2 ** 30;
+/** A trim may be of a whole disk. */
+const TRIM_BYTES_MAX = 128 * 2 ** 40;
+
 /**
- * Whether the requests that a record became, those of the batch from `from` on, are where a double
- * cannot tell one byte from the next: no disk is, and whoever counts pages there never ends.
+ * Whether a record became requests, those of the batch from `from` on, that no disk has: longer than
+ * a command can be, or where a double cannot tell one byte from the next. All of them are alike.
  */
-export function isBeyondReach({ count, offset, length }: RequestBatch, from: number): boolean {
-  return count > from && offset[from]! + length[from]! > 2 ** 53;
+export function isBeyondReach({ count, offset, length, op }: RequestBatch, from: number): boolean {
+  if (count === from) return false;
+  const bytesMax = op[from] === OP.trim ? TRIM_BYTES_MAX : TRANSFER_BYTES_MAX;
+  return length[from]! > bytesMax || offset[from]! + length[from]! > 2 ** 53;
 }
 
 /** Counts a record that could not be understood; `describe` is called for the first alone. */

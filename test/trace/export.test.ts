@@ -149,6 +149,11 @@ describe.each(['lcs', 'lcs-v2'])("libCacheSim's %s", (format) => {
   });
 });
 
+it('a trim of a whole disk, of which each page would be a record, is refused by lcs', async () => {
+  const trim: Row = [0, 0, 2 ** 40, 0, OP.trim];
+  await expect(exported('lcs', [trim])).rejects.toThrow(/a trim of 268435456 pages .*trace cut/);
+});
+
 describe.each(['csv', 'tmem'])('%s', (format) => {
   it('is read again as it was', async () => {
     const rows: Row[] = [

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, test } from 'vitest';
 import { detectFormat, TRACE_FORMATS } from '../../src/trace/formats.ts';
 import { sampleOf } from '../../src/trace/sample.ts';
 import { FIXTURES } from './fixtures.ts';
@@ -33,7 +33,7 @@ describe.each(FIXTURES)('a trace of $format', ({ format, bytes, requests }) => {
   });
 
   it('is told by its content though the end of its last line is missing', () => {
-    const sample = sampleOf('x', bytes.subarray(0, bytes.length), false);
+    const sample = sampleOf('x', bytes.subarray(0, -1), false);
     expect(detectFormat(sample).name).toBe(format);
   });
 });
@@ -60,7 +60,7 @@ describe.each(TEXTS)('a text of $format', ({ format, bytes, requests }) => {
   });
 });
 
-describe('a request beyond what doubles count exactly', () => {
+describe('a request that no disk has', () => {
   const BEYOND = Buffer.alloc(48);
   BEYOND.writeUInt32LE(0x65617407, 0);
   BEYOND.writeBigUInt64LE(1n << 62n, 16);
@@ -71,6 +71,7 @@ describe('a request beyond what doubles count exactly', () => {
     ['blktrace', BEYOND],
     ['arc', Buffer.from('9007199254740000 8 0 1\n')],
     ['msr', Buffer.from('128166372003061629,usr,0,Read,9007199254740991,4096,1\n')],
+    ['disksim', Buffer.from('0.5 0 0 33554433 1\n')],
   ])('is malformed in a trace of %s', (format, bytes) => {
     const { requests, tally } = parseInPieces(format, bytes);
     expect(requests).toEqual([]);
@@ -87,4 +88,15 @@ it('oracleGeneral of another counting is known by its name, and by that alone', 
   expect(() => detectFormat(sampleOf('w.bin', bytes, true))).toThrow('no known format');
   bytes.writeBigInt64LE(-2n, 16);
   expect(() => detectFormat(named)).toThrow('no known format');
+});
+
+test.each([
+  ['read', 2 ** 34, 0],
+  ['read', 2 ** 34 + 1, 1],
+  ['zero', 2 ** 34 + 1, 1],
+  ['trim', 2 ** 47, 0],
+  ['trim', 2 ** 47 + 1, 1],
+])('a %s of %i bytes is malformed: %i', (op, length, malformed) => {
+  const bytes = Buffer.from(`op,offset,length\n${op},0,${length}\n`);
+  expect(parseInPieces('csv', bytes).tally.malformed).toBe(malformed);
 });

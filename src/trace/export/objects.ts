@@ -1,7 +1,8 @@
 /** Formats of libCacheSim: requests become accesses to objects, of one page each or of any size. */
 
+import { TmemError } from '../../lib/errors.ts';
 import { LCS_MAGIC } from '../readers/lcs.ts';
-import { OP, type RequestBatch } from '../request-batch.ts';
+import { OP, OP_NAMES, type RequestBatch } from '../request-batch.ts';
 import type { Exporter, ExportOptions } from './exporter.ts';
 import { fillNextAccess, type NextAccessLayout, type ObjectCounts } from './next-access.ts';
 import { OutputBuffer, type OutputFile } from './output-file.ts';
@@ -10,6 +11,8 @@ const TWO_32 = 2 ** 32;
 const TWO_31 = 2 ** 31;
 /** Without pages an object is what begins at a sector. */
 const SECTOR_BYTES = 512;
+/** One request becomes no more accesses than this. */
+const PAGES_PER_REQUEST_MAX = 1 << 22;
 /** Pages of a volume take the low 41 bits of an object's name, since offsets have at most 53. */
 const VOLUME_HIGH_UNIT = 2 ** 9;
 
@@ -145,6 +148,7 @@ export class ObjectExporter implements Exporter {
     const first = Math.floor(offset / unit);
     const last = pageBytes === 0 ? first : Math.ceil((offset + length) / unit) - 1;
     if (length === 0) return;
+    if (last - first >= PAGES_PER_REQUEST_MAX) refuseLength(batch.op[index]!, last - first + 1);
     for (let object = first; object <= last; object++) {
       if (this.#out.room < this.#layout.recordBytes) await this.#out.drain();
       this.#put(batch, index, object, high, pageBytes === 0 ? length : pageBytes);
@@ -168,6 +172,15 @@ export class ObjectExporter implements Exporter {
     this.#accessBytes += sizeBytes;
     this.written++;
   }
+}
+
+/** Written page by page, a trim of a whole disk would fill another one. */
+function refuseLength(op: number, pages: number): never {
+  throw new TmemError(
+    'invalid',
+    `a ${OP_NAMES[op]} of ${pages} pages is too long to be written page by page; leave such ones ` +
+      'out (tmem trace cut --op), or take larger pages (--page)',
+  );
 }
 
 function opOf(op: number): number {
