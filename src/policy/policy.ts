@@ -12,8 +12,9 @@ export const MAX_CHARGE_BYTES = 0xf_ffff;
 /**
  * Orders the resident pages of one account in one layer. Slots are integers in `[0, slotCount)`;
  * a charge is in `[1, MAX_CHARGE_BYTES]` bytes and includes the metadata the page costs. No method
- * allocates but to let what it remembers grow. A call that breaks the order of events (touching a slot that is not resident, inserting one
- * that is) throws a plain Error, since it means that the layer and its policy disagree.
+ * allocates but to let what it remembers grow. A call that breaks the order of events (touching a
+ * slot that is not resident, inserting one that is) throws a plain Error, since it means that the
+ * layer and its policy disagree.
  */
 export interface EvictionPolicy {
   readonly name: string;

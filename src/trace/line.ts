@@ -154,5 +154,3 @@ export class Line {
 }
 
 export const COMMA = 0x2c;
-export const LETTER_R = 0x72;
-export const LETTER_W = 0x77;

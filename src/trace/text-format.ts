@@ -13,7 +13,7 @@ import {
   type TraceFormat,
 } from './format.ts';
 import { Line } from './line.ts';
-import type { RequestBatch } from './request-batch.ts';
+import { OP, type RequestBatch } from './request-batch.ts';
 import type { Sample } from './sample.ts';
 
 /** What became of a line. */
@@ -28,6 +28,16 @@ const CARRIAGE_RETURN = 0x0d;
 const SHOWN_CHARACTERS = 80;
 /** The share of the lines of a sample that have to fit. */
 const SHARE_MIN = 0.9;
+
+const LETTER_R = 0x72;
+const LETTER_W = 0x77;
+
+/** The operation whose first letter, R or W in either case, stands at the cursor; -1 for others. */
+export function readOrWrite(line: Line): number {
+  const letter = line.letter();
+  if (letter === LETTER_R) return OP.read;
+  return letter === LETTER_W ? OP.write : -1;
+}
 
 /** Takes one line apart. */
 export interface LineParser {

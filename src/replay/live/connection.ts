@@ -3,13 +3,13 @@
 import { connect, type Socket } from 'node:net';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
 import type { NbdTarget } from '../../lib/nbd-uri.ts';
+import { writeUInt64BE } from '../../lib/uint64.ts';
 import { OP } from '../../trace/request-batch.ts';
 import { ClientHandshake, type Negotiated } from './handshake.ts';
 import { Outstanding } from './outstanding.ts';
 import { COMMAND_BY_OP, DISCONNECT, MAGIC, REQUEST_BYTES } from './protocol.ts';
 import { ReplyReader } from './reply-reader.ts';
 
-const TWO_32 = 2 ** 32;
 /** How long a server may take to agree, milliseconds. */
 export const HANDSHAKE_MS_MAX = 10_000;
 
@@ -142,8 +142,7 @@ export class LiveConnection {
     to.writeUInt16BE(COMMAND_BY_OP[op[slot]!]!, at + 6);
     to.writeUInt32BE(generation[slot]!, at + 8);
     to.writeUInt32BE(slot, at + 12);
-    to.writeUInt32BE(Math.floor(offset[slot]! / TWO_32), at + 16);
-    to.writeUInt32BE(offset[slot]! % TWO_32, at + 20);
+    writeUInt64BE(to, offset[slot]!, at + 16);
     to.writeUInt32BE(length[slot]!, at + 24);
   }
 

@@ -6,6 +6,7 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { readUInt64BE } from '../../lib/uint64.ts';
 import {
   GREETING_BYTES,
   HANDSHAKE_FLAG,
@@ -150,7 +151,7 @@ export class ClientHandshake {
   #takeInfo(data: Buffer): void {
     const type = data.length < 2 ? -1 : data.readUInt16BE(0);
     if (type === INFO.export && data.length === 12) {
-      this.#sizeBytes = data.readUInt32BE(2) * 2 ** 32 + data.readUInt32BE(6);
+      this.#sizeBytes = readUInt64BE(data, 2);
       this.#flags = data.readUInt16BE(10);
     } else if (type === INFO.blockSize && data.length === 14) {
       this.#minimumBytes = data.readUInt32BE(2);

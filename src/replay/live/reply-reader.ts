@@ -5,6 +5,7 @@
  * Source: NBD specification, "Simple reply message" and "Structured reply chunk message".
  */
 
+import { readUInt64BE } from '../../lib/uint64.ts';
 import { OP } from '../../trace/request-batch.ts';
 import type { Outstanding } from './outstanding.ts';
 import { CHUNK, CHUNK_DONE, ERROR_BYTES_MAX, MAGIC, violation } from './protocol.ts';
@@ -16,7 +17,6 @@ const CHUNK_BYTES = 20;
 const DATA_HEAD_BYTES = 8;
 const HOLE_HEAD_BYTES = 12;
 const ERROR_HEAD_BYTES = 6;
-const TWO_32 = 2 ** 32;
 /** Chunks of one reply: a server that never ends one would never be done. */
 const CHUNK_COUNT_MAX = 65_536;
 
@@ -140,7 +140,7 @@ export class ReplyReader {
       this.#skip(bytes - ERROR_HEAD_BYTES);
       return;
     }
-    const offset = head.readUInt32BE(CHUNK_BYTES) * TWO_32 + head.readUInt32BE(CHUNK_BYTES + 4);
+    const offset = readUInt64BE(head, CHUNK_BYTES);
     const isHole = type === CHUNK.offsetHole;
     const length = isHole ? head.readUInt32BE(CHUNK_BYTES + 8) : bytes - DATA_HEAD_BYTES;
     this.#takeContent(offset, length);

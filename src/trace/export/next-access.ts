@@ -3,12 +3,12 @@
  * Memory: 32 to 64 bytes for each distinct object, and 1.5 MiB.
  */
 
+import { writeUInt64LE } from '../../lib/uint64.ts';
 import { readU32 } from '../binary-format.ts';
 import type { OutputFile } from './output-file.ts';
 
 const PIECE_BYTES = 1024 * 1024;
 const SLOTS_MIN = 1024;
-const TWO_32 = 2 ** 32;
 
 /** Where records and their fields are. */
 export interface NextAccessLayout {
@@ -100,15 +100,21 @@ export async function fillNextAccess(
       const key = at + layout.key;
       const next = seen.replace(readU32(bytes, key), readU32(bytes, key + 4), record + 1);
       if (next === 0) objectBytes += readU32(bytes, at + layout.size);
-      bytes.writeUInt32LE(next === 0 ? TWO_32 - 1 : next % TWO_32, at + layout.next);
-      bytes.writeUInt32LE(
-        next === 0 ? TWO_32 - 1 : Math.floor(next / TWO_32),
-        at + layout.next + 4,
-      );
+      writeNext(bytes, next, at + layout.next);
     }
     await file.write(bytes, position);
     end = start;
     onProgress(count - start);
   }
   return { objects: seen.count, objectBytes };
+}
+
+/** The number of the next access from 1, as 64 bits with a sign: -1 where there is none. */
+function writeNext(bytes: Buffer, next: number, at: number): void {
+  if (next > 0) {
+    writeUInt64LE(bytes, next, at);
+  } else {
+    bytes.writeInt32LE(-1, at);
+    bytes.writeInt32LE(-1, at + 4);
+  }
 }

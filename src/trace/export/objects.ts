@@ -1,6 +1,7 @@
 /** Formats of libCacheSim: requests become accesses to objects, of one page each or of any size. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { writeUInt64LE } from '../../lib/uint64.ts';
 import { LCS_MAGIC } from '../readers/lcs.ts';
 import { OP, OP_NAMES, type RequestBatch } from '../request-batch.ts';
 import type { Exporter, ExportOptions } from './exporter.ts';
@@ -46,7 +47,7 @@ export const ORACLE_LAYOUT: ObjectLayout = {
 function writeTotals(header: Buffer, at: number, totals: ObjectTotals): void {
   const { accesses, objects, accessBytes, objectBytes } = totals;
   for (const [index, value] of [accesses, objects, accessBytes, objectBytes].entries()) {
-    header.writeBigInt64LE(BigInt(value), at + index * 8);
+    writeUInt64LE(header, value, at + index * 8);
   }
 }
 

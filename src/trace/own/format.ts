@@ -5,6 +5,7 @@
 
 import { crc32 } from 'node:zlib';
 import { TmemError } from '../../lib/errors.ts';
+import { writeUInt64LE } from '../../lib/uint64.ts';
 import { readU32, readU64 } from '../binary-format.ts';
 
 export const OWN_MAGIC = Buffer.from('TMEMTRC1', 'latin1');
@@ -81,11 +82,6 @@ export interface OwnHeader {
   readonly volumes: readonly string[];
 }
 
-function writeU64(bytes: Buffer, value: number, at: number): void {
-  bytes.writeUInt32LE(value % 2 ** 32, at);
-  bytes.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
-}
-
 /** The header's bytes. */
 export function encodeHeader(header: OwnHeader): Buffer {
   const bytes = Buffer.alloc(HEADER_BYTES);
@@ -94,15 +90,15 @@ export function encodeHeader(header: OwnHeader): Buffer {
   bytes.writeUInt32LE(HEADER_BYTES, AT.headerBytes);
   bytes.writeUInt32LE(RECORD_BYTES, AT.recordBytes);
   bytes.writeUInt32LE(BLOCK_BYTES, AT.blockBytes);
-  writeU64(bytes, header.startUs, AT.startUs);
+  writeUInt64LE(bytes, header.startUs, AT.startUs);
   bytes.writeUInt32LE(TICKS_PER_SECOND, AT.ticks);
   const flags =
     (header.isComplete ? FLAG.isComplete : 0) |
     (header.unit === 'keys' ? FLAG.isKeys : 0) |
     (header.hasClock ? 0 : FLAG.hasNoClock);
   bytes.writeUInt32LE(flags, AT.flags);
-  writeU64(bytes, header.requests, AT.requests);
-  writeU64(bytes, header.dropped, AT.dropped);
+  writeUInt64LE(bytes, header.requests, AT.requests);
+  writeUInt64LE(bytes, header.dropped, AT.dropped);
   bytes.writeUInt32LE(header.sampleThreshold, AT.sampleThreshold);
   bytes.writeUInt32LE(header.sampleThreshold === 0 ? 0 : SAMPLE_PAGE_BYTES, AT.samplePageBytes);
   bytes.write(header.sourceHash, AT.sourceHash, HASH_BYTES, 'hex');

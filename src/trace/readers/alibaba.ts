@@ -3,9 +3,9 @@
  * `device_id,opcode,offset,length,timestamp`. Opcodes are R and W, sizes bytes, times microseconds.
  */
 
-import { COMMA, LETTER_R, LETTER_W, type Line } from '../line.ts';
-import { OP, type RequestBatch } from '../request-batch.ts';
-import { type LineParser, MALFORMED, TAKEN, textFormat } from '../text-format.ts';
+import { COMMA, type Line } from '../line.ts';
+import type { RequestBatch } from '../request-batch.ts';
+import { type LineParser, MALFORMED, readOrWrite, TAKEN, textFormat } from '../text-format.ts';
 import type { VolumeTable } from '../volume-table.ts';
 
 class AlibabaLines implements LineParser {
@@ -20,8 +20,8 @@ class AlibabaLines implements LineParser {
     line.skipTo(COMMA);
     const nameEnd = line.at;
     if (nameEnd === name || !line.skip(COMMA)) return MALFORMED;
-    const letter = line.letter();
-    if ((letter !== LETTER_R && letter !== LETTER_W) || !line.skipPast(COMMA)) return MALFORMED;
+    const op = readOrWrite(line);
+    if (op < 0 || !line.skipPast(COMMA)) return MALFORMED;
     const offset = line.unsigned();
     if (offset < 0 || !line.skip(COMMA)) return MALFORMED;
     const length = line.unsigned();
@@ -30,7 +30,7 @@ class AlibabaLines implements LineParser {
     if (timeUs < 0) return MALFORMED;
     const volume = this.#volumes.ofBytes(line.bytes, name, nameEnd);
     if (volume < 0) return MALFORMED;
-    batch.push(timeUs, offset, length, volume, letter === LETTER_R ? OP.read : OP.write, 0, 0);
+    batch.push(timeUs, offset, length, volume, op, 0, 0);
     return TAKEN;
   }
 }

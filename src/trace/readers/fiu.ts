@@ -4,9 +4,9 @@
  * 512 bytes; the hashes of the content are not used.
  */
 
-import { LETTER_R, LETTER_W, type Line } from '../line.ts';
-import { OP, type RequestBatch } from '../request-batch.ts';
-import { type LineParser, MALFORMED, TAKEN, textFormat } from '../text-format.ts';
+import type { Line } from '../line.ts';
+import type { RequestBatch } from '../request-batch.ts';
+import { type LineParser, MALFORMED, readOrWrite, TAKEN, textFormat } from '../text-format.ts';
 import type { VolumeTable } from '../volume-table.ts';
 
 class FiuLines implements LineParser {
@@ -26,14 +26,13 @@ class FiuLines implements LineParser {
     if (lba < 0 || !line.spaces()) return MALFORMED;
     const blocks = line.unsigned();
     if (blocks < 0 || !line.spaces()) return MALFORMED;
-    const letter = line.letter();
-    if ((letter !== LETTER_R && letter !== LETTER_W) || !line.word()) return MALFORMED;
+    const op = readOrWrite(line);
+    if (op < 0 || !line.word()) return MALFORMED;
     if (!line.spaces()) return MALFORMED;
     const name = line.at;
     if (!line.word() || !line.spaces() || !line.word()) return MALFORMED;
     const volume = this.#volumes.ofBytes(line.bytes, name, line.at);
     if (volume < 0) return MALFORMED;
-    const op = letter === LETTER_R ? OP.read : OP.write;
     batch.push(timeUs, lba * this.#sectorBytes, blocks * this.#sectorBytes, volume, op, 0, 0);
     return TAKEN;
   }

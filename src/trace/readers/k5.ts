@@ -3,9 +3,9 @@
  * Times are seconds since the first request of the set, types R and W, sizes bytes.
  */
 
-import { COMMA, LETTER_R, LETTER_W, type Line } from '../line.ts';
-import { OP, type RequestBatch } from '../request-batch.ts';
-import { type LineParser, MALFORMED, TAKEN, textFormat } from '../text-format.ts';
+import { COMMA, type Line } from '../line.ts';
+import type { RequestBatch } from '../request-batch.ts';
+import { type LineParser, MALFORMED, readOrWrite, TAKEN, textFormat } from '../text-format.ts';
 import type { VolumeTable } from '../volume-table.ts';
 
 class K5Lines implements LineParser {
@@ -22,15 +22,15 @@ class K5Lines implements LineParser {
     if (nameEnd === name || !line.skip(COMMA)) return MALFORMED;
     const timeUs = line.fixed(6);
     if (timeUs < 0 || !line.skip(COMMA)) return MALFORMED;
-    const letter = line.letter();
-    if ((letter !== LETTER_R && letter !== LETTER_W) || !line.skipPast(COMMA)) return MALFORMED;
+    const op = readOrWrite(line);
+    if (op < 0 || !line.skipPast(COMMA)) return MALFORMED;
     const offset = line.unsigned();
     if (offset < 0 || !line.skip(COMMA)) return MALFORMED;
     const length = line.unsigned();
     if (length < 0) return MALFORMED;
     const volume = this.#volumes.ofBytes(line.bytes, name, nameEnd);
     if (volume < 0) return MALFORMED;
-    batch.push(timeUs, offset, length, volume, letter === LETTER_R ? OP.read : OP.write, 0, 0);
+    batch.push(timeUs, offset, length, volume, op, 0, 0);
     return TAKEN;
   }
 }

@@ -4,9 +4,9 @@
  * 100 ns since 1601. Disk numbers repeat from host to host, so that a volume is host and disk.
  */
 
-import { COMMA, LETTER_R, LETTER_W, type Line } from '../line.ts';
-import { OP, type RequestBatch } from '../request-batch.ts';
-import { type LineParser, MALFORMED, TAKEN, textFormat } from '../text-format.ts';
+import { COMMA, type Line } from '../line.ts';
+import type { RequestBatch } from '../request-batch.ts';
+import { type LineParser, MALFORMED, readOrWrite, TAKEN, textFormat } from '../text-format.ts';
 import type { VolumeTable } from '../volume-table.ts';
 
 /** From 1601 to 1970 in units of 100 s: a file time without its last nine digits. */
@@ -28,8 +28,8 @@ class MsrLines implements LineParser {
     line.skipTo(COMMA);
     const nameEnd = line.at;
     line.skip(COMMA);
-    const letter = line.letter();
-    if (letter !== LETTER_R && letter !== LETTER_W) return MALFORMED;
+    const op = readOrWrite(line);
+    if (op < 0) return MALFORMED;
     line.skipPast(COMMA);
     const offset = line.unsigned();
     if (!line.skip(COMMA)) return MALFORMED;
@@ -39,7 +39,6 @@ class MsrLines implements LineParser {
     if (offset < 0 || length < 0 || latency < 0) return MALFORMED;
     const volume = this.#volumes.ofBytes(line.bytes, name, nameEnd);
     if (volume < 0) return MALFORMED;
-    const op = letter === LETTER_R ? OP.read : OP.write;
     batch.push(timeUs, offset, length, volume, op, latency / 10, 0);
     return TAKEN;
   }

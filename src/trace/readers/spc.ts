@@ -4,9 +4,9 @@
  * 512 bytes, sizes are bytes, opcodes r and w, times seconds. A volume is an ASU.
  */
 
-import { COMMA, LETTER_R, LETTER_W, type Line } from '../line.ts';
-import { OP, type RequestBatch } from '../request-batch.ts';
-import { type LineParser, MALFORMED, TAKEN, textFormat } from '../text-format.ts';
+import { COMMA, type Line } from '../line.ts';
+import type { RequestBatch } from '../request-batch.ts';
+import { type LineParser, MALFORMED, readOrWrite, TAKEN, textFormat } from '../text-format.ts';
 import type { VolumeTable } from '../volume-table.ts';
 
 class SpcLines implements LineParser {
@@ -30,14 +30,13 @@ class SpcLines implements LineParser {
     const length = line.unsigned();
     if (length < 0 || !line.skip(COMMA)) return MALFORMED;
     line.spaces();
-    const letter = line.letter();
-    if ((letter !== LETTER_R && letter !== LETTER_W) || !line.skipPast(COMMA)) return MALFORMED;
+    const op = readOrWrite(line);
+    if (op < 0 || !line.skipPast(COMMA)) return MALFORMED;
     line.spaces();
     const timeUs = line.fixed(6);
     if (timeUs < 0) return MALFORMED;
     const volume = this.#volumes.ofBytes(line.bytes, name, nameEnd);
     if (volume < 0) return MALFORMED;
-    const op = letter === LETTER_R ? OP.read : OP.write;
     batch.push(timeUs, lba * this.#sectorBytes, length, volume, op, 0, 0);
     return TAKEN;
   }

@@ -3,9 +3,9 @@
  * with a header line. Times and responses are seconds, a response may be missing, sizes are bytes.
  */
 
-import { COMMA, LETTER_R, LETTER_W, type Line } from '../line.ts';
-import { OP, type RequestBatch } from '../request-batch.ts';
-import { type LineParser, MALFORMED, TAKEN, textFormat } from '../text-format.ts';
+import { COMMA, type Line } from '../line.ts';
+import type { RequestBatch } from '../request-batch.ts';
+import { type LineParser, MALFORMED, readOrWrite, TAKEN, textFormat } from '../text-format.ts';
 import type { VolumeTable } from '../volume-table.ts';
 
 class SystorLines implements LineParser {
@@ -20,8 +20,8 @@ class SystorLines implements LineParser {
     if (timeUs < 0 || !line.skip(COMMA)) return MALFORMED;
     const latencyUs = Math.max(0, line.fixed(6));
     if (!line.skip(COMMA)) return MALFORMED;
-    const letter = line.letter();
-    if ((letter !== LETTER_R && letter !== LETTER_W) || !line.skipPast(COMMA)) return MALFORMED;
+    const op = readOrWrite(line);
+    if (op < 0 || !line.skipPast(COMMA)) return MALFORMED;
     const name = line.at;
     line.skipTo(COMMA);
     const nameEnd = line.at;
@@ -33,7 +33,6 @@ class SystorLines implements LineParser {
     if (length < 0 || !line.isAtEnd()) return MALFORMED;
     const volume = this.#volumes.ofBytes(line.bytes, name, nameEnd);
     if (volume < 0) return MALFORMED;
-    const op = letter === LETTER_R ? OP.read : OP.write;
     batch.push(timeUs, offset, length, volume, op, latencyUs, 0);
     return TAKEN;
   }
