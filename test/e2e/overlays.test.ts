@@ -1,12 +1,11 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { createImageFile } from '../tools/cow-image.ts';
 import { needsPrograms, runWell } from '../tools/programs.ts';
 import { startServer, type TestServer } from '../tools/server.ts';
 import { MIB, makeImage, workspace } from '../tools/workspace.ts';
 
-needsPrograms('curl', 'nbdcopy', 'qemu-img', 'qemu-io');
+needsPrograms('curl', 'nbdcopy', 'nbdinfo', 'qemu-img', 'qemu-io');
 
 const SIZE = 8 * MIB;
 
@@ -80,46 +79,6 @@ test('block status tells how deep in a chain the data are, and which parts nobod
   await runWell('qemu-img', ['compare', overlay, sparse]);
   expect(fs.statSync(sparse).size).toBeLessThan(0.8 * SIZE);
 });
-
-test.each(['cow', 'qcow2'])(
-  'a %s image copies its base while it is written, lets go of it, and stands alone',
-  async (format) => {
-    const directory = workspace();
-    const base = makeImage(directory, SIZE, 'base.raw');
-    const expected = path.join(directory, 'expected.raw');
-    fs.copyFileSync(base, expected);
-    const file = path.join(directory, `disk.${format}`);
-    const isCow = format === 'cow';
-    const image = await (isCow ? createImageFile(file, base) : overlayOn(base, `disk.${format}`));
-    const admin = ['--admin', `unix:${path.join(directory, 'admin.sock')}`];
-    const server = await startServer(directory, [image, ...admin, '--copy-base', '64MiB']);
-    for (const target of [expected, server.uri()]) {
-      const writes = ['-c', 'write -P 5 1M 300k', '-c', 'write -z 4M 1M', '-c', 'flush'];
-      await runWell('qemu-io', ['-f', 'raw', ...writes, target]);
-    }
-    await expect
-      .poll(() => openFiles(server.pid).includes(base), { timeout: 30_000, interval: 100 })
-      .toBe(false);
-    await compare(server, '', expected, 'raw');
-    await server.stop();
-    fs.rmSync(base);
-    const alone = await startServer(directory, [image]);
-    await compare(alone, '', expected, 'raw');
-    await alone.stop();
-    if (!isCow) await runWell('qemu-img', ['check', '-q', image]);
-  },
-);
-
-function openFiles(pid: number): string[] {
-  const directory = `/proc/${pid}/fd`;
-  return fs.readdirSync(directory).map((fd) => {
-    try {
-      return fs.readlinkSync(path.join(directory, fd));
-    } catch {
-      return ''; // closed meanwhile
-    }
-  });
-}
 
 test('a RAM disk keeps what is written until the service ends', async () => {
   const directory = workspace();
