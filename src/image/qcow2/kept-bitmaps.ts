@@ -88,6 +88,10 @@ export class KeptBitmaps {
     }
   }
 
+  get directory(): BitmapDirectory {
+    return this.#directory;
+  }
+
   /** In memory. */
   get bytes(): number {
     return this.#kept.reduce(

@@ -13,9 +13,9 @@ const CLUSTERS_MAX = 1 << 20;
 const BYTES_PER_CLUSTER = 40;
 
 export class MetadataMap {
-  /** Bytes of memory for an image with so many L1 entries: there are fewer refcount blocks. */
-  static bytesMax(l1Entries: number): number {
-    return BYTES_PER_CLUSTER * Math.min(CLUSTERS_MAX, 2 * l1Entries);
+  /** Bytes of memory for an image with so many L1 entries and snapshots: there are fewer refcount blocks. */
+  static bytesMax(l1Entries: number, snapshots: number): number {
+    return BYTES_PER_CLUSTER * Math.min(CLUSTERS_MAX, 2 * l1Entries + snapshots);
   }
 
   readonly #clusterBytes: number;
@@ -32,6 +32,19 @@ export class MetadataMap {
       if (this.#clusters.size >= CLUSTERS_MAX) return;
       this.#clusters.add(cluster);
     }
+  }
+
+  /** The same for clusters that hold no other table so far; answers whether that was so. */
+  addNew(offset: number, length: number): boolean {
+    if (length === 0) return true;
+    if (!Number.isSafeInteger(offset + length)) return false;
+    const end = Math.ceil((offset + length) / this.#clusterBytes);
+    for (let cluster = Math.floor(offset / this.#clusterBytes); cluster < end; cluster++) {
+      if (this.#clusters.has(cluster)) return false;
+      if (this.#clusters.size >= CLUSTERS_MAX) return true;
+      this.#clusters.add(cluster);
+    }
+    return true;
   }
 
   /** Everything that the entries of a table stand for, a cluster each. */

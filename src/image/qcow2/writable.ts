@@ -15,6 +15,7 @@ import type { Qcow2Header } from './header.ts';
 import { HeaderFile } from './header-file.ts';
 import { InFlight } from './in-flight.ts';
 import { KeptBitmaps } from './kept-bitmaps.ts';
+import { type KnownTables, knownTables } from './known-tables.ts';
 import { L2Tables } from './l2-tables.ts';
 import { Qcow2Mapping } from './mapping.ts';
 import { MetadataMap } from './metadata-map.ts';
@@ -48,12 +49,15 @@ export async function openWritable(parts: WritableParts): Promise<WritableQcow2>
   const table = await PinnedTable.read(disk.storage, refcountTableOffset, tableBytes / 8);
   const bitmaps = await KeptBitmaps.open(disk.storage, header);
   checkPinned(disk.name, fixedBytesOf(parts) + tableBytes + (bitmaps?.bytes ?? 0), parts);
-  return new WritableQcow2(parts, table, bitmaps);
+  const known = await knownTables(disk, header, table, bitmaps?.directory);
+  return new WritableQcow2(parts, table, bitmaps, known);
 }
 
 /** What a disk holds besides its refcount table and its bitmaps: counts, L1, which clusters are tables. */
-function fixedBytesOf({ disk, tableBytesMax }: WritableParts): number {
-  return disk.l1.bytes + countBytesOf(disk, tableBytesMax) + MetadataMap.bytesMax(disk.l1.entries);
+function fixedBytesOf({ disk, header, tableBytesMax }: WritableParts): number {
+  const { l1 } = disk;
+  const metadataBytes = MetadataMap.bytesMax(l1.entries, header.snapshotCount);
+  return l1.bytes + countBytesOf(disk, tableBytesMax) + metadataBytes;
 }
 
 /** For counts: no more than there are, of a file twice as large as now. */
@@ -82,20 +86,26 @@ export class WritableQcow2 implements WritableFormat {
   readonly #compressed: CompressedWrites;
   readonly #sizeChange: SizeChange;
   readonly #allocator: ClusterAllocator;
+  /** What was wrong with the tables from the beginning. */
+  readonly #fault: TmemError | undefined;
   /** Undefined for an image without bitmaps, or whose bitmaps are disowned. */
   #bitmaps: KeptBitmaps | undefined;
   #isReady = false;
   #readying: Promise<void> | undefined;
   #isDamaged = false;
 
-  constructor(parts: WritableParts, table: PinnedTable, bitmaps: KeptBitmaps | undefined) {
+  constructor(
+    parts: WritableParts,
+    table: PinnedTable,
+    bitmaps: KeptBitmaps | undefined,
+    { metadata, fault }: KnownTables,
+  ) {
     const { disk, header, tableBytesMax } = parts;
     const { geometry, name, storage } = disk;
     const { clusterBytes } = geometry;
     const { epochs } = this;
     const limitBytes = countBytesOf(disk, tableBytesMax);
     const refcounts = new Refcounts({ name, storage, geometry, table, limitBytes });
-    const metadata = metadataOf(disk, header, table);
     const headerFile = new HeaderFile(storage, header);
     const inFlight = new InFlight();
     const onDamage = () => this.#onDamage();
@@ -127,6 +137,7 @@ export class WritableQcow2 implements WritableFormat {
     const zeroing = new Zeroing({ disk, header: headerFile, tables, freed, inFlight, paced });
     this.pinnedBytes = fixedBytesOf(parts) + table.bytes + (bitmaps?.bytes ?? 0);
     this.#disk = disk;
+    this.#fault = fault;
     this.#bitmaps = bitmaps;
     this.#allocator = allocator;
     this.#header = headerFile;
@@ -241,6 +252,10 @@ export class WritableQcow2 implements WritableFormat {
   async #ready(): Promise<void> {
     if (this.#isDamaged) throw this.#refusal();
     if (this.#isReady) return;
+    if (this.#fault !== undefined) {
+      this.#onDamage();
+      throw this.#fault;
+    }
     this.#readying ??= this.#disown();
     try {
       await this.#readying;
@@ -291,15 +306,4 @@ export class WritableQcow2 implements WritableFormat {
     const advice = 'run "tmem image check" on it';
     return new TmemError('io', `"${name}" is damaged and takes no more changes; ${advice}`);
   }
-}
-
-function metadataOf(disk: Qcow2Disk, header: Qcow2Header, table: PinnedTable): MetadataMap {
-  const { clusterBytes, l1Offset, l1Entries, refcountTableOffset } = header;
-  const metadata = new MetadataMap(clusterBytes);
-  metadata.add(refcountTableOffset, header.refcountTableClusters * clusterBytes);
-  if (l1Entries > 0) metadata.add(l1Offset, l1Entries * 8);
-  if (header.snapshotCount > 0) metadata.add(header.snapshotsOffset, 1);
-  metadata.addEntriesOf(disk.l1);
-  metadata.addEntriesOf(table);
-  return metadata;
 }
