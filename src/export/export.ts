@@ -203,6 +203,11 @@ export class Export {
     return this.#nextSync;
   }
 
+  /** Whether a sync is under way. */
+  get isSyncing(): boolean {
+    return this.#sync !== undefined;
+  }
+
   /**
    * Syncs, again after every failure, until all that was written before is on stable storage.
    * Rejects with the last failure when `signal` is aborted before.

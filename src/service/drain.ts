@@ -4,6 +4,7 @@ import { setMaxListeners } from 'node:events';
 import type { Export } from '../export/export.ts';
 import type { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
+import { inTime } from '../lib/in-time.ts';
 import { formatSize } from '../lib/sizes.ts';
 import type { ServiceLog } from './settings.ts';
 
@@ -38,26 +39,6 @@ export async function closeImages(closing: readonly Closing[], ms: number): Prom
     }),
   );
   return failures;
-}
-
-/** The result of `work`; rejects with a TmemError that names `what` when it takes longer than `ms`. */
-export async function inTime<Result>(
-  work: Promise<Result>,
-  ms: number,
-  what: string,
-): Promise<Result> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const seconds = ms / 1000;
-    const sentence = `${what} did not end what was under way within ${seconds} s; look at its disk`;
-    timer = setTimeout(() => reject(new TmemError('io', sentence)), ms);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-    work.catch(() => undefined); // nobody waits for it any more
-  }
 }
 
 /**

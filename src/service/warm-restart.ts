@@ -6,13 +6,13 @@
 import type { BaseImages } from '../export/base-images.ts';
 import type { Export } from '../export/export.ts';
 import type { BlockImage } from '../image/image.ts';
+import { inTime } from '../lib/in-time.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { SnapshotLoader } from '../snapshot/loader.ts';
 import { type SaveResult, type SnapshotImage, saveSnapshot } from '../snapshot/save.ts';
 import type { Cleancache } from '../tmem/cleancache.ts';
 import type { Tmem } from '../tmem/tmem.ts';
 import type { Disk } from './disks.ts';
-import { inTime } from './drain.ts';
 import type { ServiceLog } from './settings.ts';
 
 export interface WarmRestartOptions {
@@ -133,7 +133,9 @@ export class WarmRestart {
   #tell(result: SaveResult): SaveResult {
     const { log } = this.#options;
     for (const name of result.leftOut) {
-      log.warn(`the pages of "${name}" are not in the snapshot: nothing tells when it changes`);
+      log.warn(
+        `the pages of "${name}" are not in the snapshot: nothing tells when it changes, or its disk failed`,
+      );
     }
     for (const name of result.changed) {
       log.info(`"${name}" changed while the snapshot was saved: its pages will not be used`);
@@ -143,6 +145,7 @@ export class WarmRestart {
 
   /** What an image writes last would make its file another than the one in the snapshot. */
   async #finish(image: BlockImage): Promise<void> {
+    if (this.#unfinished.has(image)) return;
     this.#unfinished.add(image);
     try {
       await inTime(image.finish(), FINISH_MS_MAX, `"${image.name}"`);
@@ -155,6 +158,10 @@ export class WarmRestart {
   /** Saves at the end of the service, before the images are closed; a failure is a sentence. */
   async saveAtEnd(): Promise<void> {
     await this.#saving?.catch(() => undefined);
+    // What hangs on its way to an image may still arrive when the snapshot is complete.
+    for (const { image, isSyncing } of this.#options.exports) {
+      if (isSyncing) this.#unfinished.add(image);
+    }
     await Promise.all(this.#options.disks.map(({ image }) => this.#finish(image)));
     try {
       const { pages, bytes } = await this.save(true);

@@ -11,6 +11,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { TmemError } from '../lib/errors.ts';
+import { inTime } from '../lib/in-time.ts';
 import {
   type FileStamp,
   isSameStamp,
@@ -26,6 +27,9 @@ import { type CreateFile, Replacement, regularFileSize } from './replacement.ts'
 import { ID_BYTES, SEGMENT_BYTES, SegmentWriter } from './segment.ts';
 import { Slices, type Turns } from './slices.ts';
 import { readBootId, type UseMark } from './use-mark.ts';
+
+/** How long an image of a stopped service may take to be brought to the disk, milliseconds. */
+const STAMP_MS_MAX = 10_000;
 
 /** An image whose clean pages are saved and loaded. */
 export interface SnapshotImage {
@@ -154,22 +158,32 @@ export function stampAs(stamp: FileStamp, reading: string | undefined): FileStam
   return { ...stamp, medium: `${stamp.medium}:${hash}` };
 }
 
+/** A file that is gone, or on a disk that hangs, vouches for nothing. */
 async function stampOne(
   image: SnapshotImage,
   isStopped: boolean,
   stampOf: (path: string) => Promise<FileStamp | undefined>,
 ): Promise<FileStamp | undefined> {
-  const { path, medium, isSound, settle } = image;
+  const stamping = stampFresh(image, isStopped, stampOf);
   try {
-    if (!isStopped) await settle?.();
-    const stamp = isSound?.() === false ? undefined : await stampOf(path);
-    if (stamp?.medium !== medium) return undefined;
-    if (isStopped) await syncFile(path);
-    return stampAs(stamp, image.reading);
+    // While it is served there is no hurry, and its sync may take long.
+    return await (isStopped ? inTime(stamping, STAMP_MS_MAX, `"${image.name}"`) : stamping);
   } catch (cause) {
-    if (cause instanceof TmemError) return undefined; // a file that is gone vouches for nothing
+    if (cause instanceof TmemError) return undefined;
     throw cause;
   }
+}
+
+async function stampFresh(
+  { path, medium, reading, isSound, settle }: SnapshotImage,
+  isStopped: boolean,
+  stampOf: (path: string) => Promise<FileStamp | undefined>,
+): Promise<FileStamp | undefined> {
+  if (!isStopped) await settle?.();
+  const stamp = isSound?.() === false ? undefined : await stampOf(path);
+  if (stamp?.medium !== medium) return undefined;
+  if (isStopped) await syncFile(path);
+  return stampAs(stamp, reading);
 }
 
 /** One run of saving. */

@@ -32,6 +32,22 @@ test('a sync that began before a write ended does not count for it', async () =>
   expect(mine.state).toBe('done');
 });
 
+test('an export tells whether a sync is under way, until the last has ended', async () => {
+  const { storage, target } = makeExport();
+  const before = target.isSyncing;
+  const first = storage.holdNext('sync');
+  const second = storage.holdNext('sync');
+  void target.sync();
+  void target.sync();
+  const during = target.isSyncing;
+  first.release();
+  await quiet();
+  const between = target.isSyncing;
+  second.release();
+  await quiet();
+  expect([before, during, between, target.isSyncing]).toEqual([false, true, true, false]);
+});
+
 test('all who come while a sync runs share the next', async () => {
   const { storage, target } = makeExport();
   const hold = storage.holdNext('sync');

@@ -1,8 +1,9 @@
 import fs from 'node:fs';
 import { open } from 'node:fs/promises';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { TmemError } from '../../src/lib/errors.ts';
 import type { CreateFile } from '../../src/snapshot/replacement.ts';
+import { stampFile } from '../../src/storage/file-stamp.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
 import {
   contentOf,
@@ -64,6 +65,29 @@ describe('saving', () => {
       expect(fs.readFileSync(place.snapshotPath).equals(older)).toBe(true);
       expect(filesThere()).toEqual(['cache.snapshot', 'disk.raw']);
     }
+  });
+
+  it('at the end of the service leaves out an image whose disk hangs, and saves the others', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    makeImage(place, 'hung.raw');
+    const served = await serve(place, ['hung.raw', 'disk.raw']);
+    fill(served, upTo(10));
+    let hangs = (): void => undefined;
+    const hung = new Promise<void>((resolve) => {
+      hangs = resolve;
+    });
+    const stamp: typeof stampFile = (file) => {
+      if (!file.endsWith('hung.raw')) return stampFile(file);
+      hangs();
+      return new Promise(() => undefined);
+    };
+    const saving = save(place, served, { isStopped: true, stamp });
+    await hung;
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(await saving).toMatchObject({ pages: 10, leftOut: ['hung.raw'], changed: [] });
   });
 
   it('goes on where a write was short', async () => {
