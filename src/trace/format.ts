@@ -63,6 +63,8 @@ export interface Reading {
   readonly hasClock: boolean;
   /** What `timeUnit` of the options replaces; undefined where the format leaves no doubt. */
   readonly timeUnit: TimeUnit | undefined;
+  /** The share of the pages whose requests were recorded, where the file says; else all, 1. */
+  readonly sampleRate?: number;
   /** What the user should know of how it was understood; sentences without a full stop. */
   readonly warnings?: readonly string[];
   createParser(context: ParserContext): RecordParser;

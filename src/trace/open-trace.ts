@@ -142,6 +142,7 @@ class FileTrace implements Trace {
   readonly paths: readonly string[];
   readonly unit: 'bytes' | 'keys';
   readonly hasClock: boolean;
+  readonly sampleRate: number;
   readonly canRereads: boolean;
   readonly sizeBytes: number;
   statistics: TraceStatistics = newStatistics();
@@ -166,6 +167,7 @@ class FileTrace implements Trace {
     this.paths = inputs.map(({ path }) => path);
     this.unit = first.reading.unit;
     this.hasClock = first.reading.hasClock;
+    this.sampleRate = Math.min(...inputs.map(({ reading }) => reading.sampleRate ?? 1));
     this.canRereads = inputs.every(({ pipe }) => pipe === undefined);
     this.sizeBytes = inputs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   }

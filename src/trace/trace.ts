@@ -37,6 +37,8 @@ export interface Trace {
   readonly unit: 'bytes' | 'keys';
   /** False where the format has no times: then each request counts as a microsecond. */
   readonly hasClock: boolean;
+  /** The least share of the pages whose requests were recorded in any of the files; 1 for all. */
+  readonly sampleRate: number;
   /** Names by the number that requests carry. Filled while reading, complete at the end. */
   readonly volumes: readonly string[];
   /** Whether `batches` may be called again: false for a pipe. */

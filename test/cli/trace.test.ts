@@ -150,6 +150,28 @@ describe('tmem trace cut', () => {
     expect(kept).toHaveLength(166);
   });
 
+  it('keeps a share of the pages, which all that is made of it says', async () => {
+    const { folder, run } = setUp();
+    const at = (name: string) => join(folder, `${name}.tmemtrace`);
+    await run('cut', 'disk.csv', '-o', at('sample'), '--sample', '25%');
+    const { trace: sample, requests } = await readFiles([at('sample')]);
+    expect(sample.sampleRate).toBe(0.25);
+    expect(requests.length).toBeLessThan(LINES.length / 2);
+    await run('convert', at('sample'), '-o', at('converted'));
+    await run('cut', at('sample'), '-o', at('cut'), '--op', 'read');
+    // The volumes get other numbers, by which no page may be chosen again.
+    await run('merge', at('cut'), at('sample'), '--prefix', '-o', at('merged'));
+    const reads = requests.filter(({ op }) => op === 'read').length;
+    for (const [name, count] of [
+      ['converted', requests.length],
+      ['cut', reads],
+      ['merged', reads + requests.length],
+    ] as const) {
+      const made = await readFiles([at(name)]);
+      expect([made.trace.sampleRate, made.requests.length], name).toEqual([0.25, count]);
+    }
+  });
+
   it('refuses to keep all of it, or nothing', async () => {
     const { folder, run } = setUp();
     await expect(run('cut', 'disk.csv', '-o', 'x')).rejects.toThrow(/nothing says what to keep/);
@@ -187,7 +209,7 @@ describe('tmem trace', () => {
     [['convert', 'disk.csv', '-o', 'x', '--to', 'cvs'], /cannot be written as "cvs"; .*csv/],
     [['convert', 'disk.csv', '-o', 'x', '--page', '3000'], /"3000" is no power of two/],
     [['convert', 'disk.csv', '-o', 'no/x'], /cannot create .*no\/x: ENOENT/],
-    [['cut', 'disk.csv', '-o', 'x', '--sample', '2'], /"2" is no share/],
+    [['cut', 'disk.csv', '-o', 'x', '--sample', '2'], /"2" is not a share/],
     [['cut', 'disk.csv', '-o', 'x', '--from', 'now'], /"now" is not a time/],
     [['cut', 'disk.csv', '-o', 'x', '--op', 'raed'], /"raed" is no operation/],
   ];

@@ -14,7 +14,7 @@ import type { OpenTraceOptions } from '../../trace/open-trace.ts';
 import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../arguments.ts';
 import { formatOptions } from '../help.ts';
 import { PROGRESS_CHOICES } from '../progress-line.ts';
-import { INPUT_OPTIONS, inputOptions } from '../trace/verb.ts';
+import { INPUT_OPTIONS, inputOptions, parseSample, parseShare } from '../trace/verb.ts';
 
 /** Layers are a hundred times slower than page numbers. */
 const FULL_POLICIES = 's3fifo-cw,lru';
@@ -129,18 +129,6 @@ function splitPolicies(text: string): string[] {
     policy === ALL_POLICIES ? REPLAY_POLICY_NAMES : [policy],
   );
   return [...new Set(named)];
-}
-
-function parseShare(text: string): number | undefined {
-  const match = /^(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})(%?)$/.exec(text);
-  if (match === null) return undefined;
-  return Number(match[1]) / (match[2] === '%' ? 100 : 1);
-}
-
-function parseSample(text: string): number {
-  const rate = parseShare(text);
-  if (rate !== undefined && rate > 0 && rate <= 1) return rate;
-  refuse(`--sample: "${text}" is not a share; give one above 0 to 1, as 0.05 or 5%`);
 }
 
 function parseWarmup(text: string): Warmup {

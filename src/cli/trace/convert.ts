@@ -8,11 +8,12 @@ import { OP_NAMES, type Op } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
 import type { ParsedArguments } from '../arguments.ts';
 import { OUTPUT_OPTIONS, type RequestSource, writeTrace } from './output.ts';
-import { INPUT_OPTIONS, inputOptions, parseCount, type TraceVerb } from './verb.ts';
+import { INPUT_OPTIONS, inputOptions, parseCount, parseSample, type TraceVerb } from './verb.ts';
 
 async function sourceOf(trace: Trace): Promise<RequestSource> {
   return {
-    ...{ unit: trace.unit, hasClock: trace.hasClock, traces: [trace], sampleRate: 1 },
+    ...{ unit: trace.unit, hasClock: trace.hasClock, traces: [trace] },
+    sampleRate: trace.sampleRate,
     sourceHash: trace.canRereads ? await trace.hash() : '',
     volumes: () => trace.volumes,
     batches: () => trace.batches(),
@@ -43,13 +44,6 @@ function parseSeconds(text: string | undefined, option: string): number | undefi
   throw new TmemError('usage', `${option}: "${text}" is not a time; give seconds from the start`);
 }
 
-function parseRate(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const rate = /^(\d*\.)?\d{1,12}$/.test(text) ? Number(text) : Number.NaN;
-  if (rate > 0 && rate <= 1) return rate;
-  throw new TmemError('usage', `--sample: "${text}" is no share; give more than 0 and at most 1`);
-}
-
 function parseOps(text: string | undefined): ReadonlySet<Op> | undefined {
   if (text === undefined) return undefined;
   const ops = text.split(',').map((name) => {
@@ -67,6 +61,7 @@ function parseCut(parsed: ParsedArguments<string>): Cut {
     return text === undefined ? undefined : parseCount(text, `--${name}`);
   };
   const volumes = parsed.all('volume');
+  const sample = parsed.last('sample');
   const given = {
     fromUs: parseSeconds(parsed.last('from'), '--from'),
     untilUs: parseSeconds(parsed.last('until'), '--until'),
@@ -74,7 +69,7 @@ function parseCut(parsed: ParsedArguments<string>): Cut {
     requestsMax: count('requests'),
     volumes: volumes.length > 0 ? new Set(volumes) : undefined,
     ops: parseOps(parsed.last('op')),
-    sampleRate: parseRate(parsed.last('sample')),
+    sampleRate: sample === undefined ? undefined : parseSample(sample),
   };
   const entries = Object.entries(given).filter(([, value]) => value !== undefined);
   if (entries.length === 0) {
@@ -98,16 +93,17 @@ export const cutVerb: TraceVerb = {
     requests: { value: 'N', help: 'N at most' },
     volume: { value: 'NAME', help: 'of this volume; may be repeated' },
     op: { value: 'LIST', help: `some of ${OP_NAMES.join(', ')}` },
-    sample: { value: 'SHARE', help: 'this share of the pages, above 0 and up to 1' },
+    sample: { value: 'SHARE', help: 'this share of the pages, as 5% or 0.05' },
     ...OUTPUT_OPTIONS,
     ...INPUT_OPTIONS,
   },
   run: async (call) => {
     const cut = parseCut(call.parsed);
     const trace = await openTrace(call.paths, inputOptions(call.parsed));
-    const { sampleRate = 1 } = cut;
-    const batches = () => cutBatches(trace, cut);
-    return writeTrace(call, { ...(await sourceOf(trace)), sampleRate, batches });
+    const source = await sourceOf(trace);
+    // The samples of one hash lie within each other.
+    const sampleRate = Math.min(source.sampleRate, cut.sampleRate ?? 1);
+    return writeTrace(call, { ...source, sampleRate, batches: () => cutBatches(trace, cut) });
   },
 };
 
@@ -132,7 +128,8 @@ export const mergeVerb: TraceVerb = {
     const options = { isAligned: parsed.has('align'), isPrefixed: parsed.has('prefix') };
     const merged = new MergedTraces(traces, options);
     return writeTrace(call, {
-      ...{ unit: traces[0]?.unit ?? 'bytes', hasClock: true, traces, sampleRate: 1 },
+      ...{ unit: traces[0]?.unit ?? 'bytes', hasClock: true, traces },
+      sampleRate: Math.min(...traces.map((trace) => trace.sampleRate)),
       sourceHash: '',
       volumes: () => merged.volumes,
       batches: () => merged.batches(),

@@ -85,6 +85,23 @@ export function parseCount(text: string, option: string): number {
   throw new TmemError('usage', `${option}: "${text}" is not a whole number from 1`);
 }
 
+/** A number, or a percentage as the hundredth part of it; undefined for anything else. */
+export function parseShare(text: string): number | undefined {
+  const match = /^(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})(%?)$/.exec(text);
+  if (match === null) return undefined;
+  return Number(match[1]) / (match[2] === '%' ? 100 : 1);
+}
+
+/** The value of `--sample`: a share of the pages above 0 and up to 1. */
+export function parseSample(text: string): number {
+  const rate = parseShare(text);
+  if (rate !== undefined && rate > 0 && rate <= 1) return rate;
+  throw new TmemError(
+    'usage',
+    `--sample: "${text}" is not a share; give one above 0 to 1, as 0.05 or 5%`,
+  );
+}
+
 /** A trace on the command line, where `-` is the standard input, as a path from the root. */
 export function tracePath(path: string, context: CliContext): string {
   return path === '-' ? '/dev/stdin' : fullPath(path, context);

@@ -21,7 +21,7 @@ export interface ExportOptions {
   readonly pageBytes: number;
   /** SHA-256 of the source, in hex; empty where not known. */
   readonly sourceHash: string;
-  /** The share of the pages that is kept, for our own format; 1 is all. */
+  /** The share of the pages whose requests these are, for our own format to note; 1 is all. */
   readonly sampleRate: number;
   /** Told of a second pass over what was written: how much of it is done, from 0 to 1. */
   onSecondPass(done: number): void;

@@ -57,8 +57,10 @@ export class OwnExporter implements Exporter {
     const isWallClock = hasClock && firstTimeUs >= WALL_CLOCK_US_MIN;
     this.#startUs = isWallClock ? Math.floor(firstTimeUs) : 0;
     const startUs = this.#startUs;
-    const options = { unit, hasClock, sourceHash, sampleRate, startUs, pieceBytes: 1024 * 1024 };
-    this.#writer = new OwnTraceWriter(this.#file, options);
+    this.#writer = new OwnTraceWriter(this.#file, {
+      ...{ unit, hasClock, sourceHash, startUs, pieceBytes: 1024 * 1024 },
+      ...{ sampleRate, isSampled: true },
+    });
     await this.#writer.start();
     return this.#writer;
   }

@@ -5,13 +5,17 @@ import { SAMPLE_PAGE_BYTES, samplingHash } from './format.ts';
 /** Requests that are longer (discards of whole disks) are taken as they are. */
 const LENGTH_MAX = 64 * 1024 * 1024;
 
+/** Of 2^32 hashes of pages so many are in a sample of `rate`, which is above 0 and below 1. */
+export function sampleThresholdOf(rate: number): number {
+  return Math.max(1, Math.floor(rate * 2 ** 32));
+}
+
 /** Goes through the runs of sampled pages of one request after another. */
 export class PageSampler {
-  /** Of 2^32 hashes so many are in the sample. */
-  readonly threshold: number;
   /** The run that `next` found, bytes, cut to the request. */
   runOffset = 0;
   runLength = 0;
+  readonly #threshold: number;
   #volume = 0;
   #page = 0;
   #start = 0;
@@ -20,7 +24,7 @@ export class PageSampler {
 
   /** `rate` is above 0 and below 1. */
   constructor(rate: number) {
-    this.threshold = Math.max(1, Math.floor(rate * 2 ** 32));
+    this.#threshold = sampleThresholdOf(rate);
   }
 
   /** Begins with a request; of a trace of keys, the key is the page. */
@@ -55,6 +59,6 @@ export class PageSampler {
   }
 
   #has(page: number): boolean {
-    return samplingHash(this.#volume, page) < this.threshold;
+    return samplingHash(this.#volume, page) < this.#threshold;
   }
 }

@@ -157,13 +157,17 @@ function isIntact(bytes: Buffer, from: number, end: number, count: number, block
   );
 }
 
+function sampleRateOf(threshold: number): number {
+  return threshold === 0 ? 1 : threshold / 2 ** 32;
+}
+
 function warningsOf(path: string, { isComplete, sampleThreshold }: OwnHeader): string[] {
   const warnings: string[] = [];
   if (!isComplete) {
     warnings.push(`${path} is still being recorded, or its recorder was stopped half-way`);
   }
   if (sampleThreshold > 0) {
-    const share = ((sampleThreshold / 2 ** 32) * 100).toPrecision(3);
+    const share = (sampleRateOf(sampleThreshold) * 100).toPrecision(3);
     warnings.push(`${path} is a sample: ${share} % of the pages, with all their requests`);
   }
   return warnings;
@@ -180,6 +184,7 @@ export const ownFormat: TraceFormat = {
       unit: header.unit,
       hasClock: header.hasClock,
       timeUnit: undefined,
+      sampleRate: sampleRateOf(header.sampleThreshold),
       warnings: warningsOf(path, header),
       createParser: (context) => new OwnRecords(context, header),
     };

@@ -16,7 +16,7 @@ import {
   RECORDS_PER_BLOCK,
   SPECIAL,
 } from './format.ts';
-import { PageSampler } from './page-sampler.ts';
+import { PageSampler, sampleThresholdOf } from './page-sampler.ts';
 
 /** Where the bytes go. */
 export interface TraceSink {
@@ -35,6 +35,8 @@ export interface OwnWriterOptions {
   readonly sourceHash?: string;
   /** The share of pages whose requests are recorded, above 0 and up to 1, which is all of them. */
   readonly sampleRate?: number;
+  /** The requests are such a sample already: that is noted, and nothing is left out. */
+  readonly isSampled?: boolean;
   /** What the file may come to, bytes. */
   readonly sizeBytesMax?: number;
   /** Memory for what is not written yet: pieces, and the bytes of each, whole blocks. */
@@ -87,7 +89,8 @@ export class OwnTraceWriter {
     const { sampleRate = 1, pieces = PIECES, pieceBytes = PIECE_BYTES } = options;
     this.#sink = sink;
     this.#options = options;
-    this.#sampler = sampleRate < 1 ? new PageSampler(sampleRate) : undefined;
+    const isChosenHere = sampleRate < 1 && options.isSampled !== true;
+    this.#sampler = isChosenHere ? new PageSampler(sampleRate) : undefined;
     this.#sizeBytesMax = options.sizeBytesMax ?? Number.POSITIVE_INFINITY;
     this.#volumes = [...(options.volumes ?? [])];
     this.#namedVolumes = 0;
@@ -179,11 +182,12 @@ export class OwnTraceWriter {
 
   #header(isComplete: boolean): Buffer {
     const { unit = 'bytes', hasClock = true, startUs = 0, sourceHash = '' } = this.#options;
+    const { sampleRate = 1 } = this.#options;
     return encodeHeader({
       ...{ startUs, isComplete, unit, hasClock, sourceHash },
       requests: isComplete ? this.requests : 0,
       dropped: isComplete ? this.dropped : 0,
-      sampleThreshold: this.#sampler?.threshold ?? 0,
+      sampleThreshold: sampleRate < 1 ? sampleThresholdOf(sampleRate) : 0,
       volumes: this.#volumes,
     });
   }

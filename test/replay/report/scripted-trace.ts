@@ -30,6 +30,7 @@ export function scriptedTrace(
     name: 'script',
     paths: ['/traces/script'],
     hasClock: true,
+    sampleRate: 1,
     volumes: ['disk'],
     canRereads: true,
     sizeBytes: requests.length,
