@@ -1,10 +1,12 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Clock } from '../../src/cli/clock.ts';
 import { main } from '../../src/cli/main.ts';
 import { runReplay } from '../../src/cli/replay/replay.ts';
 import { ProgressLine } from '../../src/cli/replay/replay-progress.ts';
+import { runWell } from '../tools/programs.ts';
 import { workspace } from '../tools/workspace.ts';
 import { ScriptedContext } from './scripted-context.ts';
 
@@ -90,6 +92,19 @@ describe('tmem replay', () => {
     const html = readFileSync(path.join(directory, 'one', 'report.html'), 'utf8');
     expect(html).toMatch(/tmem replay --format auto --page 4KiB --memory .* -- .*loop\.csv/);
     expect(html).toMatch(/SHA-256<\/dt><dd>[0-9a-f]{64}</);
+  });
+
+  test('of a pipe says a command that a pipe can be given', async () => {
+    const directory = workspace();
+    const trace = readFileSync(loopTrace(directory));
+    const pipe = path.join(directory, 'pipe');
+    await runWell('mkfifo', [pipe]);
+    const out = path.join(directory, 'out');
+    const written = writeFile(pipe, trace);
+    expect(await run('--memory', '50p', '--out', out, pipe)).toMatchObject({ code: 0, err: '' });
+    await written;
+    const { settings } = JSON.parse(readFileSync(path.join(out, 'report.json'), 'utf8'));
+    expect(settings.command).toMatch(/ --policy s3fifo-cw,[^ ]*,lru --/);
   });
 
   test('refuses an output folder that exists before it reads anything', async () => {

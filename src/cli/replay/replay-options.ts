@@ -111,8 +111,8 @@ export interface ReplayRequest {
   readonly seed: number;
   /** `mixed`, a compression ratio, or the path of an image. */
   readonly contents: string;
-  /** The options that decide the result, all of them, as a command line has them. */
-  readonly options: readonly string[];
+  /** The options that decide the result, all of them, by their names. */
+  readonly options: ReadonlyMap<string, string>;
 }
 
 /** Splits `lru,s3fifo:threshold=1,small=0.2`: what has a "=" before any ":" belongs to the last. */
@@ -167,7 +167,7 @@ export function parseRequest(parsed: ParsedArguments<ReplayOption>): ReplayReque
   const input = inputOptions(parsed);
   const others = (['columns', 'time-unit', 'sector-bytes', 'contents'] as const).flatMap((name) => {
     const given = parsed.last(name);
-    return given === undefined ? [] : [`--${name}`, given];
+    return given === undefined ? [] : [[name, given] as const];
   });
   const texts = {
     format: text('format', 'auto'),
@@ -195,6 +195,6 @@ export function parseRequest(parsed: ParsedArguments<ReplayOption>): ReplayReque
     threads: threads === undefined ? undefined : parseWhole('threads', threads, 0, THREADS_MAX),
     seed: parseWhole('seed', texts.seed, 0, SEED_MAX),
     contents: parsed.last('contents') ?? 'mixed',
-    options: [...Object.entries(texts).flatMap(([name, value]) => [`--${name}`, value]), ...others],
+    options: new Map([...Object.entries(texts), ...others]),
   };
 }

@@ -27,8 +27,9 @@ function quoted(word: string): string {
 }
 
 /** The command that gives the same result: every option that decides it, and no other. */
-function commandOf({ options }: ReplayRequest, files: readonly string[]): string {
-  return ['tmem', 'replay', ...options, '--', ...files].map(quoted).join(' ');
+function commandOf(options: ReadonlyMap<string, string>, files: readonly string[]): string {
+  const words = [...options].flatMap(([name, value]) => [`--${name}`, value]);
+  return ['tmem', 'replay', ...words, '--', ...files].map(quoted).join(' ');
 }
 
 interface ReplayCall {
@@ -68,13 +69,16 @@ function replayOptions(
   const { pageBytes, memory, ops, warmup, sampleRate, engine, threads, seed } = request;
   // What was not asked for is not refused.
   const canForesee = trace.canRereads || !request.hasDefaultPolicies;
+  const policies = request.policies.filter((policy) => canForesee || policy !== FLOOR_POLICY);
+  const options = new Map(request.options);
+  if (!canForesee) options.set('policy', policies.join(','));
   return {
     ...{ pageBytes, memory, ops, warmup, sampleRate, engine, seed, contentsOf, signal },
     ...(threads !== undefined && { threads }),
-    policies: request.policies.filter((policy) => canForesee || policy !== FLOOR_POLICY),
+    policies,
     wantsReport: folder !== undefined,
     origin: {
-      command: commandOf(request, files),
+      command: commandOf(options, files),
       files,
       versions: { tmem: packageVersion(), 'Node.js': process.version },
     },

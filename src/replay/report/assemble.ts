@@ -212,9 +212,13 @@ function scanNotes({ policy }: Advice, scanDamage: ReplayReport['scanDamage']): 
   const own = policies.find((each) => each.policy === policy);
   const safe = policies.find((each) => worst(each) < SCAN_HARMLESS);
   if (own === undefined || safe === undefined || worst(own) < SCAN_HARMFUL) return [];
+  const scan =
+    own.onceTouched < SCAN_HARMFUL
+      ? 'A scan that reads all twice, as a backup of unaligned partitions does,'
+      : 'A scan, as of a backup,';
   const percent = Math.round(worst(own) * 100);
   return [
-    `A scan, as of a backup, costs ${policy} misses of ${percent} % of the cache's pages; ` +
+    `${scan} costs ${policy} as many misses as ${percent} % of what the cache holds; ` +
       `${safe.policy} hardly suffers.`,
   ];
 }

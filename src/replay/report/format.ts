@@ -40,7 +40,8 @@ export function size(bytes: number): string {
 
 /** What a number of pages is called: bytes where pages have bytes, else the number. */
 export function pagesAs(pages: number, pageBytes: number, unit: 'bytes' | 'keys'): string {
-  return unit === 'bytes' ? size(pages * pageBytes) : `${count(pages)} objects`;
+  if (unit === 'bytes') return size(pages * pageBytes);
+  return pages === 1 ? '1 object' : `${count(pages)} objects`;
 }
 
 /** What no cache can avoid to miss, by what writes do. */

@@ -88,18 +88,24 @@ function curvesFigure(report: ReplayReport): string {
 /** Sizes by policies; where a curve is known at more sizes, every one is a row. */
 function curveTable(report: ReplayReport) {
   const sizes = new Set(report.curves.flatMap(({ points }) => points.map(({ pages }) => pages)));
+  // Of objects the size is their number.
+  const hasBytes = report.trace.unit === 'bytes';
   const at = ({ points }: CurveFacts, pages: number): Cell => {
     const point = points.find((each) => each.pages === pages);
     return { number: point === undefined ? '' : missText(point) };
   };
   return {
     caption: 'Miss ratio by size and policy',
-    head: ['Size', { number: 'Pages' }, ...report.curves.map(({ policy }) => ({ number: policy }))],
+    head: [
+      'Size',
+      ...(hasBytes ? [{ number: 'Pages' }] : []),
+      ...report.curves.map(({ policy }) => ({ number: policy })),
+    ],
     rows: [...sizes]
       .sort((one, other) => one - other)
       .map((pages) => [
         sizeName(report, pages),
-        { number: count(pages) },
+        ...(hasBytes ? [{ number: count(pages) }] : []),
         ...report.curves.map((curve) => at(curve, pages)),
       ]),
   };

@@ -15,10 +15,12 @@ function share(value: number): string {
 export function scanSection({ scanDamage, settings, trace }: ReplayReport): string {
   if (scanDamage === null) return '';
   const { capacityPages, scanPages, policies } = scanDamage;
+  const ofPages = trace.unit === 'bytes' ? ' of pages' : '';
   const name = (pages: number) => pagesAs(pages, settings.pageBytes, trace.unit);
+  const each = trace.unit === 'bytes' ? 'each page' : 'each object';
   const kinds = [
-    { name: 'each page read once', key: 'onceTouched', colour: COLOURS.accent, box: 'plain' },
-    { name: 'each page read twice', key: 'twiceTouched', colour: COLOURS.second, box: 'striped' },
+    { name: `${each} read once`, key: 'onceTouched', colour: COLOURS.accent, box: 'plain' },
+    { name: `${each} read twice`, key: 'twiceTouched', colour: COLOURS.second, box: 'striped' },
   ] as const;
   const chart = figure({
     id: 'scan-damage',
@@ -34,7 +36,7 @@ export function scanSection({ scanDamage, settings, trace }: ReplayReport): stri
         name: kind,
         colour,
         isStriped: box === 'striped',
-        values: policies.map((each) => each[key]),
+        values: policies.map((policy) => policy[key]),
       })),
       width: WIDE,
       height: 300,
@@ -53,7 +55,7 @@ export function scanSection({ scanDamage, settings, trace }: ReplayReport): stri
   return section(
     'scan',
     'Scan damage',
-    `In the middle of the trace, ${name(scanPages)} of pages are read that are never used again, as a backup would. ` +
+    `In the middle of the trace, ${name(scanPages)}${ofPages} are read that are never used again, as a backup would. ` +
       'What counts is how many more accesses of the trace itself miss. Below zero, the scan happened to help.',
     chart,
   );

@@ -127,8 +127,15 @@ export function footprintFigure(report: ReplayReport): string {
     seriesCount: 1,
     data: {
       caption: 'Footprint by accesses',
-      head: ['Accesses', { number: 'Pages' }, { number: 'Size' }],
-      rows: footprint.map(({ x, y }) => [count(x), { number: count(y) }, { number: name(y) }]),
+      head: [
+        'Accesses',
+        ...(isBytes ? ['Pages', 'Size'] : ['Objects']).map((number) => ({ number })),
+      ],
+      rows: footprint.map(({ x, y }) => [
+        count(x),
+        { number: count(y) },
+        ...(isBytes ? [{ number: name(y) }] : []),
+      ]),
     },
   });
 }

@@ -91,7 +91,9 @@ function popularityFigure({ popularity, trace }: ReplayReport): string {
 }
 
 function mixFigure(report: ReplayReport): string {
-  const { mix, workload } = report;
+  const { mix, workload, trace } = report;
+  // Objects are counted: how large they are is not known.
+  const hasBytes = trace.unit === 'bytes';
   const hasTimes = workload.seconds > 0;
   const series: LineSeries[] = [
     { name: 'reads', points: points(mix.reads), style: READ_STYLE, isStepped: true },
@@ -144,15 +146,18 @@ function mixFigure(report: ReplayReport): string {
       caption: 'Requests in each part of the trace',
       head: [
         'From',
-        ...['Reads', 'Writes', 'Sequential', 'Read', 'Written'].map((number) => ({ number })),
+        ...['Reads', 'Writes', 'Sequential', ...(hasBytes ? ['Read', 'Written'] : [])].map(
+          (number) => ({ number }),
+        ),
       ],
       rows: mix.reads.map((each, at) => [
         hasTimes ? duration(at * mix.columnWidth) : count(at * mix.columnWidth),
         { number: count(each) },
         { number: count(mix.writes[at] ?? 0) },
         { number: count(mix.sequential[at] ?? 0) },
-        { number: size(mix.readBytes[at] ?? 0) },
-        { number: size(mix.writeBytes[at] ?? 0) },
+        ...(hasBytes ? [mix.readBytes[at] ?? 0, mix.writeBytes[at] ?? 0] : []).map((bytes) => ({
+          number: size(bytes),
+        })),
       ]),
     },
   });
