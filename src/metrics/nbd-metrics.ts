@@ -14,7 +14,7 @@ function ofServer(
 export const NBD_METRICS: readonly MetricDefinition[] = [
   counter(
     'tmem_nbd_requests_total',
-    'Requests answered; error is empty, or the name of the error number that was sent.',
+    'Requests answered, and disconnects; error is empty, or the name of the error that was sent.',
     ['export', 'command', 'error'],
     ({ server, exports, vocabulary }, set) => {
       for (const { name } of exports) {
@@ -30,12 +30,14 @@ export const NBD_METRICS: readonly MetricDefinition[] = [
   ),
   histogram(
     'tmem_nbd_request_seconds',
-    'Time from taking a request to handing over its reply.',
+    'Time from taking a request to handing over its reply, be it an error.',
     ['command'],
     ({ vocabulary }) => vocabulary.latencyBoundsSeconds,
     ({ server, vocabulary }, set) => {
       for (const [number, { counts, sumSeconds }] of server.latencies.entries()) {
         const command = vocabulary.commands[number] ?? String(number);
+        // It has no reply: a series that is 0 for ever would only puzzle.
+        if (command === 'disconnect') continue;
         set({ counts, sum: sumSeconds }, { command });
       }
     },

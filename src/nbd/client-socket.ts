@@ -17,6 +17,9 @@ export const RECEIVE_BYTES = 128 * 1024;
 /** What a Unix socket should hold of a long reply; TCP finds out for itself what suits the way. */
 const SEND_BYTES = 1024 * 1024;
 
+/** After so long without a word a client's system is asked whether it is still there, milliseconds. */
+const SILENT_MS_MAX = 60_000;
+
 /** Why a socket takes nothing now though nothing is wrong with it. */
 const { EAGAIN, EINTR, ENOBUFS, ENOMEM } = constants.errno;
 const WORTH_ANOTHER_TRY = new Set([EAGAIN, EINTR, ENOBUFS, ENOMEM]);
@@ -73,6 +76,7 @@ export class ClientSocket implements Poller {
       this.#means === undefined ? accepted : this.#reopen(accepted, this.#fd, this.#means.memory);
     const socket = this.#socket;
     socket.setNoDelay(true);
+    socket.setKeepAlive(true, SILENT_MS_MAX);
     socket.on('end', events.ended);
     socket.on('error', () => undefined); // 'close' follows; a client that vanishes is normal
     socket.on('close', () => {
@@ -102,10 +106,10 @@ export class ClientSocket implements Poller {
     else if (this.#socket.isPaused()) this.#socket.resume();
   }
 
-  /** Sends what is queued, then says goodbye. */
-  end(): void {
+  /** Sends what is queued, then says goodbye; `said` is called when the system has all of it. */
+  end(said?: () => void): void {
     this.#enqueueHeld();
-    this.#socket.end();
+    this.#socket.end(said);
   }
 
   /** Hangs up now. */

@@ -15,7 +15,7 @@ import type { Spinner } from './spinner.ts';
 import type { ServerStatistics } from './statistics.ts';
 import { Transmission } from './transmission.ts';
 
-/** How long a client that was told goodbye may keep its side open, milliseconds. */
+/** How long a client that has all its replies may keep its side open, milliseconds. */
 const LINGER_MS_MAX = 5_000;
 
 /** What all connections of a server share. */
@@ -162,11 +162,12 @@ export class Connection {
     else this.#transmission.leave();
   }
 
-  /** Everything was answered: says so, and gives the client a while to hang up as well. */
+  /** Everything was answered: a client that has taken it gets a while to hang up as well. */
   #finish(): void {
-    if (this.#timer !== undefined) return;
-    this.#socket.end();
-    this.#timer = setTimeout(() => this.#socket.destroy(), LINGER_MS_MAX);
+    this.#socket.end(() => {
+      if (this.#isEnded) return;
+      this.#timer = setTimeout(() => this.#socket.destroy(), LINGER_MS_MAX);
+    });
   }
 
   #violate(reason: string): void {

@@ -72,6 +72,11 @@ export class ServerStatistics {
   readonly latencies = COMMAND_NAMES.map(() => new LatencyHistogram());
   readonly requests = new Map<string, RequestCounts>();
 
+  /** The latencies of a command; all unknown ones have one histogram. */
+  latencyOf(command: number): LatencyHistogram {
+    return this.latencies[Math.min(command, COMMAND_NAMES.length - 1)]!;
+  }
+
   /** The counts of the export of that name. */
   requestsOf(exportName: string): RequestCounts {
     let counts = this.requests.get(exportName);

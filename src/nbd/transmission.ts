@@ -157,8 +157,13 @@ export class Transmission {
 
   /** Answers a request without data in the same turn. */
   answerAtOnce(request: Request, errno: number): void {
-    this.#counts.count(request.command, errno);
+    this.#countRefusal(request.command, errno, this.#turnStarted);
     this.appendShort(request, request.command, errno);
+  }
+
+  #countRefusal(command: number, errno: number, started: number): void {
+    this.options.statistics.latencyOf(command).record(this.options.now() - started, 1);
+    this.#counts.count(command, errno);
   }
 
   /** Counts a READ that was answered in the same turn of the event loop. */
@@ -299,6 +304,7 @@ export class Transmission {
   #carryOut(request: Request): boolean {
     const { command } = request;
     if (command === Command.DISC) {
+      this.#counts.count(command, 0);
       this.#isLeaving = true;
       return true;
     }
@@ -349,12 +355,13 @@ export class Transmission {
   #refuse(request: Request, errno: number): boolean {
     const { command, length } = request;
     const cookie = request.cookie();
+    const started = this.#turnStarted;
     if (command === Command.WRITE && length > PAYLOAD_DRAIN_BYTES_MAX) {
       this.fail(`a write of ${length} bytes`);
       return true;
     }
     const answer = (): void => {
-      this.#counts.count(command, errno);
+      this.#countRefusal(command, errno, started);
       this.send(() => this.appendShort(cookie, command, errno));
     };
     if (command !== Command.WRITE || length === 0) {

@@ -45,6 +45,15 @@ test('the latency histogram is cumulative and ends with everything', async () =>
   expect(samples.get('tmem_nbd_request_seconds_count{command="write"}')).toBe(0);
 });
 
+test('a disconnect is counted, and has no latency: it has no reply', async () => {
+  const server = new ServerStatistics();
+  server.requestsOf('disk').count(Command.DISC, 0);
+  const samples = await scrape(sourcesOf({ server }));
+  const series = 'tmem_nbd_requests_total{export="disk",command="disconnect",error=""}';
+  expect(samples.get(series)).toBe(1);
+  expect(samples.has('tmem_nbd_request_seconds_count{command="disconnect"}')).toBe(false);
+});
+
 test('connections are those open now, and what became of the others', async () => {
   const server = new ServerStatistics();
   Object.assign(server, { connections: 2, accepted: 9, refused: 3, failedHandshakes: 4 });

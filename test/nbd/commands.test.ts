@@ -80,6 +80,18 @@ describe('a command', () => {
     expect(client.parts.storage.requests).toMatchObject({ write: 0, discard: 0, writeZeroes: 0 });
   });
 
+  test('that is refused has a latency as any other, an unknown one too', async () => {
+    const client = new TestClient();
+    const payload = Buffer.alloc(5);
+    await client.ask(
+      { command: READ, offset: MIB, length: 5 },
+      { command: WRITE, offset: MIB, payload },
+      { command: 99 },
+    );
+    const counts = client.statistics.latencies.map((each) => each.counts.reduce((a, b) => a + b));
+    expect(counts).toEqual([1, 1, 0, 0, 0, 0, 0, 0, 1]);
+  });
+
   test('that was not negotiated is refused', async () => {
     const client = new TestClient({ contextIds: [], isStructured: false });
     const [df] = await client.ask({ command: READ, flags: DF, length: 1 });

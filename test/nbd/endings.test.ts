@@ -30,6 +30,14 @@ describe('an end', () => {
     await client.settle();
     expect([client.answers.length, client.finishCount]).toEqual([1, 1]);
     expect(client.parts.storage.requests.write).toBe(0);
+    const counted: unknown[] = [];
+    client.statistics.requestsOf('disk').forEach((...each) => {
+      counted.push(each);
+    });
+    expect(counted).toEqual([
+      ['read', 0, 1],
+      ['disconnect', 0, 1],
+    ]);
   });
 
   test('of the client while its requests wait for room leaves it all its answers', async () => {

@@ -197,17 +197,3 @@ test('a client that takes no replies is dropped when others wait for buffers, an
   expect(log).toEqual([expect.stringMatching(/took no replies/)]);
   expect((await good.ask({ command: FLUSH }))[0]?.errno).toBe(0);
 });
-
-test('a client that says goodbye and stays is hung up on', async () => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-  const { address, server } = await startServer();
-  const socket = connect({ ...address, allowHalfOpen: true });
-  socket.on('error', () => undefined);
-  socket.write(Buffer.concat([HANDSHAKE, DISCONNECT]));
-  socket.resume();
-  await once(socket, 'end');
-  vi.advanceTimersByTime(4_999);
-  expect(server.statistics.connections).toBe(1);
-  vi.advanceTimersByTime(1);
-  await deserted(server);
-});
