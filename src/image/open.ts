@@ -149,6 +149,9 @@ class ChainOpening {
     const file = await this.#gate.open(referrer, reference, true);
     try {
       checkIsUnchanged(file, reference, referrer);
+      if (reference.formatName === undefined) {
+        await warnOfContent(file.storage, formatName, this.#options);
+      }
       if (reference.parentCid !== undefined) await checkCid(file, reference, referrer);
     } catch (cause) {
       await file.storage.close();

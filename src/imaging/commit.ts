@@ -20,6 +20,8 @@ export interface CommitOptions extends WorkOptions {
   readonly backingFormatName?: FormatName | undefined;
   /** Of the image on top, and of those below it. */
   readonly passphrase?: Buffer | undefined;
+  /** As for `openImage`. */
+  readonly warn?: ((message: string) => void) | undefined;
   readonly threads?: number | undefined;
 }
 
@@ -104,8 +106,8 @@ async function rewriteBacking(
 /** That the image fits on its base is found out as when it is opened to be served. */
 async function checkChain({ path, passphrase, ...options }: CommitOptions): Promise<void> {
   const given = { passphrase, backingPassphrase: passphrase };
-  const { formatName, allowBacking, backingFormatName } = options;
-  const names = { formatName, allowBacking, backingFormatName };
+  const { formatName, allowBacking, backingFormatName, warn } = options;
+  const names = { formatName, allowBacking, backingFormatName, warn };
   const chain = await openImage(path, { isReadOnly: true, ...names, ...given });
   await chain.close();
 }

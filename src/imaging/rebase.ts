@@ -20,8 +20,11 @@ export interface RebaseOptions extends WorkOptions {
   /** Only changes what the image says: the bases are known to hold the same. Default false. */
   readonly isUnsafe?: boolean | undefined;
   readonly allowBacking?: readonly string[] | undefined;
+  /** The format of what it stands on, where it does not say that. */
   readonly backingFormatName?: FormatName | undefined;
   readonly passphrase?: Buffer | undefined;
+  /** As for `openImage`. */
+  readonly warn?: ((message: string) => void) | undefined;
   readonly threads?: number | undefined;
 }
 
@@ -149,9 +152,9 @@ async function flatten(options: RebaseOptions): Promise<number> {
 }
 
 function openForWriting(options: RebaseOptions): Promise<BlockImage> {
-  const { path, formatName, allowBacking, backingFormatName, passphrase } = options;
+  const { path, formatName, allowBacking, backingFormatName, passphrase, warn } = options;
   return openImage(path, {
-    ...{ isReadOnly: false, formatName, allowBacking, backingFormatName },
+    ...{ isReadOnly: false, formatName, allowBacking, backingFormatName, warn },
     ...{ passphrase, backingPassphrase: passphrase },
   });
 }

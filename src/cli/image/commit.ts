@@ -17,7 +17,7 @@ export const commitVerb: ImageVerb = {
     'itself stays what it was, so that an interruption costs nothing, and may be removed then.',
   options: INPUT_OPTIONS,
   run: async (call) => {
-    const { operands, parsed, context, stopped, progress } = call;
+    const { operands, parsed, context, stopped, progress, warn } = call;
     const path = fullPath(operands[0] ?? '', context);
     const { basePath, writtenBytes } = await commitImage({
       path,
@@ -27,6 +27,7 @@ export const commitVerb: ImageVerb = {
       passphrase: passphraseOf(call),
       onProgress: progress.show,
       signal: stopped,
+      warn,
     });
     return {
       json: { path, base: basePath, writtenBytes },

@@ -40,9 +40,12 @@ export const rebaseVerb: ImageVerb = {
     'backing-format': {
       short: 'F',
       value: 'FORMAT',
+      help: 'of BASE (default: by the ending of its name)',
+    },
+    'old-backing-format': {
+      value: 'FORMAT',
       help:
-        'of BASE (default: by the ending of its name), and of\n' +
-        'what FILE stands on where it does not say that',
+        'of what FILE stands on, where it does not say that\n' + '(default: as --backing-format)',
     },
     flatten: { help: 'copy all that shows through, and stand on nothing' },
     unsafe: { short: 'u', help: 'only write the name of BASE into FILE' },
@@ -50,7 +53,7 @@ export const rebaseVerb: ImageVerb = {
     'passphrase-file': { value: 'FILE', help: 'what opens an enciphered image' },
   },
   run: async (call) => {
-    const { operands, parsed, context, stopped, progress } = call;
+    const { operands, parsed, context, stopped, progress, warn } = call;
     const path = fullPath(operands[0] ?? '', context);
     const base = newBase(call);
     const copiedBytes = await rebaseImage({
@@ -59,10 +62,12 @@ export const rebaseVerb: ImageVerb = {
       formatName: parseFormat(parsed),
       isUnsafe: parsed.has('unsafe'),
       allowBacking: allowedBacking(call),
-      backingFormatName: parseFormat(parsed, 'backing-format'),
+      backingFormatName:
+        parseFormat(parsed, 'old-backing-format') ?? parseFormat(parsed, 'backing-format'),
       passphrase: passphraseOf(call),
       onProgress: progress.show,
       signal: stopped,
+      warn,
     });
     const on = base === undefined ? 'on nothing' : `on ${printable(base.name)}`;
     return {

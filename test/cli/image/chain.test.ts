@@ -102,6 +102,22 @@ test('an image that does not say of which format its base is is told it, and fla
   expect((await runImage(directory, 'compare', file, 'was.raw')).code).toBe(0);
 });
 
+test('rebase is told the format of the old base apart from that of the new one', async () => {
+  const { directory, at } = await chain();
+  const vmdk = ['-o', 'subformat=monolithicFlat', at('base.raw'), at('base.vmdk')];
+  await runWell('qemu-img', ['convert', '-f', 'raw', '-O', 'vmdk', ...vmdk]);
+  const file = at('top.qed');
+  await runWell('qemu-img', ['create', '-q', '-f', 'qed', '-b', 'base.vmdk', '-F', 'vmdk', file]);
+  const wrong = await runImage(directory, 'compare', '--backing-format', 'raw', file, 'base.raw');
+  expect(wrong.err).toMatch(/base.vmdk" begins as a vmdk image does, and is taken for raw/);
+  const formats = ['-F', 'raw', '--old-backing-format', 'vmdk'];
+  const ran = await runImage(directory, 'rebase', ...formats, '-b', 'other.raw', file);
+  expect(ran).toMatchObject({ code: 0, err: '' });
+  fs.rmSync(at('base.vmdk'));
+  const same = await runImage(directory, 'compare', '--backing-format', 'raw', file, 'base.raw');
+  expect(same).toMatchObject({ code: 0, err: '' });
+});
+
 test.each([
   ['qcow', /qcow images keep their base; convert it with --backing to a new image/],
   ['luks', /luks images cannot stand on another image; put one of another format on it/],
