@@ -7,6 +7,7 @@ import { rivalOf } from './shadow-policies.ts';
 
 /** The memory that shadows have, in that which the export has. */
 export const MEMORY_FACTORS = [0.5, 1, 2, 4] as const;
+/** The largest of them. */
 export const FACTOR_MAX = 4;
 
 /** The most that advisors take of the memory, all together. */

@@ -20,6 +20,7 @@ export interface CurvePoint extends MissRatioBand {
   readonly bytes: number;
 }
 
+/** All that is known of one export; its memory in pages and bytes, ratios from 0 to 1. */
 export interface AdvisorReport {
   /** Pages read lately: those of past epochs count for half, a quarter, and so on. */
   readonly reads: number;

@@ -48,6 +48,7 @@ class Shelf {
   }
 }
 
+/** Lends buffers of two sizes; whoever has taken one releases it, once. */
 export class BufferPool {
   /** Bytes of all buffers, lent or not. */
   readonly totalBytes: number;

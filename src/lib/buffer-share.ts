@@ -12,6 +12,7 @@ const SHARES_MIN = 4;
 const SMALL_COUNT_MAX = 32;
 const LARGE_COUNT_MAX = 8;
 
+/** The share of one client in the pool it is made with; `close` it when the client is gone. */
 export class BufferShare {
   /** Called when there is room after `hasRoomFor` or `isUnused` had answered no. */
   onRoom: () => void = () => undefined;

@@ -2,11 +2,13 @@
 
 import { TmemError } from './errors.ts';
 
+/** A socket in the file system; a path of at most 107 bytes. */
 export interface UnixAddress {
   readonly kind: 'unix';
   readonly path: string;
 }
 
+/** A port of a host. */
 export interface TcpAddress {
   readonly kind: 'tcp';
   /** A name or an address; an IPv6 address has no brackets here. */
@@ -21,6 +23,7 @@ export interface InheritedAddress {
   readonly fd: number;
 }
 
+/** Where a server may listen. */
 export type ListenAddress = UnixAddress | TcpAddress | InheritedAddress;
 
 /** `sun_path` of unix(7) has 108 bytes, the last of them the terminator. */

@@ -14,6 +14,7 @@ function mix(value: number): number {
   return hash ^ (hash >>> 16);
 }
 
+/** Counts the different ones of the pages it is told of; takes 1 MiB, however many they are. */
 export class DistinctEstimate {
   /** Two hashes of 32 bits for each page: the first decides, both are compared. */
   #first = new Uint32Array(SLOTS);

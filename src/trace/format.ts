@@ -1,7 +1,7 @@
 /** What a trace format is to the code that reads any of them. */
 
+import type { FileHead } from './file-head.ts';
 import { OP, type RequestBatch } from './request-batch.ts';
-import type { Sample } from './sample.ts';
 import type { VolumeTable } from './volume-table.ts';
 
 /** How well a file's beginning fits a format. */
@@ -10,6 +10,7 @@ export const LIKENESS = { no: 0, possible: 1, likely: 2, certain: 3 } as const;
 /** Units in which traces give times, in microseconds. */
 export const TIME_UNITS = { s: 1e6, ms: 1e3, us: 1, '100ns': 0.1, ns: 1e-3 } as const;
 
+/** A name in `TIME_UNITS`, as `--time-unit` takes it. */
 export type TimeUnit = keyof typeof TIME_UNITS;
 
 /** What has been seen of one file so far. Its parser counts in it. */
@@ -77,9 +78,9 @@ export interface TraceFormat {
   /** For people. */
   readonly title: string;
   /** One of `LIKENESS`. */
-  likeness(sample: Sample): number;
+  likeness(head: FileHead): number;
   /** Throws a `TmemError` if the options, or the file's header, do not do. */
-  read(sample: Sample, options: FormatOptions): Reading;
+  read(head: FileHead, options: FormatOptions): Reading;
 }
 
 /** Room that a parser keeps in a batch: the requests one record may become at most. */

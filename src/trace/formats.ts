@@ -2,6 +2,7 @@
 
 import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
+import type { FileHead } from './file-head.ts';
 import { LIKENESS, type TraceFormat } from './format.ts';
 import { ownFormat } from './own/reader.ts';
 import { alibaba } from './readers/alibaba.ts';
@@ -23,7 +24,6 @@ import { systor } from './readers/systor.ts';
 import { tectonic } from './readers/tectonic.ts';
 import { tencent } from './readers/tencent.ts';
 import { vscsiV1, vscsiV2 } from './readers/vscsi.ts';
-import type { Sample } from './sample.ts';
 
 /** In the order of the manual. */
 export const TRACE_FORMATS: readonly TraceFormat[] = [
@@ -46,29 +46,29 @@ export function formatOfName(name: string): TraceFormat {
   throw new TmemError('usage', `there is no trace format "${name}"; ${advice}`);
 }
 
-/** The formats that fit the sample best, equally well. */
-function bestFits(sample: Sample): readonly TraceFormat[] {
-  const fits = TRACE_FORMATS.map((format) => ({ format, likeness: format.likeness(sample) }));
+/** The formats that fit the file best, equally well. */
+function bestFits(head: FileHead): readonly TraceFormat[] {
+  const fits = TRACE_FORMATS.map((format) => ({ format, likeness: format.likeness(head) }));
   const best = Math.max(...fits.map(({ likeness }) => likeness));
   if (best === LIKENESS.no) return [];
   return fits.filter(({ likeness }) => likeness === best).map(({ format }) => format);
 }
 
 /** The one format that fits best; undefined if there is none, or more than one. */
-export function likelyFormat(sample: Sample): TraceFormat | undefined {
-  const fits = bestFits(sample);
+export function likelyFormat(head: FileHead): TraceFormat | undefined {
+  const fits = bestFits(head);
   return fits.length === 1 ? fits[0] : undefined;
 }
 
 /** The format of a file by its beginning and its name; throws a `TmemError` if that is not clear. */
-export function detectFormat(sample: Sample): TraceFormat {
-  const { path, bytes } = sample;
+export function detectFormat(head: FileHead): TraceFormat {
+  const { path, bytes } = head;
   if (bytes.length === 0)
     throw new TmemError('invalid', `${path} is empty; there is no trace in it`);
-  const [format, ...others] = bestFits(sample);
+  const [format, ...others] = bestFits(head);
   if (format !== undefined && others.length === 0) return format;
   if (format === undefined) {
-    const sentence = `${path} is in no known format; it begins with ${showBeginning(sample)}`;
+    const sentence = `${path} is in no known format; it begins with ${showBeginning(head)}`;
     const advice = `name the format with --format (${NAMES.join(', ')}) or convert it to CSV`;
     throw new TmemError('invalid', `${sentence}; ${advice}`);
   }
@@ -76,6 +76,6 @@ export function detectFormat(sample: Sample): TraceFormat {
   throw new TmemError('invalid', `${path} might be ${names}; say which with --format`);
 }
 
-function showBeginning({ isText, lines: [first = ''], bytes }: Sample): string {
+function showBeginning({ isText, lines: [first = ''], bytes }: FileHead): string {
   return isText ? `"${first.slice(0, 60)}"` : `the bytes ${bytes.toString('hex', 0, 16)}`;
 }

@@ -153,4 +153,5 @@ export class Line {
   }
 }
 
+/** What most text formats have between fields. */
 export const COMMA = 0x2c;

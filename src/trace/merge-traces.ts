@@ -8,6 +8,7 @@ import { VolumeTable } from './volume-table.ts';
 
 const TRACES_MAX = 256;
 
+/** How traces that were recorded apart become one. */
 export interface MergeOptions {
   /** Every trace begins at time 0, whenever it was recorded. */
   readonly isAligned: boolean;

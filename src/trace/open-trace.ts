@@ -5,6 +5,7 @@ import { createReadStream } from 'node:fs';
 import { TmemError } from '../lib/errors.ts';
 import { type OpenedFile, openByteSource } from './byte-source.ts';
 import { clockWarning } from './clock-check.ts';
+import { type FileHead, fileHeadOf, HEAD_BYTES, traceName } from './file-head.ts';
 import { readFileBatches, showMalformed } from './file-reader.ts';
 import {
   type FileTally,
@@ -16,10 +17,10 @@ import {
 import { AUTO, detectFormat, formatOfName, likelyFormat } from './formats.ts';
 import { type MergeInput, mergeByTime } from './merge.ts';
 import { RequestBatch } from './request-batch.ts';
-import { SAMPLE_BYTES, type Sample, sampleOf, traceName } from './sample.ts';
 import type { Trace, TraceStatistics } from './trace.ts';
 import { VolumeTable } from './volume-table.ts';
 
+/** What the user says of a trace; whatever is left out is told by its files. */
 export interface OpenTraceOptions extends FormatOptions {
   /** The name of a format, or `auto`, which is what counts if it is left out. */
   readonly format?: string | undefined;
@@ -38,7 +39,7 @@ const SMALL_BATCH_CAPACITY = 2048;
 /** A file of a trace before it is read. */
 interface InputFile {
   readonly path: string;
-  readonly sample: Sample;
+  readonly head: FileHead;
   readonly reading: Reading;
   /** Where it is a pipe, which cannot be opened again. */
   readonly pipe: OpenedFile | undefined;
@@ -56,17 +57,17 @@ function timeScaleOf({ timeUnit }: Reading, options: FormatOptions): number {
   return TIME_UNITS[options.timeUnit] / TIME_UNITS[timeUnit];
 }
 
-/** The earliest time in a sample; minus infinity where there is none, so that it is opened first. */
-function firstTimeOf(sample: Sample, reading: Reading, scale: number): number {
+/** The earliest time in the head; minus infinity where there is none, so that it is opened first. */
+function firstTimeOf(head: FileHead, reading: Reading, scale: number): number {
   const batch = new RequestBatch(SMALL_BATCH_CAPACITY);
   const parser = reading.createParser({
     volumes: new VolumeTable(),
-    volumeName: sample.name,
+    volumeName: head.name,
     sectorBytes: SECTOR_BYTES,
-    tally: newTally(sample.path),
+    tally: newTally(head.path),
     ordinal: { next: 0 },
   });
-  parser.parse(sample.bytes, 0, sample.bytes.length, sample.isWhole, batch);
+  parser.parse(head.bytes, 0, head.bytes.length, head.isWhole, batch);
   return batch.count === 0
     ? Number.NEGATIVE_INFINITY
     : batch.timeUs.subarray(0, batch.count).reduce((least, time) => Math.min(least, time)) * scale;
@@ -79,8 +80,8 @@ const PROMISES: Readonly<Record<string, RegExp | true>> = {
 };
 
 /** What there is to say of a name that does not fit the content. */
-function misnamed(sample: Sample, { compression }: OpenedFile, format: TraceFormat): string[] {
-  const { path, name, isText } = sample;
+function misnamed(head: FileHead, { compression }: OpenedFile, format: TraceFormat): string[] {
+  const { path, name, isText } = head;
   const says: string[] = [];
   const suffix = /\.(gz|zst)$/i.exec(path)?.[1]?.toLowerCase();
   if (suffix !== undefined && compression !== (suffix === 'gz' ? 'gzip' : 'zstd')) {
@@ -96,21 +97,21 @@ async function lookAt(path: string, options: OpenTraceOptions): Promise<[InputFi
   const opened = await openByteSource(path);
   let isKept = false;
   try {
-    const bytes = await opened.source.peek(SAMPLE_BYTES);
-    const sample = sampleOf(path, Buffer.from(bytes), bytes.length < SAMPLE_BYTES);
+    const bytes = await opened.source.peek(HEAD_BYTES);
+    const head = fileHeadOf(path, Buffer.from(bytes), bytes.length < HEAD_BYTES);
     const named = options.format ?? AUTO;
     if (bytes.length === 0) {
       throw new TmemError('invalid', `${path} is empty; there is no trace in it`);
     }
-    const format = named === AUTO ? detectFormat(sample) : formatOfName(named);
-    const reading = format.read(sample, options);
+    const format = named === AUTO ? detectFormat(head) : formatOfName(named);
+    const reading = format.read(head, options);
     isKept = !opened.isRegular;
     const scale = timeScaleOf(reading, options);
     const input = {
-      ...{ path, sample, reading, sizeBytes: opened.sizeBytes },
+      ...{ path, head, reading, sizeBytes: opened.sizeBytes },
       pipe: isKept ? opened : undefined,
-      firstTimeUs: firstTimeOf(sample, reading, scale),
-      warnings: [...misnamed(sample, opened, format), ...(reading.warnings ?? [])],
+      firstTimeUs: firstTimeOf(head, reading, scale),
+      warnings: [...misnamed(head, opened, format), ...(reading.warnings ?? [])],
     };
     return [input, format];
   } finally {
@@ -233,13 +234,13 @@ class FileTrace implements Trace {
   }
 
   async *#readFile(input: InputFile, ordinal: { next: number }): AsyncGenerator<RequestBatch> {
-    const { path, sample, reading, pipe } = input;
+    const { path, head, reading, pipe } = input;
     const tally = newTally(path);
     this.#tallies.push(tally);
     const opened = pipe ?? (await openByteSource(path));
     this.#open.add(opened);
     const files = this.#inputs.length;
-    const likely = likelyFormat(sample);
+    const likely = likelyFormat(head);
     const sectorBytes = this.#options.sectorBytes ?? SECTOR_BYTES;
     const volumeName = traceName(path);
     const context = { volumes: this.#volumes, volumeName, sectorBytes, tally, ordinal };

@@ -6,6 +6,7 @@
 /** What a request asked for; the numbers are those of our own trace format. */
 export const OP = { read: 0, write: 1, trim: 2, flush: 3, zero: 4 } as const;
 
+/** A number in `OP`. */
 export type Op = (typeof OP)[keyof typeof OP];
 
 /** The names of the operations, by number. */

@@ -4,6 +4,7 @@ import { DistinctEstimate } from './distinct.ts';
 import { OP, OP_NAMES, type RequestBatch } from './request-batch.ts';
 import type { Trace } from './trace.ts';
 
+/** What footprints are counted in, bytes. */
 export const SUMMARY_PAGE_BYTES = 4096;
 
 /** Counts of one operation. */

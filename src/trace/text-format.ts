@@ -1,5 +1,6 @@
 /** Formats that are text with a request on each line. */
 
+import type { FileHead } from './file-head.ts';
 import {
   countMalformed,
   type FormatOptions,
@@ -14,7 +15,6 @@ import {
 } from './format.ts';
 import { Line } from './line.ts';
 import { OP, type RequestBatch } from './request-batch.ts';
-import type { Sample } from './sample.ts';
 
 /** What became of a line. */
 export const TAKEN = 0;
@@ -26,7 +26,7 @@ const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 /** How much of a line is shown. */
 const SHOWN_CHARACTERS = 80;
-/** The share of the lines of a sample that have to fit. */
+/** The share of the lines of the head that have to fit. */
 const SHARE_MIN = 0.9;
 
 const LETTER_R = 0x72;
@@ -113,7 +113,7 @@ export interface TextFormatSpec {
   readonly hasClock?: boolean;
   readonly timeUnit?: TimeUnit;
   /** What to tell the user of a file that looks odd. */
-  warningsOf?(sample: Sample): readonly string[];
+  warningsOf?(head: FileHead): readonly string[];
   createLineParser(context: ParserContext, options: FormatOptions): LineParser;
 }
 
@@ -139,9 +139,9 @@ export function textFormat(spec: TextFormatSpec): TraceFormat {
       const isNamed = spec.fileName?.test(fileName) === true;
       return isNamed ? LIKENESS.certain : (spec.likeness ?? LIKENESS.certain);
     },
-    read: (sample, options): Reading => ({
+    read: (head, options): Reading => ({
       ...{ unit, hasClock, timeUnit },
-      warnings: spec.warningsOf?.(sample) ?? [],
+      warnings: spec.warningsOf?.(head) ?? [],
       createParser: (context) =>
         new TextScanner(spec.createLineParser(context, options), context, header),
     }),

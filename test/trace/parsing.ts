@@ -1,9 +1,9 @@
 /** Drives one reader with bytes in pieces, without files. */
 
+import { fileHeadOf } from '../../src/trace/file-head.ts';
 import type { FileTally, FormatOptions } from '../../src/trace/format.ts';
 import { formatOfName } from '../../src/trace/formats.ts';
 import { OP_NAMES, RequestBatch } from '../../src/trace/request-batch.ts';
-import { sampleOf } from '../../src/trace/sample.ts';
 import { VolumeTable } from '../../src/trace/volume-table.ts';
 
 /** A request as tests write it. */
@@ -50,8 +50,8 @@ export function parseInPieces(
     ...{ path: 'trace', lines: 0, malformed: 0, dropped: 0, firstMalformed: undefined },
     warnings: [],
   };
-  const sample = sampleOf('folder/disk.trace', bytes.subarray(0, 65_536), true);
-  const reading = formatOfName(formatName).read(sample, options);
+  const head = fileHeadOf('folder/disk.trace', bytes.subarray(0, 65_536), true);
+  const reading = formatOfName(formatName).read(head, options);
   const volumes = new VolumeTable();
   const parser = reading.createParser({
     ...{ volumes, volumeName: 'disk', tally, ordinal: { next: 0 } },

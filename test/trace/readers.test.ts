@@ -1,6 +1,6 @@
 import { describe, expect, it, test } from 'vitest';
+import { fileHeadOf } from '../../src/trace/file-head.ts';
 import { detectFormat, TRACE_FORMATS } from '../../src/trace/formats.ts';
-import { sampleOf } from '../../src/trace/sample.ts';
 import { FIXTURES } from './fixtures.ts';
 import { parseInPieces } from './parsing.ts';
 
@@ -29,12 +29,12 @@ describe.each(FIXTURES)('a trace of $format', ({ format, bytes, requests }) => {
   });
 
   it('is told from all others by its content', () => {
-    expect(detectFormat(sampleOf('x', bytes, true)).name).toBe(format);
+    expect(detectFormat(fileHeadOf('x', bytes, true)).name).toBe(format);
   });
 
   it('is told by its content though the end of its last line is missing', () => {
-    const sample = sampleOf('x', bytes.subarray(0, -1), false);
-    expect(detectFormat(sample).name).toBe(format);
+    const head = fileHeadOf('x', bytes.subarray(0, -1), false);
+    expect(detectFormat(head).name).toBe(format);
   });
 });
 
@@ -83,9 +83,9 @@ it('oracleGeneral of another counting is known by its name, and by that alone', 
   const bytes = Buffer.alloc(4 * 24);
   // The next request of each is the one behind it, counted from 0.
   for (let at = 0; at < 4; at++) bytes.writeBigInt64LE(BigInt(at + 1), at * 24 + 16);
-  const named = sampleOf('w.oracleGeneral.bin', bytes, true);
+  const named = fileHeadOf('w.oracleGeneral.bin', bytes, true);
   expect(detectFormat(named).name).toBe('oracle-general');
-  expect(() => detectFormat(sampleOf('w.bin', bytes, true))).toThrow('no known format');
+  expect(() => detectFormat(fileHeadOf('w.bin', bytes, true))).toThrow('no known format');
   bytes.writeBigInt64LE(-2n, 16);
   expect(() => detectFormat(named)).toThrow('no known format');
 });

@@ -18,8 +18,10 @@ import { TimeIndex } from './time-index.ts';
  */
 export type OpsMode = 'reads' | 'all' | 'writes-invalidate';
 
+/** All of them, as `--ops` lists them. */
 export const OPS_MODES: readonly OpsMode[] = ['reads', 'all', 'writes-invalidate'];
 
+/** How requests become accesses. */
 export interface PageStreamOptions {
   /**
    * Bytes a page, at least 1: the unit of the cache. Default 4096. A trace of keys is not split;

@@ -5,6 +5,7 @@
 
 const TIMES_MAX = 8192;
 
+/** Times by access, at most 8,192 of them. */
 export class TimeIndex {
   /** Accesses from one kept time to the next; a power of two. */
   stride = 1;

@@ -25,12 +25,14 @@ export interface ConnectionHost {
   failed(error: TmemError): void;
 }
 
+/** What a connection is opened for. */
 export interface ConnectionOptions {
   readonly wantsStructured: boolean;
   /** Requests under way at a time. */
   readonly depth: number;
 }
 
+/** A connection in its transmission phase; whoever opened it closes or destroys it. */
 export class LiveConnection {
   readonly negotiated: Negotiated;
   host: ConnectionHost | undefined;

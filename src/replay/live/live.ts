@@ -15,6 +15,7 @@ const TICK_MS = 200;
 const US_PER_SECOND = 1e6;
 const CONNECTIONS_MAX = 4096;
 
+/** How a trace is replayed, and against whom. */
 export interface LiveOptions {
   readonly target: NbdTarget;
   /** To each export. */
@@ -49,6 +50,7 @@ export interface LiveOp {
   readonly latencyUs: Percentiles;
 }
 
+/** What came of a replay, as `--json` prints it. */
 export interface LiveResult {
   readonly trace: string;
   readonly connections: number;

@@ -1,5 +1,6 @@
 /** Requests of one connection that are not answered yet, in slots of typed arrays. */
 
+/** Slots by number; a free one is taken for a request and given back with its answer. */
 export class Outstanding {
   readonly op: Uint8Array;
   readonly offset: Float64Array;

@@ -13,6 +13,7 @@ export interface VolumeSurvey {
   changeEnd: number;
 }
 
+/** What a whole trace asks. */
 export interface Survey {
   readonly volumes: readonly VolumeSurvey[];
   /** Microseconds on the trace's clock; NaN for a trace without requests. */

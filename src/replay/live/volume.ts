@@ -9,6 +9,7 @@ const BARE_BYTES_MAX = 1024 * 1024 * 1024;
 /** Folding keeps offsets as aligned as they were, to that. */
 const FOLD_BYTES = 4096;
 
+/** Where requests of one volume go, and the connections that take them. */
 export class LiveVolume {
   readonly connections: readonly LiveConnection[];
   readonly sizeBytes: number;

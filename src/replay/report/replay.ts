@@ -35,6 +35,7 @@ export type Warmup =
   | { readonly kind: 'accesses'; readonly accesses: number }
   | { readonly kind: 'share'; readonly share: number };
 
+/** What is to be simulated, and how. */
 export interface ReplayOptions {
   readonly pageBytes: number;
   readonly ops: OpsMode;

@@ -197,6 +197,7 @@ export interface Advice {
   readonly notes: readonly string[];
 }
 
+/** Everything a report shows, as `report.json` has it. */
 export interface ReplayReport {
   readonly version: typeof REPORT_VERSION;
   readonly trace: TraceFacts;

@@ -8,7 +8,9 @@ import { TmemError } from '../../lib/errors.ts';
 import { writeUInt64LE } from '../../lib/uint64.ts';
 import { readU32, readU64 } from '../binary-format.ts';
 
+/** What every file of the format begins with. */
 export const OWN_MAGIC = Buffer.from('TMEMTRC1', 'latin1');
+/** The first block is where the header ends. */
 export const HEADER_BYTES = 4096;
 export const BLOCK_BYTES = 4096;
 export const RECORD_BYTES = 32;

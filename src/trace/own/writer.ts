@@ -24,6 +24,7 @@ export interface TraceSink {
   write(bytes: Uint8Array, position: number): Promise<void>;
 }
 
+/** What is written into the header, and how much memory and room there is. */
 export interface OwnWriterOptions {
   readonly unit?: 'bytes' | 'keys';
   readonly hasClock?: boolean;
@@ -56,6 +57,7 @@ interface Piece {
   readonly view: DataView;
 }
 
+/** A trace that is being written; `start` before anything else, `close` at the end, which makes it complete. */
 export class OwnTraceWriter {
   /** Records of requests in the file, or on their way there. */
   requests = 0;

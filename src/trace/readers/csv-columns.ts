@@ -1,8 +1,8 @@
 /** Which column of a CSV trace is what, told by its name. */
 
 import { TmemError } from '../../lib/errors.ts';
+import type { FileHead } from '../file-head.ts';
 import { type FormatOptions, TIME_UNITS, type TimeUnit } from '../format.ts';
-import type { Sample } from '../sample.ts';
 
 /** What a column can hold. */
 export const ROLE = {
@@ -119,11 +119,11 @@ function guessUnit(values: readonly string[]): TimeUnit {
 }
 
 /**
- * Finds out how `sample` is to be read: by `--columns`, by its header, or by `defaults`. Throws a
+ * Finds out how `head` is to be read: by `--columns`, by its header, or by `defaults`. Throws a
  * `TmemError` if no column says what was asked for.
  */
 export function planCsv(
-  { path, lines }: Sample,
+  { path, lines }: FileHead,
   options: FormatOptions,
   defaults?: readonly string[],
 ): CsvPlan {

@@ -142,8 +142,8 @@ function csvFormat(
 ): TraceFormat {
   return {
     ...{ name, title, likeness },
-    read: (sample, options) => {
-      const plan = planCsv(sample, options, defaults);
+    read: (head, options) => {
+      const plan = planCsv(head, options, defaults);
       return {
         unit: plan.unit,
         hasClock: plan.timeUnit !== undefined,

@@ -12,9 +12,9 @@ import {
   readU32,
   readU64,
 } from '../binary-format.ts';
+import type { FileHead } from '../file-head.ts';
 import { LIKENESS, type ParserContext, type TraceFormat } from '../format.ts';
 import { OP, type RequestBatch } from '../request-batch.ts';
-import type { Sample } from '../sample.ts';
 
 /** 0x123456789abcdef0, at the start and at the end of the header. */
 export const LCS_MAGIC = Buffer.from('f0debc9a78563412', 'hex');
@@ -98,7 +98,7 @@ function unknownLayout(path: string, what: string): TmemError {
   return new TmemError('unsupported', `${path} is an lcs trace with ${what}, which is not known`);
 }
 
-function layoutOf({ bytes, path }: Sample): Layout {
+function layoutOf({ bytes, path }: FileHead): Layout {
   const headerBytes = headerBytesOf(bytes);
   if (headerBytes === 0) throw unknownLayout(path, 'a header without an end');
   if (bytes[FORMAT_AT] === 0x3c) return layoutOfFormat(bytes, path);
@@ -162,8 +162,8 @@ export const lcs: TraceFormat = {
     bytes.subarray(0, 8).equals(LCS_MAGIC) && headerBytesOf(bytes) > 0
       ? LIKENESS.certain
       : LIKENESS.no,
-  read: (sample) => {
-    const layout = layoutOf(sample);
+  read: (head) => {
+    const layout = layoutOf(head);
     return {
       ...{ unit: 'keys', hasClock: layout.time.bytes > 0, timeUnit: 's' },
       createParser: (context) => new FixedScanner(new LcsRecords(layout, context), context),

@@ -5,9 +5,9 @@
  */
 
 import { type FixedRecordParser, FixedScanner, readKey, readU32 } from '../binary-format.ts';
+import type { FileHead } from '../file-head.ts';
 import { LIKENESS, type ParserContext, type TraceFormat } from '../format.ts';
 import { OP, type RequestBatch } from '../request-batch.ts';
-import type { Sample } from '../sample.ts';
 
 const RECORD_BYTES = 24;
 const NEXT = 16;
@@ -37,7 +37,7 @@ function nextOf(bytes: Buffer, index: number): number {
 }
 
 /** Whether all next requests of a file that says so by its name are numbers of some request. */
-function isNamedSo({ bytes, name }: Sample, count: number): boolean {
+function isNamedSo({ bytes, name }: FileHead, count: number): boolean {
   if (!name.includes('oraclegeneral')) return false;
   for (let index = 0; index < count; index++) {
     const next = bytes.readBigInt64LE(index * RECORD_BYTES + NEXT);
@@ -47,12 +47,12 @@ function isNamedSo({ bytes, name }: Sample, count: number): boolean {
 }
 
 /** By its name, writers that count from 0, or whose clocks go back, are known as well. */
-function likeness(sample: Sample): number {
-  const { bytes, isText } = sample;
+function likeness(head: FileHead): number {
+  const { bytes, isText } = head;
   const count = Math.min(SAMPLE_RECORDS, Math.floor(bytes.length / RECORD_BYTES));
   if (isText || count === 0) return LIKENESS.no;
   const proof = proofOf(bytes, count);
-  return proof === LIKENESS.no && isNamedSo(sample, count) ? LIKENESS.likely : proof;
+  return proof === LIKENESS.no && isNamedSo(head, count) ? LIKENESS.likely : proof;
 }
 
 function proofOf(bytes: Buffer, count: number): number {

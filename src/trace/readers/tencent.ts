@@ -4,9 +4,9 @@
  * release has offsets and sizes in bytes.
  */
 
+import type { FileHead } from '../file-head.ts';
 import { COMMA, type Line } from '../line.ts';
 import { OP, type RequestBatch } from '../request-batch.ts';
-import type { Sample } from '../sample.ts';
 import { type LineParser, MALFORMED, TAKEN, textFormat } from '../text-format.ts';
 import type { VolumeTable } from '../volume-table.ts';
 
@@ -42,7 +42,7 @@ class TencentLines implements LineParser {
 }
 
 /** Sizes that are all multiples of 512 are bytes. */
-function warningsOf({ path, lines }: Sample): readonly string[] {
+function warningsOf({ path, lines }: FileHead): readonly string[] {
   const sizes = lines.map((line) => Number(line.split(',')[2])).filter((size) => size > 0);
   if (sizes.length < ODD_LINES_MIN || sizes.some((size) => size % 512 !== 0)) return [];
   return [

@@ -13,9 +13,9 @@ import {
   readU32,
   readU64,
 } from '../binary-format.ts';
+import type { FileHead } from '../file-head.ts';
 import { LIKENESS, type ParserContext, type TraceFormat } from '../format.ts';
 import { OP, type RequestBatch } from '../request-batch.ts';
-import type { Sample } from '../sample.ts';
 
 /** Operations by the SCSI operation code (SBC-3); those of other commands are no requests. */
 const OP_BY_COMMAND = new Int8Array(256).fill(-1);
@@ -78,7 +78,7 @@ function vscsi(version: 1 | 2): TraceFormat {
   const { recordBytes, command, version: field } = LAYOUTS[version];
   const isRecord = (bytes: Buffer, at: number): boolean =>
     bytes[at + field + 1] === version && readU16(bytes, at + command) < 0x100;
-  const likeness = ({ bytes, isText }: Sample): number => {
+  const likeness = ({ bytes, isText }: FileHead): number => {
     const count = Math.min(16, Math.floor(bytes.length / recordBytes));
     if (isText || count === 0) return LIKENESS.no;
     for (let index = 0; index < count; index++) {

@@ -1,12 +1,13 @@
 /** The beginning of a trace file, by which its format is told. */
 
 /** How much is looked at, bytes. */
-export const SAMPLE_BYTES = 64 * 1024;
+export const HEAD_BYTES = 64 * 1024;
 const LINES_MAX = 200;
 /** Suffixes that say how a file is stored, not what is in it. */
 const STORAGE_SUFFIX = /\.(gz|gzip|zst|zstd|z)$/i;
 
-export interface Sample {
+/** What a file begins with, and what it is called. */
+export interface FileHead {
   /** As errors name it. */
   readonly path: string;
   /** The file's name without folders and suffixes of compression, in lower case. */
@@ -30,8 +31,8 @@ function isTextByte(byte: number): boolean {
   return byte >= 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }
 
-/** A sample of the file at `path` that begins with `bytes`. */
-export function sampleOf(path: string, bytes: Buffer, isWhole: boolean): Sample {
+/** What there is to know of the file at `path`, which begins with `bytes`. */
+export function fileHeadOf(path: string, bytes: Buffer, isWhole: boolean): FileHead {
   const isText = bytes.every(isTextByte);
   const lines = bytes.toString('latin1').split('\n');
   // The last one may go on, unless nothing does.
