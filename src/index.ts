@@ -49,10 +49,12 @@ export interface TmemOptions {
 }
 
 const MEMORY_BYTES_MIN = 4 * 1024 * 1024;
+const CODECS: readonly CodecChoice[] = ['auto', 'lz4', 'lz4-napi'];
 
 /** Makes a stack with no pools. Throws a TmemError of kind `usage` for bad options. */
 export function createTmem(options: TmemOptions): Tmem {
   const { memoryBytes, hotFraction = 0.25, pageBytesMax = PAGE_BYTES_MAX } = options;
+  const { codec = 'auto' } = options;
   checkPageBytes(pageBytesMax);
   if (!(Number.isSafeInteger(memoryBytes) && memoryBytes >= MEMORY_BYTES_MIN)) {
     throw new TmemError(
@@ -60,14 +62,20 @@ export function createTmem(options: TmemOptions): Tmem {
       `a stack needs at least ${MEMORY_BYTES_MIN} bytes of memory, not ${memoryBytes}`,
     );
   }
-  if (!(hotFraction >= 0 && hotFraction <= 1)) {
+  if (!(typeof hotFraction === 'number' && hotFraction >= 0 && hotFraction <= 1)) {
     throw new TmemError('usage', `the hot share is a fraction from 0 to 1, not ${hotFraction}`);
+  }
+  if (!CODECS.includes(codec)) {
+    throw new TmemError(
+      'usage',
+      `there is no codec "${codec}"; choose one of ${CODECS.join(', ')}`,
+    );
   }
   return createStack({
     memoryBytes,
     hotFraction,
     pageBytesMax,
     policyName: options.policy ?? DEFAULT_POLICY,
-    codec: loadCodec(options.codec),
+    codec: loadCodec(codec),
   }).tmem;
 }

@@ -46,12 +46,19 @@ export function nextSteps(running: RunningService): string {
     `  nbdcopy --progress ${quoted} null:`,
     `  fio --name=try --ioengine=nbd --uri=${quoted} --rw=randread --bs=4k --iodepth=32 \\`,
     '      --runtime=10 --time_based',
-    ...(running.metricsUrl === undefined ? [] : [`  curl -s ${shellWord(running.metricsUrl)}`]),
+    ...(running.metricsUrl === undefined ? [] : [`  curl -s ${curlTarget(running.metricsUrl)}`]),
     'and, with an image of your own (tmem serve disk.raw):',
     '  qemu-system-x86_64 -m 1G \\',
     `      -drive file=${shellWord(siblingUri(uri, 'disk.raw'))},format=raw,if=virtio`,
   ];
   return `\n${lines.join('\n')}\n`;
+}
+
+/** How curl is told of a URL; it knows none with a socket in the place of the host. */
+function curlTarget(url: string): string {
+  const [, socket, path] = /^http\+unix:\/\/([^/]*)(.*)$/.exec(url) ?? [];
+  if (socket === undefined) return shellWord(url);
+  return `--unix-socket ${shellWord(decodeURIComponent(socket))} http://localhost${path}`;
 }
 
 /** The URI of another export of the same server. */

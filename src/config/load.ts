@@ -127,7 +127,11 @@ export function parseConfig(text: string, path: string): RequestedConfig {
     const [error] = document.errors;
     if (error !== undefined) {
       const { line } = lines.linePos(error.pos[0]);
-      refuse(line, `this is not YAML: ${error.message}`, document.errors.length);
+      const reason =
+        error.code === 'MULTIPLE_DOCS'
+          ? 'a second document begins here; keep one'
+          : `this is not YAML: ${error.message}`;
+      refuse(line, reason, document.errors.length);
     }
     content = document.toJS() ?? {};
   } catch (cause) {

@@ -1,7 +1,7 @@
 /**
  * The server's side of the fixed newstyle handshake, without TLS (NBD specification, "Handshake").
  * A synchronous state machine: bytes of a client go in, replies come out. It knows no socket and no
- * clock; whoever owns those gives a handshake HANDSHAKE_MS_MAX and then drops it.
+ * clock; whoever owns those gives a handshake some seconds and then drops it.
  *
  * Two choices where the specification leaves room:
  * - A client that sends its next option before the reply to the last one breaks a rule, and may be
@@ -46,7 +46,7 @@ export interface HandshakeExport {
   readonly sizeBytes: number;
   /** What it can do with structured replies; HAS_FLAGS is added and SEND_DF removed as needed. */
   readonly transmissionFlags: number;
-  /** A power of two, at most MINIMUM_BLOCK_BYTES_MAX. */
+  /** A power of two, at most 64 KiB. */
   readonly minimumBlockBytes: number;
   /** A power of two, at least the minimum and 512. */
   readonly preferredBlockBytes: number;

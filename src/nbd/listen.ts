@@ -90,17 +90,20 @@ const ADVICE_BY_CODE: Readonly<Record<string, string>> = {
 
 function listenError(address: ListenAddress, option: string, cause: unknown): TmemError {
   const code = systemErrorCode(cause) ?? '';
+  if (address.kind === 'fd') {
+    const advice = 'LISTEN_FDS says that a listening socket is there, and it is not; unset it';
+    return new TmemError('usage', describeFailure(address, advice), { cause });
+  }
   const fallback = `${cause instanceof Error ? cause.message : String(cause)}; choose another with …`;
   const advice = (ADVICE_BY_CODE[code] ?? fallback).replace('…', option);
-  return new TmemError(kindOf(address, code, cause), describeFailure(address, advice), { cause });
+  return new TmemError(kindOf(code, cause), describeFailure(address, advice), { cause });
 }
 
 function describeFailure(address: ListenAddress, advice: string): string {
   return `cannot listen at ${formatListenAddress(address)}: ${advice}`;
 }
 
-/** A host that is unknown, or a descriptor that is no socket, is for the user to change. */
-function kindOf(address: ListenAddress, code: string, cause: unknown): ErrorKind {
-  const isWrong = address.kind === 'fd' || code === 'ENOTFOUND' || code === 'EAI_AGAIN';
-  return isWrong && code !== 'EADDRINUSE' ? 'usage' : kindOfSystemError(cause);
+/** A host that is unknown is for the user to change. */
+function kindOf(code: string, cause: unknown): ErrorKind {
+  return code === 'ENOTFOUND' || code === 'EAI_AGAIN' ? 'usage' : kindOfSystemError(cause);
 }

@@ -12,6 +12,13 @@ test('nextSteps names the first export in every command for it', () => {
   expect(text).toContain('file=nbd://h:1/disk.raw,format=raw');
 });
 
+test('nextSteps tells curl of a socket in the way that curl knows', () => {
+  const service = new ScriptedService();
+  const metricsUrl = 'http+unix://%2Frun%2Fmy%20tmem%2Fadmin/metrics';
+  const text = nextSteps(Object.assign(service, { metricsUrl }));
+  expect(text).toContain("  curl -s --unix-socket '/run/my tmem/admin' http://localhost/metrics\n");
+});
+
 test.each(['nbd://h:1/', 'nbd+unix:///a?socket=/s&x', "it's", '', '$HOME `a` "b" \\'])(
   'shellWord makes one word of %j for a shell',
   (word) => {

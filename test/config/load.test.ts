@@ -105,7 +105,11 @@ describe('parseConfig says where and what is wrong with', () => {
     ['a list for the file', '- a', /yaml:1: the file must be a mapping/],
     ['a key twice', 'hot: 0\nhot: 0', /yaml:2: this is not YAML: .*unique/],
     ['a syntax error', 'hot: 0\nlisten: [', /yaml:\d: this is not YAML/],
-    ['a second document', 'hot: 0\n---\nhot: 0', /this is not YAML/],
+    [
+      'a second document',
+      'hot: 0\n---\nhot: 0',
+      /yaml:2: a second document begins here; keep one$/,
+    ],
     ['endless nesting', '['.repeat(100_000), /this is not YAML/],
   ])('%s', (_, text, message) => {
     expect(() => parse(text)).toThrow(message);

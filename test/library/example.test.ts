@@ -146,3 +146,16 @@ it('the library makes a stack of every shape', () => {
     }
   }
 });
+
+it.each([
+  [{ memoryBytes: 1024 }, /at least 4194304 bytes/],
+  [{ memoryBytes: 8 << 20, hotFraction: 2 }, /from 0 to 1, not 2/],
+  [{ memoryBytes: 8 << 20, hotFraction: '0.5' }, /from 0 to 1, not 0.5/],
+  [{ memoryBytes: 8 << 20, codec: 'zstd' }, /no codec "zstd"; choose one of auto, lz4, lz4-napi/],
+  [{ memoryBytes: 8 << 20, policy: 'mru' }, /no eviction policy "mru"; choose one of/],
+  [{ memoryBytes: 8 << 20, pageBytesMax: 5000 }, /a power of two; not 5000/],
+])('the library refuses %j', (options, message) => {
+  const attempt = () => createTmem(options as Parameters<typeof createTmem>[0]);
+  expect(attempt).toThrow(message);
+  expect(attempt).toThrow(TmemError);
+});

@@ -92,7 +92,12 @@ test('a busy port is busy', async () => {
 test.each<[string, ListenAddress, string, RegExp]>([
   ['a directory that is not there', { kind: 'unix', path: '/no/such/s' }, 'not-found', /make it/],
   ['a foreign address', { kind: 'tcp', host: '192.0.2.1', port: 0 }, 'usage', /no such address/],
-  ['a descriptor that is no socket', { kind: 'fd', fd: 98765 }, 'usage', /fd:98765: .* --listen/],
+  [
+    'a descriptor that is no socket',
+    { kind: 'fd', fd: 98765 },
+    'usage',
+    /fd:98765: LISTEN_FDS .* unset it$/,
+  ],
 ])('%s is a mistake that one sentence explains', async (_, address, kind, message) => {
   await expect(listen(address)).rejects.toMatchObject({
     name: 'TmemError',
