@@ -18,6 +18,9 @@ interface Held {
   readonly offset: number;
 }
 
+/** How long after the image refused a page an older version is kept until a newer one is safe. */
+const CAUTION_MS = 60_000;
+
 export class DirtyTier {
   readonly table: DirtyPages;
   readonly frontswap: Frontswap;
@@ -28,6 +31,10 @@ export class DirtyTier {
   readonly #clean: CleanPages;
   readonly #pageBytes: number;
   readonly #held = new Map<number, Held>();
+  /** Held pages whose older version is in the tier all the same. */
+  readonly #kept = new Set<number>();
+  readonly #older: Buffer;
+  #imageRefusedAt = Number.NEGATIVE_INFINITY;
 
   /** At most `capacity` pages; `clean` is where a page goes when the image has it. */
   constructor(frontswap: Frontswap, clean: CleanPages, capacity: number) {
@@ -35,6 +42,7 @@ export class DirtyTier {
     this.frontswap = frontswap;
     this.#clean = clean;
     this.#pageBytes = frontswap.pageBytes;
+    this.#older = Buffer.alloc(this.#pageBytes);
   }
 
   /** Whether there is no page here at all: then nobody need ask. */
@@ -69,11 +77,18 @@ export class DirtyTier {
     return outcome;
   }
 
-  /** Takes a written page, or refuses it: then its older version is gone from the tier. */
+  /**
+   * Takes a written page, or refuses it: then it must be held. Its older version is gone from the
+   * tier, but for when the image is not sure to take the newer one: then it is put back.
+   */
   put(page: number, src: Buffer, srcOffset: number, now: number): boolean {
     const isKnown = this.table.has(page);
     if (!isKnown && this.table.count >= this.table.capacity) return this.#refuse();
-    if (isRefused(this.frontswap.put(page, src, srcOffset))) return this.#refuse();
+    const isOlderRead = isKnown && this.#isCautious(now) && this.#readOlder(page);
+    if (isRefused(this.frontswap.put(page, src, srcOffset))) {
+      if (isOlderRead && !isRefused(this.frontswap.put(page, this.#older, 0))) this.#kept.add(page);
+      return this.#refuse();
+    }
     if (!isKnown) this.#clean.flush(page, 1);
     this.table.mark(page, now);
     return true;
@@ -95,18 +110,21 @@ export class DirtyTier {
     this.#clean.claim?.(page, 1);
     this.#held.delete(page);
     this.table.drop(page);
+    if (this.#kept.delete(page)) this.frontswap.flush(page);
   }
 
   /**
-   * The image did not take the held page either. What was acknowledged before is in it: so it is
-   * offered once more, and if that fails too the page is lost. A page without a past is forgotten.
+   * The image did not take the held page either: its older version is the page again, if it was kept.
+   * If not, what was acknowledged before is in the held page: so that is offered once more, and if
+   * that fails too the page is lost. A page without a past is forgotten.
    */
   releaseFailed(page: number, now: number): void {
+    this.#imageRefusedAt = now;
     const held = this.#held.get(page);
     this.#clean.claim?.(page, 1); // the image may have a part of it
     this.#held.delete(page);
     const slot = this.table.find(page);
-    if (held === undefined || slot === NO_SLOT) return;
+    if (this.#kept.delete(page) || held === undefined || slot === NO_SLOT) return;
     if (!this.put(page, held.buffer, held.offset, now)) this.table.markLost(slot);
   }
 
@@ -121,12 +139,24 @@ export class DirtyTier {
   written(slot: number, page: number, version: number): void {
     this.writtenCount++;
     this.#clean.claim?.(page, 1);
-    if (this.table.endWrite(slot, version)) this.frontswap.handOver(page, this.#clean);
+    if (!this.table.endWrite(slot, version)) return;
+    if (this.#kept.delete(page))
+      this.frontswap.flush(page); // readers have a newer one
+    else this.frontswap.handOver(page, this.#clean);
   }
 
   /** Lends the page from where it lies; NO_LOAN if it can not be. */
   lend(page: number): number {
     return this.#held.size > 0 && this.#held.has(page) ? NO_LOAN : this.frontswap.lend(page);
+  }
+
+  /** Whether the image refused something lately. */
+  #isCautious(now: number): boolean {
+    return this.table.troubledCount > 0 || now - this.#imageRefusedAt < CAUTION_MS;
+  }
+
+  #readOlder(page: number): boolean {
+    return this.frontswap.get(page, this.#older, 0) !== MISS;
   }
 
   #refuse(): false {
