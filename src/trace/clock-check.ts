@@ -24,11 +24,14 @@ export function clockWarning(
   firstTimeUs: number,
   lastTimeUs: number,
 ): string | undefined {
-  if (requests < REQUESTS_FOR_RATE) return undefined;
   const spanS = (lastTimeUs - firstTimeUs) / 1e6;
+  if (spanS < 0) {
+    const back = `the last request is ${showSpan(-spanS)} before the first`;
+    return `${back}: the times run backwards; sort the trace by time first`;
+  }
+  if (requests < REQUESTS_FOR_RATE) return undefined;
   const rate = spanS > 0 ? requests / spanS : Number.POSITIVE_INFINITY;
   const seen = `${requests} requests span ${showSpan(spanS)}`;
-  if (spanS < 0) return `${seen}: the times run backwards; sort the trace by time first`;
   if (spanS > SPAN_S_MAX || rate < RATE_MIN) {
     return `${seen}: the times may count a smaller unit; if so, say which with --time-unit (us, ns)`;
   }

@@ -66,6 +66,15 @@ describe('tmem trace info', () => {
     expect(out).toMatch(/^VOLUME +REQUESTS +REACHES\n0 +1,500 +396KiB$/m);
   });
 
+  it('says of times that run backwards that they do, and of no span', async () => {
+    const { folder, run } = setUp();
+    writeFileSync(join(folder, 'back.csv'), '1,R,0,4096,9000000\n1,R,0,4096,4000000\n');
+    const { out, err } = await run('info', 'back.csv');
+    expect(out).toMatch(/^span +unknown, the times run backwards$/m);
+    expect(out).toMatch(/^order +1 earlier than the one before$/m);
+    expect(err).toContain('the last request is 5.00 s before the first: the times run backwards');
+  });
+
   it('warns on standard error, so that its output stays what it is', async () => {
     const { folder, run } = setUp();
     writeFileSync(join(folder, 'odd.csv'), `${LINES.join('')}odd\n`);

@@ -138,7 +138,7 @@ describe('the check of times', () => {
     ['a day at one a minute', 1440, 86_400e6, /smaller unit/],
     ['three years', 1e9, 3 * 366 * 86_400e6, /smaller unit/],
     ['a millisecond', 1e6, 1000, /larger unit/],
-    ['backwards', 1e6, -5, /run backwards/],
+    ['backwards', 2, -5, /is 0\.00500 ms before the first: the times run backwards/],
   ])('for %s', (_, requests, spanUs, sentence) => {
     const warning = clockWarning(requests, 5e9, 5e9 + spanUs);
     if (sentence === undefined) expect(warning).toBeUndefined();

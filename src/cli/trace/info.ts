@@ -73,6 +73,7 @@ function opLines({ operations }: Description): string[] {
 
 function spanLine({ spanSeconds, requests }: Description): string {
   if (spanSeconds === null) return 'span        unknown, the format has no times';
+  if (spanSeconds < 0) return 'span        unknown, the times run backwards';
   const rate = spanSeconds > 0 ? `, ${formatRate(requests / spanSeconds)}` : '';
   const ms = spanSeconds * 1000;
   const span = ms < 100 ? `${Number(ms.toPrecision(3))} ms` : formatSeconds(spanSeconds);
@@ -89,7 +90,7 @@ function footprintLine(info: Description): string {
 }
 
 function toText(info: Description): string {
-  const { volumes, requests, malformed, lines } = info;
+  const { volumes, requests, malformed, lines, outOfOrder } = info;
   const rows = [...volumes].sort((one, other) => other.requests - one.requests);
   const more = rows.length - VOLUMES_SHOWN;
   const aligned = info.alignedRequests;
@@ -100,6 +101,9 @@ function toText(info: Description): string {
     `requests    ${formatCount(requests)} in ${formatCount(lines)} lines, ${malformed} malformed`,
     ...opLines(info),
     spanLine(info),
+    ...(outOfOrder === 0
+      ? []
+      : [`order       ${formatCount(outOfOrder)} earlier than the one before`]),
     footprintLine(info),
     ...(aligned === null ? [] : [`aligned     ${formatPercent(aligned / requests)} to pages`]),
     '',
