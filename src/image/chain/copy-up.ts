@@ -1,10 +1,20 @@
 /** Copying into an image what shows through from the image below it, so that it can stand alone. */
 
+import { roundUp } from '../../lib/round-up.ts';
 import type { ImageReads } from '../data/image-reads.ts';
 import { type ImageWrites, zeroes } from '../data/image-writes.ts';
 import { ParallelRuns } from '../data/parallel-runs.ts';
 import type { WritableFormat, WriteTarget } from '../format.ts';
 import type { Below } from './chain.ts';
+
+/** Read from below at a time, unless a unit is larger. */
+const PIECE_BYTES = 256 * 1024;
+
+/** A stretch of the disk, bytes. */
+interface Range {
+  readonly offset: number;
+  readonly length: number;
+}
 
 /** One copying of a range; see `BlockImage.copyUp`. */
 export class CopyUp {
@@ -24,6 +34,7 @@ export class CopyUp {
   /** Answers how many bytes were copied. */
   async run(offset: number, length: number): Promise<number> {
     const runs = new ParallelRuns();
+    const pieceBytes = Math.max(PIECE_BYTES, this.#format.unitBytes);
     try {
       for (let at = offset; at < offset + length && !runs.hasFailed; ) {
         const { bytes, isWanted } = await this.#next(at, offset + length - at);
@@ -31,10 +42,9 @@ export class CopyUp {
           at += bytes;
           continue;
         }
-        const target = await this.#format.allocate(at, bytes);
-        const copied = Math.min(target.length, bytes);
-        await runs.add(this.#copy(target, copied, at));
-        at += copied;
+        const count = Math.min(bytes, pieceBytes - (at % pieceBytes));
+        await runs.add(this.#copy(at, count));
+        at += count;
       }
     } catch (cause) {
       return runs.endFailed(cause);
@@ -54,40 +64,78 @@ export class CopyUp {
     return { bytes: extent.length, isWanted: !extent.isZero };
   }
 
-  async #copy(target: WriteTarget, bytes: number, at: number): Promise<void> {
-    const scratch = await this.#reads.scratch.take(bytes, zeroes);
+  /**
+   * Copies a piece that lies inside the image below. It is read before there is space for it: units of
+   * zeros get none. What is below never changes.
+   */
+  async #copy(at: number, length: number): Promise<void> {
+    const backing = this.#below.image;
+    if (backing === undefined) return;
+    const changed: Range[] = [];
+    const scratch = await this.#reads.scratch.take(length, zeroes);
     try {
-      const outcome = await this.#fill(target, scratch, bytes, at);
-      if (outcome === 'wanted') {
-        await this.#writes.writeTarget(target, scratch, 0, bytes, at);
-        this.#copiedBytes += bytes;
-        return;
+      await this.#below.use(backing.read(scratch, 0, length, at));
+      for (const range of this.#wantedIn(scratch, at, length)) {
+        await this.#write(scratch, at, range, changed);
       }
-      target.abort?.();
-      if (outcome === 'nothing') return;
     } finally {
       this.#reads.scratch.give(scratch);
     }
-    await this.run(at, bytes);
+    for (const range of changed) await this.run(range.offset, range.length);
+  }
+
+  /** Runs of units of which not all is zeros. */
+  #wantedIn(scratch: Buffer, at: number, length: number): Range[] {
+    const { unitBytes } = this.#format;
+    const ranges: Range[] = [];
+    let start = at;
+    for (let offset = at; offset < at + length; ) {
+      const next = Math.min(at + length, roundUp(offset + 1, unitBytes));
+      if (isZero(scratch, offset - at, next - at)) {
+        if (offset > start) ranges.push({ offset: start, length: offset - start });
+        start = next;
+      }
+      offset = next;
+    }
+    if (at + length > start) ranges.push({ offset: start, length: at + length - start });
+    return ranges;
   }
 
   /**
-   * What is to be copied, if anything: the guest may have written all of it meanwhile, or there are
-   * zeros. Where a part of it was written the rest is to be looked at anew.
+   * Writes a range of a piece that begins at `pieceAt`, unless the guest has written it meanwhile.
+   * Where a part of it was written the rest goes to `changed`, to be looked at anew.
    */
-  async #fill(
-    target: WriteTarget,
+  async #write(
     scratch: Buffer,
-    bytes: number,
+    pieceAt: number,
+    { offset, length }: Range,
+    changed: Range[],
+  ): Promise<void> {
+    for (let at = offset; at < offset + length; ) {
+      const target = await this.#format.allocate(at, offset + length - at);
+      const bytes = Math.min(target.length, offset + length - at);
+      const state = await this.#stateOf(target, at, bytes);
+      if (state === 'hole') {
+        await this.#writes.writeTarget(target, scratch, at - pieceAt, bytes, at);
+        this.#copiedBytes += bytes;
+      } else {
+        target.abort?.();
+        if (state === 'mixed') changed.push({ offset: at, length: bytes });
+      }
+      at += bytes;
+    }
+  }
+
+  /** Whoever holds the space for a hole is the only one who can fill it. */
+  async #stateOf(
+    target: WriteTarget,
     at: number,
-  ): Promise<'wanted' | 'nothing' | 'changed'> {
+    bytes: number,
+  ): Promise<'hole' | 'mixed' | 'there'> {
     try {
-      // Whoever holds the space for a hole is the only one who can fill it.
       const run = await this.#format.map(at, bytes);
-      if (run.length < bytes) return 'changed';
-      if (run.kind !== 'hole' || target.commit === undefined) return 'nothing';
-      await this.#reads.read(scratch, 0, bytes, at);
-      return isZero(scratch, bytes) ? 'nothing' : 'wanted';
+      if (run.length < bytes) return 'mixed';
+      return run.kind === 'hole' && target.commit !== undefined ? 'hole' : 'there';
     } catch (cause) {
       target.abort?.();
       throw cause;
@@ -95,10 +143,10 @@ export class CopyUp {
   }
 }
 
-function isZero(buffer: Buffer, length: number): boolean {
-  for (let at = 0; at < length; at += zeroes.length) {
-    const end = Math.min(length, at + zeroes.length);
-    if (buffer.compare(zeroes, 0, end - at, at, end) !== 0) return false;
+function isZero(buffer: Buffer, start: number, end: number): boolean {
+  for (let at = start; at < end; at += zeroes.length) {
+    const stop = Math.min(end, at + zeroes.length);
+    if (buffer.compare(zeroes, 0, stop - at, at, stop) !== 0) return false;
   }
   return true;
 }

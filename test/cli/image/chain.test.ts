@@ -102,6 +102,29 @@ test('an image that does not say of which format its base is is told it, and fla
   expect((await runImage(directory, 'compare', file, 'was.raw')).code).toBe(0);
 });
 
+test.each(['qcow2', 'qed', 'cow'])(
+  'rebase --flatten gives zeros below no space in %s',
+  async (format) => {
+    const directory = workspace();
+    const at = (name: string) => path.join(directory, name);
+    // Zeros that are stored, but for a byte in two units far from each other.
+    const content = Buffer.alloc(8 * MIB);
+    content[3 * MIB] = 1;
+    content[7 * MIB - 1] = 2;
+    fs.writeFileSync(at('base.raw'), content);
+    const file = at(`top.${format}`);
+    await runImage(directory, 'create', '-b', 'base.raw', file);
+    const told = await imageJson(directory, 'rebase', '--flatten', '-F', 'raw', file);
+    expect(told).toMatchObject({ copiedBytes: 2 * 65_536 });
+    expect(fs.statSync(file).blocks * 512).toBeLessThan(MIB);
+    expect(await imageJson(directory, 'check', file)).toMatchObject({
+      allocatedUnits: 2,
+      leaks: 0,
+    });
+    expect((await runImage(directory, 'compare', file, 'base.raw')).code).toBe(0);
+  },
+);
+
 test('rebase is told the format of the old base apart from that of the new one', async () => {
   const { directory, at } = await chain();
   const vmdk = ['-o', 'subformat=monolithicFlat', at('base.raw'), at('base.vmdk')];

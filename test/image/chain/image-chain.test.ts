@@ -37,7 +37,7 @@ describe('an image on another', () => {
     expect(image.backing?.counters.read.requests).toBe(0);
   });
 
-  it('reads below only what is around a write, and nothing for whole units', async () => {
+  it('reads below once for what is around a small write, and nothing for whole units', async () => {
     const { image, below } = overlay(4 * UNIT, 4 * UNIT);
     const ranges: number[][] = [];
     below.onRead = (offset, length) => {
@@ -46,10 +46,7 @@ describe('an image on another', () => {
     await image.write(Buffer.alloc(UNIT, 1), 0, UNIT, UNIT);
     expect(ranges).toEqual([]);
     await image.write(Buffer.alloc(100, 1), 0, 100, 50);
-    expect(ranges).toEqual([
-      [0, 50],
-      [150, UNIT - 150],
-    ]);
+    expect(ranges).toEqual([[0, UNIT]]);
   });
 
   it('closes everything, though something fails', async () => {
