@@ -46,14 +46,17 @@ export async function knownTables(
     const what = 'the table of snapshots is damaged';
     return { metadata, fault: damage(name, header.snapshotsOffset, what) };
   }
-  for (const place of [...places, ...placesIn(refcountTable, 'a refcount block')]) {
+  for (const place of [...places, ...blocksOf(refcountTable)]) {
     if (metadata.addNew(place.offset, place.length)) continue;
     return { metadata, fault: shared(name, place) };
   }
-  // One L2 table may be named twice: that spoils what the guest has there, but no other table.
-  for (const place of placesIn(l1, 'an L2 table')) {
-    const cluster = Math.floor(place.offset / header.clusterBytes);
-    if (metadata.has(cluster)) return { metadata, fault: shared(name, place) };
+  // An L2 table that is not the image's own is copied before it changes, so that it spoils nothing. One
+  // that is named twice spoils what the guest has there, but no other table.
+  for (let index = 0; index < l1.entries; index++) {
+    const offset = l1.offsetOf(index);
+    if (!l1.isCopied(index) || !metadata.has(Math.floor(offset / header.clusterBytes))) continue;
+    if (offset !== 0)
+      return { metadata, fault: shared(name, { offset, length: 1, what: 'an L2 table' }) };
   }
   metadata.addEntriesOf(l1);
   return { metadata, fault: undefined };
@@ -91,14 +94,17 @@ async function snapshotPlaces(
   return places;
 }
 
-/** What the entries of a table stand for, one cluster each; they are told by their first byte. */
-function* placesIn(table: PinnedTable, what: string): Generator<Place> {
+/** The blocks of counts, which are told by their first byte. */
+function* blocksOf(table: PinnedTable): Generator<Place> {
   for (let index = 0; index < table.entries; index++) {
     const offset = table.offsetOf(index);
-    if (offset !== 0) yield { offset, length: 1, what };
+    if (offset !== 0) yield { offset, length: 1, what: 'a refcount block' };
   }
 }
 
 function shared(name: string, { offset, what }: Place): TmemError {
-  return damage(name, offset, `${what} is said to be where another table is`);
+  const cause = `at offset ${offset}, ${what} is said to be where another table is`;
+  const advice = 'repair it with "tmem image repair", or convert it';
+  const context = { image: name, offset };
+  return new TmemError('io', `"${name}" is damaged: ${cause}; ${advice}`, { context });
 }

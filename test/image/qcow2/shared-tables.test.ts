@@ -1,9 +1,11 @@
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { checkQcow2 } from '../../../src/image/qcow2/check.ts';
 import { FIELD } from '../../../src/image/qcow2/layout.ts';
+import { openFileStorage } from '../../../src/storage/file.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { workspace } from '../../tools/workspace.ts';
-import { create, KIB, MIB, openAt, qemuIo } from './images.ts';
+import { create, expectClean, KIB, MIB, openAt, qemuIo } from './images.ts';
 
 const COPIED = 1n << 63n;
 const OFFSET = (1n << 56n) - 512n;
@@ -74,6 +76,24 @@ describe('an image of which two tables share a cluster', () => {
     await expect(disk.discard(0, CLUSTER)).rejects.toThrow(/takes no more changes/);
     await disk.close();
     expectUnchanged(image);
+  });
+
+  it('is changed when it has been repaired, where a change begins with a copy', async () => {
+    const image = await damaged(workspace(), (bytes, { l1 }) => {
+      bytes.writeBigUInt64BE(BigInt(l1) | COPIED, l1);
+    });
+    const disk = await openAt(image);
+    await expect(disk.discard(0, CLUSTER)).rejects.toThrow(/repair it with "tmem image repair"/);
+    await disk.close();
+    const storage = await openFileStorage(image, { isReadOnly: false, isContainer: true });
+    const openFile = () => Promise.reject(new Error('it names none'));
+    const report = await checkQcow2(storage, { repair: 'all', openFile });
+    expect(report).toMatchObject({ corruptions: 0 });
+    await storage.close();
+    const repaired = await openAt(image);
+    await repaired.write(Buffer.alloc(CLUSTER, 3), 0, CLUSTER, MIB);
+    await repaired.close();
+    await expectClean(image);
   });
 
   it.each<[string, (bytes: Buffer, places: Places) => void]>([
