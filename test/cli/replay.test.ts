@@ -107,6 +107,23 @@ describe('tmem replay', () => {
     expect(settings.command).toMatch(/ --policy s3fifo-cw,[^ ]*,lru --/);
   });
 
+  test('of the default sizes that the engine full takes says a command that it takes', async () => {
+    const directory = workspace();
+    const file = path.join(directory, 'loop.lis');
+    writeFileSync(file, '0 4000 0 0\n0 4000 0 1\n');
+    const out = path.join(directory, 'out');
+    const full = ['--engine', 'full', '--policy', 'lru'];
+    const { code, out: printed, err } = await run(...full, '--out', out, file);
+    expect({ code, err, left: printed.match(/left out/g) }).toEqual({
+      code: 0,
+      err: '',
+      left: ['left out'],
+    });
+    const { settings } = JSON.parse(readFileSync(path.join(out, 'report.json'), 'utf8'));
+    expect(settings.command).toContain(' --policy lru ');
+    expect(settings.command).not.toContain('--memory');
+  });
+
   test('refuses an output folder that exists before it reads anything', async () => {
     const directory = workspace();
     mkdirSync(path.join(directory, 'out'));

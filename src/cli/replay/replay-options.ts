@@ -100,6 +100,8 @@ export interface ReplayRequest {
   readonly showsProgress: boolean;
   readonly pageBytes: number;
   readonly memory: readonly MemorySize[];
+  /** Whether the sizes are those of the default list. */
+  readonly hasDefaultMemory: boolean;
   readonly policies: readonly string[];
   /** Whether the policies are those of the default list. */
   readonly hasDefaultPolicies: boolean;
@@ -186,6 +188,7 @@ export function parseRequest(parsed: ParsedArguments<ReplayOption>): ReplayReque
     showsProgress: progress !== 'off',
     pageBytes: parsePage(texts.page),
     memory: parseMemoryList(texts.memory),
+    hasDefaultMemory: !parsed.has('memory'),
     policies: splitPolicies(texts.policy),
     hasDefaultPolicies: !parsed.has('policy'),
     ops: oneOf('ops', texts.ops, OPS_MODES),

@@ -66,14 +66,18 @@ function replayOptions(
   trace: Trace,
   { contentsOf }: ContentsSource,
 ): ReplayOptions {
-  const { pageBytes, memory, ops, warmup, sampleRate, engine, threads, seed } = request;
+  const { pageBytes, memory, hasDefaultMemory, ops, warmup, sampleRate, engine, threads, seed } =
+    request;
   // What was not asked for is not refused.
   const canForesee = trace.canRereads || !request.hasDefaultPolicies;
   const policies = request.policies.filter((policy) => canForesee || policy !== FLOOR_POLICY);
   const options = new Map(request.options);
   if (!canForesee) options.set('policy', policies.join(','));
+  // As asked for, the sizes that are left out would be refused.
+  if (engine === 'full' && hasDefaultMemory) options.delete('memory');
   return {
-    ...{ pageBytes, memory, ops, warmup, sampleRate, engine, seed, contentsOf, signal },
+    ...{ pageBytes, memory, hasDefaultMemory, ops, warmup, sampleRate, engine, seed },
+    ...{ contentsOf, signal },
     ...(threads !== undefined && { threads }),
     policies,
     wantsReport: folder !== undefined,

@@ -8,6 +8,7 @@ import { type FullResult, runFull } from '../engine/full.ts';
 import type { PageContents } from '../engine/page-contents.ts';
 import type { PageStream } from '../engine/page-stream.ts';
 import type { Run } from '../engine/run.ts';
+import { capacitiesOf, type MemorySize, type MemoryUnits } from './memory-sizes.ts';
 import { type PolicyRun, type PolicyRunsOptions, runPolicies } from './policy-runs.ts';
 import { FLOOR_POLICY } from './report.ts';
 
@@ -28,14 +29,46 @@ export function checkFullPolicies(policies: readonly string[]): void {
   for (const policy of policies) policyFactoryFor(policy);
 }
 
-/** Throws a usage error for sizes too small for the layers; sizes are the memory they may take. */
-export function checkFullSizes(capacities: readonly number[], pageBytes: number): void {
-  const least = Math.min(...capacities) * pageBytes;
-  if (least >= MEMORY_BYTES_MIN) return;
-  throw new TmemError(
-    'usage',
-    `--memory: ${formatSize(least)} are too little for --engine full; give it at least 1MiB`,
-  );
+/** What is wanted of the layers, by the footprint that is known now. */
+export interface FullSizes extends MemoryUnits {
+  readonly traceName: string;
+  readonly memory: readonly MemorySize[];
+  /** Whether `memory` is what is taken where nobody asked for sizes. */
+  readonly hasDefaultMemory: boolean;
+}
+
+/**
+ * The sizes in whole pages, which are the memory that the layers may take, and a sentence on those
+ * of a default list that are left out. Throws a usage error where one that was asked for is too
+ * small for the layers, and where none is left.
+ */
+export function fullCapacitiesOf(sizes: FullSizes): { capacities: number[]; notes: string[] } {
+  const { memory, hasDefaultMemory, traceName, pageBytes, footprintPages } = sizes;
+  const bytesOf = (size: MemorySize) => Math.min(...capacitiesOf([size], sizes)) * pageBytes;
+  const tooSmall = memory.filter((size) => bytesOf(size) < MEMORY_BYTES_MIN);
+  if (tooSmall.length === 0) return { capacities: capacitiesOf(memory, sizes), notes: [] };
+  const floor = formatSize(MEMORY_BYTES_MIN);
+  if (!hasDefaultMemory) {
+    const least = Math.min(...tooSmall.map(bytesOf));
+    throw new TmemError(
+      'usage',
+      `--memory: ${formatSize(least)} are too little for --engine full; give it at least ${floor}`,
+    );
+  }
+  if (tooSmall.length === memory.length) {
+    throw new TmemError(
+      'usage',
+      `${traceName} has a footprint of ${formatSize(footprintPages * pageBytes)}, too little for the ` +
+        `default sizes of --engine full, which takes at least ${floor}; give sizes, as ` +
+        `--memory ${floor}, or replay it with --engine sizes`,
+    );
+  }
+  const left = memory.filter((size) => !tooSmall.includes(size));
+  const shares = tooSmall.map(({ text }) => text).join(', ');
+  const note =
+    `Of the default sizes ${shares} of the footprint ${tooSmall.length === 1 ? 'is' : 'are'} left ` +
+    `out, since --engine full takes at least ${floor}.`;
+  return { capacities: capacitiesOf(left, sizes), notes: [note] };
 }
 
 /** Runs all, in order; what is asked for in pages is the memory of as many uncompressed pages. */

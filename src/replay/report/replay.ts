@@ -11,8 +11,8 @@ import { adviceOf } from './advice.ts';
 import { assembleReport } from './assemble.ts';
 import {
   checkFullPolicies,
-  checkFullSizes,
   type FullRunsOptions,
+  fullCapacitiesOf,
   fullFloors,
   runFullPolicies,
 } from './full-runs.ts';
@@ -40,6 +40,8 @@ export interface ReplayOptions {
   readonly pageBytes: number;
   readonly ops: OpsMode;
   readonly memory: readonly MemorySize[];
+  /** Whether nobody asked for `memory`: what the engine cannot do of it is left out, and said. */
+  readonly hasDefaultMemory?: boolean;
   readonly policies: readonly string[];
   readonly warmup: Warmup;
   /** The share of the pages to look at, above 0 to 1. */
@@ -91,12 +93,7 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
   const read = await readTrace(trace, options);
   const { stream, footprintPages } = read;
   const { unit } = trace;
-  const capacities = capacitiesOf(options.memory, {
-    unit,
-    pageBytes: stream.pageBytes,
-    footprintPages,
-  });
-  if (isFull) checkFullSizes(capacities, stream.pageBytes);
+  const { capacities, notes } = sizesOf(read, options);
   const wantsFloor = options.wantsReport && stream.canRereads;
   const lacksFloor = wantsFloor && !options.policies.includes(FLOOR_POLICY);
   // Of the real layers it takes as many pages as they will have held.
@@ -127,7 +124,7 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
     ops: options.ops,
   });
   const lacks = options.wantsReport && !stream.canRereads ? [NO_FLOOR] : [];
-  const advice = { ...found, notes: [...found.notes, ...lacks] };
+  const advice = { ...found, notes: [...found.notes, ...notes, ...lacks] };
   const findings = { read, options, done, asked, settings, coldMissRatio, advice };
   const report = options.wantsReport ? await assembleReport(findings) : undefined;
   return {
@@ -137,6 +134,14 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
     workload: workloadOf(read, coldMissRatio),
     report,
   };
+}
+
+/** The sizes to run, and what is to be said of those that are not. */
+function sizesOf({ trace, stream, footprintPages }: ReadTrace, options: ReplayOptions) {
+  const { memory, hasDefaultMemory = false } = options;
+  const units = { unit: trace.unit, pageBytes: stream.pageBytes, footprintPages };
+  if (options.engine !== 'full') return { capacities: capacitiesOf(memory, units), notes: [] };
+  return fullCapacitiesOf({ ...units, memory, hasDefaultMemory, traceName: trace.name });
 }
 
 /** The share of the accesses that count that no cache can avoid to miss: the same in every run. */

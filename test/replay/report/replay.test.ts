@@ -204,6 +204,26 @@ describe('a replay through the real layers', () => {
     expect(tiers?.compressionRatio).toBeGreaterThan(1.2);
   });
 
+  test('leaves out default sizes that are too small, and says so once', async () => {
+    const memory = parseMemoryList('10%,40%,60%');
+    const options = full({ memory, hasDefaultMemory: true, wantsReport: false });
+    const { runs, advice } = await replay(scriptedTrace(loopOf(1000, 2)), options);
+    expect(runs.map(({ capacityPages }) => capacityPages)).toEqual([400, 600]);
+    expect(advice.notes.filter((note) => note.includes('left out'))).toEqual([
+      'Of the default sizes 10% of the footprint is left out, since --engine full takes at least 1MiB.',
+    ]);
+    const asked = replay(scriptedTrace(loopOf(1000, 2)), full({ memory }));
+    await expect(asked).rejects.toThrow('--memory: 400KiB are too little for --engine full');
+  });
+
+  test('where no default size is left says what to do', async () => {
+    const options = full({ memory: parseMemoryList('10%,80%'), hasDefaultMemory: true });
+    await expect(replay(scriptedTrace(loopOf(100, 2)), options)).rejects.toThrow(
+      'script has a footprint of 400KiB, too little for the default sizes of --engine full, ' +
+        'which takes at least 1MiB; give sizes, as --memory 1MiB, or replay it with --engine sizes',
+    );
+  });
+
   test('refuses what layers cannot do', async () => {
     const trace = () => scriptedTrace(loopOf(10, 2));
     await expect(replay(trace(), full({ policies: ['belady'] }))).rejects.toThrow(
