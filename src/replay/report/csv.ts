@@ -25,6 +25,11 @@ function file(name: string, head: readonly string[], rows: readonly (readonly Va
   return { name: `${name}.csv`, text: `${lines.join('\n')}\n` };
 }
 
+/** What a column is called: in a trace of keys, whose objects have no size, bytes count objects. */
+function titleOf(name: string, { unit }: ReplayReport['trace']): string {
+  return unit === 'bytes' ? name : name.replace(/Bytes$/, 'Objects').replace(/^bytes$/, 'objects');
+}
+
 /** All of them; a table that has no rows is left out. */
 export function csvFilesOf(report: ReplayReport): CsvFile[] {
   return [...ofRuns(report), ...ofWorkload(report)].filter(
@@ -32,7 +37,8 @@ export function csvFilesOf(report: ReplayReport): CsvFile[] {
   );
 }
 
-function ofRuns({ runs, curves, overTime, tiers, scanDamage }: ReplayReport): CsvFile[] {
+function ofRuns(report: ReplayReport): CsvFile[] {
+  const { trace, runs, curves, overTime, tiers, scanDamage } = report;
   const runKeys = [
     ...(['trace', 'policy', 'capacityPages', 'capacityBytes', 'requests', 'hits'] as const),
     ...(['misses', 'coldMisses', 'evictions', 'missRatio'] as const),
@@ -47,7 +53,9 @@ function ofRuns({ runs, curves, overTime, tiers, scanDamage }: ReplayReport): Cs
     file(
       'runs',
       runKeys,
-      runs.map((run) => runKeys.map((key) => run[key])),
+      runs.map((run) =>
+        runKeys.map((key) => (key === 'capacityBytes' && trace.unit === 'keys' ? null : run[key])),
+      ),
     ),
     file(
       'curves',
@@ -80,7 +88,7 @@ function ofRuns({ runs, curves, overTime, tiers, scanDamage }: ReplayReport): Cs
 }
 
 function ofWorkload(report: ReplayReport): CsvFile[] {
-  const { volumes, footprint, reuse, popularity, mix, sizes, heatMaps } = report;
+  const { trace, volumes, footprint, reuse, popularity, mix, sizes, heatMaps } = report;
   const volumeKeys = [
     ...(['name', 'reads', 'writes', 'readBytes', 'writeBytes', 'sequentialReads'] as const),
     ...(['sequentialWrites', 'footprintPages', 'accesses', 'hitRatio'] as const),
@@ -89,7 +97,7 @@ function ofWorkload(report: ReplayReport): CsvFile[] {
   return [
     file(
       'volumes',
-      volumeKeys,
+      volumeKeys.map((key) => titleOf(key, trace)),
       volumes.map((volume) => volumeKeys.map((key) => volume[key])),
     ),
     file(
@@ -109,7 +117,7 @@ function ofWorkload(report: ReplayReport): CsvFile[] {
     ),
     file(
       'mix',
-      ['start', ...mixKeys],
+      ['start', ...mixKeys.map((key) => titleOf(key, trace))],
       mix.reads.map((_, at) => [at * mix.columnWidth, ...mixKeys.map((key) => mix[key][at])]),
     ),
     file(
@@ -119,7 +127,7 @@ function ofWorkload(report: ReplayReport): CsvFile[] {
     ),
     file(
       'heat-map',
-      ['volume', 'start', 'address', 'bytes'],
+      ['volume', 'start', 'address', titleOf('bytes', trace)],
       heatMaps.flatMap(({ volume, columnWidth, rowBytes, rows }) =>
         rows.flatMap((cells, row) =>
           cells.flatMap((bytes, column) =>

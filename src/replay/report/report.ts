@@ -50,6 +50,7 @@ export interface WorkloadFacts {
   readonly writes: number;
   readonly trims: number;
   readonly flushes: number;
+  /** Here and below, of a trace of keys these are objects, which have no size. */
   readonly readBytes: number;
   readonly writeBytes: number;
   /** Reads and writes that go on where one of the last requests of their volume ended. */
@@ -73,7 +74,7 @@ export interface RunFacts {
   readonly policy: string;
   /** Whole pages that the cache holds. */
   readonly capacityPages: number;
-  /** The same in bytes, uncompressed. */
+  /** The same in bytes, uncompressed; says nothing of a trace of keys. */
   readonly capacityBytes: number;
   /** Accesses that were counted; of a sample, those of the sample. */
   readonly requests: number;

@@ -80,6 +80,17 @@ describe('the CSV files of a report', () => {
     }
   });
 
+  test('of a trace of keys call objects what is counted in objects', async () => {
+    const files = csvFilesOf(await reportOf({ unit: 'keys', hasClock: false }));
+    const titlesOf = (name: string) =>
+      files.find((each) => each.name === name)?.text.split('\n', 1)[0];
+    expect(titlesOf('mix.csv')).toBe('start,reads,writes,sequential,readObjects,writeObjects');
+    expect(titlesOf('volumes.csv')).toContain(',readObjects,writeObjects,');
+    expect(titlesOf('heat-map.csv')).toBe('volume,start,address,objects');
+    const [, run] = files.find(({ name }) => name === 'runs.csv')?.text.split('\n') ?? [];
+    expect(run).toMatch(/^script,s3fifo-cw,\d+,,3300,/);
+  });
+
   test('quote what a spreadsheet would take for something else', async () => {
     const report = await reportOf({ name: '=1+1', volumes: ['a,"b"'] });
     const texts = csvFilesOf(report).map(({ text }) => text);
