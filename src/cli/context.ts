@@ -1,5 +1,6 @@
 /** What a command sees of the process around it, so that a test can put another around it. */
 
+import { TmemError } from '../lib/errors.ts';
 import { type Terminal, terminalOf } from './screen.ts';
 import { type StopSignals, watchStopSignals } from './stop-signals.ts';
 
@@ -21,24 +22,31 @@ export interface CliContext {
   exit(code: number): void;
 }
 
-/** A reader that went away (`tmem --help | head -1`) is no failure of ours. */
-function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
-}
-
-/** The same, and who goes on printing can know. */
+/** Whoever goes on printing can know that the reader has gone; by itself that is no failure. */
 function watchReader(stream: NodeJS.WriteStream): AbortSignal {
   const gone = new AbortController();
-  stream.on('error', (error) => {
-    ignoreBrokenPipe(error);
-    gone.abort();
-  });
+  stream.on('error', () => gone.abort());
   return gone.signal;
+}
+
+/**
+ * Prints `text`. A reader that went away (`tmem --help | head -1`) is no failure of ours; what a full
+ * disk did not take is one, which must not look like success: that throws.
+ */
+function print(text: string): void {
+  process.stdout.write(text);
+  const failure: NodeJS.ErrnoException | null = process.stdout.errored;
+  if (failure === null || failure.code === 'EPIPE') return;
+  const reason = failure.code === 'ENOSPC' ? 'its disk is full' : failure.message;
+  throw new TmemError('io', `what is printed cannot be written to stdout: ${reason}`, {
+    cause: failure,
+  });
 }
 
 /** The context of the real process. */
 export function processContext(): CliContext {
-  process.stderr.on('error', ignoreBrokenPipe);
+  // A log on a full disk, or on a terminal that was closed, ends no service.
+  process.stderr.on('error', () => undefined);
   return {
     env: process.env,
     directory: process.cwd(),
@@ -46,7 +54,7 @@ export function processContext(): CliContext {
     isTerminal: process.stderr.isTTY,
     terminal: process.stdout.isTTY ? terminalOf(process.stdout) : undefined,
     unread: watchReader(process.stdout),
-    stdout: (text) => process.stdout.write(text),
+    stdout: print,
     stderr: (text) => process.stderr.write(text),
     watchStopSignals: () => watchStopSignals(process),
     exit: (code) => process.exit(code),

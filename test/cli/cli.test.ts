@@ -1,7 +1,17 @@
 /** The program as it is installed: `bin/tmem.cjs` and what `npm run build` made. */
 
-import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  closeSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,6 +63,32 @@ test.each([
   expect(result).toMatchObject({ status: 2, stdout: '' });
   expect(result.stderr).toMatch(sentence);
   expect(result.stderr).toMatch(/^tmem: .*\n$/);
+});
+
+test('tmem says when a full disk does not take what it prints, and exits 1', () => {
+  const full = openSync('/dev/full', 'w');
+  const result = spawnSync(BIN, ['--help'], {
+    stdio: ['ignore', full, 'pipe'],
+    encoding: 'utf8',
+    timeout: 30_000,
+  });
+  closeSync(full);
+  expect(result.status).toBe(1);
+  expect(result.stderr).toBe(
+    'tmem: what is printed cannot be written to stdout: its disk is full\n',
+  );
+});
+
+test('tmem serve goes on when a full disk does not take its log', async () => {
+  const full = openSync('/dev/full', 'w');
+  const args = ['serve', 'disk.raw', '--listen', 'unix:log.sock', '--admin', 'none', '--verbose'];
+  const child = spawn(BIN, args, { cwd: directory, stdio: ['ignore', 'pipe', full] });
+  closeSync(full);
+  const ended = once(child, 'exit');
+  if (child.stdout === null) throw new Error('it has no stdout');
+  await once(child.stdout, 'data'); // by then it has told something on stderr
+  child.kill('SIGTERM');
+  expect(await ended).toEqual([0, null]);
 });
 
 test('tmem serve at a port in use says so and exits 2', async () => {
