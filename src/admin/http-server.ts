@@ -4,6 +4,7 @@
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { TmemError } from '../lib/errors.ts';
 import { formatHostAndPort, type ListenAddress } from '../lib/listen-address.ts';
 import { packageVersion } from '../lib/package-version.ts';
@@ -21,6 +22,7 @@ import { POOL_KEY_HEADER, readQuery } from './parameters.ts';
 import { poolRoutes } from './pool-routes.ts';
 import { PROBLEM_TYPE, Problem, problemOf } from './problem.ts';
 import { type Answer, type Route, Router } from './router.ts';
+import { refuseUnparsed } from './unparsed.ts';
 
 /** Bounds on what clients of this server can hold of it. */
 const SOCKETS_MAX = 32;
@@ -116,9 +118,15 @@ export class AdminServer {
     });
     this.#server.maxConnections = SOCKETS_MAX;
     this.#server.timeout = idleMs;
+    const answers = new WeakMap<Duplex, ServerResponse>();
     const serve = (request: IncomingMessage, response: ServerResponse): void => {
+      answers.set(request.socket, response);
+      response.once('close', () => answers.delete(request.socket));
       void this.#serve(request, response);
     };
+    this.#server.on('clientError', (cause, socket) => {
+      refuseUnparsed(cause, socket, answers.get(socket));
+    });
     this.#server.on('request', serve);
     // Who asks before sending a body is told to go on only when the body is to be read.
     this.#server.on('checkContinue', serve);

@@ -20,6 +20,7 @@ const TITLES: Readonly<Record<number, string>> = {
   411: 'Length Required',
   413: 'Content Too Large',
   415: 'Unsupported Media Type',
+  431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   501: 'Not Implemented',
   503: 'Service Unavailable',
@@ -61,10 +62,14 @@ export class Problem extends Error {
     this.members = options.members ?? {};
   }
 
+  /** What the status says, for every refusal of that status. */
+  get title(): string {
+    return TITLES[this.status] ?? 'Error';
+  }
+
   /** The document, with a line end so that it can be read on a terminal. */
   get document(): string {
-    const title = TITLES[this.status] ?? 'Error';
-    const { status, message: detail, members } = this;
+    const { title, status, message: detail, members } = this;
     return `${JSON.stringify({ title, status, detail, ...members })}\n`;
   }
 }

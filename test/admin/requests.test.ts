@@ -77,6 +77,21 @@ test('a body where none is taken, and a body without a length, are refused', asy
   expect(await rest).toMatch(/^HTTP\/1.1 411 [\s\S]*Content-Length/);
 });
 
+test.each([
+  ['is none', 'garbage\r\n\r\n', 400],
+  ['has a length below 0', 'PUT /v1/memory HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n', 400],
+  ['has long headers', `GET /v1/status HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(9000)}\r\n\r\n`, 431],
+  ['does not come whole', 'GET /v1/status HTTP/1.1\r\nhost: ', 408],
+])('a request that %s is answered a problem document', async (_, sent, expected) => {
+  const admin = await startAdmin({ timeouts: IMPATIENT });
+  const { socket, rest } = await dial(admin);
+  socket.write(sent);
+  const [head = '', body = ''] = (await rest).split('\r\n\r\n');
+  expect(head).toContain('content-type: application/problem+json');
+  expect(head).toContain(`content-length: ${body.length}\r\n`);
+  expect(JSON.parse(body)).toMatchObject({ status: expected, detail: expect.any(String) });
+});
+
 test('a body that does not come is not waited for', async () => {
   const admin = await startAdmin({ timeouts: IMPATIENT });
   const { path, key } = await admin.makePool();
