@@ -129,6 +129,19 @@ describe.runIf(isThere)('a disk ring', () => {
     expect(memory.equals(content)).toBe(true);
   });
 
+  it('lets others have their turn while one reads what is there at once, again and again', async () => {
+    const buffer = Buffer.alloc(BLOCK_BYTES);
+    let hasTurned = false;
+    setImmediate(() => {
+      hasTurned = true;
+    });
+    let count = 0;
+    for (; !hasTurned && count < 1000; count++) {
+      await moved(ring, 'read', fd, buffer, 0, BLOCK_BYTES, 0);
+    }
+    expect(count).toBeLessThan(100);
+  });
+
   it('answers failures as the calls of Node do', async () => {
     const closed = fs.openSync(temporaryFile(content), 'r');
     const buffer = Buffer.alloc(BLOCK_BYTES);

@@ -39,6 +39,12 @@ const REFUSALS_MAX = 5000;
 /** How often completions are looked for that nothing told of, milliseconds. */
 const WATCH_MS = 100;
 
+/**
+ * Requests that are handed over at once in one turn of the event loop. What the page cache has, or a
+ * hole, is there at once too: who asks for one after the other would keep all others from their turn.
+ */
+const AT_ONCE_MAX = 8;
+
 /** What the kernel answers when it is short of memory, or was interrupted. */
 const EAGAIN = -constants.errno.EAGAIN;
 const EINTR = -constants.errno.EINTR;
@@ -72,6 +78,8 @@ export class DiskRing {
   readonly #freeTokens: number[] = [];
   readonly #waiting: DiskRequest[] = [];
   #isScheduled = false;
+  /** Handed over at once since the last turn of the event loop that is known of. */
+  #atOnceCount = 0;
   #refusalCount = 0;
   #watcher: NodeJS.Timeout | undefined;
   /** The kernel takes no more: what comes goes the way of Node's own calls. */
@@ -96,6 +104,7 @@ export class DiskRing {
       writable: false,
       memory: Buffer.alloc(WAKE_BYTES),
       onRead: () => {
+        this.#atOnceCount = 0;
         this.#complete();
         return true;
       },
@@ -132,8 +141,9 @@ export class DiskRing {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     // Whoever is alone waits for no others: a turn of the event loop is a part of its time.
-    if (this.#freeTokens.length === REQUESTS_MAX - 1) queueMicrotask(this.#submit);
-    else setImmediate(this.#submit);
+    const isAlone = this.#freeTokens.length === REQUESTS_MAX - 1;
+    if (isAlone && this.#atOnceCount++ < AT_ONCE_MAX) queueMicrotask(this.#submit);
+    else setImmediate(this.#submitInTurn);
   }
 
   #push({ operation, fd, buffer, bufferOffset, length, position }: DiskRequest, token: number) {
@@ -144,6 +154,11 @@ export class DiskRing {
     const { send } = OPERATION;
     queues.push(send, skipSuccess, this.#wakeFd, 0, this.#wakeAddress, WAKE_LENGTH, WAKE_TOKEN);
   }
+
+  readonly #submitInTurn = (): void => {
+    this.#atOnceCount = 0;
+    this.#submit();
+  };
 
   /** Hands over what this turn of the event loop has gathered. */
   readonly #submit = (): void => {
