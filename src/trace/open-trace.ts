@@ -144,6 +144,7 @@ class FileTrace implements Trace {
   readonly unit: 'bytes' | 'keys';
   readonly hasClock: boolean;
   readonly sampleRate: number;
+  readonly isEvenSample: boolean;
   readonly canRereads: boolean;
   readonly sizeBytes: number;
   statistics: TraceStatistics = newStatistics();
@@ -168,7 +169,9 @@ class FileTrace implements Trace {
     this.paths = inputs.map(({ path }) => path);
     this.unit = first.reading.unit;
     this.hasClock = first.reading.hasClock;
-    this.sampleRate = Math.min(...inputs.map(({ reading }) => reading.sampleRate ?? 1));
+    const sampleRates = inputs.map(({ reading }) => reading.sampleRate ?? 1);
+    this.sampleRate = Math.min(...sampleRates);
+    this.isEvenSample = sampleRates.every((rate) => rate === this.sampleRate);
     this.canRereads = inputs.every(({ pipe }) => pipe === undefined);
     this.sizeBytes = inputs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   }

@@ -39,6 +39,8 @@ export interface Trace {
   readonly hasClock: boolean;
   /** The least share of the pages whose requests were recorded in any of the files; 1 for all. */
   readonly sampleRate: number;
+  /** Whether that is the share in all of the files. */
+  readonly isEvenSample: boolean;
   /** Names by the number that requests carry. Filled while reading, complete at the end. */
   readonly volumes: readonly string[];
   /** Whether `batches` may be called again: false for a pipe. */

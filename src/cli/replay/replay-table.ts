@@ -12,7 +12,6 @@ export interface TableContext {
   readonly traceName: string;
   readonly unit: 'bytes' | 'keys';
   readonly pageBytes: number;
-  readonly sampleRate: number;
   readonly ops: string;
   readonly warnings: readonly string[];
 }
@@ -25,8 +24,8 @@ function ratioText({ missRatio, missRatioLow, missRatioHigh }: RunFacts): string
 
 /** The text, with its line ends. */
 export function formatReplay(outcome: ReplayOutcome, context: TableContext): string {
-  const { runs, advice, workload } = outcome;
-  const { traceName, unit, pageBytes, sampleRate, ops, warnings } = context;
+  const { runs, advice, workload, sampleRate } = outcome;
+  const { traceName, unit, pageBytes, ops, warnings } = context;
   const size = (pages: number) =>
     unit === 'bytes' ? formatSize(pages * pageBytes) : `${formatCount(pages)}p`;
   const policies = [...new Set(runs.map(({ policy }) => policy))];

@@ -122,7 +122,6 @@ export async function runReplay(
             traceName: trace.name,
             unit: trace.unit,
             pageBytes: request.pageBytes,
-            sampleRate: request.sampleRate,
             ops: request.ops,
             warnings: trace.statistics.warnings,
           }),

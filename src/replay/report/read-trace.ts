@@ -6,23 +6,27 @@ import type { Trace } from '../../trace/trace.ts';
 import { buildPageStream, type PageStream } from '../engine/page-stream.ts';
 import type { ReplayOptions } from './replay.ts';
 import { RequestStatistics } from './request-statistics.ts';
+import { traceSampleOf } from './trace-sample.ts';
 
 /** What a trace was read into. */
 export interface ReadTrace {
   readonly trace: Trace;
   readonly stream: PageStream;
   readonly statistics: RequestStatistics;
-  /** Accesses of the whole trace, and those before the first that counts. */
+  /** Accesses of the whole workload, of which the trace may be a sample, and those before the first that counts. */
   readonly accesses: number;
   readonly warmupAccesses: number;
   readonly footprintPages: number;
+  /** What is to be said of a trace that is a sample; sentences. */
+  readonly notes: readonly string[];
 }
 
 /** Reads all of `trace`. Throws as `replay` does. */
 export async function readTrace(trace: Trace, options: ReplayOptions): Promise<ReadTrace> {
   const { pageBytes, ops, sampleRate } = options;
+  const sample = traceSampleOf(trace, options);
   const statistics = new RequestStatistics({ unit: trace.unit, pageBytes });
-  const stream = await buildPageStream(
+  const built = await buildPageStream(
     {
       name: trace.name,
       unit: trace.unit,
@@ -35,9 +39,11 @@ export async function readTrace(trace: Trace, options: ReplayOptions): Promise<R
     },
     { pageBytes, ops, sampleRate },
   );
-  refuseNothing(trace, stream, statistics, options);
+  refuseNothing(trace, built, statistics, options);
+  const stream = { ...built, sampleRate: sampleRate * sample.rate };
   const { readPages, writePages } = statistics;
-  const accesses = ops === 'all' ? readPages + writePages : readPages;
+  const read = ops === 'all' ? readPages + writePages : readPages;
+  const accesses = Math.round(read / sample.rate);
   const { warmup } = options;
   const warmupAccesses =
     warmup.kind === 'share' ? Math.floor(accesses * warmup.share) : warmup.accesses;
@@ -48,7 +54,8 @@ export async function readTrace(trace: Trace, options: ReplayOptions): Promise<R
     );
   }
   const footprintPages = Math.round(stream.pageCount / stream.sampleRate);
-  return { trace, stream, statistics, accesses, warmupAccesses, footprintPages };
+  const { notes } = sample;
+  return { trace, stream, statistics, accesses, warmupAccesses, footprintPages, notes };
 }
 
 /** The batches of a trace, counted as they go by. */

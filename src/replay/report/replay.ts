@@ -75,6 +75,8 @@ export interface ReplayOutcome {
   readonly runs: readonly RunFacts[];
   readonly advice: Advice;
   readonly workload: WorkloadFacts;
+  /** The share of the pages that was looked at: of the trace's, which may be a sample itself. */
+  readonly sampleRate: number;
   /** Undefined where none was asked for. */
   readonly report: ReplayReport | undefined;
 }
@@ -124,7 +126,7 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
     ops: options.ops,
   });
   const lacks = options.wantsReport && !stream.canRereads ? [NO_FLOOR] : [];
-  const advice = { ...found, notes: [...found.notes, ...notes, ...lacks] };
+  const advice = { ...found, notes: [...read.notes, ...found.notes, ...notes, ...lacks] };
   const findings = { read, options, done, asked, settings, coldMissRatio, advice };
   const report = options.wantsReport ? await assembleReport(findings) : undefined;
   return {
@@ -132,6 +134,7 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
     // The report knows of scans as well.
     advice: report?.advice ?? advice,
     workload: workloadOf(read, coldMissRatio),
+    sampleRate: stream.sampleRate,
     report,
   };
 }

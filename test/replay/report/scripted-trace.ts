@@ -21,7 +21,7 @@ const PAGE_BYTES = 4096;
 /** A trace of those requests, a millisecond from each to the next. */
 export function scriptedTrace(
   requests: readonly ScriptedRequest[],
-  facts: Partial<Pick<Trace, 'name' | 'unit' | 'canRereads' | 'volumes' | 'hasClock'>> = {},
+  facts: Partial<Omit<Trace, 'statistics' | 'hash' | 'batches'>> = {},
 ): Trace {
   const unit = facts.unit ?? 'bytes';
   const unitBytes = unit === 'bytes' ? PAGE_BYTES : 1;
@@ -31,6 +31,7 @@ export function scriptedTrace(
     paths: ['/traces/script'],
     hasClock: true,
     sampleRate: 1,
+    isEvenSample: true,
     volumes: ['disk'],
     canRereads: true,
     sizeBytes: requests.length,
