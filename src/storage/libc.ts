@@ -1,8 +1,9 @@
 /**
- * The system calls that Node lacks and a disk image needs: fallocate(2), lseek(2) and flock(2).
+ * The system calls that Node lacks and a disk image needs: fallocate(2), lseek(2), and those that lock.
  * They are called through koffi on its own worker threads, so the event loop never waits for a disk.
  */
 
+import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { bindCLibrary, type CLibrary } from '../lib/c-library.ts';
 
@@ -26,7 +27,22 @@ export interface Libc {
   lseek(fd: number, offset: number, origin: number): Promise<number>;
   /** Locks the open file; refused with EAGAIN when `operation` is non-blocking and it is taken. */
   flock(fd: number, operation: number): Promise<void>;
+  /** Takes a shared lock on a byte for the open file description, which others may have as well. */
+  lockByte(fd: number, offset: number): Promise<void>;
+  /** Gives up what the open file description has locked of a range. */
+  unlockBytes(fd: number, offset: number, length: number): Promise<void>;
+  /** Whether another open file description has a lock on the byte. */
+  isByteLocked(fd: number, offset: number): Promise<boolean>;
 }
+
+/** fcntl(2) for locks of open file descriptions, of <fcntl.h>. */
+const F_OFD_GETLK = 36;
+const F_OFD_SETLK = 37;
+const LOCK = { shared: 0, exclusive: 1, none: 2 } as const;
+
+/** `struct flock`, where addresses have 64 bits: its length, and where it has what. */
+const LOCK_BYTES = 32;
+const LOCK_FIELD = { type: 0, start: 8, length: 16 } as const;
 
 /** A foreign function as koffi offers it; the callback runs on the event loop. */
 interface AsyncFunction {
@@ -52,6 +68,17 @@ function libcOf(library: CLibrary): Libc {
   const fallocate = library.func('fallocate64', 'int', ['int', 'int', 'int64_t', 'int64_t']);
   const lseek = library.func('lseek64', 'int64_t', ['int', 'int64_t', 'int']);
   const flock = library.func('flock', 'int', ['int', 'int']);
+  const fcntl = library.func('fcntl', 'int', ['int', 'int', 'void *']);
+  /** Answers the type of lock that the call leaves in the structure. */
+  const lock = async (fd: number, command: number, type: number, start: number, length: number) => {
+    const range = Buffer.alloc(LOCK_BYTES);
+    range.writeInt16LE(type, LOCK_FIELD.type);
+    range.writeUInt32LE(start, LOCK_FIELD.start);
+    range.writeUInt32LE(length, LOCK_FIELD.length);
+    if (!library.hasUsualLayout) throw systemCallError('fcntl', constants.errno.ENOTSUP);
+    await call('fcntl', fcntl, [fd, command, range]);
+    return range.readInt16LE(LOCK_FIELD.type);
+  };
   return {
     fallocate: async (fd, mode, offset, length) => {
       await call('fallocate', fallocate, [fd, mode, offset, length]);
@@ -60,6 +87,14 @@ function libcOf(library: CLibrary): Libc {
     flock: async (fd, operation) => {
       await call('flock', flock, [fd, operation]);
     },
+    lockByte: async (fd, offset) => {
+      await lock(fd, F_OFD_SETLK, LOCK.shared, offset, 1);
+    },
+    unlockBytes: async (fd, offset, length) => {
+      await lock(fd, F_OFD_SETLK, LOCK.none, offset, length);
+    },
+    isByteLocked: async (fd, offset) =>
+      (await lock(fd, F_OFD_GETLK, LOCK.exclusive, offset, 1)) !== LOCK.none,
   };
 }
 
@@ -68,7 +103,7 @@ function limitedCaller(errno: () => number) {
   const waiting: (() => void)[] = [];
   let inFlightCount = 0;
 
-  return (name: string, call: AsyncFunction, values: number[]): Promise<number> =>
+  return (name: string, call: AsyncFunction, values: unknown[]): Promise<number> =>
     new Promise((resolve, reject) => {
       const end = (failure: unknown, result: unknown) => {
         // The call's own errno is to be had in this callback only.

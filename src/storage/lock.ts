@@ -1,7 +1,8 @@
 /**
- * The lock that keeps two processes from one image: flock(2) on one of its descriptors, shared for
- * reading and exclusive for writing, which the kernel drops when that descriptor is closed or the
- * process dies. It is advisory: it binds those who ask for it, as udev does for block devices.
+ * The locks that keep two processes from one image: flock(2) on one of its descriptors, shared for
+ * reading and exclusive for writing, and on the same one QEMU's. The kernel drops both when that
+ * descriptor is closed or the process dies. They are advisory: they bind those who ask for them, as
+ * udev does for block devices.
  */
 
 import fs from 'node:fs';
@@ -9,6 +10,7 @@ import { promisify } from 'node:util';
 import { systemErrorCode, TmemError } from '../lib/errors.ts';
 import { deviceNumbers } from './device-number.ts';
 import { FLOCK, type Libc } from './libc.ts';
+import { lockAsQemu, WRITTEN_AT } from './qemu-lock.ts';
 
 const statDescriptor = promisify(fs.fstat);
 
@@ -49,21 +51,38 @@ export async function lockDescriptor(
   if (libc === undefined) return 'none';
   const operation = (isReadOnly ? FLOCK.shared : FLOCK.exclusive) | FLOCK.nonBlocking;
   for (const pauseMs of [...RETRY_PAUSES_MS, 0]) {
-    try {
-      await libc.flock(fd, operation);
-      return 'held';
-    } catch (cause) {
-      // Anything but a refusal is a file system that has no locks.
-      if (systemErrorCode(cause) !== 'EAGAIN') return 'none';
-    }
+    const refused = await tryBoth(fd, operation, isReadOnly, libc);
+    if (refused === 'held' || refused === 'none') return refused;
     const table = await readLockTable();
-    const holders = await holdersOf(await statDescriptor(fd, { bigint: true }), table.text);
+    const stats = await statDescriptor(fd, { bigint: true });
+    const holders =
+      refused === 'qemu' ? await qemuHoldersOf(stats, table) : await holdersOf(stats, table.text);
     const others = holders.filter(({ pid }) => pid !== table.ownPid);
     if (holders.length > 0 && others.length === 0) return 'own';
     if (pauseMs === 0) throw await refusal(path, isReadOnly, others[0]);
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
   return 'none';
+}
+
+/** Takes both locks, or answers which of them is refused, or that there are none. */
+async function tryBoth(
+  fd: number,
+  operation: number,
+  isReadOnly: boolean,
+  libc: Libc,
+): Promise<'held' | 'none' | 'flock' | 'qemu'> {
+  try {
+    await libc.flock(fd, operation);
+  } catch (cause) {
+    // Anything but a refusal is a file system that has no locks.
+    return systemErrorCode(cause) === 'EAGAIN' ? 'flock' : 'none';
+  }
+  try {
+    return (await lockAsQemu(fd, isReadOnly, libc)) ? 'held' : 'qemu';
+  } catch {
+    return 'held'; // there are none of QEMU's kind here: then QEMU does without them as well
+  }
 }
 
 async function readLockTable(): Promise<LockTable> {
@@ -78,6 +97,9 @@ async function readLockTable(): Promise<LockTable> {
 /** `ordinal: kind ADVISORY access pid major:minor:inode start end`; waiting ones have an arrow. */
 const LOCK_LINE = /^\d+: \w+\s+\w+\s+(READ|WRITE)\s+(\d+)\s+([\da-f]+):([\da-f]+):(\d+) /gm;
 
+/** The same of a lock of an open file description, which names no process; neighbours are one. */
+const RANGE_LINE = /^\d+: OFDLCK .*:(\d+) (\d+) (\d+)$/gm;
+
 /** Who holds a lock on the file with these stats, by the text of /proc/locks. */
 async function holdersOf(stats: fs.BigIntStats, text: string): Promise<Holder[]> {
   const { major, minor } = deviceNumbers(stats.dev);
@@ -88,6 +110,24 @@ async function holdersOf(stats: fs.BigIntStats, text: string): Promise<Holder[]>
     const isSameDevice = BigInt(`0x${lineMajor}`) === major && BigInt(`0x${lineMinor}`) === minor;
     // btrfs and overlayfs show programs another device than the one that the kernel writes here.
     if (isSameDevice || (await hasOpen(holder.pid, stats))) holders.push(holder);
+  }
+  return holders;
+}
+
+/**
+ * Who may hold QEMU's lock on the file: a lock of an open file description names no process, so
+ * these are all that have it open. None is found of another user's, unless this one's is root.
+ */
+async function qemuHoldersOf(stats: fs.BigIntStats, { text, ownPid }: LockTable) {
+  let isWriter = false;
+  for (const [, inode, first, last] of text.matchAll(RANGE_LINE)) {
+    if (inode !== `${stats.ino}`) continue;
+    isWriter ||= Number(first) <= WRITTEN_AT && Number(last) >= WRITTEN_AT;
+  }
+  const holders: Holder[] = [];
+  for (const name of await fs.promises.readdir('/proc').catch(() => [])) {
+    const pid = Number(name);
+    if (pid > 0 && pid !== ownPid && (await hasOpen(pid, stats))) holders.push({ pid, isWriter });
   }
   return holders;
 }

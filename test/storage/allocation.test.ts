@@ -35,6 +35,9 @@ function fakeLibc(answer: (mode: number) => string | undefined) {
       throw Object.assign(new Error('EINVAL'), { code: 'EINVAL' });
     },
     flock: async () => {},
+    lockByte: async () => {},
+    unlockBytes: async () => {},
+    isByteLocked: async () => false,
   };
   return { libc, modes };
 }

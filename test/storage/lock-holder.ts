@@ -6,19 +6,34 @@ import { onTestFinished } from 'vitest';
 /** The program that it is: flock(1), of util-linux. */
 export const FLOCK_PROGRAM = 'flock';
 
+/** The program that holds QEMU's lock. */
+export const QEMU_PROGRAM = 'qemu-io';
+
 /** Another process that holds a lock on `file`: `stop` ends it and waits until it has. */
-export async function holder(file: string, kind: '--shared' | '--exclusive') {
+export function holder(file: string, kind: '--shared' | '--exclusive') {
   // flock(1) keeps the descriptor open over the program that it becomes, which says it is there.
   const script = 'echo locked; exec sleep 60';
-  const child = spawn(FLOCK_PROGRAM, [kind, '--no-fork', file, 'sh', '-c', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  return started(FLOCK_PROGRAM, [kind, '--no-fork', file, 'sh', '-c', script]);
+}
+
+/** The same with QEMU's lock on a qcow2 image, as a virtual machine has it. */
+export function qemuHolder(file: string, isReadOnly: boolean) {
+  const access = isReadOnly ? ['--read-only'] : [];
+  // It says a number when it is asked, and then waits for more to do.
+  return started(QEMU_PROGRAM, [...access, '-f', 'qcow2', file], 'length\n');
+}
+
+/** A process that has said something, in answer to `question` if there is one. */
+async function started(program: string, args: readonly string[], question?: string) {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise((resolve) => child.once('close', resolve));
   const stop = async () => {
     child.kill('SIGKILL');
     await ended;
   };
   onTestFinished(stop);
-  await new Promise((resolve) => child.stdout.once('data', resolve));
+  const spoke = new Promise((resolve) => child.stdout.once('data', resolve));
+  if (question !== undefined) child.stdin.write(question);
+  await spoke;
   return { pid: child.pid ?? 0, stop };
 }

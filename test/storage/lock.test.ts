@@ -1,15 +1,17 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { openFileStorage } from '../../src/storage/file.ts';
 import { type Libc, loadLibc } from '../../src/storage/libc.ts';
 import { needsPrograms } from '../tools/programs.ts';
-import { FLOCK_PROGRAM, holder } from './lock-holder.ts';
+import { FLOCK_PROGRAM, holder, QEMU_PROGRAM, qemuHolder } from './lock-holder.ts';
 import { temporaryFile } from './temporary-files.ts';
 
 const libc = await loadLibc();
 
 const open = (file: string, isReadOnly: boolean) => openFileStorage(file, { isReadOnly });
+const openImage = (file: string, isReadOnly: boolean) =>
+  openFileStorage(file, { isReadOnly, isContainer: true });
 
 describe.skipIf(libc === undefined)('the lock on an image (needs koffi)', () => {
   needsPrograms(FLOCK_PROGRAM);
@@ -98,6 +100,70 @@ describe.skipIf(libc === undefined)('the lock on an image (needs koffi)', () => 
     const options = { isReadOnly: false, libc: { ...(libc as Libc), flock } };
     const storage = await openFileStorage(temporaryFile(4096), options);
     expect(storage.isLocked).toBe(false);
+    await storage.close();
+  });
+});
+
+describe.skipIf(libc === undefined)("QEMU's lock on an image (needs koffi)", () => {
+  needsPrograms(QEMU_PROGRAM, 'qemu-img');
+
+  /** QEMU lets others write a raw image while it only reads it; one with tables it does not. */
+  function qcow2File(): string {
+    const file = temporaryFile(0);
+    execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', file, '1M']);
+    return file;
+  }
+
+  it.each([
+    [false, false, /has it open for writing; stop that process first$/],
+    [false, true, /has it open for writing; stop that process first$/],
+    [true, false, /has it open for reading; stop that process first, or open it read-only$/],
+  ])('keeps us out (it only reads: %s, we only read: %s)', async (onlyReads, weRead, sentence) => {
+    const file = qcow2File();
+    const { pid, stop } = await qemuHolder(file, onlyReads);
+    const failure = await openImage(file, weRead).catch((cause) => cause);
+    expect(failure).toMatchObject({ kind: 'busy', context: { path: file, pid } });
+    expect(failure.message).toMatch(sentence);
+    await stop();
+    const storage = await openImage(file, weRead);
+    expect(storage.isLocked).toBe(true);
+    await storage.close();
+  });
+
+  it('is shared among readers', async () => {
+    const file = qcow2File();
+    await qemuHolder(file, true);
+    const [first, second] = [await openImage(file, true), await openImage(file, true)];
+    expect([first.isLocked, second.isLocked]).toEqual([true, true]);
+    await first.close();
+    await second.close();
+  });
+
+  it.each([
+    [true, 'read -q 0 512', 0],
+    [true, 'write -q 0 512', 1],
+    [false, 'read -q 0 512', 1],
+    [false, 'write -q 0 512', 1],
+  ])('keeps QEMU out until it is closed (we only read: %s; %s)', async (weRead, command, code) => {
+    const file = qcow2File();
+    const access = command.startsWith('read') ? ['--read-only'] : [];
+    const outcome = () =>
+      new Promise((resolve) => {
+        const args = [...access, '-f', 'qcow2', '-c', command, file];
+        spawn(QEMU_PROGRAM, args, { stdio: 'ignore' }).once('close', resolve);
+      });
+    const storage = await openImage(file, weRead);
+    expect(await outcome()).toBe(code);
+    await storage.close();
+    expect(await outcome()).toBe(0);
+  });
+
+  it('is done without on a file system that has none', async () => {
+    const lockByte: Libc['lockByte'] = () =>
+      Promise.reject(Object.assign(new Error('none'), { code: 'EINVAL' }));
+    const options = { isReadOnly: false, libc: { ...(libc as Libc), lockByte } };
+    const storage = await openFileStorage(temporaryFile(4096), options);
+    expect(storage.isLocked).toBe(true);
     await storage.close();
   });
 });
