@@ -23,10 +23,11 @@ export const EXIT_CODE_BY_KIND: Readonly<Record<ErrorKind, number>> = {
 };
 
 /** The signals that ask the process to stop. */
-export type StopSignal = 'SIGINT' | 'SIGTERM';
+export type StopSignal = 'SIGHUP' | 'SIGINT' | 'SIGTERM';
 
 /** The code of a process that a signal ended, as shells count it: 128 and the signal's number. */
 export const EXIT_CODE_BY_SIGNAL: Readonly<Record<StopSignal, number>> = {
+  SIGHUP: 129,
   SIGINT: 130,
   SIGTERM: 143,
 };

@@ -165,8 +165,8 @@ Started with listening sockets (LISTEN_FDS, as by systemd or nbdinfo [ tmem serv
 serves on those alone, is silent unless --verbose is given, and has no admin port unless --admin
 asks for one.
 
-SIGTERM or SIGINT: no new connections, requests in flight are answered, what is unwritten is
-written to the images, exit code 0. A second one ends it at once, with 143 or 130. Other exit codes:
+SIGTERM, SIGINT or SIGHUP: no new connections, requests in flight are answered, what is unwritten is
+written to the images, exit code 0. A second SIGTERM or SIGINT ends it at once, with 143 or 130. Other exit codes:
 1 failed while running, or could not write what was unwritten; 2 cannot be carried out.
 `;
 

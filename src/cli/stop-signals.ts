@@ -1,6 +1,10 @@
-/** SIGINT and SIGTERM: the first asks to finish and stop, the second will not wait. */
+/**
+ * SIGINT and SIGTERM: the first asks to finish and stop, the second will not wait. SIGHUP, by which a
+ * terminal says that it is gone, asks as well; it may come more than once and never hurries.
+ */
 
 import type { EventEmitter } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { EXIT_CODE_BY_SIGNAL, type StopSignal } from './exit-codes.ts';
 
 export interface StopSignals {
@@ -16,21 +20,25 @@ export interface StopSignals {
 
 const SIGNALS: readonly StopSignal[] = ['SIGINT', 'SIGTERM'];
 
-/** Listens for the signals that `source`, the process, emits. */
-export function watchStopSignals(source: EventEmitter): StopSignals {
+/**
+ * Listens for the signals that `source`, the process, emits. With `ignoresHangup` SIGHUP keeps the
+ * effect that it has: none, if nohup(1) started the process.
+ */
+export function watchStopSignals(source: EventEmitter, ignoresHangup = false): StopSignals {
   const first = new AbortController();
   let firstExitCode: number | undefined;
   let second: (exitCode: number) => void = () => {};
   const onSignal = (signal: StopSignal): void => {
     const exitCode = EXIT_CODE_BY_SIGNAL[signal];
     if (first.signal.aborted) {
-      second(exitCode);
+      if (signal !== 'SIGHUP') second(exitCode);
       return;
     }
     firstExitCode = exitCode;
     first.abort();
   };
-  for (const signal of SIGNALS) source.on(signal, onSignal);
+  const signals: readonly StopSignal[] = ignoresHangup ? SIGNALS : [...SIGNALS, 'SIGHUP'];
+  for (const signal of signals) source.on(signal, onSignal);
   return {
     first: first.signal,
     get exitCode() {
@@ -40,9 +48,19 @@ export function watchStopSignals(source: EventEmitter): StopSignals {
       second = act;
     },
     dispose: () => {
-      for (const signal of SIGNALS) source.off(signal, onSignal);
+      for (const signal of signals) source.off(signal, onSignal);
     },
   };
+}
+
+/** Whether this process was started to go on without its terminal. */
+export function ignoresHangup(): boolean {
+  try {
+    const ignored = /^SigIgn:\s*([\da-f]+)$/m.exec(readFileSync('/proc/self/status', 'ascii'))?.[1];
+    return (Number.parseInt(ignored?.slice(-1) ?? '0', 16) & 1) === 1; // the lowest bit is signal 1
+  } catch {
+    return false;
+  }
 }
 
 /** Resolves when `signal` is aborted. */
