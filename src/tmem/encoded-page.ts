@@ -11,6 +11,7 @@ export function checkEncoded(page: EncodedPage, pageBytes: number): void {
   if (encoding !== RAW && encoding !== LZ4 && encoding !== FILLED) {
     throw new TmemError('usage', `there is no encoding ${encoding}; see RAW, LZ4 and FILLED`);
   }
+  if (!Buffer.isBuffer(buffer)) throw noBuffer();
   const lengthMax = encoding === FILLED ? FILLED_BYTES : pageBytes;
   const lengthMin = encoding === LZ4 ? 1 : lengthMax;
   if (!(Number.isInteger(length) && length >= lengthMin && length <= lengthMax)) {
@@ -25,4 +26,12 @@ export function checkEncoded(page: EncodedPage, pageBytes: number): void {
       `${length} bytes at offset ${offset} do not lie inside a buffer of ${buffer.length} bytes`,
     );
   }
+}
+
+/** The failure of a caller without types: the layers read and write as only Buffers can. */
+export function noBuffer(): TmemError {
+  return new TmemError(
+    'usage',
+    'pages lie in Buffers; make one of an array with Buffer.from(array.buffer, array.byteOffset, array.length)',
+  );
 }

@@ -8,7 +8,7 @@
 
 import { TmemError } from '../lib/errors.ts';
 import { Account, type AccountOptions, PoolUsage } from './account.ts';
-import { checkEncoded } from './encoded-page.ts';
+import { checkEncoded, noBuffer } from './encoded-page.ts';
 import {
   type EncodedPage,
   type GetOutcome,
@@ -357,6 +357,7 @@ export class Pool {
 
   #check(object: number, index: number, buffer: Buffer, offset: number): void {
     this.#checkName(object, index);
+    if (!Buffer.isBuffer(buffer)) throw noBuffer();
     if (
       !(Number.isSafeInteger(offset) && offset >= 0 && offset + this.pageBytes <= buffer.length)
     ) {

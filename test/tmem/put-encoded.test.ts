@@ -72,6 +72,7 @@ describe('a page that is put encoded', () => {
       { encoding: LZ4, buffer, offset: 0.5, length: 10 },
       { encoding: FILLED, buffer, offset: 0, length: 5 },
       { encoding: 7 as typeof RAW, buffer, offset: 0, length: 4 },
+      { encoding: RAW, buffer: new Uint8Array(PAGE) as Buffer, offset: 0, length: PAGE },
     ];
     for (const page of wrong) {
       expect(() => cache.putEncoded(0, page)).toThrow(expect.objectContaining({ kind: 'usage' }));

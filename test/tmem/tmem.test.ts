@@ -104,6 +104,15 @@ describe('a pool', () => {
     expectUsage(() => pool.transferTo(clean, 0, 0));
   });
 
+  it('refuses what is no Buffer', () => {
+    const pool = makeTmem().createPool({ kind: 'ephemeral' });
+    for (const memory of [new Uint8Array(PAGE), undefined, 'page']) {
+      expectUsage(() => pool.put(0, 0, memory as unknown as Buffer));
+      expectUsage(() => pool.get(0, 0, memory as unknown as Buffer));
+    }
+    expect(pool.has(0, 0)).toBe(false);
+  });
+
   it('refuses names and buffers out of range before anything happens', () => {
     const pool = makeTmem().createPool({ kind: 'ephemeral' });
     for (const object of [-1, 0.5, 2 ** 53, Number.NaN]) {
