@@ -12,6 +12,11 @@ export function formatCount(count: number): string {
   return `${Math.round(count)}`.replace(/\B(?=(?:\d{3})+$)/g, ',');
 }
 
+/** `1 request`, `1,234 requests`. */
+export function formatCounted(count: number, one: string, many: string): string {
+  return `${formatCount(count)} ${count === 1 ? one : many}`;
+}
+
 /** `12.3/s` below a hundred, whole numbers above. */
 export function formatRate(perSecond: number): string {
   const rounded = Math.round(perSecond * 10) / 10;

@@ -27,9 +27,9 @@ export interface FileReading {
 }
 
 /** The number of a line, and the line, as messages show it. */
-export function showMalformed({ path, firstMalformed }: FileTally): string {
+export function showMalformed({ path, recordName, firstMalformed }: FileTally): string {
   if (firstMalformed === undefined) return '';
-  return `line ${firstMalformed.line} of ${path}: "${firstMalformed.text}"`;
+  return `${recordName} ${firstMalformed.line} of ${path}: "${firstMalformed.text}"`;
 }
 
 function checkShare(reading: FileReading, isLast: boolean): void {
@@ -37,7 +37,7 @@ function checkShare(reading: FileReading, isLast: boolean): void {
   const { lines, malformed } = tally;
   if (malformed === 0 || malformed <= lines * MALFORMED_SHARE_MAX) return;
   if (!isLast && lines < LINES_FOR_SHARE) return;
-  const sentence = `${malformed} of ${lines} lines of ${tally.path} are no ${title}`;
+  const sentence = `${malformed} of ${lines} ${tally.recordName}s of ${tally.path} are no ${title}`;
   const advice =
     lookedLike === undefined ? 'look at the file' : `try --format ${lookedLike}, as it looks like`;
   throw new TmemError(
@@ -76,7 +76,7 @@ export async function* readFileBatches(reading: FileReading): AsyncGenerator<Req
     }
     checkShare(reading, isLast);
     if (at === 0 && filled === window.length) {
-      const line = `line ${tally.lines + 1} of ${tally.path}`;
+      const line = `${tally.recordName} ${tally.lines + 1} of ${tally.path}`;
       const sentence = `${line} is longer than ${window.length} bytes`;
       throw new TmemError('invalid', `${sentence}; this is no ${reading.title}`);
     }

@@ -13,9 +13,14 @@ export const TIME_UNITS = { s: 1e6, ms: 1e3, us: 1, '100ns': 0.1, ns: 1e-3 } as 
 /** A name in `TIME_UNITS`, as `--time-unit` takes it. */
 export type TimeUnit = keyof typeof TIME_UNITS;
 
+/** What a file consists of, for people: lines of a text, or records of a binary format. */
+export type RecordName = 'line' | 'record';
+
 /** What has been seen of one file so far. Its parser counts in it. */
 export interface FileTally {
   readonly path: string;
+  /** What `lines` counts. */
+  readonly recordName: RecordName;
   /** Lines, or records. */
   lines: number;
   malformed: number;
@@ -66,6 +71,8 @@ export interface Reading {
   readonly timeUnit: TimeUnit | undefined;
   /** The share of the pages whose requests were recorded, where the file says; else all, 1. */
   readonly sampleRate?: number;
+  /** Lines where it is not said. */
+  readonly recordName?: RecordName;
   /** What the user should know of how it was understood; sentences without a full stop. */
   readonly warnings?: readonly string[];
   createParser(context: ParserContext): RecordParser;

@@ -11,6 +11,7 @@ import {
   type FileTally,
   type FormatOptions,
   type Reading,
+  type RecordName,
   TIME_UNITS,
   type TraceFormat,
 } from './format.ts';
@@ -48,8 +49,16 @@ interface InputFile {
   readonly warnings: readonly string[];
 }
 
-function newTally(path: string): FileTally {
-  return { path, lines: 0, malformed: 0, dropped: 0, firstMalformed: undefined, warnings: [] };
+function newTally(path: string, { recordName = 'line' }: Reading): FileTally {
+  return {
+    path,
+    recordName,
+    lines: 0,
+    malformed: 0,
+    dropped: 0,
+    firstMalformed: undefined,
+    warnings: [],
+  };
 }
 
 function timeScaleOf({ timeUnit }: Reading, options: FormatOptions): number {
@@ -64,7 +73,7 @@ function firstTimeOf(head: FileHead, reading: Reading, scale: number): number {
     volumes: new VolumeTable(),
     volumeName: head.name,
     sectorBytes: SECTOR_BYTES,
-    tally: newTally(head.path),
+    tally: newTally(head.path, reading),
     ordinal: { next: 0 },
   });
   parser.parse(head.bytes, 0, head.bytes.length, head.isWhole, batch);
@@ -126,7 +135,16 @@ function refuseMixture(inputs: readonly InputFile[], formats: readonly TraceForm
   const [one, another] = [inputs[0], inputs[other]];
   if (another === undefined || one === undefined || first === undefined) return;
   const sentence = `${one.path} is ${first.title} but ${another.path} is ${formats[other]?.title}`;
-  throw new TmemError('invalid', `${sentence}; convert them (tmem trace convert) and merge those`);
+  throw new TmemError(
+    'invalid',
+    `${sentence}, and files of two formats are not one trace; ` +
+      'convert them (tmem trace convert) and merge those',
+  );
+}
+
+/** `1 line`, `2 lines`. */
+function countedOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
 /** What `TraceStatistics` says before anything was read. */
@@ -143,6 +161,7 @@ class FileTrace implements Trace {
   readonly paths: readonly string[];
   readonly unit: 'bytes' | 'keys';
   readonly hasClock: boolean;
+  readonly recordName: RecordName;
   readonly sampleRate: number;
   readonly isEvenSample: boolean;
   readonly canRereads: boolean;
@@ -169,6 +188,7 @@ class FileTrace implements Trace {
     this.paths = inputs.map(({ path }) => path);
     this.unit = first.reading.unit;
     this.hasClock = first.reading.hasClock;
+    this.recordName = first.reading.recordName ?? 'line';
     const sampleRates = inputs.map(({ reading }) => reading.sampleRate ?? 1);
     this.sampleRate = Math.min(...sampleRates);
     this.isEvenSample = sampleRates.every((rate) => rate === this.sampleRate);
@@ -238,7 +258,7 @@ class FileTrace implements Trace {
 
   async *#readFile(input: InputFile, ordinal: { next: number }): AsyncGenerator<RequestBatch> {
     const { path, head, reading, pipe } = input;
-    const tally = newTally(path);
+    const tally = newTally(path, reading);
     this.#tallies.push(tally);
     const opened = pipe ?? (await openByteSource(path));
     this.#open.add(opened);
@@ -290,13 +310,13 @@ class FileTrace implements Trace {
     const { requests, lines, malformed, dropped, firstTimeUs, lastTimeUs, warnings } =
       this.statistics;
     if (requests === 0) {
-      const sentence = `${this.paths.join(', ')} holds no requests in ${lines} lines`;
+      const sentence = `${this.paths.join(', ')} holds no requests in ${countedOf(lines, this.recordName)}`;
       throw new TmemError('invalid', `${sentence} of ${this.#format.title}; look at the file`);
     }
     for (const tally of this.#tallies) warnings.push(...tally.warnings);
     const firstMalformed = this.#tallies.find((tally) => tally.firstMalformed !== undefined);
     if (firstMalformed !== undefined) {
-      const count = `${malformed} of ${lines} lines were left out as malformed`;
+      const count = `${malformed} of ${countedOf(lines, this.recordName)} were left out as malformed`;
       warnings.push(`${count}, first ${showMalformed(firstMalformed)}`);
     }
     if (dropped > 0) warnings.push(`the recorder had to leave out ${dropped} requests`);

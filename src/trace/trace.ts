@@ -1,5 +1,6 @@
 /** What every reader of a recorded workload gives: requests in batches, and what is known of them. */
 
+import type { RecordName } from './format.ts';
 import type { RequestBatch } from './request-batch.ts';
 
 /** What the last, or the present, reading of a trace has seen so far. */
@@ -37,6 +38,8 @@ export interface Trace {
   readonly unit: 'bytes' | 'keys';
   /** False where the format has no times: then each request counts as a microsecond. */
   readonly hasClock: boolean;
+  /** What the statistics count as lines. */
+  readonly recordName: RecordName;
   /** The least share of the pages whose requests were recorded in any of the files; 1 for all. */
   readonly sampleRate: number;
   /** Whether that is the share in all of the files. */

@@ -41,6 +41,13 @@ describe('tmem replay', () => {
     expect(out).toContain('Keep 400 KiB of pages (100.0 % of the footprint) with lru: 90.0 %');
   });
 
+  test('says one request, and not one requests', async () => {
+    const file = path.join(workspace(), 'one.lis');
+    writeFileSync(file, '7 1 0 0\n');
+    const { out } = await run('--page', '512', '--memory', '1p', '--policy', 'lru', file);
+    expect(out).toContain('one.lis: 1 request, 1 access of pages of 512B,');
+  });
+
   test('prints every run as JSON', async () => {
     const file = loopTrace(workspace());
     const { code, out } = await run('--json', '--memory', '50%,100%', '--policy', 'lru', file);
@@ -122,6 +129,26 @@ describe('tmem replay', () => {
     const { settings } = JSON.parse(readFileSync(path.join(out, 'report.json'), 'utf8'));
     expect(settings.command).toContain(' --policy lru ');
     expect(settings.command).not.toContain('--memory');
+  });
+
+  test('scales a recorded sample to the whole, but not beside a file that is none', async () => {
+    const directory = workspace();
+    const file = path.join(directory, 'all.lis');
+    writeFileSync(file, '0 40000 0 0\n0 40000 0 1\n');
+    for (const sample of ['0.25', '1']) {
+      const cut = ['trace', 'cut', file, '--sample', sample, '--out', `${file}-${sample}.trace`];
+      expect(await main(cut, new ScriptedContext())).toBe(0);
+    }
+    const args = ['--memory', '2000p', '--policy', 'lru', `${file}-0.25.trace`];
+    const { out } = await run(...args);
+    expect(out).toMatch(
+      /footprint 19\.\d+MiB, first uses 50\.0 %; a sample of 25\.0 % of the pages$/m,
+    );
+    expect(out).toMatch(/^7\.81MiB +\d+\.\d % +0\.0 % /m);
+    expect(out).toContain('- The trace has 25.0 % of the pages: ');
+    const both = await run(...args, `${file}-1.trace`);
+    expect(both.out).toContain('not scaled since its files have different shares');
+    expect(both.out).not.toContain('; a sample of');
   });
 
   test('refuses an output folder that exists before it reads anything', async () => {

@@ -66,6 +66,13 @@ describe('tmem trace info', () => {
     expect(out).toMatch(/^VOLUME +REQUESTS +REACHES\n0 +1,500 +396KiB$/m);
   });
 
+  it('calls what a binary format consists of records', async () => {
+    const { run } = setUp();
+    await run('convert', 'disk.csv', '-o', 'x', '--to', 'oracle-general', '--page', '4KiB');
+    const { out } = await run('info', 'x', '--format', 'oracle-general');
+    expect(out).toMatch(/^requests +3,000 in 3,000 records, 0 malformed$/m);
+  });
+
   it('says of times that run backwards that they do, and of no span', async () => {
     const { folder, run } = setUp();
     writeFileSync(join(folder, 'back.csv'), '1,R,0,4096,9000000\n1,R,0,4096,4000000\n');

@@ -151,6 +151,15 @@ describe('what is no trace is refused with one sentence:', () => {
     expect(await refuse(header)).toContain('x holds no requests in 2 lines of fio iolog version 3');
   });
 
+  it('half a damaged binary trace, of which records are counted and not lines', async () => {
+    const { bytes } = FIXTURES.find(({ format }) => format === 'vscsi-v1') ?? { bytes: '' };
+    const damaged = Buffer.concat([Buffer.from(bytes), Buffer.alloc(bytes.length, 0xee)]);
+    const message = await refuse(damaged, 'x', { format: 'vscsi-v1' });
+    expect(message).toMatch(
+      /^\d+ of \d+ records of x are no CloudPhysics .*, first record \d+ of x/,
+    );
+  });
+
   it('an unknown text, which is shown with all formats there are', async () => {
     expect(await refuse('Dear sir,\nhello\n')).toMatch(
       /no known format; it begins with "Dear sir,"; .*msr/,
@@ -233,7 +242,7 @@ describe('what is no trace is refused with one sentence:', () => {
       ({ bytes, format }) => writeFiles([format, bytes])[0],
     );
     await expect(openTrace([one, other])).rejects.toThrow(
-      /msr is MSR Cambridge but .*k5 is Fujitsu K5 cloud; convert them/,
+      /msr is MSR Cambridge but .*k5 is Fujitsu K5 cloud, and files of two formats are not one trace; conv/,
     );
   });
 

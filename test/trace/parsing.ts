@@ -47,7 +47,14 @@ export function parseInPieces(
   options: FormatOptions & { readonly capacity?: number } = {},
 ): Parsed {
   const tally: FileTally = {
-    ...{ path: 'trace', lines: 0, malformed: 0, dropped: 0, firstMalformed: undefined },
+    ...{
+      path: 'trace',
+      recordName: 'line',
+      lines: 0,
+      malformed: 0,
+      dropped: 0,
+      firstMalformed: undefined,
+    },
     warnings: [],
   };
   const head = fileHeadOf('folder/disk.trace', bytes.subarray(0, 65_536), true);

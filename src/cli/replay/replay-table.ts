@@ -4,7 +4,7 @@ import { formatSize } from '../../lib/sizes.ts';
 import { coldName } from '../../replay/report/format.ts';
 import type { ReplayOutcome } from '../../replay/report/replay.ts';
 import type { RunFacts } from '../../replay/report/report.ts';
-import { formatCount, formatPercent } from '../quantities.ts';
+import { formatCount, formatCounted, formatPercent } from '../quantities.ts';
 import { type Column, formatTable, printable } from '../table.ts';
 
 /** How the trace counts, and how it was read. */
@@ -49,8 +49,8 @@ export function formatReplay(outcome: ReplayOutcome, context: TableContext): str
   const pages = unit === 'bytes' ? `pages of ${formatSize(pageBytes)}` : 'objects';
   const sample = sampleRate < 1 ? `; a sample of ${formatPercent(sampleRate)} of the pages` : '';
   const facts =
-    `${printable(traceName)}: ${formatCount(workload.requests)} requests, ` +
-    `${formatCount(workload.accesses)} accesses of ${pages}, ` +
+    `${printable(traceName)}: ${formatCounted(workload.requests, 'request', 'requests')}, ` +
+    `${formatCounted(workload.accesses, 'access', 'accesses')} of ${pages}, ` +
     `footprint ${size(workload.footprintPages)}, ` +
     `${coldName(ops)} ${formatPercent(workload.coldMissRatio)}${sample}`;
   return [

@@ -5,7 +5,13 @@ import { openTrace } from '../../trace/open-trace.ts';
 import { OP_NAMES } from '../../trace/request-batch.ts';
 import { SUMMARY_PAGE_BYTES, TraceSummary } from '../../trace/summary.ts';
 import type { Trace } from '../../trace/trace.ts';
-import { formatCount, formatPercent, formatRate, formatSeconds } from '../quantities.ts';
+import {
+  formatCount,
+  formatCounted,
+  formatPercent,
+  formatRate,
+  formatSeconds,
+} from '../quantities.ts';
 import { type Column, formatTable, printable } from '../table.ts';
 import { INPUT_OPTIONS, inputOptions, type TraceCall, type TraceVerb } from './verb.ts';
 
@@ -85,20 +91,21 @@ function footprintLine(info: Description): string {
   const count = `${about}${formatCount(info.distinctPages)}`;
   if (info.pageBytes === null) return `footprint   ${count} keys`;
   const bytes = formatSize(info.distinctPages * info.pageBytes);
-  const accesses = `${formatCount(info.pageAccesses)} accesses`;
+  const accesses = formatCounted(info.pageAccesses, 'access', 'accesses');
   return `footprint   ${count} pages of ${formatSize(info.pageBytes)}, ${bytes}; ${accesses}`;
 }
 
-function toText(info: Description): string {
+function toText(info: Description, { recordName }: Trace): string {
   const { volumes, requests, malformed, lines, outOfOrder } = info;
   const rows = [...volumes].sort((one, other) => other.requests - one.requests);
   const more = rows.length - VOLUMES_SHOWN;
   const aligned = info.alignedRequests;
+  const records = formatCounted(lines, recordName, `${recordName}s`);
   return [
     `format      ${info.format}, a trace of ${info.unit}`,
     `files       ${info.files.length}, ${formatSize(info.sizeBytes)}`,
     ...(info.sha256 === undefined ? [] : [`sha256      ${info.sha256}`]),
-    `requests    ${formatCount(requests)} in ${formatCount(lines)} lines, ${malformed} malformed`,
+    `requests    ${formatCount(requests)} in ${records}, ${malformed} malformed`,
     ...opLines(info),
     spanLine(info),
     ...(outOfOrder === 0
@@ -128,7 +135,7 @@ async function run({ paths, parsed, progress, stopped }: TraceCall) {
   const hash = parsed.has('hash') ? await trace.hash() : undefined;
   progress.clear();
   const info = describe(trace, summary, hash);
-  return { json: info, text: toText(info), warnings: info.warnings };
+  return { json: info, text: toText(info, trace), warnings: info.warnings };
 }
 
 export const infoVerb: TraceVerb = {

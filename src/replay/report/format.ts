@@ -12,6 +12,11 @@ export function count(value: number): string {
   return Math.round(value).toLocaleString('en-US');
 }
 
+/** `1 request`, `1,234 requests`. */
+export function counted(value: number, one: string, many: string): string {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
 /** `1.2 M`, for axes. */
 export function shortCount(value: number): string {
   if (value >= 1e9) return `${short(value / 1e9)} G`;
@@ -41,7 +46,7 @@ export function size(bytes: number): string {
 /** What a number of pages is called: bytes where pages have bytes, else the number. */
 export function pagesAs(pages: number, pageBytes: number, unit: 'bytes' | 'keys'): string {
   if (unit === 'bytes') return size(pages * pageBytes);
-  return pages === 1 ? '1 object' : `${count(pages)} objects`;
+  return counted(pages, 'object', 'objects');
 }
 
 /** What no cache can avoid to miss, by what writes do. */

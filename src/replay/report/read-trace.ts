@@ -4,6 +4,7 @@ import { TmemError } from '../../lib/errors.ts';
 import type { RequestBatch } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
 import { buildPageStream, type PageStream } from '../engine/page-stream.ts';
+import { counted } from './format.ts';
 import type { ReplayOptions } from './replay.ts';
 import { RequestStatistics } from './request-statistics.ts';
 import { traceSampleOf } from './trace-sample.ts';
@@ -35,7 +36,7 @@ export async function readTrace(trace: Trace, options: ReplayOptions): Promise<R
         return trace.volumes;
       },
       canRereads: trace.canRereads,
-      batches: () => counted(trace, statistics, options),
+      batches: () => countedBatches(trace, statistics, options),
     },
     { pageBytes, ops, sampleRate },
   );
@@ -50,7 +51,7 @@ export async function readTrace(trace: Trace, options: ReplayOptions): Promise<R
   if (warmupAccesses >= accesses) {
     throw new TmemError(
       'usage',
-      `--warmup: ${trace.name} has ${accesses} accesses, so a warm-up of ${warmupAccesses} leaves none to count`,
+      `--warmup: ${trace.name} has ${counted(accesses, 'access', 'accesses')}, so a warm-up of ${warmupAccesses} leaves none to count`,
     );
   }
   const footprintPages = Math.round(stream.pageCount / stream.sampleRate);
@@ -59,7 +60,7 @@ export async function readTrace(trace: Trace, options: ReplayOptions): Promise<R
 }
 
 /** The batches of a trace, counted as they go by. */
-async function* counted(
+async function* countedBatches(
   trace: Trace,
   statistics: RequestStatistics,
   { onProgress, signal }: ReplayOptions,
@@ -83,9 +84,10 @@ function refuseNothing(
     throw new TmemError('invalid', message);
   };
   if (requests === 0) refuse(`${name} has no requests in it; check that it is the right file`);
+  const all = counted(requests, 'request', 'requests');
   if (sampleRate < 1) {
-    refuse(`${name} has none of its ${requests} requests in the sample; give a larger --sample`);
+    refuse(`${name} has none of its ${all} in the sample; give a larger --sample`);
   }
   const advice = ops === 'all' ? 'nothing to replay' : 'nothing to replay with that; try --ops all';
-  refuse(`${name} has ${requests} requests, but --ops ${ops} leaves ${advice}`);
+  refuse(`${name} has ${all}, but --ops ${ops} leaves ${advice}`);
 }

@@ -184,6 +184,7 @@ export const ownFormat: TraceFormat = {
       unit: header.unit,
       hasClock: header.hasClock,
       timeUnit: undefined,
+      recordName: 'record',
       sampleRate: sampleRateOf(header.sampleThreshold),
       warnings: warningsOf(path, header),
       createParser: (context) => new OwnRecords(context, header),

@@ -126,7 +126,7 @@ export const blktrace: TraceFormat = {
   likeness: ({ bytes }) =>
     isLittleEndianAt(bytes, 0) === undefined ? LIKENESS.no : LIKENESS.certain,
   read: ({ bytes }) => ({
-    ...{ unit: 'bytes', hasClock: true, timeUnit: undefined },
+    ...{ unit: 'bytes', hasClock: true, timeUnit: undefined, recordName: 'record' },
     createParser: (context) => new BlktraceRecords(context, isLittleEndianAt(bytes, 0) ?? true),
   }),
 };

@@ -165,7 +165,7 @@ export const lcs: TraceFormat = {
   read: (head) => {
     const layout = layoutOf(head);
     return {
-      ...{ unit: 'keys', hasClock: layout.time.bytes > 0, timeUnit: 's' },
+      ...{ unit: 'keys', hasClock: layout.time.bytes > 0, timeUnit: 's', recordName: 'record' },
       createParser: (context) => new FixedScanner(new LcsRecords(layout, context), context),
     };
   },

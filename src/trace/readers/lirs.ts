@@ -31,7 +31,7 @@ class LirsLines implements LineParser {
 
 export const lirs = textFormat({
   name: 'lirs',
-  title: 'LIRS, or one key on each line',
+  title: 'LIRS (one key on each line)',
   line: /^\s*(\d+|\*.*)$/,
   likeness: LIKENESS.likely,
   unit: 'keys',

@@ -75,7 +75,7 @@ export const oracleGeneral: TraceFormat = {
   title: 'libCacheSim oracleGeneral',
   likeness,
   read: () => ({
-    ...{ unit: 'keys', hasClock: true, timeUnit: 's' },
+    ...{ unit: 'keys', hasClock: true, timeUnit: 's', recordName: 'record' },
     createParser: (context) => new FixedScanner(new OracleRecords(context), context),
   }),
 };

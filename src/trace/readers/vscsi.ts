@@ -91,7 +91,7 @@ function vscsi(version: 1 | 2): TraceFormat {
     title: `CloudPhysics vscsi version ${version}`,
     likeness,
     read: () => ({
-      ...{ unit: 'bytes', hasClock: true, timeUnit: 'us' },
+      ...{ unit: 'bytes', hasClock: true, timeUnit: 'us', recordName: 'record' },
       createParser: (context) => new FixedScanner(new VscsiRecords(version, context), context),
     }),
   };

@@ -30,6 +30,7 @@ export function scriptedTrace(
     name: 'script',
     paths: ['/traces/script'],
     hasClock: true,
+    recordName: 'line',
     sampleRate: 1,
     isEvenSample: true,
     volumes: ['disk'],

@@ -1,7 +1,7 @@
 /** The whole report as one HTML file that needs no network, no script and no other file. */
 
 import { CHARTS_VERSION } from '../charts/svg.ts';
-import { coldName, count, duration, pagesAs, percent, size } from '../format.ts';
+import { coldName, count, counted, duration, pagesAs, percent, size } from '../format.ts';
 import type { ReplayReport } from '../report.ts';
 import { escapeHtml, section } from './elements.ts';
 import { memorySection } from './memory-section.ts';
@@ -46,7 +46,7 @@ function factsOf(report: ReplayReport): Fact[] {
     {
       term: 'Accesses',
       value: count(workload.accesses),
-      more: `${count(workload.requests)} requests`,
+      more: counted(workload.requests, 'request', 'requests'),
     },
     {
       term: 'Reads',
@@ -79,7 +79,7 @@ function header(report: ReplayReport): string {
   const notes = advice.notes.map((note) => `<li>${escapeHtml(note)}</li>`);
   const what = [
     `${trace.formatName} trace`,
-    `${count(volumes.length)} ${volumes.length === 1 ? 'volume' : 'volumes'}`,
+    counted(volumes.length, 'volume', 'volumes'),
     trace.unit === 'bytes' ? `pages of ${size(settings.pageBytes)}` : 'one object a request',
     settings.sampleRate < 1 ? `a sample of ${percent(settings.sampleRate)} of the pages` : '',
   ];
@@ -120,7 +120,7 @@ function origin({ settings, trace }: ReplayReport): string {
     ['Operations', settings.ops],
     ['Engine', settings.engine],
     ['Sample', settings.sampleRate === 1 ? 'all pages' : percent(settings.sampleRate)],
-    ['Warm-up', `${count(settings.warmupAccesses)} accesses`],
+    ['Warm-up', counted(settings.warmupAccesses, 'access', 'accesses')],
     ['Seed', String(settings.seed)],
     ...Object.entries(settings.versions),
     ['Charts', `Apache ECharts ${CHARTS_VERSION}`],
