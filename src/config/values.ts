@@ -148,6 +148,7 @@ export function parseSwap(text: string): SwapRequest {
   const match = /^([^=]+)=([^,]+)(?:,overflow=(.+))?$/s.exec(text);
   if (match === null) refuse(`"${text}" is no swap device; write NAME=SIZE[,overflow=FILE]`);
   const [, name = '', size = '', overflow] = match;
+  if (overflow?.includes(',overflow=')) refuse(`"${text}" names two overflow files; give one`);
   const device = { name: checkExportName(name), size: checkSwapSize(parseSize(size)) };
   return overflow === undefined ? device : { ...device, overflow };
 }

@@ -68,6 +68,7 @@ test.each([
   [['--hot', '120%'], /--hot: "120%"/],
   [['--mode', 'writebak'], /--mode: "writebak".*writeback/],
   [['--swap', 's'], /--swap: "s" is no swap device; write NAME=SIZE/],
+  [['--swap', 's=1MiB,overflow=a,overflow=b'], /--swap: .* names two overflow files; give one/],
   [['--swap', 's=100'], /--swap: a swap device of 100 bytes/],
   [['--swap', 'disk.raw=1GiB'], /two exports "disk.raw"/],
   [['--dirty-limit', '1MiB'], /dirtyLimit is 1MiB/],
