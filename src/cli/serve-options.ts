@@ -165,9 +165,10 @@ Started with listening sockets (LISTEN_FDS, as by systemd or nbdinfo [ tmem serv
 serves on those alone, is silent unless --verbose is given, and has no admin port unless --admin
 asks for one.
 
-SIGTERM, SIGINT or SIGHUP: no new connections, requests in flight are answered, what is unwritten is
-written to the images, exit code 0. A second SIGTERM or SIGINT ends it at once, with 143 or 130. Other exit codes:
-1 failed while running, or could not write what was unwritten; 2 cannot be carried out.
+SIGTERM, SIGINT or SIGHUP: no new connections, requests in flight are answered, what is unwritten
+is written to the images, exit code 0. A second SIGTERM or SIGINT ends it at once, with 143 or 130.
+Other exit codes: 1 failed while running, or could not write what was unwritten; 2 cannot be carried
+out.
 `;
 
 /** Reads `[NAME=]IMAGE`. A "=" after a "/" belongs to the path. */

@@ -1,10 +1,11 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { CreateOptions } from '../../src/image/format.ts';
 import { createQcow2 } from '../../src/image/qcow2/create.ts';
 import { openFileStorage } from '../../src/storage/file.ts';
 import { MemoryStorage } from '../../src/storage/memory.ts';
+import type { ResizableStorage } from '../../src/storage/storage.ts';
 import { needsPrograms, runWell } from '../tools/programs.ts';
 import { PASSPHRASE, SECRET } from '../tools/qemu-luks.ts';
 import { MIB, workspace } from '../tools/workspace.ts';
@@ -12,21 +13,26 @@ import { MIB, workspace } from '../tools/workspace.ts';
 const GIB = 1024 * MIB;
 const TIB = 1024 * GIB;
 
-async function newFile(file: string) {
-  fs.writeFileSync(file, '');
-  const options = { isReadOnly: false, isContainer: true, wantsDirect: false };
-  const storage = await openFileStorage(file, options);
-  onTestFinished(() => storage.close());
-  return storage;
-}
-
+/** Makes the image; afterwards its files are free for others. */
 async function create(file: string, sizeBytes: number, options: Partial<CreateOptions> = {}) {
-  await createQcow2(await newFile(file), {
-    sizeBytes,
-    settings: {},
-    createFile: (name) => newFile(path.join(path.dirname(file), name)),
-    ...options,
-  });
+  const storages: ResizableStorage[] = [];
+  const newFile = async (name: string) => {
+    fs.writeFileSync(name, '');
+    const how = { isReadOnly: false, isContainer: true, wantsDirect: false };
+    const storage = await openFileStorage(name, how);
+    storages.push(storage);
+    return storage;
+  };
+  try {
+    await createQcow2(await newFile(file), {
+      sizeBytes,
+      settings: {},
+      createFile: (name) => newFile(path.join(path.dirname(file), name)),
+      ...options,
+    });
+  } finally {
+    for (const storage of storages) await storage.close();
+  }
 }
 
 async function infoOf(file: string) {
