@@ -2,7 +2,7 @@
 
 import { TmemError } from '../lib/errors.ts';
 import { type Terminal, terminalOf } from './screen.ts';
-import { ignoresHangup, type StopSignals, watchStopSignals } from './stop-signals.ts';
+import { type StopSignals, watchStopSignals } from './stop-signals.ts';
 
 export interface CliContext {
   readonly env: Record<string, string | undefined>;
@@ -56,7 +56,7 @@ export function processContext(): CliContext {
     unread: watchReader(process.stdout),
     stdout: print,
     stderr: (text) => process.stderr.write(text),
-    watchStopSignals: () => watchStopSignals(process, ignoresHangup()),
+    watchStopSignals: () => watchStopSignals(process),
     exit: (code) => process.exit(code),
   };
 }

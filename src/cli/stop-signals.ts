@@ -4,7 +4,6 @@
  */
 
 import type { EventEmitter } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { EXIT_CODE_BY_SIGNAL, type StopSignal } from './exit-codes.ts';
 
 export interface StopSignals {
@@ -18,13 +17,10 @@ export interface StopSignals {
   dispose(): void;
 }
 
-const SIGNALS: readonly StopSignal[] = ['SIGINT', 'SIGTERM'];
+const SIGNALS: readonly StopSignal[] = ['SIGHUP', 'SIGINT', 'SIGTERM'];
 
-/**
- * Listens for the signals that `source`, the process, emits. With `ignoresHangup` SIGHUP keeps the
- * effect that it has: none, if nohup(1) started the process.
- */
-export function watchStopSignals(source: EventEmitter, ignoresHangup = false): StopSignals {
+/** Listens for the signals that `source`, the process, emits. */
+export function watchStopSignals(source: EventEmitter): StopSignals {
   const first = new AbortController();
   let firstExitCode: number | undefined;
   let second: (exitCode: number) => void = () => {};
@@ -37,8 +33,7 @@ export function watchStopSignals(source: EventEmitter, ignoresHangup = false): S
     firstExitCode = exitCode;
     first.abort();
   };
-  const signals: readonly StopSignal[] = ignoresHangup ? SIGNALS : [...SIGNALS, 'SIGHUP'];
-  for (const signal of signals) source.on(signal, onSignal);
+  for (const signal of SIGNALS) source.on(signal, onSignal);
   return {
     first: first.signal,
     get exitCode() {
@@ -48,19 +43,9 @@ export function watchStopSignals(source: EventEmitter, ignoresHangup = false): S
       second = act;
     },
     dispose: () => {
-      for (const signal of signals) source.off(signal, onSignal);
+      for (const signal of SIGNALS) source.off(signal, onSignal);
     },
   };
-}
-
-/** Whether this process was started to go on without its terminal. */
-export function ignoresHangup(): boolean {
-  try {
-    const ignored = /^SigIgn:\s*([\da-f]+)$/m.exec(readFileSync('/proc/self/status', 'ascii'))?.[1];
-    return (Number.parseInt(ignored?.slice(-1) ?? '0', 16) & 1) === 1; // the lowest bit is signal 1
-  } catch {
-    return false;
-  }
 }
 
 /** Resolves when `signal` is aborted. */

@@ -190,10 +190,19 @@ export class LayerFrame {
     return freed + freedBelow + this.#give(wanted - freedBelow);
   }
 
-  /** Gives about that much back from here alone. */
+  /** Gives about that much back from here alone, to the system as well. */
   #give(bytes: number): number {
+    const { slabs } = this.held;
+    slabs.isGivingBack = true;
+    try {
+      return this.#giveUp(bytes);
+    } finally {
+      slabs.isGivingBack = false;
+    }
+  }
+
+  #giveUp(bytes: number): number {
     const { held } = this;
-    held.slabs.isGivingBack = true;
     const before = held.budget.usedBytes;
     const kept: number[] = [];
     let victims = VICTIMS_PER_SHRINK_MIN + bytes / BYTES_PER_VICTIM;
@@ -213,7 +222,6 @@ export class LayerFrame {
     // What the policies remember now must not take the layer above its limit.
     if (before <= held.budget.limitBytes) held.budget.fit(undefined);
     held.slabs.releaseArenas(SLABS_MOVED_PER_SHRINK_MAX);
-    held.slabs.isGivingBack = false;
     return before - held.budget.usedBytes;
   }
 

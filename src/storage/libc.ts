@@ -31,7 +31,10 @@ export interface Libc {
   lockByte(fd: number, offset: number): Promise<void>;
   /** Gives up what the open file description has locked of a range. */
   unlockBytes(fd: number, offset: number, length: number): Promise<void>;
-  /** Whether another open file description has a lock on the byte. */
+  /**
+   * Whether another open file description has a lock on the byte. One on the whole file is not
+   * counted: network file systems make that of every flock(2).
+   */
   isByteLocked(fd: number, offset: number): Promise<boolean>;
 }
 
@@ -69,7 +72,7 @@ function libcOf(library: CLibrary): Libc {
   const lseek = library.func('lseek64', 'int64_t', ['int', 'int64_t', 'int']);
   const flock = library.func('flock', 'int', ['int', 'int']);
   const fcntl = library.func('fcntl', 'int', ['int', 'int', 'void *']);
-  /** Answers the type of lock that the call leaves in the structure. */
+  /** Answers the structure as the call leaves it. */
   const lock = async (fd: number, command: number, type: number, start: number, length: number) => {
     const range = Buffer.alloc(LOCK_BYTES);
     range.writeInt16LE(type, LOCK_FIELD.type);
@@ -77,7 +80,7 @@ function libcOf(library: CLibrary): Libc {
     range.writeUInt32LE(length, LOCK_FIELD.length);
     if (!library.hasUsualLayout) throw systemCallError('fcntl', constants.errno.ENOTSUP);
     await call('fcntl', fcntl, [fd, command, range]);
-    return range.readInt16LE(LOCK_FIELD.type);
+    return range;
   };
   return {
     fallocate: async (fd, mode, offset, length) => {
@@ -93,8 +96,12 @@ function libcOf(library: CLibrary): Libc {
     unlockBytes: async (fd, offset, length) => {
       await lock(fd, F_OFD_SETLK, LOCK.none, offset, length);
     },
-    isByteLocked: async (fd, offset) =>
-      (await lock(fd, F_OFD_GETLK, LOCK.exclusive, offset, 1)) !== LOCK.none,
+    isByteLocked: async (fd, offset) => {
+      const range = await lock(fd, F_OFD_GETLK, LOCK.exclusive, offset, 1);
+      if (range.readInt16LE(LOCK_FIELD.type) === LOCK.none) return false;
+      const { start, length } = LOCK_FIELD;
+      return range.readBigInt64LE(start) !== 0n || range.readBigInt64LE(length) !== 0n;
+    },
   };
 }
 

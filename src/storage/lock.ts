@@ -51,15 +51,19 @@ export async function lockDescriptor(
   if (libc === undefined) return 'none';
   const operation = (isReadOnly ? FLOCK.shared : FLOCK.exclusive) | FLOCK.nonBlocking;
   for (const pauseMs of [...RETRY_PAUSES_MS, 0]) {
-    const refused = await tryBoth(fd, operation, isReadOnly, libc);
-    if (refused === 'held' || refused === 'none') return refused;
+    const outcome = await tryBoth(fd, operation, isReadOnly, libc);
+    if (outcome === 'held' || outcome === 'none') return outcome;
     const table = await readLockTable();
     const stats = await statDescriptor(fd, { bigint: true });
-    const holders =
-      refused === 'qemu' ? await qemuHoldersOf(stats, table) : await holdersOf(stats, table.text);
-    const others = holders.filter(({ pid }) => pid !== table.ownPid);
-    if (holders.length > 0 && others.length === 0) return 'own';
-    if (pauseMs === 0) throw await refusal(path, isReadOnly, others[0]);
+    let holder: Holder | undefined;
+    if (outcome === 'flock') {
+      const holders = await holdersOf(stats, table.text);
+      holder = holders.find(({ pid }) => pid !== table.ownPid);
+      if (holders.length > 0 && holder === undefined) return 'own';
+    } else if (pauseMs === 0) {
+      holder = await qemuHolderOf(stats, table.ownPid);
+    }
+    if (pauseMs === 0) throw await refusal(path, isReadOnly, holder);
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
   return 'none';
@@ -78,11 +82,7 @@ async function tryBoth(
     // Anything but a refusal is a file system that has no locks.
     return systemErrorCode(cause) === 'EAGAIN' ? 'flock' : 'none';
   }
-  try {
-    return (await lockAsQemu(fd, isReadOnly, libc)) ? 'held' : 'qemu';
-  } catch {
-    return 'held'; // there are none of QEMU's kind here: then QEMU does without them as well
-  }
+  return (await lockAsQemu(fd, isReadOnly, libc)) ? 'held' : 'qemu';
 }
 
 async function readLockTable(): Promise<LockTable> {
@@ -96,9 +96,6 @@ async function readLockTable(): Promise<LockTable> {
 
 /** `ordinal: kind ADVISORY access pid major:minor:inode start end`; waiting ones have an arrow. */
 const LOCK_LINE = /^\d+: \w+\s+\w+\s+(READ|WRITE)\s+(\d+)\s+([\da-f]+):([\da-f]+):(\d+) /gm;
-
-/** The same of a lock of an open file description, which names no process; neighbours are one. */
-const RANGE_LINE = /^\d+: OFDLCK .*:(\d+) (\d+) (\d+)$/gm;
 
 /** Who holds a lock on the file with these stats, by the text of /proc/locks. */
 async function holdersOf(stats: fs.BigIntStats, text: string): Promise<Holder[]> {
@@ -114,22 +111,40 @@ async function holdersOf(stats: fs.BigIntStats, text: string): Promise<Holder[]>
   return holders;
 }
 
+/** The same in /proc/PID/fdinfo/FD of a lock of that open file description, which names no process. */
+const OWN_LOCK_LINE = /^lock:\s+\d+: OFDLCK .*?([\da-f]+):([\da-f]+):(\d+) (\d+) (\d+|EOF)$/gm;
+
 /**
- * Who may hold QEMU's lock on the file: a lock of an open file description names no process, so
- * these are all that have it open. None is found of another user's, unless this one's is root.
+ * Who holds QEMU's lock on the file, as far as it is seen: root sees all processes, others their
+ * own. Nothing but /proc is looked at, since a file that someone has open may hang whoever asks.
  */
-async function qemuHoldersOf(stats: fs.BigIntStats, { text, ownPid }: LockTable) {
-  let isWriter = false;
-  for (const [, inode, first, last] of text.matchAll(RANGE_LINE)) {
-    if (inode !== `${stats.ino}`) continue;
-    isWriter ||= Number(first) <= WRITTEN_AT && Number(last) >= WRITTEN_AT;
-  }
-  const holders: Holder[] = [];
-  for (const name of await fs.promises.readdir('/proc').catch(() => [])) {
+async function qemuHolderOf(stats: fs.BigIntStats, ownPid: number): Promise<Holder | undefined> {
+  const { readdir, readFile } = fs.promises;
+  for (const name of await readdir('/proc').catch(() => [])) {
     const pid = Number(name);
-    if (pid > 0 && pid !== ownPid && (await hasOpen(pid, stats))) holders.push({ pid, isWriter });
+    if (!(pid > 0) || pid === ownPid) continue;
+    const folder = `/proc/${pid}/fdinfo`;
+    for (const fd of await readdir(folder).catch(() => [])) {
+      const text = await readFile(`${folder}/${fd}`, 'ascii').catch(() => '');
+      const ranges = lockedRangesOf(stats, text);
+      if (ranges.length === 0) continue;
+      const isWriter = ranges.some(([first, last]) => first <= WRITTEN_AT && WRITTEN_AT <= last);
+      return { pid, isWriter };
+    }
   }
-  return holders;
+  return undefined;
+}
+
+/** The first and the last byte of each lock on the file in the text of an fdinfo. */
+function lockedRangesOf(stats: fs.BigIntStats, text: string): (readonly [number, number])[] {
+  const { major, minor } = deviceNumbers(stats.dev);
+  const ranges: (readonly [number, number])[] = [];
+  for (const [, lineMajor, lineMinor, inode, first, last] of text.matchAll(OWN_LOCK_LINE)) {
+    const isDevice = BigInt(`0x${lineMajor}`) === major && BigInt(`0x${lineMinor}`) === minor;
+    if (!isDevice || inode !== `${stats.ino}`) continue;
+    ranges.push([Number(first), last === 'EOF' ? Number.POSITIVE_INFINITY : Number(last)]);
+  }
+  return ranges;
 }
 
 /** Whether the process is seen to have that file open. */

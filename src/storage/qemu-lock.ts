@@ -8,6 +8,7 @@
  * bytes in block/file-posix.c.
  */
 
+import { systemErrorCode } from '../lib/errors.ts';
 import type { Libc } from './libc.ts';
 
 /** Where the bytes are, by what they say. */
@@ -25,23 +26,30 @@ const NOT_ALLOWED = [WRITE, RESIZE];
 /** The byte that is locked by all who write. */
 export const WRITTEN_AT = DONE_AT + WRITE;
 
+/** What the system answers when somebody else has a byte exclusively; the latter of old kernels. */
+const TAKEN = new Set(['EAGAIN', 'EACCES']);
+
 /**
  * Locks the file for as long as the description of `fd` stays open; false, and nothing is locked, if
- * another description's locks are in the way. Rejects where there are no such locks.
+ * another description's locks are in the way. Where there are no such locks that is done as well:
+ * then QEMU does without them, too.
  */
 export async function lockAsQemu(fd: number, isReadOnly: boolean, libc: Libc): Promise<boolean> {
+  try {
+    if (await tryToLock(fd, isReadOnly, libc)) return true;
+  } catch (cause) {
+    if (!TAKEN.has(systemErrorCode(cause) ?? '')) return true;
+  }
+  await libc.unlockBytes(fd, DONE_AT, 2 * (NOT_ALLOWED_AT - DONE_AT));
+  return false;
+}
+
+async function tryToLock(fd: number, isReadOnly: boolean, libc: Libc): Promise<boolean> {
   const done = isReadOnly ? [READ] : [READ, WRITE, RESIZE];
   // First one's own, then a look: of two that come at the same time one at least sees the other.
   for (const each of done) await libc.lockByte(fd, DONE_AT + each);
   for (const each of NOT_ALLOWED) await libc.lockByte(fd, NOT_ALLOWED_AT + each);
-  const inTheWay = [
-    ...done.map((each) => NOT_ALLOWED_AT + each),
-    ...NOT_ALLOWED.map((each) => DONE_AT + each),
-  ];
-  for (const byte of inTheWay) {
-    if (!(await libc.isByteLocked(fd, byte))) continue;
-    await libc.unlockBytes(fd, DONE_AT, 2 * (NOT_ALLOWED_AT - DONE_AT));
-    return false;
-  }
+  for (const each of done) if (await libc.isByteLocked(fd, NOT_ALLOWED_AT + each)) return false;
+  for (const each of NOT_ALLOWED) if (await libc.isByteLocked(fd, DONE_AT + each)) return false;
   return true;
 }

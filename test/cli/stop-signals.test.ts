@@ -2,9 +2,9 @@ import { EventEmitter } from 'node:events';
 import { expect, test } from 'vitest';
 import { watchStopSignals } from '../../src/cli/stop-signals.ts';
 
-function watched(ignoresHangup?: boolean) {
+function watched() {
   const source = new EventEmitter();
-  const signals = watchStopSignals(source, ignoresHangup);
+  const signals = watchStopSignals(source);
   const seconds: number[] = [];
   signals.onSecond((exitCode) => seconds.push(exitCode));
   const send = (signal: string) => source.emit(signal, signal);
@@ -29,12 +29,6 @@ test('a terminal that is gone hurries nobody, however often it says so', () => {
   expect([signals.exitCode, seconds]).toEqual([143, []]);
   send('SIGINT');
   expect(seconds).toEqual([130]);
-});
-
-test('whoever was started to outlive its terminal does not listen to it', () => {
-  const { source, signals, send } = watched(true);
-  expect(send('SIGHUP')).toBe(false);
-  expect([source.eventNames(), signals.first.aborted]).toEqual([['SIGINT', 'SIGTERM'], false]);
 });
 
 test('the signals have their effect again at the end', () => {

@@ -23,13 +23,16 @@ async function beginWrite(
   expect(await client.reply(() => 1)).toMatchObject({ errno: 0, cookie: 99 });
 }
 
-test.each(['SIGTERM', 'SIGINT'] as const)('%s ends an idle server with 0', async (signal) => {
-  const directory = workspace();
-  const server = await startServer(directory, [makeImage(directory, MIB)]);
-  server.signal(signal);
-  expect(await server.ended).toMatchObject({ code: 0, signal: null, stderr: '' });
-  expect(fs.existsSync(server.socket)).toBe(false);
-});
+test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+  '%s ends an idle server with 0',
+  async (signal) => {
+    const directory = workspace();
+    const server = await startServer(directory, [makeImage(directory, MIB)]);
+    server.signal(signal);
+    expect(await server.ended).toMatchObject({ code: 0, signal: null, stderr: '' });
+    expect(fs.existsSync(server.socket)).toBe(false);
+  },
+);
 
 test('SIGTERM ends a server whose clients hold on and ask for nothing', async () => {
   const directory = workspace();

@@ -23,6 +23,21 @@ export function qemuHolder(file: string, isReadOnly: boolean) {
   return started(QEMU_PROGRAM, [...access, '-f', 'qcow2', file], 'length\n');
 }
 
+/** The program that holds a lock on a range. */
+export const RANGE_PROGRAM = 'python3';
+
+/** The same with a lock on all bytes of the file, as network file systems have for flock(2). */
+export function wholeFileHolder(file: string, kind: 'LOCK_SH' | 'LOCK_EX') {
+  const script = [
+    'import fcntl, sys, time',
+    'file = open(sys.argv[1], "r+b")',
+    `fcntl.lockf(file, fcntl.${kind})`,
+    'print("locked", flush=True)',
+    'time.sleep(60)',
+  ];
+  return started(RANGE_PROGRAM, ['-c', script.join('\n'), file]);
+}
+
 /** A process that has said something, in answer to `question` if there is one. */
 async function started(program: string, args: readonly string[], question?: string) {
   const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });

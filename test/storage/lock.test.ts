@@ -4,7 +4,14 @@ import { describe, expect, it } from 'vitest';
 import { openFileStorage } from '../../src/storage/file.ts';
 import { type Libc, loadLibc } from '../../src/storage/libc.ts';
 import { needsPrograms } from '../tools/programs.ts';
-import { FLOCK_PROGRAM, holder, QEMU_PROGRAM, qemuHolder } from './lock-holder.ts';
+import {
+  FLOCK_PROGRAM,
+  holder,
+  QEMU_PROGRAM,
+  qemuHolder,
+  RANGE_PROGRAM,
+  wholeFileHolder,
+} from './lock-holder.ts';
 import { temporaryFile } from './temporary-files.ts';
 
 const libc = await loadLibc();
@@ -105,7 +112,7 @@ describe.skipIf(libc === undefined)('the lock on an image (needs koffi)', () => 
 });
 
 describe.skipIf(libc === undefined)("QEMU's lock on an image (needs koffi)", () => {
-  needsPrograms(QEMU_PROGRAM, 'qemu-img');
+  needsPrograms(QEMU_PROGRAM, 'qemu-img', RANGE_PROGRAM);
 
   /** QEMU lets others write a raw image while it only reads it; one with tables it does not. */
   function qcow2File(): string {
@@ -165,5 +172,21 @@ describe.skipIf(libc === undefined)("QEMU's lock on an image (needs koffi)", () 
     const storage = await openFileStorage(temporaryFile(4096), options);
     expect(storage.isLocked).toBe(true);
     await storage.close();
+  });
+
+  it('is not what a network file system makes of the flock of another reader', async () => {
+    const file = qcow2File();
+    await wholeFileHolder(file, 'LOCK_SH');
+    const storage = await openImage(file, true);
+    expect(storage.isLocked).toBe(true);
+    await storage.close();
+  });
+
+  it('is refused where another has all of the file for himself', async () => {
+    const file = qcow2File();
+    const { stop } = await wholeFileHolder(file, 'LOCK_EX');
+    await expect(openImage(file, false)).rejects.toMatchObject({ kind: 'busy' });
+    await stop();
+    await (await openImage(file, false)).close();
   });
 });
