@@ -95,10 +95,11 @@ export class BlockImage implements ChainedImage {
     this.#backing = backing;
     this.#below = new Below(backing);
     this.#format = format;
-    this.#memory = imageMemory(parts.tableBytesMax ?? TABLE_BYTES_DEFAULT);
+    const mayWrite = isWritableFormat(format) && !storages.some((storage) => storage.isReadOnly);
+    const tableBytesMax = parts.tableBytesMax ?? TABLE_BYTES_DEFAULT;
+    this.#memory = imageMemory(tableBytesMax, mayWrite && backing !== undefined);
     this.#reads = new ImageReads(format, this.#below, this.#memory);
     this.#state = new ImageState(format, this.#below, this.#reads);
-    const mayWrite = isWritableFormat(format) && !storages.some((storage) => storage.isReadOnly);
     this.#writable = mayWrite ? format : undefined;
     this.#writes = mayWrite ? new ImageWrites(format, this.#reads) : undefined;
     this.isReadOnly = !mayWrite;
@@ -141,9 +142,9 @@ export class BlockImage implements ChainedImage {
   /** The most that its tables, and pieces of data on their way, take in memory; without the backing. */
   get memoryBytesMax(): number {
     if (this.formatName === 'raw') return 0; // nothing of it is put together
-    const { unitBytesMax, scratchBytesMax } = this.#memory;
+    const { unitBytesMax, scratchBytesMax, copyBytesMax } = this.#memory;
     const tableBytes = (this.tables?.limitBytes ?? 0) + (this.#format.pinnedBytes ?? 0);
-    return tableBytes + 2 * unitBytesMax + scratchBytesMax;
+    return tableBytes + 2 * unitBytesMax + scratchBytesMax + copyBytesMax;
   }
 
   /**

@@ -72,14 +72,14 @@ export class CopyUp {
     const backing = this.#below.image;
     if (backing === undefined) return;
     const changed: Range[] = [];
-    const scratch = await this.#reads.scratch.take(length, zeroes);
+    const scratch = await this.#reads.copyScratch.take(length, zeroes);
     try {
       await this.#below.use(backing.read(scratch, 0, length, at));
       for (const range of this.#wantedIn(scratch, at, length)) {
         await this.#write(scratch, at, range, changed);
       }
     } finally {
-      this.#reads.scratch.give(scratch);
+      this.#reads.copyScratch.give(scratch);
     }
     for (const range of changed) await this.run(range.offset, range.length);
   }

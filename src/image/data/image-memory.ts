@@ -10,9 +10,14 @@ export interface ImageMemory {
   readonly unitBytesMax: number;
   /** See `Scratch`. */
   readonly scratchBytesMax: number;
+  /** The same for what is copied up from below. */
+  readonly copyBytesMax: number;
 }
 
-export function imageMemory(tableBytesMax: number): ImageMemory {
+/** `mayCopyUp` for an image that can be written and has another below it. */
+export function imageMemory(tableBytesMax: number, mayCopyUp: boolean): ImageMemory {
   const half = Math.floor(tableBytesMax / 2);
-  return { unitBytesMax: Math.min(4 * MIB, half), scratchBytesMax: Math.min(2 * MIB, half) };
+  const scratchBytesMax = Math.min(2 * MIB, half);
+  const copyBytesMax = mayCopyUp ? scratchBytesMax : 0;
+  return { unitBytesMax: Math.min(4 * MIB, half), scratchBytesMax, copyBytesMax };
 }

@@ -12,14 +12,20 @@ import { Scratch } from './scratch.ts';
 /** Ranges lie inside the image, and requests are counted and in an epoch: the caller sees to it. */
 export class ImageReads {
   readonly units: DecompressedUnits;
-  /** For all that is done to the image. */
+  /** For all that is done to the image. Who has some of it waits for no range that a write holds. */
   readonly scratch: Scratch;
+  /**
+   * For what is copied up, which waits for such ranges: whoever holds one may be waiting for
+   * `scratch`, and never for this.
+   */
+  readonly copyScratch: Scratch;
   readonly #format: ImageFormat;
   readonly #below: Below;
 
   constructor(format: ImageFormat, below: Below, memory: ImageMemory) {
     this.units = new DecompressedUnits(memory.unitBytesMax);
     this.scratch = new Scratch(memory.scratchBytesMax);
+    this.copyScratch = new Scratch(memory.copyBytesMax);
     this.#format = format;
     this.#below = below;
   }

@@ -10,7 +10,8 @@ const UNIT = 2048;
 const SIZE = 20 * UNIT;
 const BASE = 15 * UNIT + 512;
 
-function overlay() {
+/** Without memory for tables there is one slot of scratch. */
+function overlay(tableBytesMax?: number) {
   const below = new FaultyStorage(new MemoryStorage(pattern(BASE)));
   const storage = new FaultyStorage(new MemoryStorage(Buffer.alloc(0), { isContainer: true }));
   const format = new ToyFormat({ storage, sizeBytes: SIZE, unitBytes: UNIT, hasBacking: true });
@@ -20,7 +21,7 @@ function overlay() {
       drops.count++;
     },
   });
-  const parts = { name: 'toy', identity: 'toy', medium: 'toy', format: dropping };
+  const parts = { name: 'toy', identity: 'toy', medium: 'toy', format: dropping, tableBytesMax };
   const image = new BlockImage({ ...parts, backing: rawImage(below, 'base') });
   const content = Buffer.alloc(SIZE);
   pattern(BASE).copy(content);
@@ -70,6 +71,27 @@ describe('copying up', () => {
     await Promise.all([copy, write]);
     bytes.copy(content, 10);
     expect((await contentOf(image)).equals(content)).toBe(true);
+  });
+
+  it('waits for a write that waits for memory, and not the other way round', async () => {
+    const { image, below, content } = overlay(0);
+    const hold = below.holdNext('read');
+    const copy = image.copyUp(0, 4 * UNIT);
+    await hold.arrived;
+    // It holds its units, which the copy wants next, and must be filled up with what is below.
+    const write = image.write(Buffer.alloc(3 * UNIT, 9), 0, 3 * UNIT, 10);
+    hold.release();
+    await Promise.all([copy, write]);
+    content.fill(9, 10, 10 + 3 * UNIT);
+    expect((await contentOf(image)).equals(content)).toBe(true);
+  });
+
+  it('has memory of its own, which counts as long as the image is open', async () => {
+    const { image } = overlay(128 * 1024);
+    // Twice a half for units, a half for pieces, and one for copies.
+    expect(image.memoryBytesMax).toBe(4 * 64 * 1024);
+    await image.dropBacking();
+    expect(image.memoryBytesMax).toBe(4 * 64 * 1024);
   });
 
   it('that fails leaves the image as it was, and can be done again', async () => {
