@@ -235,9 +235,7 @@ export class ImageWrites {
     const taken = this.#reads.scratch.take(bytes, buffer);
     const scratch = taken instanceof Promise ? await taken : taken;
     try {
-      if (headBytes > 0 && tailBytes > 0 && length <= READ_OVER_BYTES_MAX) {
-        await this.#fill(scratch, 0, bytes, start);
-      } else {
+      if (!(await this.#fillOver(scratch, target, offset))) {
         await settleAll([
           this.#fill(scratch, 0, headBytes, start),
           this.#fill(scratch, headBytes + length, tailBytes, offset + length),
@@ -248,6 +246,21 @@ export class ImageWrites {
       await storage.write(scratch, 0, bytes, storageOffset);
     } finally {
       this.#reads.scratch.give(scratch);
+    }
+  }
+
+  /**
+   * Reads all that is written, where that is the quicker way to its head and tail. False where it is
+   * not, or fails: the bytes that cannot be read may be those that are written over.
+   */
+  async #fillOver(scratch: Buffer, target: WriteTarget, offset: number): Promise<boolean> {
+    const { length, headBytes, tailBytes } = target;
+    if (headBytes === 0 || tailBytes === 0 || length > READ_OVER_BYTES_MAX) return false;
+    try {
+      await this.#fill(scratch, 0, headBytes + length + tailBytes, offset - headBytes);
+      return true;
+    } catch {
+      return false;
     }
   }
 
