@@ -2,6 +2,7 @@
 
 import { PageSampler } from './own/page-sampler.ts';
 import { type Op, RequestBatch } from './request-batch.ts';
+import { sampledBatches } from './sampled-batches.ts';
 import type { Trace } from './trace.ts';
 
 /** What is kept: requests to which all of it applies. */
@@ -70,40 +71,25 @@ class Chooser {
  * The requests of `trace` that are kept. The batch is the same object every time. Reading ends as
  * soon as enough are kept; not at the end of a time, since requests may be out of order.
  */
-export async function* cutBatches(trace: Trace, cut: Cut): AsyncGenerator<RequestBatch> {
-  const out = new RequestBatch();
+export function cutBatches(trace: Trace, cut: Cut): AsyncGenerator<RequestBatch> {
   const { sampleRate = 1 } = cut;
-  const sampler = sampleRate < 1 ? new PageSampler(sampleRate) : undefined;
+  const chosen = chosenBatches(trace, cut);
+  if (sampleRate === 1) return chosen;
+  return sampledBatches(chosen, trace.unit, new PageSampler(sampleRate));
+}
+
+async function* chosenBatches(trace: Trace, cut: Cut): AsyncGenerator<RequestBatch> {
+  const out = new RequestBatch();
   let chooser: Chooser | undefined;
   for await (const batch of trace.batches()) {
     // The names of the volumes are those of this reading.
     chooser ??= new Chooser(cut, trace);
     for (let index = 0; index < batch.count && !chooser.isDone; index++) {
       if (!chooser.takes(batch, index)) continue;
-      if (sampler === undefined) {
-        out.pushFrom(batch, index);
-      } else {
-        sampler.begin(
-          batch.volume[index]!,
-          batch.offset[index]!,
-          batch.length[index]!,
-          trace.unit === 'keys',
-        );
-        while (sampler.next()) {
-          if (out.count === out.capacity) {
-            yield out;
-            out.count = 0;
-          }
-          const at = out.count;
-          out.pushFrom(batch, index);
-          out.offset[at] = sampler.runOffset;
-          out.length[at] = sampler.runLength;
-        }
-      }
-      if (out.count === out.capacity) {
-        yield out;
-        out.count = 0;
-      }
+      out.pushFrom(batch, index);
+      if (out.count < out.capacity) continue;
+      yield out;
+      out.count = 0;
     }
     if (chooser.isDone) break;
   }

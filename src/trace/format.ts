@@ -71,6 +71,8 @@ export interface Reading {
   readonly timeUnit: TimeUnit | undefined;
   /** The share of the pages whose requests were recorded, where the file says; else all, 1. */
   readonly sampleRate?: number;
+  /** As `Trace.isMergedSample`, of the file alone; not where it is not said. */
+  readonly isMergedSample?: boolean;
   /** Lines where it is not said. */
   readonly recordName?: RecordName;
   /** What the user should know of how it was understood; sentences without a full stop. */

@@ -163,7 +163,8 @@ class FileTrace implements Trace {
   readonly hasClock: boolean;
   readonly recordName: RecordName;
   readonly sampleRate: number;
-  readonly isEvenSample: boolean;
+  readonly sampleRates: readonly number[];
+  readonly isMergedSample: boolean;
   readonly canRereads: boolean;
   readonly sizeBytes: number;
   statistics: TraceStatistics = newStatistics();
@@ -189,9 +190,10 @@ class FileTrace implements Trace {
     this.unit = first.reading.unit;
     this.hasClock = first.reading.hasClock;
     this.recordName = first.reading.recordName ?? 'line';
-    const sampleRates = inputs.map(({ reading }) => reading.sampleRate ?? 1);
-    this.sampleRate = Math.min(...sampleRates);
-    this.isEvenSample = sampleRates.every((rate) => rate === this.sampleRate);
+    this.sampleRates = inputs.map(({ reading }) => reading.sampleRate ?? 1);
+    this.sampleRate = Math.min(...this.sampleRates);
+    const isMerged = inputs.length > 1 || first.reading.isMergedSample === true;
+    this.isMergedSample = this.sampleRate < 1 && isMerged;
     this.canRereads = inputs.every(({ pipe }) => pipe === undefined);
     this.sizeBytes = inputs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   }

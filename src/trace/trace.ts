@@ -42,8 +42,13 @@ export interface Trace {
   readonly recordName: RecordName;
   /** The least share of the pages whose requests were recorded in any of the files; 1 for all. */
   readonly sampleRate: number;
-  /** Whether that is the share in all of the files. */
-  readonly isEvenSample: boolean;
+  /** The share in each of the files, in the order of `paths`. */
+  readonly sampleRates: readonly number[];
+  /**
+   * Whether it is a sample put together from several: then volumes may have other numbers than those
+   * by which its pages were chosen, so that the hash does not tell which pages are in it.
+   */
+  readonly isMergedSample: boolean;
   /** Names by the number that requests carry. Filled while reading, complete at the end. */
   readonly volumes: readonly string[];
   /** Whether `batches` may be called again: false for a pipe. */

@@ -8,12 +8,13 @@ import { OP_NAMES, type Op } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
 import type { ParsedArguments } from '../arguments.ts';
 import { OUTPUT_OPTIONS, type RequestSource, writeTrace } from './output.ts';
+import { commonSampleRate, refuseSampleOf } from './samples.ts';
 import { INPUT_OPTIONS, inputOptions, parseCount, parseSample, type TraceVerb } from './verb.ts';
 
 async function sourceOf(trace: Trace): Promise<RequestSource> {
   return {
     ...{ unit: trace.unit, hasClock: trace.hasClock, traces: [trace] },
-    sampleRate: trace.sampleRate,
+    ...{ sampleRate: commonSampleRate([trace]), isMergedSample: trace.isMergedSample },
     sourceHash: trace.canRereads ? await trace.hash() : '',
     volumes: () => trace.volumes,
     batches: () => trace.batches(),
@@ -101,6 +102,7 @@ export const cutVerb: TraceVerb = {
     const cut = parseCut(call.parsed);
     const trace = await openTrace(call.paths, inputOptions(call.parsed));
     const source = await sourceOf(trace);
+    refuseSampleOf(trace, cut.sampleRate ?? 1);
     // The samples of one hash lie within each other.
     const sampleRate = Math.min(source.sampleRate, cut.sampleRate ?? 1);
     return writeTrace(call, { ...source, sampleRate, batches: () => cutBatches(trace, cut) });
@@ -127,9 +129,10 @@ export const mergeVerb: TraceVerb = {
     for (const path of call.paths) traces.push(await openTrace([path], inputOptions(parsed)));
     const options = { isAligned: parsed.has('align'), isPrefixed: parsed.has('prefix') };
     const merged = new MergedTraces(traces, options);
+    const sampleRate = commonSampleRate(traces);
     return writeTrace(call, {
       ...{ unit: traces[0]?.unit ?? 'bytes', hasClock: true, traces },
-      sampleRate: Math.min(...traces.map((trace) => trace.sampleRate)),
+      ...{ sampleRate, isMergedSample: sampleRate < 1 },
       sourceHash: '',
       volumes: () => merged.volumes,
       batches: () => merged.batches(),

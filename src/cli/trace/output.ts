@@ -36,6 +36,7 @@ export interface RequestSource {
   readonly hasClock: boolean;
   readonly sourceHash: string;
   readonly sampleRate: number;
+  readonly isMergedSample: boolean;
   volumes(): readonly string[];
   batches(): AsyncIterable<RequestBatch>;
   /** The traces that are read meanwhile, for progress and warnings. */
@@ -73,6 +74,7 @@ export async function writeTrace(call: TraceCall, source: RequestSource): Promis
     const exporter = output.create(file, {
       ...{ unit: source.unit, hasClock: source.hasClock, pageBytes },
       ...{ sourceHash: source.sourceHash, sampleRate: source.sampleRate },
+      isMergedSample: source.isMergedSample,
       volumes: () => source.volumes(),
       onSecondPass: (done) => {
         call.stopped.throwIfAborted();

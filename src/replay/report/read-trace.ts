@@ -7,7 +7,7 @@ import { buildPageStream, type PageStream } from '../engine/page-stream.ts';
 import { counted } from './format.ts';
 import type { ReplayOptions } from './replay.ts';
 import { RequestStatistics } from './request-statistics.ts';
-import { traceSampleOf } from './trace-sample.ts';
+import { SampledRequests, traceSampleOf } from './trace-sample.ts';
 
 /** What a trace was read into. */
 export interface ReadTrace {
@@ -26,6 +26,7 @@ export interface ReadTrace {
 export async function readTrace(trace: Trace, options: ReplayOptions): Promise<ReadTrace> {
   const { pageBytes, ops, sampleRate } = options;
   const sample = traceSampleOf(trace, options);
+  const sampled = new SampledRequests(trace, sample.rate);
   const statistics = new RequestStatistics({ unit: trace.unit, pageBytes });
   const built = await buildPageStream(
     {
@@ -36,7 +37,7 @@ export async function readTrace(trace: Trace, options: ReplayOptions): Promise<R
         return trace.volumes;
       },
       canRereads: trace.canRereads,
-      batches: () => countedBatches(trace, statistics, options),
+      batches: () => countedBatches(trace, sampled.batches(), statistics, options),
     },
     { pageBytes, ops, sampleRate },
   );
@@ -55,17 +56,18 @@ export async function readTrace(trace: Trace, options: ReplayOptions): Promise<R
     );
   }
   const footprintPages = Math.round(stream.pageCount / stream.sampleRate);
-  const { notes } = sample;
+  const notes = [...sample.notes, ...sampled.notes()];
   return { trace, stream, statistics, accesses, warmupAccesses, footprintPages, notes };
 }
 
-/** The batches of a trace, counted as they go by. */
+/** The batches, counted as they go by. */
 async function* countedBatches(
   trace: Trace,
+  batches: AsyncIterable<RequestBatch>,
   statistics: RequestStatistics,
   { onProgress, signal }: ReplayOptions,
 ): AsyncGenerator<RequestBatch> {
-  for await (const batch of trace.batches()) {
+  for await (const batch of batches) {
     signal?.throwIfAborted();
     statistics.add(batch);
     yield batch;
@@ -74,7 +76,7 @@ async function* countedBatches(
 }
 
 function refuseNothing(
-  { name }: Trace,
+  { name, statistics: { requests: read } }: Trace,
   { accessCount, ops }: PageStream,
   { requests }: RequestStatistics,
   { sampleRate }: ReplayOptions,
@@ -83,6 +85,10 @@ function refuseNothing(
   const refuse = (message: string): never => {
     throw new TmemError('invalid', message);
   };
+  if (requests === 0 && read > 0) {
+    const all = counted(read, 'request has', 'requests have');
+    refuse(`${name} is a sample of pages, and its ${all} none that count; take a larger sample`);
+  }
   if (requests === 0) refuse(`${name} has no requests in it; check that it is the right file`);
   const all = counted(requests, 'request', 'requests');
   if (sampleRate < 1) {

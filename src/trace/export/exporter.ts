@@ -23,6 +23,8 @@ export interface ExportOptions {
   readonly sourceHash: string;
   /** The share of the pages whose requests these are, for our own format to note; 1 is all. */
   readonly sampleRate: number;
+  /** As `Trace.isMergedSample`, for our own format to note; not unless it says so. */
+  readonly isMergedSample?: boolean;
   /** Told of a second pass over what was written: how much of it is done, from 0 to 1. */
   onSecondPass(done: number): void;
 }

@@ -53,13 +53,13 @@ export class OwnExporter implements Exporter {
   }
 
   async #start(firstTimeUs: number): Promise<OwnTraceWriter> {
-    const { unit, hasClock, sourceHash, sampleRate } = this.#options;
+    const { unit, hasClock, sourceHash, sampleRate, isMergedSample = false } = this.#options;
     const isWallClock = hasClock && firstTimeUs >= WALL_CLOCK_US_MIN;
     this.#startUs = isWallClock ? Math.floor(firstTimeUs) : 0;
     const startUs = this.#startUs;
     this.#writer = new OwnTraceWriter(this.#file, {
       ...{ unit, hasClock, sourceHash, startUs, pieceBytes: 1024 * 1024 },
-      ...{ sampleRate, isSampled: true },
+      ...{ sampleRate, isMergedSample, isSampled: true },
     });
     await this.#writer.start();
     return this.#writer;

@@ -62,7 +62,7 @@ const AT = {
   names: 128,
   checksum: HEADER_BYTES - 4,
 } as const;
-const FLAG = { isComplete: 1, isKeys: 2, hasNoClock: 4 } as const;
+const FLAG = { isComplete: 1, isKeys: 2, hasNoClock: 4, isMergedSample: 8 } as const;
 const HASH_BYTES = 32;
 
 /** What the header says. */
@@ -78,6 +78,8 @@ export interface OwnHeader {
   readonly dropped: number;
   /** Of 2^32 hashes of pages so many were recorded; 0 for all of them. */
   readonly sampleThreshold: number;
+  /** As `Trace.isMergedSample`. */
+  readonly isMergedSample: boolean;
   /** SHA-256 of what it was made from, in hex; empty where it was recorded. */
   readonly sourceHash: string;
   /** As many names of volumes as there is room for; the others stand among the records. */
@@ -97,7 +99,8 @@ export function encodeHeader(header: OwnHeader): Buffer {
   const flags =
     (header.isComplete ? FLAG.isComplete : 0) |
     (header.unit === 'keys' ? FLAG.isKeys : 0) |
-    (header.hasClock ? 0 : FLAG.hasNoClock);
+    (header.hasClock ? 0 : FLAG.hasNoClock) |
+    (header.isMergedSample ? FLAG.isMergedSample : 0);
   bytes.writeUInt32LE(flags, AT.flags);
   writeUInt64LE(bytes, header.requests, AT.requests);
   writeUInt64LE(bytes, header.dropped, AT.dropped);
@@ -155,6 +158,7 @@ export function decodeHeader(bytes: Buffer, path: string): OwnHeader {
     requests: readU64(bytes, AT.requests),
     dropped: readU64(bytes, AT.dropped),
     sampleThreshold: readU32(bytes, AT.sampleThreshold),
+    isMergedSample: (flags & FLAG.isMergedSample) !== 0,
     sourceHash: /^0*$/.test(hash) ? '' : hash,
     volumes: decodeNames(bytes),
   };

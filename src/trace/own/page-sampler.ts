@@ -2,8 +2,8 @@
 
 import { SAMPLE_PAGE_BYTES, samplingHash } from './format.ts';
 
-/** Requests that are longer (discards of whole disks) are taken as they are. */
-const LENGTH_MAX = 64 * 1024 * 1024;
+/** Requests that are longer (discards of whole disks) are in every sample as they are, bytes. */
+export const SPLIT_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Of 2^32 hashes of pages so many are in a sample of `rate`, which is above 0 and below 1. */
 export function sampleThresholdOf(rate: number): number {
@@ -16,15 +16,17 @@ export class PageSampler {
   runOffset = 0;
   runLength = 0;
   readonly #threshold: number;
+  readonly #splitBytesMax: number;
   #volume = 0;
   #page = 0;
   #start = 0;
   #end = 0;
   #isWhole = false;
 
-  /** `rate` is above 0 and below 1. */
-  constructor(rate: number) {
+  /** `rate` is above 0 and below 1; what is longer than `splitBytesMax` is taken as it is. */
+  constructor(rate: number, splitBytesMax: number = SPLIT_BYTES_MAX) {
     this.#threshold = sampleThresholdOf(rate);
+    this.#splitBytesMax = splitBytesMax;
   }
 
   /** Begins with a request; of a trace of keys, the key is the page. */
@@ -32,9 +34,15 @@ export class PageSampler {
     this.#volume = volume;
     this.#start = offset;
     this.#end = offset + length;
-    this.#isWhole = isKey ? this.#has(offset) : length === 0 || length > LENGTH_MAX;
+    this.#isWhole = isKey ? this.#has(offset) : length === 0 || length > this.#splitBytesMax;
     // Without pages to go through, only the whole request is left, if at all.
     this.#page = isKey || this.#isWhole ? Number.POSITIVE_INFINITY : this.#pageOf(offset);
+  }
+
+  /** Has the request that was begun with as its only run, whatever its pages. */
+  takeWhole(): void {
+    this.#isWhole = true;
+    this.#page = Number.POSITIVE_INFINITY;
   }
 
   /** Goes to the next run; false if there is none. */

@@ -186,6 +186,7 @@ export const ownFormat: TraceFormat = {
       timeUnit: undefined,
       recordName: 'record',
       sampleRate: sampleRateOf(header.sampleThreshold),
+      isMergedSample: header.isMergedSample,
       warnings: warningsOf(path, header),
       createParser: (context) => new OwnRecords(context, header),
     };

@@ -38,6 +38,8 @@ export interface OwnWriterOptions {
   readonly sampleRate?: number;
   /** The requests are such a sample already: that is noted, and nothing is left out. */
   readonly isSampled?: boolean;
+  /** As `Trace.isMergedSample`. */
+  readonly isMergedSample?: boolean;
   /** What the file may come to, bytes. */
   readonly sizeBytesMax?: number;
   /** Memory for what is not written yet: pieces, and the bytes of each, whole blocks. */
@@ -184,9 +186,9 @@ export class OwnTraceWriter {
 
   #header(isComplete: boolean): Buffer {
     const { unit = 'bytes', hasClock = true, startUs = 0, sourceHash = '' } = this.#options;
-    const { sampleRate = 1 } = this.#options;
+    const { sampleRate = 1, isMergedSample = false } = this.#options;
     return encodeHeader({
-      ...{ startUs, isComplete, unit, hasClock, sourceHash },
+      ...{ startUs, isComplete, unit, hasClock, sourceHash, isMergedSample },
       requests: isComplete ? this.requests : 0,
       dropped: isComplete ? this.dropped : 0,
       sampleThreshold: sampleRate < 1 ? sampleThresholdOf(sampleRate) : 0,

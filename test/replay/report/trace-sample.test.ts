@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { parseMemoryList } from '../../../src/replay/report/memory-sizes.ts';
 import { replay } from '../../../src/replay/report/replay.ts';
 import { samplingHash } from '../../../src/trace/own/format.ts';
+import { OP } from '../../../src/trace/request-batch.ts';
 import {
   mixedRequests,
   replayOptions,
@@ -54,7 +55,7 @@ test('what a sample has in parts of its pages, and in objects, is scaled', async
 test.each([
   [{ pageBytes: 65_536 }, {}, 'to pages of 64KiB since it was taken by those of 4KiB'],
   [{ engine: 'full' }, {}, 'since layers do not scale down'],
-  [{}, { isEvenSample: false }, 'since its files have different shares'],
+  [{}, { sampleRates: [RATE, 1] }, 'since its files have different shares'],
 ])('a sample with %o and %o is replayed as it is, which is said', async (changed, facts, why) => {
   const requests = SAMPLE.slice(0, 2000);
   const memory = parseMemoryList('4MiB');
@@ -65,3 +66,49 @@ test.each([
   expect({ sampleRate, low: runs[0]?.missRatioLow }).toEqual({ sampleRate: 1, low: null });
   expect(advice.notes.join()).toContain(`not scaled ${why}`);
 });
+
+const GIB_PAGES = 2 ** 18;
+
+test('of a request that a sample holds as a whole, no more is scaled than its share', async () => {
+  const zeroes = [{ page: 100_000, pages: GIB_PAGES, op: OP.zero }];
+  const facts = { sampleRate: 0.05, sampleRates: [0.05] };
+  const { workload } = await replay(sampled(facts, zeroes), options({ policies: ['lru'] }));
+  for (const of of ['footprintPages', 'accesses'] as const) {
+    expect(Math.abs(workload[of] / GIB_PAGES - 1)).toBeLessThan(0.02);
+  }
+  expect(Math.abs(workload.writeBytes / (GIB_PAGES * 4096) / 0.05 - 1)).toBeLessThan(0.02);
+});
+
+test('pages of a long request are those that the sample has others of', async () => {
+  const reads = Array.from({ length: 20_000 }, (_, page) => ({ page }));
+  const few = reads.filter(({ page }) => samplingHash(0, page) < RATE * 2 ** 32);
+  const { runs } = await replay(
+    sampled({}, [{ page: 0, pages: 20_000, op: OP.write }, ...few]),
+    options({ memory: parseMemoryList('20000p'), policies: ['lru'] }),
+  );
+  expect(runs[0]?.missRatio).toBe(0.5);
+});
+
+test('where samples were put together, long requests are left out, which is said', async () => {
+  const long = { page: 0, pages: GIB_PAGES, op: OP.zero };
+  const memory = parseMemoryList('4MiB');
+  const merged = (requests: readonly ScriptedRequest[]) =>
+    replay(sampled({ isMergedSample: true }, requests), options({ memory, policies: ['lru'] }));
+  const { workload, advice } = await merged([...SAMPLE.slice(0, 2000), long]);
+  expect(workload.accesses).toBe(2000 / RATE);
+  expect(advice.notes.join()).toContain('1 request above 64MiB is left out: samples have such');
+  await expect(merged([long])).rejects.toThrow('is a sample of pages, and its 1 request has none');
+});
+
+test.each([false, true])(
+  'a trim of a whole disk drops pages of a sample, put together: %s',
+  async (isMergedSample) => {
+    const reads = SAMPLE.slice(0, 1).map(({ page }) => ({ page }));
+    const trim = { page: 0, pages: 2 ** 30, op: OP.trim };
+    const { runs } = await replay(
+      sampled({ isMergedSample }, [...reads, trim, ...reads, ...reads]),
+      options({ memory: parseMemoryList('100p'), policies: ['lru'], ops: 'writes-invalidate' }),
+    );
+    expect(runs[0]?.missRatio).toBeCloseTo(2 / 3, 5);
+  },
+);
