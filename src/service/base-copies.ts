@@ -6,6 +6,7 @@
 import type { BaseImages } from '../export/base-images.ts';
 import type { Export } from '../export/export.ts';
 import { BackgroundCopy } from '../image/chain/background-copy.ts';
+import { inTime } from '../lib/in-time.ts';
 import type { Disk } from './disks.ts';
 import type { ServiceLog } from './settings.ts';
 
@@ -58,19 +59,29 @@ export class BaseCopies {
     }
   }
 
-  /** Ends what is under way; resolves when nothing is copied any more. Before the images close. */
-  async stop(): Promise<void> {
+  /**
+   * Ends what is under way, before the images close; resolves when nothing is copied any more, or
+   * after `ms`: a copy that hangs is told, and keeps its base. Nobody was promised that it ends.
+   */
+  async stop(ms: number): Promise<void> {
     for (const { copy } of this.#running) void copy.stop();
-    await Promise.all(this.#running.map(({ settled }) => settled));
-    for (const target of this.#waiting) await this.#drop(target);
+    await Promise.all(
+      this.#running.map(async ({ target, settled }) => {
+        const ended = settled.then(async () => {
+          if (this.#waiting.includes(target)) await this.#drop(target);
+        });
+        await inTime(ended, ms, `the copy of the base of export "${target.name}"`).catch(
+          (cause: unknown) => this.#options.log.warn(reasonOf(cause)),
+        );
+      }),
+    );
   }
 
   #begin(target: Export, bytesPerSecond: number): void {
     const { log, baseImages } = this.#options;
     const { image, name } = target;
     const onFailure = (cause: unknown): void => {
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      log.warn(`the base of export "${name}" cannot be copied just now: ${reason}`);
+      log.warn(`the base of export "${name}" cannot be copied just now: ${reasonOf(cause)}`);
     };
     const copy = new BackgroundCopy({ image, bytesPerSecond, onFailure });
     const settled = copy.finished.then(async (end) => {
@@ -88,8 +99,11 @@ export class BaseCopies {
       await image.dropBacking();
       log.info(`export "${name}" has all of its base and stands alone now`);
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      log.warn(`export "${name}" has all of its base, but keeps it: ${reason}`);
+      log.warn(`export "${name}" has all of its base, but keeps it: ${reasonOf(cause)}`);
     }
   }
+}
+
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }

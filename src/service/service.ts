@@ -12,6 +12,7 @@ import { loadCodec, type PageCodec } from '../layers/codec.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';
 import { TmemError } from '../lib/errors.ts';
 import { bindForgetMemory, type ForgetMemory } from '../lib/forget-memory.ts';
+import { inTime } from '../lib/in-time.ts';
 import type { ListenAddress } from '../lib/listen-address.ts';
 import { nbdUri } from '../lib/nbd-uri.ts';
 import { formatSize } from '../lib/sizes.ts';
@@ -291,15 +292,22 @@ class Service implements RunningService {
     const collect = async (work: Promise<unknown>): Promise<void> => {
       await work.catch((cause: unknown) => failures.push(cause));
     };
+    // Of these nothing is lost to a client, but their disks may hang, too.
+    const within = async (work: Promise<unknown> | undefined, what: string): Promise<void> => {
+      await inTime(Promise.resolve(work), CLOSE_MS_MAX, what).catch((cause: unknown) =>
+        this.#log.warn(cause instanceof Error ? cause.message : String(cause)),
+      );
+    };
     const endProgress = tellProgress(this.#exports, this.#log);
     // What is dirty already need not wait for the last client; the drain hears of failures.
     const early = this.#exports.map((each) => each.sync().catch(() => undefined));
     try {
-      await this.#warmRestart?.stop();
+      await within(this.#warmRestart?.stop(), 'the loading of the snapshot');
       await this.#server.stop();
-      await this.#recordings.stop();
-      await this.#baseCopies.stop();
+      await within(this.#recordings.stop(), 'the recording');
+      const copied = this.#baseCopies.stop(CLOSE_MS_MAX);
       await collect(drainExports(this.#exports, this.#settings.drainMsMax));
+      await copied;
     } finally {
       endProgress();
     }

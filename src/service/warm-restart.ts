@@ -6,6 +6,7 @@
 import type { BaseImages } from '../export/base-images.ts';
 import type { Export } from '../export/export.ts';
 import type { BlockImage } from '../image/image.ts';
+import { TmemError } from '../lib/errors.ts';
 import { inTime } from '../lib/in-time.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { SnapshotLoader } from '../snapshot/loader.ts';
@@ -28,6 +29,17 @@ export interface WarmRestartOptions {
 
 /** How long the images may take to write what they write last, milliseconds. */
 const FINISH_MS_MAX = 10_000;
+/** How long a saving may take to end when it is told to, milliseconds. */
+const END_MS_MAX = 10_000;
+
+/** How long the last snapshot may get no further, milliseconds; its end is a sync of all of it. */
+const STALL_MS_MAX = 60_000;
+
+/** A saving that is under way, and how it is ended. */
+interface UnderWay {
+  readonly result: Promise<SaveResult>;
+  readonly end: AbortController;
+}
 
 export class WarmRestart {
   readonly #options: WarmRestartOptions;
@@ -39,7 +51,9 @@ export class WarmRestart {
   /** By image: the exports that change it. */
   readonly #changers: readonly (readonly Export[])[];
   readonly #loader: SnapshotLoader;
-  #saving: Promise<SaveResult> | undefined;
+  /** The last sync for a snapshot, of each image; never rejects. */
+  readonly #syncing = new Map<BlockImage, Promise<void>>();
+  #saving: UnderWay | undefined;
 
   constructor(options: WarmRestartOptions) {
     const { path, pageBytes, tmem, exports, disks, baseImages, log } = options;
@@ -107,10 +121,19 @@ export class WarmRestart {
     return {
       ...{ name, path: image.name, medium, cache, diskBytes: image.virtualSizeBytes },
       reading: isRaw ? undefined : JSON.stringify([formatName, snapshotName]),
-      settle: isRaw || image.isReadOnly ? undefined : () => image.sync(),
+      settle: isRaw || image.isReadOnly ? undefined : () => this.#sync(image),
       // After a failed sync nobody knows what the disk has.
       isSound: () => image.counters.sync.failures === 0 && !this.#unfinished.has(image),
     };
+  }
+
+  #sync(image: BlockImage): Promise<void> {
+    const done = image.sync();
+    this.#syncing.set(
+      image,
+      done.catch(() => undefined),
+    );
+    return done;
   }
 
   /** Ends loading; resolves when it has ended. */
@@ -120,14 +143,47 @@ export class WarmRestart {
   }
 
   /** Saves what is clean now; whoever asks while that goes on gets the same. */
-  save(isStopped = false): Promise<SaveResult> {
+  save(isStopped = false, onProgress?: () => void): Promise<SaveResult> {
     const { path, pageBytes } = this.#options;
-    this.#saving ??= saveSnapshot({ path, pageBytes, images: this.#images, isStopped })
-      .then((result) => this.#tell(result))
+    const images = this.#images;
+    if (this.#saving !== undefined) return this.#saving.result;
+    const end = new AbortController();
+    const { signal } = end;
+    const result = saveSnapshot({ path, pageBytes, images, isStopped, signal, onProgress })
+      .then((saved) => this.#tell(saved))
       .finally(() => {
         this.#saving = undefined;
       });
-    return this.#saving;
+    this.#saving = { result, end };
+    return result;
+  }
+
+  /** Ends a saving that somebody asked for: an image that it waits for may hang. */
+  async #endSaving(): Promise<void> {
+    if (this.#saving === undefined) return;
+    const { result, end } = this.#saving;
+    end.abort();
+    const ended = result.then(
+      () => undefined,
+      () => undefined, // who asked for it is told
+    );
+    await inTime(ended, END_MS_MAX, `the snapshot "${this.#options.path}"`);
+  }
+
+  /** Saves for the last time; the disk that the snapshot goes to may hang. */
+  async #saveLast(): Promise<SaveResult> {
+    const seconds = STALL_MS_MAX / 1000;
+    const sentence = `the snapshot "${this.#options.path}" got no further for ${seconds} s`;
+    let timer: NodeJS.Timeout | undefined;
+    const stalled = new Promise<never>((_, reject) => {
+      const failure = new TmemError('io', `${sentence}; look at its disk`);
+      timer = setTimeout(() => reject(failure), STALL_MS_MAX);
+    });
+    try {
+      return await Promise.race([this.save(true, () => timer?.refresh()), stalled]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #tell(result: SaveResult): SaveResult {
@@ -148,7 +204,9 @@ export class WarmRestart {
     if (this.#unfinished.has(image)) return;
     this.#unfinished.add(image);
     try {
-      await inTime(image.finish(), FINISH_MS_MAX, `"${image.name}"`);
+      const syncing = this.#syncing.get(image) ?? Promise.resolve();
+      const finished = syncing.then(() => image.finish());
+      await inTime(finished, FINISH_MS_MAX, `"${image.name}"`);
       this.#unfinished.delete(image);
     } catch {
       // Closing the image fails as this did, and is told then.
@@ -157,14 +215,14 @@ export class WarmRestart {
 
   /** Saves at the end of the service, before the images are closed; a failure is a sentence. */
   async saveAtEnd(): Promise<void> {
-    await this.#saving?.catch(() => undefined);
-    // What hangs on its way to an image may still arrive when the snapshot is complete.
-    for (const { image, isSyncing } of this.#options.exports) {
-      if (isSyncing) this.#unfinished.add(image);
-    }
-    await Promise.all(this.#options.disks.map(({ image }) => this.#finish(image)));
     try {
-      const { pages, bytes } = await this.save(true);
+      await this.#endSaving();
+      // What hangs on its way to an image may still arrive when the snapshot is complete.
+      for (const { image, isSyncing } of this.#options.exports) {
+        if (isSyncing) this.#unfinished.add(image);
+      }
+      await Promise.all(this.#options.disks.map(({ image }) => this.#finish(image)));
+      const { pages, bytes } = await this.#saveLast();
       this.#options.log.info(`${pages} pages (${formatSize(bytes)}) are kept in the snapshot`);
     } catch (cause) {
       this.#options.log.warn(cause instanceof Error ? cause.message : String(cause));

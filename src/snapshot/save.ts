@@ -140,8 +140,11 @@ async function stampImages(
   }
   const stampable: Stamped[] = [];
   const leftOut: string[] = [];
-  for (const image of images) {
-    const stamp = await stampOne(image, isStopped, stampOf);
+  // Side by side: images that hang do so at the same time.
+  const stamping = Promise.all(images.map((image) => stampOne(image, isStopped, stampOf)));
+  const stamps = await unlessEnded(stamping, options);
+  for (const [i, image] of images.entries()) {
+    const stamp = stamps[i];
     if (stamp === undefined) leftOut.push(image.name);
     else {
       const saved = { name: image.name, stamp, pages: 0, firstSegment: 0, endSegment: 0 };
@@ -250,7 +253,8 @@ class Saving {
    */
   async #settle(): Promise<void> {
     if (this.#options.isStopped) return;
-    for (const { image } of this.#images) await image.settle?.();
+    const settling = Promise.all(this.#images.map(({ image }) => image.settle?.()));
+    await unlessEnded(settling, this.#options);
   }
 
   async #pause(): Promise<void> {
@@ -259,11 +263,7 @@ class Saving {
   }
 
   #checkGoesOn(): void {
-    if (!this.#options.signal?.aborted) return;
-    const { path } = this.#options;
-    throw new TmemError('shutdown', `saving the cache to "${path}" was ended before it was done`, {
-      context: { path },
-    });
+    if (this.#options.signal?.aborted) throw endedFailure(this.#options);
   }
 
   async #writeSegment(): Promise<void> {
@@ -299,12 +299,36 @@ class Saving {
 
   async #changedImages(): Promise<readonly string[]> {
     const { stamp = stampFile } = this.#options;
-    const changed: string[] = [];
-    for (const { image, saved } of this.#images) {
-      const now = await stamp(image.path).catch(() => undefined);
-      const isSame = now !== undefined && isSameStamp(stampAs(now, image.reading), saved.stamp);
-      if (!isSame) changed.push(image.name);
-    }
-    return changed;
+    const changed = await Promise.all(
+      this.#images.map(async ({ image: { path, name, reading }, saved }) => {
+        const now = await inTime(stamp(path), STAMP_MS_MAX, `"${name}"`).catch(() => undefined);
+        const isSame = now !== undefined && isSameStamp(stampAs(now, reading), saved.stamp);
+        return isSame ? [] : [name];
+      }),
+    );
+    return changed.flat();
+  }
+}
+
+function endedFailure({ path }: SaveOptions): TmemError {
+  const sentence = `saving the cache to "${path}" was ended before it was done`;
+  return new TmemError('shutdown', sentence, { context: { path } });
+}
+
+/** The result of `work`, which may hang on an image; rejects when the signal ends the saving. */
+async function unlessEnded<Result>(work: Promise<Result>, options: SaveOptions): Promise<Result> {
+  const { signal } = options;
+  if (signal === undefined) return work;
+  let onAbort = (): void => undefined;
+  const ended = new Promise<never>((_, reject) => {
+    onAbort = () => reject(endedFailure(options));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([work, ended]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    work.catch(() => undefined); // nobody waits for it any more
   }
 }

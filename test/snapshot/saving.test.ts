@@ -40,6 +40,17 @@ function filesThat(write: (length: number) => number): CreateFile {
   };
 }
 
+/** Stamps files, but those of these names never. */
+function hangingFor(names: readonly string[]): typeof stampFile {
+  return (file) =>
+    names.some((name) => file.endsWith(name)) ? new Promise(() => undefined) : stampFile(file);
+}
+
+/** Resolves when `count` waits have a limit of time. */
+async function untilTimers(count: number): Promise<void> {
+  while (vi.getTimerCount() !== count) await new Promise((resolve) => setImmediate(resolve));
+}
+
 async function saveFirst(): Promise<Buffer> {
   const served = await serve(place);
   fill(served, upTo(10));
@@ -67,27 +78,47 @@ describe('saving', () => {
     }
   });
 
-  it('at the end of the service leaves out an image whose disk hangs, and saves the others', async () => {
+  it('at the end of the service leaves out images whose disks hang, all in one time, and saves the others', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     onTestFinished(() => {
       vi.useRealTimers();
     });
-    makeImage(place, 'hung.raw');
-    const served = await serve(place, ['hung.raw', 'disk.raw']);
+    const hung = ['hung-1.raw', 'hung-2.raw'];
+    for (const name of hung) makeImage(place, name);
+    const served = await serve(place, [...hung, 'disk.raw']);
     fill(served, upTo(10));
-    let hangs = (): void => undefined;
-    const hung = new Promise<void>((resolve) => {
-      hangs = resolve;
-    });
-    const stamp: typeof stampFile = (file) => {
-      if (!file.endsWith('hung.raw')) return stampFile(file);
-      hangs();
-      return new Promise(() => undefined);
-    };
+    const stamp = hangingFor(hung);
     const saving = save(place, served, { isStopped: true, stamp });
-    await hung;
+    await untilTimers(3);
+    await untilTimers(2);
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(await saving).toMatchObject({ pages: 10, leftOut: ['hung.raw'], changed: [] });
+    expect(await saving).toMatchObject({ pages: 10, leftOut: hung, changed: [] });
+  });
+
+  it('is not held up by disks that hang when all is written', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    const hung = ['hung-1.raw', 'hung-2.raw'];
+    for (const name of hung) makeImage(place, name);
+    const served = await serve(place, [...hung, 'disk.raw']);
+    fill(served, upTo(10));
+    let isWritten = false;
+    const later = hangingFor(hung);
+    const saving = save(place, served, {
+      isStopped: true,
+      stamp: (file) => (isWritten ? later : stampFile)(file),
+      createFile: filesThat((length) => {
+        isWritten = true;
+        return length;
+      }),
+    });
+    while (!isWritten) await new Promise((resolve) => setImmediate(resolve));
+    await untilTimers(3);
+    await untilTimers(2);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(await saving).toMatchObject({ pages: 30, leftOut: [], changed: hung });
   });
 
   it('goes on where a write was short', async () => {

@@ -1,0 +1,102 @@
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import type { BaseImages } from '../../src/export/base-images.ts';
+import type { Export } from '../../src/export/export.ts';
+import type { Disk } from '../../src/service/disks.ts';
+import { WarmRestart } from '../../src/service/warm-restart.ts';
+import { fill, makeImage, PAGE, placeIn, serve, upTo } from '../snapshot/fixture.ts';
+import { temporaryDirectory } from '../storage/temporary-files.ts';
+
+const never = new Promise<never>(() => undefined);
+
+/** Two images with ten cached pages each; the first is synced by `sync`. */
+async function twoImages(sync: () => Promise<void>) {
+  const place = placeIn(temporaryDirectory());
+  const names = ['hung.qcow2', 'good.qcow2'];
+  for (const name of names) makeImage(place, name);
+  const served = await serve(place, names);
+  fill(served, upTo(10));
+  const syncs = [sync, async () => undefined];
+  let finish = (): void => undefined;
+  const finishes = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const disks = served.images.map(({ path, medium, name }, i) => {
+    const image = {
+      ...{ name: path, medium, formatName: 'qcow2', isSelfContained: true, isReadOnly: false },
+      ...{ counters: { sync: { failures: 0 } }, virtualSizeBytes: 1 },
+      ...{ sync: syncs[i], finish: async () => finish() },
+    };
+    return { name, image, mode: 'writethrough', share: {}, copyBytesPerSecond: undefined };
+  });
+  const exports = served.images.map(({ cache }, i) => {
+    return { cache, image: disks[i]?.image, isSyncing: false, watchChanges: () => undefined };
+  });
+  const lines: string[] = [];
+  const warmRestart = new WarmRestart({
+    path: place.snapshotPath,
+    pageBytes: PAGE,
+    tmem: served.tmem,
+    disks: disks as unknown as Disk[],
+    exports: exports as unknown as Export[],
+    baseImages: { all: [] } as unknown as BaseImages,
+    log: { info: (line) => lines.push(line), warn: (line) => lines.push(line) },
+  });
+  return { place, warmRestart, lines, finishes };
+}
+
+function withFakeTimers(): void {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+}
+
+/** Resolves when nothing is waited for any more but the time, by one timer. */
+async function onlyOneTimer(): Promise<void> {
+  while (vi.getTimerCount() !== 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+it('a snapshot that hangs in an image when the service ends is ended, and the last one has the others', async () => {
+  withFakeTimers();
+  let hangs = (): void => undefined;
+  const hung = new Promise<void>((resolve) => {
+    hangs = resolve;
+  });
+  const { place, warmRestart, lines, finishes } = await twoImages(() => {
+    hangs();
+    return never;
+  });
+  const asked = warmRestart.save();
+  const refused = expect(asked).rejects.toMatchObject({ kind: 'shutdown' });
+  await hung;
+  const saved = warmRestart.saveAtEnd();
+  await refused;
+  await finishes; // of the image that does not hang
+  await onlyOneTimer();
+  await vi.advanceTimersByTimeAsync(10_000);
+  await saved;
+  expect(lines).toEqual([
+    expect.stringMatching(/^the pages of "hung.qcow2" are not in the snapshot/),
+    expect.stringMatching(/^10 pages .* are kept in the snapshot$/),
+  ]);
+  expect(fs.readdirSync(place.directory).length).toBe(3); // and nothing unfinished
+});
+
+it('a snapshot whose own disk hangs when the service ends is given up, with a sentence', async () => {
+  withFakeTimers();
+  const { warmRestart, lines } = await twoImages(async () => undefined);
+  const lstat = vi.spyOn(fs.promises, 'lstat').mockReturnValue(never);
+  syncBuiltinESMExports();
+  onTestFinished(() => {
+    lstat.mockRestore();
+    syncBuiltinESMExports();
+  });
+  const saved = warmRestart.saveAtEnd();
+  while (lstat.mock.calls.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  await onlyOneTimer();
+  await vi.advanceTimersByTimeAsync(60_000);
+  await saved;
+  expect(lines).toEqual([expect.stringMatching(/got no further for 60 s; look at its disk$/)]);
+});
