@@ -121,7 +121,10 @@ export class AdminServer {
     const answers = new WeakMap<Duplex, ServerResponse>();
     const serve = (request: IncomingMessage, response: ServerResponse): void => {
       answers.set(request.socket, response);
-      response.once('close', () => answers.delete(request.socket));
+      response.once('close', () => {
+        // With the next request here already, that is the end of another answer than the noted one.
+        if (answers.get(request.socket) === response) answers.delete(request.socket);
+      });
       void this.#serve(request, response);
     };
     this.#server.on('clientError', (cause, socket) => {
