@@ -64,12 +64,21 @@ export class MergedTraces {
       if (Number.isNaN(startUs)) startUs = this.#options.isAligned ? (batch.timeUs[0] ?? 0) : 0;
       for (let index = 0; index < batch.count; index++) {
         const volume = batch.volume[index]!;
-        numbers[volume] ??= this.#volumes.ofName(this.#nameOf(trace, volume));
+        numbers[volume] ??= this.#numberOf(trace, volume);
         batch.volume[index] = numbers[volume];
         batch.timeUs[index]! -= startUs;
       }
       yield batch;
     }
+  }
+
+  #numberOf(trace: Trace, volume: number): number {
+    const number = this.#volumes.ofName(this.#nameOf(trace, volume));
+    const { sampleRate, isMergedSample, paths } = trace;
+    if (sampleRate < 1 && !isMergedSample) {
+      this.#volumes.noteSample(number, paths[0] ?? trace.name, volume);
+    }
+    return number;
   }
 
   #nameOf(trace: Trace, volume: number): string {

@@ -1,11 +1,14 @@
 /** The volumes of a trace: names, and the dense numbers that requests carry for them. */
 
+import { TmemError } from '../lib/errors.ts';
 import { NameTable } from './name-table.ts';
 
 /** Volumes numbered in the order of their first use. */
 export class VolumeTable {
   readonly #table = new NameTable();
   readonly #names: string[] = [];
+  /** By volume, the first sample that has it, and the number by which its pages were chosen. */
+  readonly #samples: { readonly path: string; readonly number: number }[] = [];
 
   /** Names by number; grows while the trace is read. */
   get names(): readonly string[] {
@@ -35,5 +38,22 @@ export class VolumeTable {
     const number = this.#table.numberOf(bytes, 0, bytes.length);
     if (number === this.#names.length) this.#names.push(name);
     return number;
+  }
+
+  /**
+   * Notes that the sample `path` chose the pages of `volume`, as numbered here, by `number`. Throws a
+   * `TmemError` if another sample chose them by another one: then they have different pages.
+   */
+  noteSample(volume: number, path: string, number: number): void {
+    if (volume < 0) return;
+    this.#samples[volume] ??= { path, number };
+    const first = this.#samples[volume];
+    if (first.number === number || first.path === path) return;
+    throw new TmemError(
+      'invalid',
+      `${first.path} and ${path} are samples of different pages of the volume ` +
+        `"${this.#names[volume]}", since they number it ${first.number} and ${number}; ` +
+        'tell their volumes apart (tmem trace merge --prefix)',
+    );
   }
 }

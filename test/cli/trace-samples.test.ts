@@ -84,6 +84,21 @@ describe('tmem trace, of samples', () => {
     }
   });
 
+  it('puts no samples together that have different pages of a volume', async () => {
+    const { at, run, sample } = setUp();
+    writeFileSync(at('both.csv'), linesOf(2) + linesOf(1));
+    for (const name of ['one', 'two', 'both']) await sample(name, '50%');
+    for (const verb of ['merge', 'convert']) {
+      await expect(run(verb, 'one.50%', 'both.50%', '-o', 'x')).rejects.toThrow(
+        /samples of different pages of the volume "1", since they number it [01] and [01]; .*--prefix/,
+      );
+      expect(existsSync(at('x'))).toBe(false);
+      // There the volume is the first as well.
+      expect(await run(verb, 'two.50%', 'both.50%', '-o', verb)).toBe(0);
+    }
+    expect(await run('merge', '--prefix', 'one.50%', 'both.50%', '-o', 'x')).toBe(0);
+  });
+
   it('takes one of several that are none', async () => {
     const { at, run } = setUp();
     await run('cut', 'one.csv', 'two.csv', '-o', 'x', '--sample', '50%');

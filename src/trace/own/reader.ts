@@ -132,7 +132,11 @@ class OwnRecords implements RecordParser {
   }
 
   #name(number: number, name: string): void {
-    this.#volumes[number] = this.#context.volumes.ofName(name);
+    const { volumes, tally } = this.#context;
+    const volume = volumes.ofName(name);
+    this.#volumes[number] = volume;
+    const { sampleThreshold, isMergedSample } = this.#header;
+    if (sampleThreshold > 0 && !isMergedSample) volumes.noteSample(volume, tally.path, number);
   }
 }
 
