@@ -23,6 +23,8 @@ export interface CompressedWritesOptions {
   readonly freed: FreedClusters;
   readonly inFlight: InFlight;
   readonly metadata: MetadataMap;
+  /** Hears that data were to be written over a table. */
+  readonly onDamage: () => void;
 }
 
 export class CompressedWrites {
@@ -69,12 +71,12 @@ export class CompressedWrites {
   }
 
   async #writeBlob(offset: number, blob: Buffer): Promise<void> {
-    const { disk, blobs, freed, metadata } = this.#options;
+    const { disk, blobs, freed, metadata, onDamage } = this.#options;
     const range = await this.#hold(offset);
     try {
       const place = await blobs.take(blob.length);
       try {
-        metadata.checkData(place, blob.length, disk.name);
+        metadata.checkData(place, blob.length, disk.name, onDamage);
         await disk.storage.write(blob, 0, blob.length, place);
         await this.#setEntry(offset, place, blob.length);
       } catch (cause) {

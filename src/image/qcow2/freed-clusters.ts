@@ -1,17 +1,21 @@
 /**
  * Space on its way to be free. A cluster that lost a reference goes through three waits: until the
  * tables that no longer refer to it are durable, until every request that could know of it has left,
- * and until its bytes are given back to the file system. Only then does its count go down.
+ * and until its bytes are given back to the file system. Only then does its count go down. What data
+ * are said to be in, but is a table, stays: the entries of a damaged image may name any cluster.
  */
 
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { RequestEpochs } from '../tables/request-epochs.ts';
+import type { MetadataMap } from './metadata-map.ts';
 import type { Refcounts } from './refcounts.ts';
 
 /** Clusters side by side that lose one reference each. */
 export interface FreedRun {
   readonly first: number;
   count: number;
+  /** They were L2 tables. */
+  readonly isTable: boolean;
 }
 
 interface Batch {
@@ -24,10 +28,13 @@ export interface FreedClustersOptions {
   readonly clusterBytes: number;
   readonly refcounts: Refcounts;
   readonly epochs: RequestEpochs;
+  readonly metadata: MetadataMap;
   /** Hears of each cluster whose last reference is about to go: it gets no new one from then on. */
   readonly onLast: (cluster: number) => void;
   /** Hears of each cluster whose count has become zero. */
   readonly onFree: (cluster: number) => void;
+  /** Hears that a table's only reference was to go, though the table is in use. */
+  readonly onDamage: () => void;
 }
 
 export class FreedClusters {
@@ -49,6 +56,12 @@ export class FreedClusters {
   /** The table entry of these bytes was replaced in memory. */
   add(storageOffset: number, length: number): void {
     addRun(this.#replaced, this.#runOf(storageOffset, length));
+  }
+
+  /** L1 has another L2 table, or none, instead of the one there. */
+  addTable(storageOffset: number): void {
+    const run = this.#runOf(storageOffset, this.#options.clusterBytes);
+    addRun(this.#replaced, { ...run, isTable: true });
   }
 
   /** No table entry, in memory or durable, ever referred to these bytes, or none does any more. */
@@ -88,12 +101,17 @@ export class FreedClusters {
   }
 
   /** Bytes are given back while the clusters still count as used: nobody can have them meanwhile. */
-  async #countDown({ first, count }: FreedRun): Promise<void> {
-    const { refcounts, onLast } = this.#options;
+  async #countDown({ first, count, isTable }: FreedRun): Promise<void> {
+    const { refcounts, metadata, onLast, onFree, onDamage } = this.#options;
     const end = first + count;
+    const kept = new Set<number>();
     let from = first;
     for (let cluster = first; cluster < end; cluster++) {
-      if ((await this.#countOf(cluster)) === 1) {
+      const isLast = (await this.#countOf(cluster)) === 1;
+      if (isTable) metadata.leave(cluster, isLast);
+      if (isLast && metadata.has(cluster)) {
+        kept.add(cluster);
+      } else if (isLast) {
         onLast(cluster);
         continue;
       }
@@ -101,8 +119,10 @@ export class FreedClusters {
       from = cluster + 1;
     }
     await this.#discard(from, end);
+    if (kept.size > 0) onDamage();
     for (let cluster = first; cluster < end; cluster++) {
-      if ((await refcounts.decrement(cluster)) === 0) this.#options.onFree(cluster);
+      if (kept.has(cluster)) continue;
+      if ((await refcounts.decrement(cluster)) === 0) onFree(cluster);
     }
   }
 
@@ -129,13 +149,14 @@ export class FreedClusters {
     const { clusterBytes } = this.#options;
     const first = Math.floor(storageOffset / clusterBytes);
     const last = Math.floor((storageOffset + length - 1) / clusterBytes);
-    return { first, count: last - first + 1 };
+    return { first, count: last - first + 1, isTable: false };
   }
 }
 
 /** Runs that continue one another are one, so that a large discard is a few of them. */
 function addRun(runs: FreedRun[], run: FreedRun): void {
   const last = runs[runs.length - 1];
-  if (last !== undefined && last.first + last.count === run.first) last.count += run.count;
+  const isNext = last !== undefined && last.first + last.count === run.first;
+  if (isNext && last.isTable === run.isTable) last.count += run.count;
   else runs.push(run);
 }

@@ -50,8 +50,9 @@ export async function knownTables(
     if (metadata.addNew(place.offset, place.length)) continue;
     return { metadata, fault: shared(name, place) };
   }
-  // An L2 table that is not the image's own is copied before it changes, so that it spoils nothing. One
-  // that is named twice spoils what the guest has there, but no other table.
+  // An L2 table that is not the image's own is copied before it changes, so that it spoils nothing,
+  // and what it was copied from is not given up where another table is: see FreedClusters. One that
+  // is named twice spoils what the guest has there, but no other table.
   for (let index = 0; index < l1.entries; index++) {
     const offset = l1.offsetOf(index);
     if (!l1.isCopied(index) || !metadata.has(Math.floor(offset / header.clusterBytes))) continue;

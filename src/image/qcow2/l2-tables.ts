@@ -60,7 +60,7 @@ export class L2Tables {
     writeBack.addNewTable(offset);
     metadata.add(offset, clusterBytes);
     disk.l1.set(index, offset, true);
-    if (old !== 0) freed.add(old, clusterBytes);
+    if (old !== 0) freed.addTable(old);
   }
 
   #clear(offset: number): void {

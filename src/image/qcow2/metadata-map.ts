@@ -1,6 +1,7 @@
 /**
- * Which clusters hold tables: a last check before data are written, for images whose tables refer
- * to one another's space. It names what was active when the image was opened and what came since.
+ * Which clusters hold tables: a last check before data are written or space is free, for images whose
+ * tables refer to one another's space. It names what was active when the image was opened and what
+ * came since.
  */
 
 import { TmemError } from '../../lib/errors.ts';
@@ -20,6 +21,8 @@ export class MetadataMap {
 
   readonly #clusterBytes: number;
   readonly #clusters = new Set<number>([0]);
+  /** How many tables more than one are said to be in a cluster, where an image is damaged. */
+  readonly #more = new Map<number, number>();
 
   constructor(clusterBytes: number) {
     this.#clusterBytes = clusterBytes;
@@ -29,8 +32,9 @@ export class MetadataMap {
   add(offset: number, length: number): void {
     const end = Math.ceil((offset + length) / this.#clusterBytes);
     for (let cluster = Math.floor(offset / this.#clusterBytes); cluster < end; cluster++) {
-      if (this.#clusters.size >= CLUSTERS_MAX) return;
-      this.#clusters.add(cluster);
+      if (this.#clusters.size + this.#more.size >= CLUSTERS_MAX) return;
+      if (!this.#clusters.has(cluster)) this.#clusters.add(cluster);
+      else this.#more.set(cluster, (this.#more.get(cluster) ?? 0) + 1);
     }
   }
 
@@ -55,23 +59,32 @@ export class MetadataMap {
     }
   }
 
-  /** The clusters of the range hold no tables any more. */
+  /** The clusters of the range hold one table fewer: none, unless another is said to be there too. */
   delete(offset: number, length: number): void {
     const end = Math.ceil((offset + length) / this.#clusterBytes);
     for (let cluster = Math.floor(offset / this.#clusterBytes); cluster < end; cluster++) {
-      this.#clusters.delete(cluster);
+      this.leave(cluster, true);
     }
+  }
+
+  /** A table has left a cluster; unless that is its `isLast` reference, a snapshot has it still. */
+  leave(cluster: number, isLast: boolean): void {
+    const more = this.#more.get(cluster) ?? 0;
+    if (more > 1) this.#more.set(cluster, more - 1);
+    else if (more === 1) this.#more.delete(cluster);
+    else if (isLast) this.#clusters.delete(cluster);
   }
 
   has(cluster: number): boolean {
     return this.#clusters.has(cluster);
   }
 
-  /** Throws a TmemError `io` when data that go there would destroy a table. */
-  checkData(offset: number, length: number, name: string): void {
+  /** Tells `onDamage` and throws a TmemError `io` when data that go there would destroy a table. */
+  checkData(offset: number, length: number, name: string, onDamage: () => void): void {
     const end = Math.ceil((offset + length) / this.#clusterBytes);
     for (let cluster = Math.floor(offset / this.#clusterBytes); cluster < end; cluster++) {
       if (!this.#clusters.has(cluster)) continue;
+      onDamage();
       const what = `data of the guest are said to be at offset ${cluster * this.#clusterBytes}`;
       const message = `"${name}" is damaged: ${what}, where a table is; run "tmem image check" on it`;
       throw new TmemError('io', message, { context: { image: name, offset } });

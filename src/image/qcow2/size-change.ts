@@ -146,15 +146,14 @@ export class SizeChange {
 
   /** Tables of nothing but holes are given back; there are no smaller L1 tables for it. */
   #dropTables(sizeBytes: number): void {
-    const { disk, freed, metadata } = this.#options;
+    const { disk, freed } = this.#options;
     const { clusterBytes } = disk.geometry;
     for (let index = this.#tablesFor(sizeBytes); index < disk.l1.entries; index++) {
       const offset = disk.l1.offsetOf(index);
       if (offset === 0) continue;
       disk.l2.drop(offset, clusterBytes);
-      metadata.delete(offset, clusterBytes);
       disk.l1.set(index, 0, false);
-      freed.add(offset, clusterBytes);
+      freed.addTable(offset);
     }
   }
 

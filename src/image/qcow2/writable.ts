@@ -118,7 +118,7 @@ export class WritableQcow2 implements WritableFormat {
     const onLast = (cluster: number) => blobs.leave(cluster);
     const onFree = (cluster: number) => allocator.freed(cluster);
     const freed = new FreedClusters({
-      ...{ storage, clusterBytes, refcounts, epochs, onLast, onFree },
+      ...{ storage, clusterBytes, refcounts, epochs, metadata, onLast, onFree, onDamage },
     });
     const coverage = new Coverage({
       ...{ name, storage, geometry, refcounts, header: headerFile, metadata },
@@ -134,7 +134,9 @@ export class WritableQcow2 implements WritableFormat {
       ...{ disk, tables, allocator, freed, inFlight, metadata, hasBacking, onDamage },
     });
     const paced = () => this.#paced();
-    const zeroing = new Zeroing({ disk, header: headerFile, tables, freed, inFlight, paced });
+    const zeroing = new Zeroing({
+      ...{ disk, header: headerFile, tables, freed, inFlight, metadata, paced, onDamage },
+    });
     this.pinnedBytes = fixedBytesOf(parts) + table.bytes + (bitmaps?.bytes ?? 0);
     this.#disk = disk;
     this.#fault = fault;
@@ -148,7 +150,7 @@ export class WritableQcow2 implements WritableFormat {
     this.#targets = targets;
     this.#zeroing = zeroing;
     this.#compressed = new CompressedWrites({
-      ...{ disk, tables, targets, blobs, freed, inFlight, metadata },
+      ...{ disk, tables, targets, blobs, freed, inFlight, metadata, onDamage },
     });
     this.#sizeChange = new SizeChange({
       ...{ disk, header: headerFile, allocator, freed, metadata, refcounts, writeBack, zeroing },

@@ -358,12 +358,7 @@ export class WriteTargets {
   #checkPlace(storageOffset: number, length: number): void {
     const { disk, metadata, onDamage } = this.#options;
     if (disk.storage !== disk.dataStorage) return;
-    try {
-      metadata.checkData(storageOffset, length, disk.name);
-    } catch (cause) {
-      onDamage();
-      throw cause;
-    }
+    metadata.checkData(storageOffset, length, disk.name, onDamage);
   }
 }
 

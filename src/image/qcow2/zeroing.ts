@@ -13,6 +13,7 @@ import type { HeaderFile } from './header-file.ts';
 import type { InFlight } from './in-flight.ts';
 import { type L2Entry, newEntry, writeEntry } from './l2-entry.ts';
 import type { L2Tables } from './l2-tables.ts';
+import type { MetadataMap } from './metadata-map.ts';
 
 export interface ZeroingOptions {
   readonly disk: Qcow2Disk;
@@ -20,8 +21,11 @@ export interface ZeroingOptions {
   readonly tables: L2Tables;
   readonly freed: FreedClusters;
   readonly inFlight: InFlight;
+  readonly metadata: MetadataMap;
   /** Waits while too much of the tables is only in memory; undefined when there is no need. */
   readonly paced: () => Promise<void> | undefined;
+  /** Hears that the bytes of a table were to be given up. */
+  readonly onDamage: () => void;
 }
 
 /** What is done to each cluster. */
@@ -197,11 +201,16 @@ export class Zeroing {
   }
 
   async #giveUpBytes(sliceOffset: number, first: number, last: number): Promise<void> {
-    const { disk } = this.#options;
+    const { disk, metadata, onDamage } = this.#options;
     const storage = disk.dataStorage;
     // What is enciphered must not read as zeros: those would decipher to noise.
     if (!storage.supports.discard || disk.cipher !== undefined) return;
     const runs = this.#ownRuns(disk.l2.get(sliceOffset), sliceOffset, first, last);
+    if (!disk.geometry.hasDataFile) {
+      for (const { offset, length } of runs) {
+        metadata.checkData(offset, length, disk.name, onDamage);
+      }
+    }
     for (const { offset, length } of runs) {
       const inside = Math.min(length, storage.sizeBytes - offset);
       if (inside > 0) await storage.discard(offset, inside);

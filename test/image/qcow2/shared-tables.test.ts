@@ -1,48 +1,29 @@
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { checkQcow2 } from '../../../src/image/qcow2/check.ts';
-import { FIELD } from '../../../src/image/qcow2/layout.ts';
+import { EXTENSION } from '../../../src/image/qcow2/layout.ts';
 import { openFileStorage } from '../../../src/storage/file.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
+import { makeWithKeySlot, PASSPHRASE, SECRET } from '../../tools/qemu-luks.ts';
 import { workspace } from '../../tools/workspace.ts';
-import { create, expectClean, KIB, MIB, openAt, qemuIo } from './images.ts';
+import {
+  CLUSTER,
+  COPIED,
+  damaged,
+  expectUnchanged,
+  extensionAt,
+  type Places,
+  damage as spoil,
+} from './damaged-tables.ts';
+import { create, expectClean, MIB, openAt } from './images.ts';
 
-const COPIED = 1n << 63n;
-const OFFSET = (1n << 56n) - 512n;
-
-/** Where the tables of a small image with a snapshot are. */
-function placesIn(bytes: Buffer) {
-  const at = (offset: number) => Number(bytes.readBigUInt64BE(offset) & OFFSET);
-  const l1 = at(FIELD.l1Offset);
-  const refcountTable = at(FIELD.refcountTableOffset);
-  const snapshots = at(FIELD.snapshotsOffset);
-  const refcountBlock = at(refcountTable);
-  return { l1, l2: at(l1), refcountTable, refcountBlock, snapshots, snapshotL1: at(snapshots) };
+async function expectNoChange(image: string, message: RegExp, passphrase?: string) {
+  const disk = await openAt(image, passphrase === undefined ? {} : { passphrase });
+  const bytes = Buffer.alloc(CLUSTER, 3);
+  await expect(disk.write(bytes, 0, CLUSTER, MIB)).rejects.toThrow(message);
+  await expect(disk.discard(0, CLUSTER)).rejects.toThrow(/takes no more changes/);
+  await disk.close();
+  expectUnchanged(image);
 }
-
-type Places = ReturnType<typeof placesIn>;
-
-async function damaged(directory: string, damage: (bytes: Buffer, places: Places) => void) {
-  const image = await create(`${directory}/disk.qcow2`, 4 * MIB);
-  await qemuIo(image, 'write -P 1 0 128k');
-  await runWell('qemu-img', ['snapshot', '-c', 'first', image]);
-  await qemuIo(image, 'write -P 2 0 64k');
-  const bytes = readFileSync(image);
-  damage(bytes, placesIn(bytes));
-  writeFileSync(image, bytes);
-  copyFileSync(image, `${image}.before`);
-  return image;
-}
-
-/** The file as it was, but for the features, where the image is marked as corrupt. */
-function expectUnchanged(image: string): void {
-  const before = readFileSync(`${image}.before`);
-  const after = readFileSync(image);
-  before.writeBigUInt64BE(before.readBigUInt64BE(FIELD.incompatible) | 2n, FIELD.incompatible);
-  expect(after.subarray(0, before.length).equals(before)).toBe(true);
-}
-
-const CLUSTER = 64 * KIB;
 
 describe('an image of which two tables share a cluster', () => {
   needsPrograms('qemu-img', 'qemu-io');
@@ -70,12 +51,29 @@ describe('an image of which two tables share a cluster', () => {
     ],
   ])('is read, and not changed: %s', async (_name, damage, message) => {
     const image = await damaged(workspace(), damage);
-    const disk = await openAt(image);
-    const bytes = Buffer.alloc(CLUSTER, 3);
-    await expect(disk.write(bytes, 0, CLUSTER, MIB)).rejects.toThrow(message);
-    await expect(disk.discard(0, CLUSTER)).rejects.toThrow(/takes no more changes/);
-    await disk.close();
-    expectUnchanged(image);
+    await expectNoChange(image, message);
+  });
+
+  it('is read, and not changed: an L2 table and the LUKS header', async () => {
+    const image = `${workspace()}/disk.qcow2`;
+    const luks = ['encrypt.format=luks', 'encrypt.key-secret=key', 'encrypt.iter-time=10'];
+    const format = ['-f', 'qcow2', '-o', luks.join(',')];
+    await makeWithKeySlot(['create', '-q', ...SECRET, ...format, image, '4M']);
+    spoil(image, (bytes, { l1 }) => {
+      const header = bytes.readBigUInt64BE(extensionAt(bytes, EXTENSION.encryption));
+      bytes.writeBigUInt64BE(header | COPIED, l1);
+    });
+    await expectNoChange(image, /an L2 table is said to be where another table is/, PASSPHRASE);
+  });
+
+  it('is read, and not changed: an L2 table and the directory of bitmaps', async () => {
+    const image = await create(`${workspace()}/disk.qcow2`, 4 * MIB);
+    await runWell('qemu-img', ['bitmap', '--add', image, 'backup']);
+    spoil(image, (bytes, { l1 }) => {
+      const directory = bytes.readBigUInt64BE(extensionAt(bytes, EXTENSION.bitmaps) + 16);
+      bytes.writeBigUInt64BE(directory | COPIED, l1);
+    });
+    await expectNoChange(image, /an L2 table is said to be where another table is/);
   });
 
   it('is changed when it has been repaired, where a change begins with a copy', async () => {
