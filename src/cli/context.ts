@@ -1,5 +1,6 @@
 /** What a command sees of the process around it, so that a test can put another around it. */
 
+import { bindEndProcess, type EndProcess } from '../lib/end-process.ts';
 import { TmemError } from '../lib/errors.ts';
 import { type Terminal, terminalOf } from './screen.ts';
 import { type StopSignals, watchStopSignals } from './stop-signals.ts';
@@ -18,6 +19,10 @@ export interface CliContext {
   stdout(text: string): void;
   stderr(text: string): void;
   watchStopSignals(): StopSignals;
+  /** Has `exit` not wait for threads, where the system's way to that can be called. */
+  prepareExit(): Promise<void>;
+  /** A thread is in a call to the system, as it is for good where a disk hangs. */
+  isInSystemCall(): boolean;
   /** Ends the process at once. */
   exit(code: number): void;
 }
@@ -47,6 +52,8 @@ function print(text: string): void {
 export function processContext(): CliContext {
   // A log on a full disk, or on a terminal that was closed, ends no service.
   process.stderr.on('error', () => undefined);
+  // Node waits for its threads. What was printed is out: here it is written as it is printed.
+  let end: EndProcess = (code) => process.exit(code);
   return {
     env: process.env,
     directory: process.cwd(),
@@ -57,6 +64,10 @@ export function processContext(): CliContext {
     stdout: print,
     stderr: (text) => process.stderr.write(text),
     watchStopSignals: () => watchStopSignals(process),
-    exit: (code) => process.exit(code),
+    prepareExit: async () => {
+      end = (await bindEndProcess()) ?? end;
+    },
+    isInSystemCall: () => process.getActiveResourcesInfo().some((name) => name.startsWith('FSReq')),
+    exit: (code) => end(code),
   };
 }

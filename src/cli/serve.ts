@@ -152,12 +152,16 @@ async function runService(
     const isDemo = named.length + swaps.length + ramDisks.length === 0;
     const exports = isDemo ? [await demoExport(config, context, stops.first)] : exportsOf(named);
     if (config.io === 'threads') choosePositionedIo(THREAD_IO);
+    await context.prepareExit();
     running = await start(settingsOf(config, exports, inherited), { log });
     log.info(`images are read and written through ${(await positionedIo()).name}`);
     announce(running, parsed, context, { isActivated: inherited.length > 0, isDemo });
     await aborted(stops.first);
     log.info('stopping; once more to stop at once');
-    return await stopGently(running, log);
+    const code = await stopGently(running, log);
+    // What it waits for was given up, and told.
+    if (context.isInSystemCall()) context.exit(code);
+    return code;
   } catch (error) {
     running?.abort();
     // Asked to stop before there was anything to stop: that is what was asked for.

@@ -16,6 +16,8 @@ export class ScriptedContext implements CliContext {
   readonly unread = this.unreadController.signal;
   readonly signals = new EventEmitter();
   readonly exitCodes: number[] = [];
+  /** A thread waits for a disk that hangs. */
+  isStuck = false;
   out = '';
   err = '';
 
@@ -30,6 +32,10 @@ export class ScriptedContext implements CliContext {
   watchStopSignals() {
     return watchStopSignals(this.signals);
   }
+
+  readonly isInSystemCall = () => this.isStuck;
+
+  async prepareExit(): Promise<void> {}
 
   exit(code: number): void {
     this.exitCodes.push(code);

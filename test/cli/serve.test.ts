@@ -138,3 +138,13 @@ test('serve --print-config starts nothing', async () => {
   expect(context.out).toMatch(/^exports:\n {2}- name: x\n {4}path: \/srv\/disk.raw\n/);
   expect(service.log).toEqual([]);
 });
+
+test('serve that has stopped ends the process itself where a thread hangs on a disk', async () => {
+  await runToEnd('disk.raw');
+  expect(context.exitCodes).toEqual([]);
+  context = new ScriptedContext();
+  service = new ScriptedService();
+  context.isStuck = true;
+  await runToEnd('disk.raw');
+  expect(context.exitCodes).toEqual([0]);
+});
