@@ -7,6 +7,7 @@ import type { Disk } from '../../src/service/disks.ts';
 import { WarmRestart } from '../../src/service/warm-restart.ts';
 import { fill, makeImage, PAGE, placeIn, serve, upTo } from '../snapshot/fixture.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
+import { until } from '../tools/until.ts';
 
 const never = new Promise<never>(() => undefined);
 
@@ -54,9 +55,7 @@ function withFakeTimers(): void {
 }
 
 /** Resolves when nothing is waited for any more but the time, by one timer. */
-async function onlyOneTimer(): Promise<void> {
-  while (vi.getTimerCount() !== 1) await new Promise((resolve) => setImmediate(resolve));
-}
+const onlyOneTimer = () => until(() => vi.getTimerCount() === 1);
 
 it('a snapshot that hangs in an image when the service ends is ended, and the last one has the others', async () => {
   withFakeTimers();
@@ -94,7 +93,7 @@ it('a snapshot whose own disk hangs when the service ends is given up, with a se
     syncBuiltinESMExports();
   });
   const saved = warmRestart.saveAtEnd();
-  while (lstat.mock.calls.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  await until(() => lstat.mock.calls.length > 0);
   await onlyOneTimer();
   await vi.advanceTimersByTimeAsync(60_000);
   await saved;

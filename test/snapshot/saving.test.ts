@@ -5,6 +5,7 @@ import { TmemError } from '../../src/lib/errors.ts';
 import type { CreateFile } from '../../src/snapshot/replacement.ts';
 import { stampFile } from '../../src/storage/file-stamp.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
+import { until } from '../tools/until.ts';
 import {
   contentOf,
   fill,
@@ -47,9 +48,7 @@ function hangingFor(names: readonly string[]): typeof stampFile {
 }
 
 /** Resolves when `count` waits have a limit of time. */
-async function untilTimers(count: number): Promise<void> {
-  while (vi.getTimerCount() !== count) await new Promise((resolve) => setImmediate(resolve));
-}
+const untilTimers = (count: number) => until(() => vi.getTimerCount() === count);
 
 async function saveFirst(): Promise<Buffer> {
   const served = await serve(place);
@@ -114,7 +113,7 @@ describe('saving', () => {
         return length;
       }),
     });
-    while (!isWritten) await new Promise((resolve) => setImmediate(resolve));
+    await until(() => isWritten);
     await untilTimers(3);
     await untilTimers(2);
     await vi.advanceTimersByTimeAsync(10_000);
