@@ -3,7 +3,7 @@
  * compressed and uncompressed; pools divide it among clients; put, get and flush do the rest.
  */
 
-import { type CodecChoice, loadCodec } from './layers/codec.ts';
+import { CODEC_CHOICES, type CodecChoice, loadCodec } from './layers/codec.ts';
 import { TmemError } from './lib/errors.ts';
 import { DEFAULT_POLICY, type PolicyName } from './policy/policies.ts';
 import { createStack } from './service/stack.ts';
@@ -49,7 +49,6 @@ export interface TmemOptions {
 }
 
 const MEMORY_BYTES_MIN = 4 * 1024 * 1024;
-const CODECS: readonly CodecChoice[] = ['auto', 'lz4', 'lz4-napi'];
 
 /** Makes a stack with no pools. Throws a TmemError of kind `usage` for bad options. */
 export function createTmem(options: TmemOptions): Tmem {
@@ -65,10 +64,10 @@ export function createTmem(options: TmemOptions): Tmem {
   if (!(typeof hotFraction === 'number' && hotFraction >= 0 && hotFraction <= 1)) {
     throw new TmemError('usage', `the hot share is a fraction from 0 to 1, not ${hotFraction}`);
   }
-  if (!CODECS.includes(codec)) {
+  if (!CODEC_CHOICES.includes(codec)) {
     throw new TmemError(
       'usage',
-      `there is no codec "${codec}"; choose one of ${CODECS.join(', ')}`,
+      `there is no codec "${codec}"; choose one of ${CODEC_CHOICES.join(', ')}`,
     );
   }
   return createStack({

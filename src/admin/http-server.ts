@@ -5,7 +5,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { TmemError } from '../lib/errors.ts';
+import { messageOf, TmemError } from '../lib/errors.ts';
 import { formatHostAndPort, type ListenAddress } from '../lib/listen-address.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import { listenAt } from '../nbd/listen.ts';
@@ -172,7 +172,7 @@ export class AdminServer {
       }
     } catch (cause) {
       const problem = problemOf(cause);
-      const note = `${problem.status} ${cause instanceof Error ? cause.message : String(cause)}`;
+      const note = `${problem.status} ${messageOf(cause)}`;
       if (problem.status === 500) this.#defects.note(request, note);
       else if (isNoteworthy(request, route, problem)) this.#audit.note(request, note);
       sendProblem(request, response, problem);

@@ -92,7 +92,8 @@ class AllocatingCodec implements PageCodec {
 }
 
 /** Which binding to use: the best there is, or one by name (for tests and comparisons). */
-export type CodecChoice = 'auto' | 'lz4' | 'lz4-napi';
+export const CODEC_CHOICES = ['auto', 'lz4', 'lz4-napi'] as const;
+export type CodecChoice = (typeof CODEC_CHOICES)[number];
 
 /** Loads a codec. Throws the loader's error when the one asked for is not installed. */
 export function loadCodec(choice: CodecChoice = 'auto'): PageCodec {

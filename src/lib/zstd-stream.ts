@@ -1,14 +1,14 @@
 /** Decodes Zstandard data (RFC 8878) piece by piece, frame after frame. */
 
 import { Decompress } from 'fzstd';
-import { TmemError } from './errors.ts';
+import { messageOf, TmemError } from './errors.ts';
 
 /** Pieces given to the decoder at once, bytes: bounds what a piece can become, at 128 KiB a block. */
 const PIECE_BYTES = 1024;
 
 /** Messages of the library by what its users call them. */
 function sentenceOf(name: string, cause: unknown): string {
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = messageOf(cause);
   if (/EOF/.test(reason)) return `${name} ends in the middle of its zstd data; get the whole file`;
   if (/window/.test(reason)) {
     return `${name} needs a larger window than is supported; decompress it first (zstd -d --long=31)`;

@@ -7,7 +7,13 @@ import { once } from 'node:events';
 import { lstat, stat, unlink } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
-import { type ErrorKind, kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import {
+  type ErrorKind,
+  kindOfSystemError,
+  messageOf,
+  systemErrorCode,
+  TmemError,
+} from '../lib/errors.ts';
 import { formatListenAddress, type ListenAddress } from '../lib/listen-address.ts';
 
 /**
@@ -94,7 +100,7 @@ function listenError(address: ListenAddress, option: string, cause: unknown): Tm
     const advice = 'LISTEN_FDS says that a listening socket is there, and it is not; unset it';
     return new TmemError('usage', describeFailure(address, advice), { cause });
   }
-  const fallback = `${cause instanceof Error ? cause.message : String(cause)}; choose another with …`;
+  const fallback = `${messageOf(cause)}; choose another with …`;
   const advice = (ADVICE_BY_CODE[code] ?? fallback).replace('…', option);
   return new TmemError(kindOf(code, cause), describeFailure(address, advice), { cause });
 }

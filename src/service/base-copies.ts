@@ -6,6 +6,7 @@
 import type { BaseImages } from '../export/base-images.ts';
 import type { Export } from '../export/export.ts';
 import { BackgroundCopy } from '../image/chain/background-copy.ts';
+import { messageOf } from '../lib/errors.ts';
 import { inTime } from '../lib/in-time.ts';
 import type { Disk } from './disks.ts';
 import type { ServiceLog } from './settings.ts';
@@ -71,7 +72,7 @@ export class BaseCopies {
           if (this.#waiting.includes(target)) await this.#drop(target);
         });
         await inTime(ended, ms, `the copy of the base of export "${target.name}"`).catch(
-          (cause: unknown) => this.#options.log.warn(reasonOf(cause)),
+          (cause: unknown) => this.#options.log.warn(messageOf(cause)),
         );
       }),
     );
@@ -81,7 +82,7 @@ export class BaseCopies {
     const { log, baseImages } = this.#options;
     const { image, name } = target;
     const onFailure = (cause: unknown): void => {
-      log.warn(`the base of export "${name}" cannot be copied just now: ${reasonOf(cause)}`);
+      log.warn(`the base of export "${name}" cannot be copied just now: ${messageOf(cause)}`);
     };
     const copy = new BackgroundCopy({ image, bytesPerSecond, onFailure });
     const settled = copy.finished.then(async (end) => {
@@ -99,11 +100,7 @@ export class BaseCopies {
       await image.dropBacking();
       log.info(`export "${name}" has all of its base and stands alone now`);
     } catch (cause) {
-      log.warn(`export "${name}" has all of its base, but keeps it: ${reasonOf(cause)}`);
+      log.warn(`export "${name}" has all of its base, but keeps it: ${messageOf(cause)}`);
     }
   }
-}
-
-function reasonOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

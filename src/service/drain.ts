@@ -3,7 +3,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Export } from '../export/export.ts';
 import type { BlockImage } from '../image/image.ts';
-import { TmemError } from '../lib/errors.ts';
+import { messageOf, TmemError } from '../lib/errors.ts';
 import { inTime } from '../lib/in-time.ts';
 import { formatSize } from '../lib/sizes.ts';
 import type { ServiceLog } from './settings.ts';
@@ -67,7 +67,7 @@ export async function drainExports(exports: readonly Export[], ms: number): Prom
 
 function describe(each: Export, cause: unknown): string {
   const dirty = dirtyBytesOf([each]);
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = messageOf(cause);
   if (dirty === 0) return `export "${each.name}" could not be synced: ${reason}`;
   const lost = `${formatSize(dirty)} of export "${each.name}" could not be written`;
   return `${lost} to ${each.image.name} and are lost: ${reason}`;

@@ -6,6 +6,7 @@ import type { WriteFailure } from '../export/writer.ts';
 import type { WriterTuning } from '../export/writer-plan.ts';
 import type { BlockImage } from '../image/image.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';
+import { messageOf } from '../lib/errors.ts';
 import { formatSize } from '../lib/sizes.ts';
 import type { Account } from '../tmem/account.ts';
 import { Cleancache } from '../tmem/cleancache.ts';
@@ -108,7 +109,7 @@ function failureLogger(name: string, log: ServiceLog): (failure: WriteFailure) =
     const now = performance.now();
     if (now - toldAt < FAILURE_LOG_MS) return;
     toldAt = now;
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     const what = `${formatSize(length)} at offset ${offset} of export "${name}"`;
     log.warn(`${what} could not be written back and stay in memory: ${reason}`);
     log.warn(`the next try is in ${Math.round(retryMs / 1000)} s, or at the next FLUSH`);

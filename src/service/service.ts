@@ -10,7 +10,7 @@ import { type Export, ownersBytesOf } from '../export/export.ts';
 import { Governor } from '../governor/governor.ts';
 import { loadCodec, type PageCodec } from '../layers/codec.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';
-import { TmemError } from '../lib/errors.ts';
+import { messageOf, TmemError } from '../lib/errors.ts';
 import { bindForgetMemory, type ForgetMemory } from '../lib/forget-memory.ts';
 import { inTime } from '../lib/in-time.ts';
 import type { ListenAddress } from '../lib/listen-address.ts';
@@ -295,7 +295,7 @@ class Service implements RunningService {
     // Of these nothing is lost to a client, but their disks may hang, too.
     const within = async (work: Promise<unknown> | undefined, what: string): Promise<void> => {
       await inTime(Promise.resolve(work), CLOSE_MS_MAX, what).catch((cause: unknown) =>
-        this.#log.warn(cause instanceof Error ? cause.message : String(cause)),
+        this.#log.warn(messageOf(cause)),
       );
     };
     const endProgress = tellProgress(this.#exports, this.#log);

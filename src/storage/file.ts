@@ -8,7 +8,7 @@
 import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { alignedBuffer, isAlignedMemory, MEMORY_ALIGNMENT_BYTES } from '../lib/aligned-buffer.ts';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { kindOfSystemError, messageOf, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { FileAllocation } from './allocation.ts';
 import { type FileStorageOptions, type OpenFile, openDescriptors } from './open-file.ts';
 import type { ResizableStorage, StorageCapabilities, StorageExtent } from './storage.ts';
@@ -325,7 +325,7 @@ export class FileStorage implements ResizableStorage {
     if (cause instanceof TmemError) return cause;
     const code = systemErrorCode(cause) ?? 'unknown';
     const kind = kindOfSystemError(cause);
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     let advice = 'check the disk that it is on';
     if (kind === 'no-space') advice = 'free some space on its file system';
     if (code === END_OF_FILE) advice = 'it was truncated while in use, restore its size';

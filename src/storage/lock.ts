@@ -99,12 +99,11 @@ const LOCK_LINE = /^\d+: \w+\s+\w+\s+(READ|WRITE)\s+(\d+)\s+([\da-f]+):([\da-f]+
 
 /** Who holds a lock on the file with these stats, by the text of /proc/locks. */
 async function holdersOf(stats: fs.BigIntStats, text: string): Promise<Holder[]> {
-  const { major, minor } = deviceNumbers(stats.dev);
   const holders: Holder[] = [];
   for (const [, access, pid, lineMajor, lineMinor, inode] of text.matchAll(LOCK_LINE)) {
     if (inode !== `${stats.ino}`) continue;
     const holder = { pid: Number(pid), isWriter: access === 'WRITE' };
-    const isSameDevice = BigInt(`0x${lineMajor}`) === major && BigInt(`0x${lineMinor}`) === minor;
+    const isSameDevice = isDeviceOf(stats, lineMajor, lineMinor);
     // btrfs and overlayfs show programs another device than the one that the kernel writes here.
     if (isSameDevice || (await hasOpen(holder.pid, stats))) holders.push(holder);
   }
@@ -137,14 +136,18 @@ async function qemuHolderOf(stats: fs.BigIntStats, ownPid: number): Promise<Hold
 
 /** The first and the last byte of each lock on the file in the text of an fdinfo. */
 function lockedRangesOf(stats: fs.BigIntStats, text: string): (readonly [number, number])[] {
-  const { major, minor } = deviceNumbers(stats.dev);
   const ranges: (readonly [number, number])[] = [];
   for (const [, lineMajor, lineMinor, inode, first, last] of text.matchAll(OWN_LOCK_LINE)) {
-    const isDevice = BigInt(`0x${lineMajor}`) === major && BigInt(`0x${lineMinor}`) === minor;
-    if (!isDevice || inode !== `${stats.ino}`) continue;
+    if (inode !== `${stats.ino}` || !isDeviceOf(stats, lineMajor, lineMinor)) continue;
     ranges.push([Number(first), last === 'EOF' ? Number.POSITIVE_INFINITY : Number(last)]);
   }
   return ranges;
+}
+
+/** Whether the kernel's hexadecimal numbers name the device that the file is on. */
+function isDeviceOf({ dev }: fs.BigIntStats, lineMajor = '', lineMinor = ''): boolean {
+  const { major, minor } = deviceNumbers(dev);
+  return BigInt(`0x${lineMajor}`) === major && BigInt(`0x${lineMinor}`) === minor;
 }
 
 /** Whether the process is seen to have that file open. */

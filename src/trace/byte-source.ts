@@ -5,7 +5,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { kindOfSystemError, messageOf, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { ZstdStream } from '../lib/zstd-stream.ts';
 
 /** Bytes that are asked for one after another. */
@@ -192,7 +192,7 @@ function gunzipError(path: string, cause: unknown): TmemError {
   const sentence =
     systemErrorCode(cause) === 'Z_BUF_ERROR'
       ? `${path} ends in the middle of its gzip data; get the whole file`
-      : `${path} is damaged: ${cause instanceof Error ? cause.message : cause}; test it with gzip -t`;
+      : `${path} is damaged: ${messageOf(cause)}; test it with gzip -t`;
   return new TmemError('invalid', sentence, { cause });
 }
 

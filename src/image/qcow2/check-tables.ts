@@ -4,6 +4,7 @@
  * years, and a disk with many snapshots for as many times as long.
  */
 
+import { messageOf } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { CheckOptions } from '../format.ts';
 import { readPadded } from '../tables/read-padded.ts';
@@ -304,8 +305,4 @@ function distinct(sorted: Float64Array): L2Tables {
     times: times.slice(0, count),
     activeTimes: activeTimes.slice(0, count),
   };
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }
