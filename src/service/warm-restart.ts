@@ -6,8 +6,8 @@
 import type { BaseImages } from '../export/base-images.ts';
 import type { Export } from '../export/export.ts';
 import type { BlockImage } from '../image/image.ts';
-import { TmemError } from '../lib/errors.ts';
-import { inTime } from '../lib/in-time.ts';
+import { messageOf } from '../lib/errors.ts';
+import { inTime, unlessStalled } from '../lib/in-time.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { SnapshotLoader } from '../snapshot/loader.ts';
 import { type SaveResult, type SnapshotImage, saveSnapshot } from '../snapshot/save.ts';
@@ -171,19 +171,11 @@ export class WarmRestart {
   }
 
   /** Saves for the last time; the disk that the snapshot goes to may hang. */
-  async #saveLast(): Promise<SaveResult> {
+  #saveLast(): Promise<SaveResult> {
     const seconds = STALL_MS_MAX / 1000;
-    const sentence = `the snapshot "${this.#options.path}" got no further for ${seconds} s`;
-    let timer: NodeJS.Timeout | undefined;
-    const stalled = new Promise<never>((_, reject) => {
-      const failure = new TmemError('io', `${sentence}; look at its disk`);
-      timer = setTimeout(() => reject(failure), STALL_MS_MAX);
-    });
-    try {
-      return await Promise.race([this.save(true, () => timer?.refresh()), stalled]);
-    } finally {
-      clearTimeout(timer);
-    }
+    const stall = `the snapshot "${this.#options.path}" got no further for ${seconds} s`;
+    const save = (onProgress: () => void) => this.save(true, onProgress);
+    return unlessStalled(save, STALL_MS_MAX, `${stall}; look at its disk`);
   }
 
   #tell(result: SaveResult): SaveResult {
@@ -225,7 +217,7 @@ export class WarmRestart {
       const { pages, bytes } = await this.#saveLast();
       this.#options.log.info(`${pages} pages (${formatSize(bytes)}) are kept in the snapshot`);
     } catch (cause) {
-      this.#options.log.warn(cause instanceof Error ? cause.message : String(cause));
+      this.#options.log.warn(messageOf(cause));
     }
   }
 }

@@ -57,6 +57,19 @@ async function saveFirst(): Promise<Buffer> {
   return fs.readFileSync(place.snapshotPath);
 }
 
+/** Time stands still from here on, and two of three images are on disks that are to hang. */
+async function serveWithHung() {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const hung = ['hung-1.raw', 'hung-2.raw'];
+  for (const name of hung) makeImage(place, name);
+  const served = await serve(place, [...hung, 'disk.raw']);
+  fill(served, upTo(10));
+  return { hung, served };
+}
+
 describe('saving', () => {
   it('on a full disk leaves the old snapshot, at whichever write it fails', async () => {
     const older = await saveFirst();
@@ -78,14 +91,7 @@ describe('saving', () => {
   });
 
   it('at the end of the service leaves out images whose disks hang, all in one time, and saves the others', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-    onTestFinished(() => {
-      vi.useRealTimers();
-    });
-    const hung = ['hung-1.raw', 'hung-2.raw'];
-    for (const name of hung) makeImage(place, name);
-    const served = await serve(place, [...hung, 'disk.raw']);
-    fill(served, upTo(10));
+    const { hung, served } = await serveWithHung();
     const stamp = hangingFor(hung);
     const saving = save(place, served, { isStopped: true, stamp });
     await untilTimers(3);
@@ -95,14 +101,7 @@ describe('saving', () => {
   });
 
   it('is not held up by disks that hang when all is written', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-    onTestFinished(() => {
-      vi.useRealTimers();
-    });
-    const hung = ['hung-1.raw', 'hung-2.raw'];
-    for (const name of hung) makeImage(place, name);
-    const served = await serve(place, [...hung, 'disk.raw']);
-    fill(served, upTo(10));
+    const { hung, served } = await serveWithHung();
     let isWritten = false;
     const later = hangingFor(hung);
     const saving = save(place, served, {
