@@ -40,13 +40,23 @@ const MAY_IMPORT_TYPES: Readonly<Record<string, readonly string[]>> = {
   admin: ['image', 'advisor'],
 };
 
+/** What is in a folder, from top to bottom: files and rooms import only what is in a row beneath. */
+const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  nbd: [
+    ['server.ts'],
+    ['connection.ts'],
+    ['handshake', 'transmission', 'socket'],
+    ['protocol.ts', 'meta-contexts.ts', 'recording.ts', 'statistics.ts'],
+  ],
+};
+
 /** Which folders may import what is not ours; anything else is for everyone. */
 const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
   'node:fs': ['storage', 'config', 'cli', 'governor', 'trace', 'replay'],
   // A Unix socket that a server left behind is a file, and listening includes removing it.
   'node:fs/promises': [
     ...['storage', 'snapshot', 'cli', 'trace', 'replay', 'image/gate.ts'],
-    ...['imaging/target-file.ts', 'nbd/listen.ts'],
+    ...['imaging/target-file.ts', 'nbd/socket/listen.ts'],
   ],
   // What waits for a ring of the kernel's is a socket as well.
   'node:net': [
@@ -81,6 +91,20 @@ function documented(): Map<string, { folders: string[]; types: string[] }> {
     rows.map(([, folder = '', folders, types]) => [
       folder,
       { folders: named(folders).sort(), types: named(types).sort() },
+    ]),
+  );
+}
+
+/** What the page says is in the folders, as `ROOMS` does. */
+function documentedRooms(): Record<string, string[][]> {
+  const page = readFileSync(join(src, '..', 'docs', 'architecture.md'), 'utf8');
+  const [, section = ''] = page.split('## What is in the crowded folders');
+  const [table = ''] = section.split('\n## ');
+  const rows = [...table.matchAll(/^\| `([\w/]+)` \| (.*) \|$/gm)];
+  return Object.fromEntries(
+    rows.map(([, folder, levels = '']) => [
+      folder,
+      levels.split(' → ').map((level) => level.split(', ')),
     ]),
   );
 }
@@ -154,6 +178,28 @@ describe('the source', () => {
       return [folder, { folders: [...folders].sort(), types: [...types].sort() }] as const;
     });
     expect(documented()).toEqual(new Map(held));
+  });
+
+  it('has folders whose rooms are known, and each imports only what is beneath it', () => {
+    const wrong: string[] = [];
+    for (const [folder, levels] of Object.entries(ROOMS)) {
+      const roomOf = (path: string) => path.slice(folder.length + 1).split('/')[0] ?? path;
+      const levelOf = (path: string) => levels.findIndex((rooms) => rooms.includes(roomOf(path)));
+      const isInside = (path: string) => path.startsWith(`${folder}/`);
+      for (const { path, imports } of files.filter(({ path }) => isInside(path))) {
+        if (levelOf(path) < 0) wrong.push(`${path} is in no known room`);
+        for (const { target } of imports.filter(({ target }) => isInside(target))) {
+          const isDownwards = levelOf(target) > levelOf(path);
+          if (!isDownwards && roomOf(target) !== roomOf(path)) {
+            wrong.push(`${path} imports ${target}`);
+          }
+        }
+      }
+      const rooms = files.filter(({ path }) => isInside(path)).map(({ path }) => roomOf(path));
+      expect(new Set(rooms), folder).toEqual(new Set(levels.flat()));
+    }
+    expect(wrong).toEqual([]);
+    expect(documentedRooms()).toEqual(ROOMS);
   });
 
   it('has layers that know no other layer', () => {

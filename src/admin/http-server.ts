@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream';
 import { messageOf, TmemError } from '../lib/errors.ts';
 import { formatHostAndPort, type ListenAddress } from '../lib/listen-address.ts';
 import { packageVersion } from '../lib/package-version.ts';
-import { listenAt } from '../nbd/listen.ts';
+import { listenAt } from '../nbd/socket/listen.ts';
 import { AuditLog } from './audit-log.ts';
 import { Authorisation, checkOrigin } from './authorisation.ts';
 import { BodyBudget } from './body.ts';

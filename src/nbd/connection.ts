@@ -7,13 +7,13 @@ import type { Socket } from 'node:net';
 import type { Export } from '../export/export.ts';
 import type { BufferPool } from '../lib/buffer-pool.ts';
 import { BufferShare } from '../lib/buffer-share.ts';
-import { ClientSocket, type SocketMeans } from './client-socket.ts';
-import { Handshake, type HandshakeResult, type OptionDirectory } from './handshake.ts';
+import { Handshake, type HandshakeResult, type OptionDirectory } from './handshake/handshake.ts';
 import type { Recording } from './recording.ts';
-import { ReplyWriter } from './reply-writer.ts';
-import type { Spinner } from './spinner.ts';
+import { ClientSocket, type SocketMeans } from './socket/client-socket.ts';
+import type { Spinner } from './socket/spinner.ts';
 import type { ServerStatistics } from './statistics.ts';
-import { Transmission } from './transmission.ts';
+import { ReplyWriter } from './transmission/reply-writer.ts';
+import { Transmission } from './transmission/transmission.ts';
 
 /** How long a client that has all its replies may keep its side open, milliseconds. */
 const LINGER_MS_MAX = 5_000;

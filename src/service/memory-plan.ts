@@ -4,7 +4,7 @@ import { BODY_BYTES_MAX } from '../admin/http-server.ts';
 import { DIRTY_PAGE_METADATA_BYTES } from '../export/dirty-pages.ts';
 import { TmemError } from '../lib/errors.ts';
 import { formatSize } from '../lib/sizes.ts';
-import { WRITER_BYTES } from '../nbd/reply-writer.ts';
+import { WRITER_BYTES } from '../nbd/transmission/reply-writer.ts';
 
 const MIB = 1024 * 1024;
 /** The share of the memory that buffers of requests in flight take, and its bounds. */

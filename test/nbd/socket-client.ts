@@ -2,10 +2,10 @@
 
 import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { Magic, Option, OptionReply, WireBytes } from '../../src/nbd/protocol.ts';
+import { FIXED, info, meta, NO_ZEROES, option, u32 } from './handshake/scripted-client.ts';
 import { type Answer, type Asked, ReplyParser } from './reply-parser.ts';
 import { type ClientRequest, encodeRequest } from './requests.ts';
-import { FIXED, info, meta, NO_ZEROES, option, u32 } from './scripted-client.ts';
-import { CONTEXT_ID } from './transmission-fixture.ts';
+import { CONTEXT_ID } from './transmission/transmission-fixture.ts';
 
 /** What a client sends to get to the transmission phase with structured replies. */
 export const HANDSHAKE = Buffer.concat([

@@ -2,9 +2,9 @@
 
 import net from 'node:net';
 import { Command, CommandFlag, Option, WireBytes } from '../../src/nbd/protocol.ts';
+import { FIXED, NO_ZEROES, option, u32 } from '../nbd/handshake/scripted-client.ts';
 import { type Answer, type Asked, ReplyParser } from '../nbd/reply-parser.ts';
 import { encodeRequest } from '../nbd/requests.ts';
-import { FIXED, NO_ZEROES, option, u32 } from '../nbd/scripted-client.ts';
 import { SECTOR_BYTES } from './crash-sectors.ts';
 import type { CrashRequest, Outcome, RequestKind } from './crash-workload.ts';
 

@@ -3,7 +3,7 @@
 import net from 'node:net';
 import { onTestFinished } from 'vitest';
 import { Magic, Option, WireBytes } from '../../src/nbd/protocol.ts';
-import { FIXED, NO_ZEROES, option, u32 } from '../nbd/scripted-client.ts';
+import { FIXED, NO_ZEROES, option, u32 } from '../nbd/handshake/scripted-client.ts';
 
 export interface RawRequest {
   readonly command: number;

@@ -1,0 +1,115 @@
+/**
+ * Listening at an address, for every server of this project: what may be in the way, how a socket
+ * that a killed process left behind is cleared away, and one sentence for all that can go wrong.
+ */
+
+import { once } from 'node:events';
+import { lstat, stat, unlink } from 'node:fs/promises';
+import { connect, type Server } from 'node:net';
+import { dirname } from 'node:path';
+import {
+  type ErrorKind,
+  kindOfSystemError,
+  messageOf,
+  systemErrorCode,
+  TmemError,
+} from '../../lib/errors.ts';
+import { formatListenAddress, type ListenAddress } from '../../lib/listen-address.ts';
+
+/**
+ * Makes `server` listen at `address`; answers the address in force, with the port that was given for
+ * port 0. The file of a Unix socket at which nobody listens any more is replaced; the server removes
+ * its own when it is closed. Rejects with a TmemError that names `option`, by which the user chose.
+ */
+export async function listenAt(
+  server: Server,
+  address: ListenAddress,
+  option: '--listen' | '--admin',
+): Promise<ListenAddress> {
+  try {
+    await listenReplacing(server, address, option);
+  } catch (cause) {
+    throw cause instanceof TmemError ? cause : listenError(address, option, cause);
+  }
+  // A failure to accept one client (no descriptor is left) is that client's, not the server's.
+  server.on('error', () => undefined);
+  const bound = server.address();
+  if (address.kind !== 'tcp' || bound === null || typeof bound === 'string') return address;
+  return { ...address, port: bound.port };
+}
+
+async function listenReplacing(
+  server: Server,
+  address: ListenAddress,
+  option: string,
+): Promise<void> {
+  try {
+    await listenOnce(server, address);
+  } catch (cause) {
+    if (address.kind !== 'unix') throw cause;
+    // libuv calls a missing directory EACCES, as Windows does: this fails with what is the case.
+    await stat(dirname(address.path));
+    if (systemErrorCode(cause) !== 'EADDRINUSE') throw cause;
+    // A connection to a regular file is refused as well, so what it is must be known first.
+    if (!(await lstat(address.path)).isSocket()) {
+      const advice = `a file that is no socket is there; remove it or choose another with ${option}`;
+      throw new TmemError('busy', describeFailure(address, advice), { cause });
+    }
+    if (await isAnswering(address.path)) throw cause;
+    await unlink(address.path);
+    await listenOnce(server, address);
+  }
+}
+
+async function listenOnce(server: Server, address: ListenAddress): Promise<void> {
+  const listening = once(server, 'listening');
+  if (address.kind === 'unix') server.listen({ path: address.path });
+  else if (address.kind === 'tcp') server.listen({ host: address.host, port: address.port });
+  else server.listen({ fd: address.fd });
+  await listening;
+}
+
+/** Whether somebody listens at the socket; one who cannot be asked counts as such. */
+async function isAnswering(path: string): Promise<boolean> {
+  const probe = connect({ path });
+  try {
+    await once(probe, 'connect');
+    return true;
+  } catch (cause) {
+    return systemErrorCode(cause) !== 'ECONNREFUSED';
+  } finally {
+    probe.destroy();
+  }
+}
+
+/** What is wrong and what to do, for the codes a user meets; `…` stands for the option. */
+const ADVICE_BY_CODE: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'it is in use; stop what listens there or choose another with …',
+  EACCES: 'the system does not allow it; choose another with …',
+  EPERM: 'the system does not allow it; choose another with …',
+  EADDRNOTAVAIL: 'this machine has no such address; choose another with …',
+  ENOTFOUND: 'the host is unknown; choose another with …',
+  EAI_AGAIN: 'the host could not be looked up; choose another with …',
+  ENOENT: 'its directory does not exist; make it or choose another with …',
+  ENOTDIR: 'its directory is a file; choose another with …',
+};
+
+function listenError(address: ListenAddress, option: string, cause: unknown): TmemError {
+  const code = systemErrorCode(cause) ?? '';
+  if (address.kind === 'fd') {
+    const advice = 'LISTEN_FDS says that a listening socket is there, and it is not; unset it';
+    return new TmemError('usage', describeFailure(address, advice), { cause });
+  }
+  const fallback = `${messageOf(cause)}; choose another with …`;
+  const advice = (ADVICE_BY_CODE[code] ?? fallback).replace('…', option);
+  return new TmemError(kindOf(code, cause), describeFailure(address, advice), { cause });
+}
+
+function describeFailure(address: ListenAddress, advice: string): string {
+  return `cannot listen at ${formatListenAddress(address)}: ${advice}`;
+}
+
+/** A host that is unknown is for the user to change. */
+function kindOf(code: string, cause: unknown): ErrorKind {
+  return code === 'ENOTFOUND' || code === 'EAI_AGAIN' ? 'usage' : kindOfSystemError(cause);
+}

@@ -1,0 +1,128 @@
+import { describe, expect, test } from 'vitest';
+import { Spinner } from '../../../src/nbd/socket/spinner.ts';
+
+const MICROSECOND = 1e-6;
+
+/** A spinner on a clock that moves by hand; `turn` lets the event loop go round. */
+function spinnerOf(budgetMicroseconds: number) {
+  let time = 100;
+  let reads = 0;
+  const spinner = new Spinner(budgetMicroseconds, () => {
+    reads++;
+    return time;
+  });
+  return {
+    spinner,
+    pass: (microseconds: number) => {
+      time += microseconds * MICROSECOND;
+    },
+    turn: () => new Promise((resolve) => setImmediate(resolve)),
+    /** Whether it looked at the clock in the next turns: it does so in every turn of a spin. */
+    isSpinning: async () => {
+      await new Promise((resolve) => setImmediate(resolve));
+      const before = reads;
+      await new Promise((resolve) => setImmediate(resolve));
+      return reads > before;
+    },
+  };
+}
+
+test('a spinner stays awake for its budget after a request, and no longer', async () => {
+  const { spinner, pass, isSpinning } = spinnerOf(50);
+  expect(await isSpinning()).toBe(false);
+  spinner.note();
+  expect(await isSpinning()).toBe(true);
+  pass(49);
+  expect(await isSpinning()).toBe(true);
+  pass(2);
+  await isSpinning();
+  expect(await isSpinning()).toBe(false);
+  expect([spinner.paid, spinner.inVain]).toEqual([0, 1]);
+});
+
+test('a request in the middle prolongs a spin, and pays for it', async () => {
+  const { spinner, pass, isSpinning } = spinnerOf(50);
+  spinner.note();
+  for (let i = 0; i < 10; i++) {
+    pass(40);
+    spinner.note();
+    expect(await isSpinning()).toBe(true);
+  }
+  pass(60);
+  await isSpinning();
+  expect(await isSpinning()).toBe(false);
+  expect([spinner.paid, spinner.inVain]).toEqual([1, 0]);
+});
+
+test('a reply prolongs a spin, and begins one, but pays for none', async () => {
+  const { spinner, pass, isSpinning } = spinnerOf(50);
+  spinner.note();
+  pass(40);
+  spinner.noteReply();
+  pass(40);
+  expect(await isSpinning()).toBe(true);
+  pass(20);
+  await isSpinning();
+  expect([spinner.paid, spinner.inVain]).toEqual([0, 1]);
+  spinner.noteReply(); // not yet: the last one did not pay
+  expect(await isSpinning()).toBe(false);
+});
+
+describe('where spinning does not pay', () => {
+  /** Requests that each come long after the last; answers after which of them it spun. */
+  async function lonelyRequests(count: number) {
+    const { spinner, pass, turn } = spinnerOf(50);
+    const spins: number[] = [];
+    for (let i = 1; i <= count; i++) {
+      const before = spinner.inVain;
+      spinner.note();
+      pass(1000);
+      await turn();
+      await turn();
+      if (spinner.inVain > before) spins.push(i);
+    }
+    return { spins, spinner };
+  }
+
+  test('it is tried ever more seldom', async () => {
+    const { spins } = await lonelyRequests(40);
+    expect(spins).toEqual([1, 4, 9, 18, 35]);
+  });
+
+  test('it is tried at least once in 257 requests', async () => {
+    const { spins } = await lonelyRequests(3000);
+    const gaps = spins.slice(1).map((spin, i) => spin - (spins[i] ?? 0));
+    expect(Math.max(...gaps)).toBe(257);
+  });
+});
+
+test('one spin that pays ends the reluctance', async () => {
+  const { spinner, pass, turn } = spinnerOf(50);
+  spinner.note();
+  pass(100);
+  await turn(); // in vain: the next two requests are let pass
+  for (let i = 0; i < 3; i++) spinner.note();
+  spinner.note();
+  pass(100);
+  await turn();
+  expect([spinner.paid, spinner.inVain]).toEqual([1, 1]);
+  spinner.note();
+  pass(100);
+  await turn();
+  expect(spinner.inVain).toBe(2);
+});
+
+test('with no budget it never spins', async () => {
+  const { spinner, isSpinning } = spinnerOf(0);
+  spinner.note();
+  expect(await isSpinning()).toBe(false);
+});
+
+test('a spin that is stopped ends in the next turn', async () => {
+  const { spinner, isSpinning, turn } = spinnerOf(50);
+  spinner.note();
+  expect(await isSpinning()).toBe(true);
+  spinner.stop();
+  await turn();
+  expect(await isSpinning()).toBe(false);
+});

@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest';
+import { Command, NbdErrno } from '../../../src/nbd/protocol.ts';
+import { KIB, MIB, noise } from '../../export/fixture.ts';
+import { DISCONNECT } from '../requests.ts';
+import { TestClient } from './transmission-fixture.ts';
+
+const PAGE = 4 * KIB;
+const { READ, WRITE } = Command;
+const { EINVAL, ESHUTDOWN } = NbdErrno;
+
+describe('an end', () => {
+  test('by DISC comes when all before it is answered, once, and what is behind it is ignored', async () => {
+    const client = new TestClient();
+    const hold = client.parts.storage.holdNext('read');
+    client.send(
+      Buffer.concat([
+        client.request({ command: READ, length: 10 }),
+        DISCONNECT,
+        client.request({ command: WRITE, payload: noise(PAGE, 2) }),
+      ]),
+    );
+    client.send(Buffer.alloc(100));
+    await client.settle();
+    expect(client.finishCount).toBe(0);
+    hold.release();
+    await client.settle();
+    expect([client.answers.length, client.finishCount]).toEqual([1, 1]);
+    client.send(client.request({ command: READ, length: 10 }));
+    client.leave();
+    await client.settle();
+    expect([client.answers.length, client.finishCount]).toEqual([1, 1]);
+    expect(client.parts.storage.requests.write).toBe(0);
+    const counted: unknown[] = [];
+    client.statistics.requestsOf('disk').forEach((...each) => {
+      counted.push(each);
+    });
+    expect(counted).toEqual([
+      ['read', 0, 1],
+      ['disconnect', 0, 1],
+    ]);
+  });
+
+  test('of the client while its requests wait for room leaves it all its answers', async () => {
+    const client = new TestClient({ isSlow: true });
+    const all = Array.from({ length: 300 }, (_, i) =>
+      client.request({ command: READ, offset: (i % 4) * 256 * KIB, length: 256 * KIB }),
+    );
+    client.send(Buffer.concat(all));
+    await client.settle();
+    expect(client.isPaused).toBe(true);
+    client.leave();
+    await client.settle();
+    expect(client.finishCount).toBe(0);
+    client.isSlow = false;
+    await client.settle();
+    expect([client.answers.length, client.finishCount]).toEqual([300, 1]);
+    expect(client.answers.every(({ errno }) => errno === 0)).toBe(true);
+  });
+
+  test('in the middle of a payload is an error of that write', async () => {
+    const client = new TestClient();
+    const bytes = client.request({ command: WRITE, payload: noise(2 * MIB, 3), length: MIB });
+    client.send(bytes.subarray(0, MIB - 5));
+    client.leave();
+    await client.settle();
+    expect(client.answers.map(({ errno }) => errno)).toEqual([EINVAL]);
+    expect(client.finishCount).toBe(1);
+    expect(client.parts.buffers.lentBytes).toBe(0);
+  });
+
+  test('in the middle of a header is no request', async () => {
+    const client = new TestClient();
+    client.send(client.request({ command: READ, length: 5 }).subarray(0, 27));
+    client.leave();
+    await client.settle();
+    expect([client.answers.length, client.finishCount]).toEqual([0, 1]);
+  });
+
+  test('of the server finishes what is under way and refuses the rest', async () => {
+    const client = new TestClient();
+    const hold = client.parts.storage.holdNext('read');
+    const payload = noise(2 * PAGE, 6);
+    const write = client.request({ command: WRITE, offset: 8 * PAGE, payload });
+    client.send(client.request({ command: READ, length: PAGE }), write.subarray(0, 50));
+    client.transmission.shutDown();
+    client.send(
+      write.subarray(50),
+      client.request({ command: READ, length: PAGE }),
+      client.request({ command: WRITE, payload }),
+    );
+    await client.settle();
+    expect(client.finishCount).toBe(0);
+    hold.release();
+    await client.settle();
+    expect(client.answers.map(({ errno }) => errno).sort()).toEqual([0, 0, ESHUTDOWN, ESHUTDOWN]);
+    expect(client.finishCount).toBe(1);
+    expect(client.parts.disk.subarray(8 * PAGE, 10 * PAGE).equals(payload)).toBe(true);
+  });
+
+  test('of the server comes at once where nothing is under way', () => {
+    const client = new TestClient();
+    client.transmission.shutDown();
+    expect(client.finishCount).toBe(1);
+  });
+});
