@@ -6,6 +6,16 @@ const LINES_MAX = 200;
 /** Suffixes that say how a file is stored, not what is in it. */
 const STORAGE_SUFFIX = /\.(gz|gzip|zst|zstd|z)$/i;
 
+/** What some programs put before a text: the byte order mark in UTF-8. */
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf] as const;
+
+/** How long the byte order mark is that a text from `at` up to `end` begins with; 0: it has none. */
+export function byteOrderMarkBytes(bytes: Buffer, at: number, end: number): number {
+  const length = BYTE_ORDER_MARK.length;
+  const isThere = at + length <= end && BYTE_ORDER_MARK.every((byte, i) => bytes[at + i] === byte);
+  return isThere ? length : 0;
+}
+
 /** What a file begins with, and what it is called. */
 export interface FileHead {
   /** As errors name it. */
@@ -34,7 +44,8 @@ function isTextByte(byte: number): boolean {
 /** What there is to know of the file at `path`, which begins with `bytes`. */
 export function fileHeadOf(path: string, bytes: Buffer, isWhole: boolean): FileHead {
   const isText = bytes.every(isTextByte);
-  const lines = bytes.toString('latin1').split('\n');
+  const start = byteOrderMarkBytes(bytes, 0, bytes.length);
+  const lines = bytes.toString('latin1', start).split('\n');
   // The last one may go on, unless nothing does.
   if (!isWhole) lines.pop();
   return {

@@ -1,6 +1,6 @@
 /** Formats that are text with a request on each line. */
 
-import type { FileHead } from './file-head.ts';
+import { byteOrderMarkBytes, type FileHead } from './file-head.ts';
 import {
   countMalformed,
   type FormatOptions,
@@ -49,6 +49,14 @@ function textOf({ bytes, at, end }: Line): string {
   return bytes.toString('latin1', at, Math.min(end, at + SHOWN_CHARACTERS));
 }
 
+/** Whether there is nothing but white space in the line, which begins at `start`; goes there. */
+function isBlank(line: Line, start: number): boolean {
+  line.at = start;
+  const isAtEnd = line.isAtEnd();
+  line.at = start;
+  return isAtEnd;
+}
+
 /** Feeds a parser of lines with the lines of a file. */
 export class TextScanner implements RecordParser {
   readonly #parser: LineParser;
@@ -73,14 +81,14 @@ export class TextScanner implements RecordParser {
       let end = at;
       while (end < to && bytes[end] !== LINE_FEED) end++;
       if (end === to && !isLast) break;
-      line.at = at;
-      line.end = end > at && bytes[end - 1] === CARRIAGE_RETURN ? end - 1 : end;
+      const start = tally.lines === 0 ? at + byteOrderMarkBytes(bytes, at, end) : at;
+      line.at = start;
+      line.end = end > start && bytes[end - 1] === CARRIAGE_RETURN ? end - 1 : end;
       tally.lines++;
       const isHeader = tally.lines === 1 && this.#header?.test(textOf(line)) === true;
       const { count } = batch;
-      if (!isHeader && line.end > at && !this.#takes(line, batch)) {
+      if (!isHeader && !this.#takes(line, batch) && !isBlank(line, start)) {
         batch.count = count;
-        line.at = at;
         countMalformed(tally, () => textOf(line));
       }
       at = end + 1;
@@ -88,8 +96,9 @@ export class TextScanner implements RecordParser {
     return Math.min(at, to);
   }
 
-  /** Whether the line is what it should be. */
+  /** Whether the line is what it should be; an empty one is nothing. */
   #takes(line: Line, batch: RequestBatch): boolean {
+    if (line.at === line.end) return true;
     const { count } = batch;
     return this.#parser.parse(line, batch) !== MALFORMED && !isBeyondReach(batch, count);
   }

@@ -92,7 +92,11 @@ function parseColumns(text: string): string[] {
       const advice = 'write NAME=COLUMN with names such as time_us, offset, lba, length, op, key';
       throw new TmemError('usage', `--columns: "${part}" is not a column; ${advice}`);
     }
-    names[Number(match[2]) - 1] = match[1] ?? '';
+    const column = Number(match[2]);
+    if (names[column - 1] !== undefined) {
+      throw new TmemError('usage', `--columns: column ${column} has two names; give it one`);
+    }
+    names[column - 1] = match[1] ?? '';
   }
   return Array.from(names, (name) => name ?? '');
 }
@@ -103,6 +107,16 @@ export function isHeader(line: string): boolean {
   return (
     !/^[\s\d.]+$/.test(names[0] ?? '') &&
     names.filter((name) => meaningOf(name) !== undefined).length >= Math.min(2, names.length)
+  );
+}
+
+/** Whether a first line has words where `names` says that there are numbers. */
+function isOtherHeader(fields: readonly string[], names: readonly string[]): boolean {
+  const places: readonly number[] = [ROLE.offset, ROLE.length, ROLE.key];
+  return names.some(
+    (name, column) =>
+      places.includes(meaningOf(name)?.role ?? ROLE.none) &&
+      /^[\s"]*[a-z_]/i.test(fields[column] ?? ''),
   );
 }
 
@@ -118,6 +132,30 @@ function guessUnit(values: readonly string[]): TimeUnit {
   return new Set(values).size * 2 <= values.length ? 's' : 'us';
 }
 
+/** A column and what its name means; undefined where that is nothing, or not what counts. */
+type Meanings = readonly (Meaning | undefined)[];
+
+/** Only the first column of a role counts, and of keys with places the one or the other. */
+function withoutOthers(meanings: Meanings, unit: CsvPlan['unit']): Meanings {
+  const idle: number = unit === 'keys' ? ROLE.offset : ROLE.key;
+  return meanings.map((meaning, column) => {
+    const first = meanings.findIndex((one) => one?.role === meaning?.role);
+    return first === column && meaning?.role !== idle ? meaning : undefined;
+  });
+}
+
+/** What to tell the user of columns that say the same as one before them. */
+function duplicatesOf(path: string, names: readonly string[], meanings: Meanings): string[] {
+  return meanings.flatMap((meaning, column) => {
+    const role = meaning?.role;
+    const first = meanings.findIndex((one) => one?.role === role);
+    if (role === undefined || first === column) return [];
+    const [one, other] = [first, column].map((at) => `column ${at + 1} (${names[at]?.trim()})`);
+    const sentence = `${other} of ${path} was not used, since ${one} says the same`;
+    return [`${sentence}; if it is the better one, name the columns with --columns`];
+  });
+}
+
 /**
  * Finds out how `head` is to be read: by `--columns`, by its header, or by `defaults`. Throws a
  * `TmemError` if no column says what was asked for.
@@ -130,29 +168,31 @@ export function planCsv(
   const first = lines[0] ?? '';
   const separator = separatorOf(first);
   const fields = first.split(separator);
-  const hasHeader = isHeader(first);
   const named = options.columns === undefined ? undefined : parseColumns(options.columns);
+  const hasHeader = isHeader(first) || (named !== undefined && isOtherHeader(fields, named));
   const names = named ?? (hasHeader ? fields : defaults?.slice(0, fields.length)) ?? [];
-  const meanings = names.map(meaningOf);
-  const has = (role: number): boolean => meanings.some((meaning) => meaning?.role === role);
+  const all = names.map(meaningOf);
+  const has = (role: number): boolean => all.some((meaning) => meaning?.role === role);
   if (!has(ROLE.key) && !(has(ROLE.offset) && has(ROLE.length))) {
     const sentence = 'has no columns called offset (or lba) and length, nor one called key';
     throw new TmemError('invalid', `${path} ${sentence}; name them with --columns NAME=COLUMN,…`);
   }
   const unit = has(ROLE.offset) && has(ROLE.length) ? 'bytes' : 'keys';
+  const meanings = withoutOthers(all, unit);
   const time = meanings.findIndex((meaning) => meaning?.role === ROLE.time);
   const given = options.timeUnit ?? meanings[time]?.timeUnit;
-  const values = lines.slice(hasHeader ? 1 : 0).map((line) => line.split(separator)[time] ?? '');
+  const values = lines
+    .slice(hasHeader ? 1 : 0)
+    .map((line) => line.split(separator)[time]?.replaceAll('"', '') ?? '');
   const timeUnit = time < 0 ? undefined : (given ?? guessUnit(values));
   const isGuess = timeUnit !== undefined && given === undefined;
   const units = Object.keys(TIME_UNITS).join(', ');
+  const guess = `times of ${path} were taken for ${timeUnit}; if not, give --time-unit (${units})`;
   return {
     ...{ separator, unit, timeUnit, hasHeader },
     roles: meanings.map((meaning) => meaning?.role ?? ROLE.none),
     isOffsetInSectors: meanings.some((one) => one?.role === ROLE.offset && one.isInSectors),
     isLengthInSectors: meanings.some((one) => one?.role === ROLE.length && one.isInSectors),
-    warnings: isGuess
-      ? [`times of ${path} were taken for ${timeUnit}; if not, give --time-unit (${units})`]
-      : [],
+    warnings: [...(isGuess ? [guess] : []), ...duplicatesOf(path, names, all)],
   };
 }

@@ -11,6 +11,9 @@ import { type LineParser, MALFORMED, mostFit, TAKEN, TextScanner } from '../text
 import { type CsvPlan, isHeader, planCsv, ROLE } from './csv-columns.ts';
 
 const QUOTE = 0x22;
+const SPACE = 0x20;
+const DOT = 0x2e;
+const ZERO = 0x30;
 const LIBCACHESIM_COLUMNS = ['time_s', 'obj_id', 'obj_size', 'op', 'tenant'];
 
 /** By the word in lower case; numbers are SCSI commands in hexadecimal, or 0 and 1. */
@@ -55,18 +58,22 @@ class CsvLines implements LineParser {
     let latency = 0;
     let content = 0;
     for (let column = 0; column < roles.length; column++) {
+      this.#beginField(line);
       switch (roles[column]) {
+        case ROLE.none:
+          line.skipTo(this.#separator);
+          break;
         case ROLE.time:
           timeUs = this.#time(line);
           break;
         case ROLE.offset:
-          offset = line.unsigned() * this.#offsetUnit;
+          offset = whole(line) * this.#offsetUnit;
           break;
         case ROLE.length:
-          length = line.unsigned() * this.#lengthUnit;
+          length = whole(line) * this.#lengthUnit;
           break;
         case ROLE.key:
-          if (isKeys) offset = line.key();
+          offset = line.key();
           break;
         case ROLE.op:
           op = this.#op(line);
@@ -75,13 +82,14 @@ class CsvLines implements LineParser {
           volume = this.#volume(line);
           break;
         case ROLE.latency:
-          latency = line.unsigned();
+          latency = line.fixed(0);
           break;
         case ROLE.contentBytes:
-          content = line.unsigned();
+          content = whole(line);
           break;
       }
-      line.skipTo(this.#separator);
+      // A number in hexadecimal, with an exponent, or a date, is another than its first digits.
+      if (!this.#endsField(line)) return MALFORMED;
       if (!line.skip(this.#separator) && column < roles.length - 1) return MALFORMED;
     }
     if (timeUs < 0 || offset < 0 || length < 0 || op < 0 || volume < 0) return MALFORMED;
@@ -98,25 +106,41 @@ class CsvLines implements LineParser {
       case 'ms':
         return line.fixed(3);
       case 'ns':
-        return line.long() ? line.high * 1e6 + line.low / 1000 : -1;
+        return longAndFraction(line) ? line.high * 1e6 + line.low / 1000 : -1;
       case '100ns':
-        return line.long() ? line.high * 1e8 + line.low / 10 : -1;
+        return longAndFraction(line) ? line.high * 1e8 + line.low / 10 : -1;
       default:
         return line.real();
     }
   }
 
-  #fieldEnd(line: Line): number {
+  /** Goes to the first byte of the field's content, past spaces and an opening quotation mark. */
+  #beginField(line: Line): void {
+    while (line.skip(SPACE));
+    line.skip(QUOTE);
+  }
+
+  /** Goes to the field's end, past a quotation mark and spaces; false if anything else is there. */
+  #endsField(line: Line): boolean {
+    line.skip(QUOTE);
+    while (line.skip(SPACE));
+    return line.at === line.end || line.bytes[line.at] === this.#separator;
+  }
+
+  /** Goes to the end of the field's word, which is before its quotation mark and spaces. */
+  #wordEnd(line: Line): number {
+    const { bytes, at: start } = line;
     line.skipTo(this.#separator);
+    while (line.at > start && isPadding(bytes[line.at - 1]!)) line.at--;
     return line.at;
   }
 
   #op(line: Line): number {
     const start = line.at;
-    const end = this.#fieldEnd(line);
+    const end = this.#wordEnd(line);
     const word = this.#words.numberOf(line.bytes, start, end);
     if (word === this.#opByWord.length) {
-      const text = line.textFrom(start).trim().replaceAll('"', '').toLowerCase();
+      const text = line.textFrom(start).toLowerCase();
       this.#opByWord.push(OP_BY_WORD.find(([shape]) => shape.test(text))?.[1] ?? -1);
     }
     return this.#opByWord[word] ?? -1;
@@ -124,14 +148,30 @@ class CsvLines implements LineParser {
 
   #volume(line: Line): number {
     const start = line.at;
-    const end = this.#fieldEnd(line);
-    const isQuoted = end - start >= 2 && line.bytes[start] === QUOTE;
-    return this.#context.volumes.ofBytes(
-      line.bytes,
-      isQuoted ? start + 1 : start,
-      isQuoted ? end - 1 : end,
-    );
+    return this.#context.volumes.ofBytes(line.bytes, start, this.#wordEnd(line));
   }
+}
+
+function isPadding(byte: number): boolean {
+  return byte === SPACE || byte === QUOTE;
+}
+
+/** A whole number, which some programs write with a fraction of zeros; -1 if there is none. */
+function whole(line: Line): number {
+  const value = line.unsigned();
+  if (line.skip(DOT)) while (line.skip(ZERO));
+  return value;
+}
+
+/** As `long` of the line, without what is behind a point. */
+function longAndFraction(line: Line): boolean {
+  const isThere = line.long();
+  if (!line.skip(DOT)) return isThere;
+  const { high, low } = line;
+  line.long();
+  line.high = high;
+  line.low = low;
+  return isThere;
 }
 
 function csvFormat(
