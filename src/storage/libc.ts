@@ -1,5 +1,6 @@
 /**
- * The system calls that Node lacks and a disk image needs: fallocate(2), lseek(2), and those that lock.
+ * The system calls that Node lacks and a disk image needs: fallocate(2), lseek(2), posix_fadvise(2), and
+ * those that lock.
  * They are called through koffi on its own worker threads, so the event loop never waits for a disk.
  */
 
@@ -20,11 +21,16 @@ export const SEEK = { end: 2, data: 3, hole: 4 } as const;
 /** flock(2) operations, of <sys/file.h>. */
 export const FLOCK = { shared: 1, exclusive: 2, nonBlocking: 4 } as const;
 
+/** posix_fadvise(2), of <fcntl.h>: what is cached of the file is not wanted. */
+const POSIX_FADV_DONTNEED = 4;
+
 /** All reject with an Error whose `code` is the errno's name, as Node's own calls do. */
 export interface Libc {
   fallocate(fd: number, mode: number, offset: number, length: number): Promise<void>;
   /** Moves the descriptor's offset, which positioned I/O never looks at; resolves to it. */
   lseek(fd: number, offset: number, origin: number): Promise<number>;
+  /** Drops what the page cache has of the file, and begins to write what is dirty there. */
+  dropCached(fd: number): Promise<void>;
   /** Locks the open file; refused with EAGAIN when `operation` is non-blocking and it is taken. */
   flock(fd: number, operation: number): Promise<void>;
   /** Takes a shared lock on a byte for the open file description, which others may have as well. */
@@ -70,6 +76,8 @@ function libcOf(library: CLibrary): Libc {
   const call = limitedCaller(() => library.errno());
   const fallocate = library.func('fallocate64', 'int', ['int', 'int', 'int64_t', 'int64_t']);
   const lseek = library.func('lseek64', 'int64_t', ['int', 'int64_t', 'int']);
+  const fadviseTypes = ['int', 'int64_t', 'int64_t', 'int'];
+  const fadvise = library.func('posix_fadvise64', 'int', fadviseTypes);
   const flock = library.func('flock', 'int', ['int', 'int']);
   const fcntl = library.func('fcntl', 'int', ['int', 'int', 'void *']);
   /** Answers the structure as the call leaves it. */
@@ -87,6 +95,11 @@ function libcOf(library: CLibrary): Libc {
       await call('fallocate', fallocate, [fd, mode, offset, length]);
     },
     lseek: (fd, offset, origin) => call('lseek', lseek, [fd, offset, origin]),
+    dropCached: async (fd) => {
+      // Unlike the others it answers the errno itself.
+      const errno = await call('posix_fadvise', fadvise, [fd, 0, 0, POSIX_FADV_DONTNEED]);
+      if (errno !== 0) throw systemCallError('posix_fadvise', errno);
+    },
     flock: async (fd, operation) => {
       await call('flock', flock, [fd, operation]);
     },

@@ -93,6 +93,7 @@ export async function openDescriptors(
     if (!isContainer) checkSize(path, sizeBytes);
     const directFd = options.wantsDirect === false ? undefined : await openDirect(open);
     for (const fd of opened) await checkIsSameFile(path, stats, fd);
+    if (directFd !== undefined && !isReadOnly) await dropCached(directFd, libc);
     const medium = mediumOf(stats);
     const identity = identityOf(stats, medium);
     const descriptors = { bufferedFd, allocationFd, directFd };
@@ -127,6 +128,14 @@ export async function openDirect(
     if (systemErrorCode(cause) === 'EINVAL') return undefined;
     throw cause;
   }
+}
+
+/**
+ * A write around the page cache must first drop what that has of its range; one of the ring may not,
+ * and goes by a worker instead. A file that was just copied is all there: so that is seen to once.
+ */
+async function dropCached(fd: number, libc: Libc | undefined): Promise<void> {
+  await libc?.dropCached(fd).catch(() => undefined); // where it is refused, writes take longer
 }
 
 function checkIsDisk(path: string, stats: fs.BigIntStats): void {

@@ -34,6 +34,7 @@ function fakeLibc(answer: (mode: number) => string | undefined) {
     lseek: async () => {
       throw Object.assign(new Error('EINVAL'), { code: 'EINVAL' });
     },
+    dropCached: async () => {},
     flock: async () => {},
     lockByte: async () => {},
     unlockBytes: async () => {},
