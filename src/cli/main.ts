@@ -3,10 +3,10 @@
 import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { packageVersion } from '../lib/package-version.ts';
-import { COMMON_OPTIONS, parseArguments } from './arguments.ts';
-import { type CliContext, processContext } from './context.ts';
-import { EXIT_CODE_BY_KIND, EXIT_DONE, EXIT_FAILED } from './exit-codes.ts';
-import { formatEntry, formatOptions } from './help.ts';
+import { COMMON_OPTIONS, parseArguments } from './command/arguments.ts';
+import { type CliContext, processContext } from './command/context.ts';
+import { EXIT_CODE_BY_KIND, EXIT_DONE, EXIT_FAILED } from './command/exit-codes.ts';
+import { formatEntry, formatOptions } from './command/help.ts';
 
 interface Command {
   /** A sentence fragment for the list of commands. */
@@ -19,15 +19,15 @@ interface Command {
 const COMMANDS: Readonly<Record<string, Command>> = {
   serve: {
     summary: 'serve images over NBD (see tmem serve --help)',
-    load: async () => (await import('./serve.ts')).serve,
+    load: async () => (await import('./serve/serve.ts')).serve,
   },
   status: {
     summary: 'show what a running service does (see tmem status --help)',
-    load: async () => (await import('./status.ts')).status,
+    load: async () => (await import('./status/status.ts')).status,
   },
   ctl: {
     summary: 'control a running service (see tmem ctl --help)',
-    load: async () => (await import('./ctl.ts')).ctl,
+    load: async () => (await import('./ctl/ctl.ts')).ctl,
   },
   image: {
     summary: 'make, look at, convert and check images',

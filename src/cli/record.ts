@@ -5,20 +5,20 @@ import { parseFraction } from '../config/values.ts';
 import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { formatSize, parseSize } from '../lib/sizes.ts';
-import { printsAbout } from './about.ts';
-import type { AdminClient } from './admin-client.ts';
-import { ADMIN_OPTIONS, adminClient } from './admin-options.ts';
+import type { AdminClient } from './admin/client.ts';
+import { ADMIN_OPTIONS, adminClient } from './admin/options.ts';
+import { printsAbout } from './command/about.ts';
 import {
   COMMON_OPTIONS,
   type OptionTable,
   type ParsedArguments,
   parseArguments,
-} from './arguments.ts';
-import type { CliContext } from './context.ts';
-import { EXIT_DONE } from './exit-codes.ts';
-import { formatEntry, formatOptions } from './help.ts';
-import { formatCount, formatPercent } from './quantities.ts';
-import { printable } from './table.ts';
+} from './command/arguments.ts';
+import type { CliContext } from './command/context.ts';
+import { EXIT_DONE } from './command/exit-codes.ts';
+import { formatEntry, formatOptions } from './command/help.ts';
+import { formatCount, formatPercent } from './terminal/quantities.ts';
+import { printable } from './terminal/table.ts';
 
 const PATH = '/v1/record';
 /** The rest of a recording goes to a disk that may be slow, milliseconds. */

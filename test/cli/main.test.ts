@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { EXIT_CODE_BY_KIND } from '../../src/cli/exit-codes.ts';
+import { EXIT_CODE_BY_KIND } from '../../src/cli/command/exit-codes.ts';
 import { main } from '../../src/cli/main.ts';
 import { ScriptedContext } from './scripted-context.ts';
 

@@ -1,9 +1,9 @@
 /** A process for commands under test: keeps what they print and lets the test send signals. */
 
 import { EventEmitter } from 'node:events';
-import type { CliContext } from '../../src/cli/context.ts';
-import type { Terminal } from '../../src/cli/screen.ts';
-import { watchStopSignals } from '../../src/cli/stop-signals.ts';
+import type { CliContext } from '../../src/cli/command/context.ts';
+import { watchStopSignals } from '../../src/cli/command/stop-signals.ts';
+import type { Terminal } from '../../src/cli/terminal/screen.ts';
 import type { RunningService, ServiceSettings, StartService } from '../../src/service/settings.ts';
 
 export class ScriptedContext implements CliContext {

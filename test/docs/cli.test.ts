@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { CTL_HELP, VERBS, verbHelp } from '../../src/cli/ctl.ts';
+import { CTL_HELP, VERBS, verbHelp } from '../../src/cli/ctl/ctl.ts';
 import { imageHelp, imageVerbHelp, imageVerbs } from '../../src/cli/image/image.ts';
 import { RECORD_HELP, RECORD_VERBS } from '../../src/cli/record.ts';
 import { LIVE_HELP } from '../../src/cli/replay/live-options.ts';
 import { REPLAY_HELP } from '../../src/cli/replay/replay-options.ts';
-import { STATUS_HELP } from '../../src/cli/status.ts';
+import { STATUS_HELP } from '../../src/cli/status/status.ts';
 import { TRACE_HELP, TRACE_VERBS, traceVerbHelp } from '../../src/cli/trace/trace.ts';
 
 const MANUAL = readFileSync(path.resolve(import.meta.dirname, '../../docs/cli.md'), 'utf8');

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { SERVE_HELP } from '../../src/cli/serve-options.ts';
+import { SERVE_HELP } from '../../src/cli/serve/options.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { fileSchema } from '../../src/config/schema.ts';
 import { CATALOGUE } from '../../src/metrics/catalogue.ts';

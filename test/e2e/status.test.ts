@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { ServiceStatus } from '../../src/admin/api.ts';
-import { ENTER_SCREEN, LEAVE_SCREEN } from '../../src/cli/screen.ts';
+import { ENTER_SCREEN, LEAVE_SCREEN } from '../../src/cli/terminal/screen.ts';
 import { leaveOutWithout, needsPrograms, PROGRAM_PATH, runWell } from '../tools/programs.ts';
 import { runTmem, startServer, TMEM } from '../tools/server.ts';
 import { MIB, makeImage, workspace } from '../tools/workspace.ts';

@@ -1,8 +1,9 @@
 /** `tmem image check --online`: the check is made by the service that has the image open. */
 
 import type { CheckReport } from '../../image/format.ts';
-import { adminClient } from '../admin-options.ts';
-import { exportPath, LONG_MS_MAX } from '../ctl-verb.ts';
+import { LONG_MS_MAX } from '../admin/client.ts';
+import { adminClient } from '../admin/options.ts';
+import { exportPath } from '../admin/owner-paths.ts';
 import type { ImageCall } from './verb.ts';
 
 /** What the service at `address` finds in the image of the export `name`. */

@@ -3,11 +3,12 @@
 import type { CheckReport } from '../../image/format.ts';
 import { checkImage } from '../../imaging/check.ts';
 import { TmemError } from '../../lib/errors.ts';
-import type { OptionTable } from '../arguments.ts';
-import { formatCount, formatPercent } from '../quantities.ts';
-import { fractionOf } from '../status-bars.ts';
-import { printable } from '../table.ts';
-import { ALLOW_OPTION, allowedBacking, FORMAT_OPTION, fullPath, parseFormat } from './options.ts';
+import type { OptionTable } from '../command/arguments.ts';
+import { fullPath } from '../command/context.ts';
+import { fractionOf } from '../terminal/bars.ts';
+import { formatCount, formatPercent } from '../terminal/quantities.ts';
+import { printable } from '../terminal/table.ts';
+import { ALLOW_OPTION, allowedBacking, FORMAT_OPTION, parseFormat } from './options.ts';
 import type { ImageCall, ImageResult, ImageVerb } from './verb.ts';
 
 const EXIT_COULD_NOT = 1;

@@ -2,8 +2,9 @@
 
 import { commitImage } from '../../imaging/commit.ts';
 import { formatSize } from '../../lib/sizes.ts';
-import { printable } from '../table.ts';
-import { allowedBacking, fullPath, INPUT_OPTIONS, parseFormat, passphraseOf } from './options.ts';
+import { fullPath } from '../command/context.ts';
+import { printable } from '../terminal/table.ts';
+import { allowedBacking, INPUT_OPTIONS, parseFormat, passphraseOf } from './options.ts';
 import type { ImageVerb } from './verb.ts';
 
 export const commitVerb: ImageVerb = {

@@ -3,8 +3,9 @@
 import { FORMAT_NAMES } from '../../image/format.ts';
 import { formatNameOf } from '../../image/formats.ts';
 import { type Comparison, compareImages } from '../../imaging/compare.ts';
+import { fullPath } from '../command/context.ts';
 import { openInput, withImage } from './input.ts';
-import { fullPath, INPUT_OPTIONS, parseFormat } from './options.ts';
+import { INPUT_OPTIONS, parseFormat } from './options.ts';
 import type { ImageVerb } from './verb.ts';
 
 const EXIT_DIFFERENT = 1;

@@ -4,13 +4,13 @@ import { stat } from 'node:fs/promises';
 import { convertImage } from '../../imaging/convert.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
-import { printable } from '../table.ts';
+import { fullPath } from '../command/context.ts';
+import { printable } from '../terminal/table.ts';
 import { baseOf } from './create.ts';
 import { openInput, withImage } from './input.ts';
 import {
   FORCE_OPTION,
   formatOfNew,
-  fullPath,
   INPUT_OPTIONS,
   parseCount,
   parseSettings,

@@ -4,14 +4,14 @@ import { type OpenBase, openBase } from '../../imaging/base-image.ts';
 import { createImage } from '../../imaging/create.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
-import { printable } from '../table.ts';
+import { fullPath } from '../command/context.ts';
+import { printable } from '../terminal/table.ts';
 import {
   ALLOW_OPTION,
   allowedBacking,
   FORCE_OPTION,
   FORMAT_OPTION,
   formatOfNew,
-  fullPath,
   parseFormat,
   parseSettings,
   passphraseOf,

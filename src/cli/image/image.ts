@@ -1,13 +1,13 @@
 /** `tmem image`: makes, looks at, converts, checks and changes images in any of the formats. */
 
 import { TmemError } from '../../lib/errors.ts';
-import { COMMON_OPTIONS, type OptionTable } from '../arguments.ts';
-import { type Clock, systemClock } from '../clock.ts';
-import type { CliContext } from '../context.ts';
-import { EXIT_DONE } from '../exit-codes.ts';
-import { stoppable } from '../stoppable.ts';
-import { printable } from '../table.ts';
-import { Verbs, type VerbTable } from '../verbs.ts';
+import { COMMON_OPTIONS, type OptionTable } from '../command/arguments.ts';
+import { type Clock, systemClock } from '../command/clock.ts';
+import type { CliContext } from '../command/context.ts';
+import { EXIT_DONE } from '../command/exit-codes.ts';
+import { stoppable } from '../command/stoppable.ts';
+import { Verbs, type VerbTable } from '../command/verbs.ts';
+import { printable } from '../terminal/table.ts';
 import { ImageProgress } from './progress.ts';
 import type { ImageVerb } from './verb.ts';
 

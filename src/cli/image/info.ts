@@ -2,8 +2,9 @@
 
 import { type FileInfo, imageInfo } from '../../imaging/info.ts';
 import { formatSize } from '../../lib/sizes.ts';
-import { printable } from '../table.ts';
-import { ALLOW_OPTION, allowedBacking, FORMAT_OPTION, fullPath, parseFormat } from './options.ts';
+import { fullPath } from '../command/context.ts';
+import { printable } from '../terminal/table.ts';
+import { ALLOW_OPTION, allowedBacking, FORMAT_OPTION, parseFormat } from './options.ts';
 import type { ImageVerb } from './verb.ts';
 
 const NAME_WIDTH = 22;

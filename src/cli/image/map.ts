@@ -1,8 +1,9 @@
 /** `tmem image map`: what is allocated where. */
 
 import { type MappedRun, mapImage } from '../../imaging/map.ts';
+import { fullPath } from '../command/context.ts';
 import { openInput, withImage } from './input.ts';
-import { fullPath, INPUT_OPTIONS } from './options.ts';
+import { INPUT_OPTIONS } from './options.ts';
 import type { ImageVerb } from './verb.ts';
 
 /** Runs that are printed at once. */

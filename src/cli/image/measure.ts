@@ -3,9 +3,9 @@
 import { type Measure, measureImage } from '../../imaging/measure.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
+import { fullPath } from '../command/context.ts';
 import { openInput, withImage } from './input.ts';
 import {
-  fullPath,
   INPUT_OPTIONS,
   parseFormat,
   parseSettings,

@@ -1,13 +1,12 @@
 /** Options that several verbs of `tmem image` have, and what they ask for. */
 
-import { isAbsolute, join } from 'node:path';
 import { FORMAT_NAMES, type FormatName } from '../../image/format.ts';
 import { formatNameOf } from '../../image/formats.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { nearest } from '../../lib/nearest.ts';
-import type { OptionTable, ParsedArguments } from '../arguments.ts';
-import type { CliContext } from '../context.ts';
-import { readPassphrase } from '../passphrase.ts';
+import type { OptionTable, ParsedArguments } from '../command/arguments.ts';
+import { fullPath } from '../command/context.ts';
+import { readPassphrase } from '../command/passphrase.ts';
 import type { ImageCall } from './verb.ts';
 
 const FORMATS = FORMAT_NAMES.join(', ');
@@ -49,11 +48,6 @@ export const SETTINGS_OPTION = {
 export const FORCE_OPTION = {
   force: { help: 'replace the file if there is one' },
 } as const satisfies OptionTable<string>;
-
-/** A path on the command line as one from the root. */
-export function fullPath(path: string, { directory }: CliContext): string {
-  return isAbsolute(path) ? path : join(directory, path);
-}
 
 /** The format that `option` names; undefined where it was not given. */
 export function parseFormat(parsed: ParsedArguments<string>, option = 'format') {

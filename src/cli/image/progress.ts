@@ -2,8 +2,9 @@
 
 import type { WorkProgress } from '../../imaging/progress.ts';
 import { formatSize } from '../../lib/sizes.ts';
-import type { Clock } from '../clock.ts';
-import type { CliContext } from '../context.ts';
+import type { Clock } from '../command/clock.ts';
+import type { CliContext } from '../command/context.ts';
+import { fractionOf } from '../terminal/bars.ts';
 import {
   DrawnLine,
   LINE_MS,
@@ -11,8 +12,7 @@ import {
   parseProgress,
   progressBar,
   timeLeft,
-} from '../progress-line.ts';
-import { fractionOf } from '../status-bars.ts';
+} from '../terminal/progress-line.ts';
 
 /** Between two looks at the bar; what is done sooner than that shows none. */
 const REDRAW_MS = 200;

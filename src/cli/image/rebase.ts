@@ -3,12 +3,12 @@
 import { rebaseImage } from '../../imaging/rebase.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { formatSize } from '../../lib/sizes.ts';
-import { printable } from '../table.ts';
+import { fullPath } from '../command/context.ts';
+import { printable } from '../terminal/table.ts';
 import {
   ALLOW_OPTION,
   allowedBacking,
   FORMAT_OPTION,
-  fullPath,
   parseFormat,
   passphraseOf,
 } from './options.ts';

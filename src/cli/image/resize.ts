@@ -2,9 +2,10 @@
 
 import { resizeImage } from '../../imaging/resize.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
-import { printable } from '../table.ts';
+import { fullPath } from '../command/context.ts';
+import { printable } from '../terminal/table.ts';
 import { openInput, withImage } from './input.ts';
-import { fullPath, INPUT_OPTIONS } from './options.ts';
+import { INPUT_OPTIONS } from './options.ts';
 import type { ImageVerb } from './verb.ts';
 
 /** `SIZE`, or how much more or less than `now`. */

@@ -1,9 +1,9 @@
 /** What every verb of `tmem image` is, and what it is given. */
 
 import type { TmemError } from '../../lib/errors.ts';
-import type { ParsedArguments } from '../arguments.ts';
-import type { CliContext } from '../context.ts';
-import type { VerbText } from '../verbs.ts';
+import type { ParsedArguments } from '../command/arguments.ts';
+import type { CliContext } from '../command/context.ts';
+import type { VerbText } from '../command/verbs.ts';
 import type { ImageProgress } from './progress.ts';
 
 /** One call of a verb. */

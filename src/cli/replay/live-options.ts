@@ -2,9 +2,9 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import { type NbdTarget, parseNbdUri } from '../../lib/nbd-uri.ts';
-import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../arguments.ts';
-import { formatOptions } from '../help.ts';
-import { PROGRESS_CHOICES } from '../progress-line.ts';
+import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../command/arguments.ts';
+import { formatOptions } from '../command/help.ts';
+import { PROGRESS_CHOICES } from '../terminal/progress-line.ts';
 import { INPUT_OPTIONS } from '../trace/verb.ts';
 
 const CONNECTIONS_MAX = 256;

@@ -3,8 +3,8 @@
 import { formatSize } from '../../lib/sizes.ts';
 import type { Percentiles } from '../../replay/live/latencies.ts';
 import type { LiveOp, LiveResult } from '../../replay/live/live.ts';
-import { formatCount, formatRate, formatSeconds } from '../quantities.ts';
-import { type Column, formatTable } from '../table.ts';
+import { formatCount, formatRate, formatSeconds } from '../terminal/quantities.ts';
+import { type Column, formatTable } from '../terminal/table.ts';
 
 interface Row {
   readonly name: string;

@@ -9,8 +9,7 @@ import {
   SynthesisedContents,
 } from '../../replay/engine/page-contents.ts';
 import type { PageStream } from '../../replay/engine/page-stream.ts';
-import type { CliContext } from '../context.ts';
-import { fullPath } from '../trace/verb.ts';
+import { type CliContext, fullPath } from '../command/context.ts';
 
 const RATIO_MAX = 1000;
 

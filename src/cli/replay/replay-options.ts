@@ -11,9 +11,9 @@ import {
 } from '../../replay/report/memory-sizes.ts';
 import type { Warmup } from '../../replay/report/replay.ts';
 import type { OpenTraceOptions } from '../../trace/open-trace.ts';
-import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../arguments.ts';
-import { formatOptions } from '../help.ts';
-import { PROGRESS_CHOICES } from '../progress-line.ts';
+import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../command/arguments.ts';
+import { formatOptions } from '../command/help.ts';
+import { PROGRESS_CHOICES } from '../terminal/progress-line.ts';
 import { INPUT_OPTIONS, inputOptions, parseSample, parseShare } from '../trace/verb.ts';
 
 /** Layers are a hundred times slower than page numbers. */

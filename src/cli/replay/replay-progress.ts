@@ -2,11 +2,11 @@
 
 import { formatSize } from '../../lib/sizes.ts';
 import type { ReplayProgress } from '../../replay/report/replay.ts';
-import type { Clock } from '../clock.ts';
-import type { CliContext } from '../context.ts';
-import { DrawnLine, LINE_MS, progressBar } from '../progress-line.ts';
-import { formatCount, formatSeconds } from '../quantities.ts';
-import { fractionOf } from '../status-bars.ts';
+import type { Clock } from '../command/clock.ts';
+import type { CliContext } from '../command/context.ts';
+import { fractionOf } from '../terminal/bars.ts';
+import { DrawnLine, LINE_MS, progressBar } from '../terminal/progress-line.ts';
+import { formatCount, formatSeconds } from '../terminal/quantities.ts';
 
 const REDRAW_MS = 100;
 /** What is left is not told before so much is done: it would be a guess. */

@@ -4,8 +4,8 @@ import { formatSize } from '../../lib/sizes.ts';
 import { coldName } from '../../replay/report/format.ts';
 import type { ReplayOutcome } from '../../replay/report/replay.ts';
 import type { RunFacts } from '../../replay/report/report.ts';
-import { formatCount, formatCounted, formatPercent } from '../quantities.ts';
-import { type Column, formatTable, printable } from '../table.ts';
+import { formatCount, formatCounted, formatPercent } from '../terminal/quantities.ts';
+import { type Column, formatTable, printable } from '../terminal/table.ts';
 
 /** How the trace counts, and how it was read. */
 export interface TableContext {

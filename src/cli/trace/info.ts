@@ -11,8 +11,8 @@ import {
   formatPercent,
   formatRate,
   formatSeconds,
-} from '../quantities.ts';
-import { type Column, formatTable, printable } from '../table.ts';
+} from '../terminal/quantities.ts';
+import { type Column, formatTable, printable } from '../terminal/table.ts';
 import { INPUT_OPTIONS, inputOptions, type TraceCall, type TraceVerb } from './verb.ts';
 
 /** How many volumes people are shown. */

@@ -7,10 +7,11 @@ import { OUTPUT_NAMES, outputNameOf, outputOfName } from '../../trace/export/exp
 import { OutputFile } from '../../trace/export/output-file.ts';
 import type { RequestBatch } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
-import type { OptionTable } from '../arguments.ts';
-import { formatCount } from '../quantities.ts';
-import { printable } from '../table.ts';
-import { fullPath, type TraceCall, type TraceResult } from './verb.ts';
+import type { OptionTable } from '../command/arguments.ts';
+import { fullPath } from '../command/context.ts';
+import { formatCount } from '../terminal/quantities.ts';
+import { printable } from '../terminal/table.ts';
+import type { TraceCall, TraceResult } from './verb.ts';
 
 const PAGE_DEFAULT = '4KiB';
 const NO_PAGES = 'none';

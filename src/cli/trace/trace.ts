@@ -1,13 +1,13 @@
 /** `tmem trace`: looks at recorded workloads, converts, cuts and merges them. */
 
 import { TmemError } from '../../lib/errors.ts';
-import { COMMON_OPTIONS, type OptionTable } from '../arguments.ts';
-import { type Clock, systemClock } from '../clock.ts';
-import type { CliContext } from '../context.ts';
-import { EXIT_DONE } from '../exit-codes.ts';
-import { stoppable } from '../stoppable.ts';
-import { printable } from '../table.ts';
-import { tableOf, Verbs } from '../verbs.ts';
+import { COMMON_OPTIONS, type OptionTable } from '../command/arguments.ts';
+import { type Clock, systemClock } from '../command/clock.ts';
+import type { CliContext } from '../command/context.ts';
+import { EXIT_DONE } from '../command/exit-codes.ts';
+import { stoppable } from '../command/stoppable.ts';
+import { tableOf, Verbs } from '../command/verbs.ts';
+import { printable } from '../terminal/table.ts';
 import { convertVerb, cutVerb, mergeVerb } from './convert.ts';
 import { infoVerb } from './info.ts';
 import { Progress } from './progress.ts';

@@ -1,14 +1,13 @@
 /** What every verb of `tmem trace` is, and what it is given. */
 
-import { isAbsolute, join } from 'node:path';
 import { TmemError } from '../../lib/errors.ts';
 import { TIME_UNITS, type TimeUnit } from '../../trace/format.ts';
 import { AUTO } from '../../trace/formats.ts';
 import type { OpenTraceOptions } from '../../trace/open-trace.ts';
-import type { OptionTable, ParsedArguments } from '../arguments.ts';
-import type { Clock } from '../clock.ts';
-import type { CliContext } from '../context.ts';
-import type { VerbText } from '../verbs.ts';
+import type { OptionTable, ParsedArguments } from '../command/arguments.ts';
+import type { Clock } from '../command/clock.ts';
+import { type CliContext, fullPath } from '../command/context.ts';
+import type { VerbText } from '../command/verbs.ts';
 import type { Progress } from './progress.ts';
 
 /** One call of a verb. */
@@ -105,9 +104,4 @@ export function parseSample(text: string): number {
 /** A trace on the command line, where `-` is the standard input, as a path from the root. */
 export function tracePath(path: string, context: CliContext): string {
   return path === '-' ? '/dev/stdin' : fullPath(path, context);
-}
-
-/** A path on the command line as one from the root. */
-export function fullPath(path: string, { directory }: CliContext): string {
-  return isAbsolute(path) ? path : join(directory, path);
 }

@@ -1,0 +1,78 @@
+/** The options of every command that asks a running service, and the token of either side. */
+
+import { closeSync, openSync, readSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { parseListenAddress } from '../../lib/listen-address.ts';
+import type { OptionTable, ParsedArguments } from '../command/arguments.ts';
+import type { CliContext } from '../command/context.ts';
+import { type AdminClient, HttpAdminClient } from './client.ts';
+
+/** Where `tmem serve` has its admin listener unless told. */
+export const DEFAULT_ADMIN_ADDRESS = '127.0.0.1:9842';
+
+const TOKEN_LENGTH_MAX = 4096;
+
+export const ADMIN_OPTIONS = {
+  admin: {
+    value: 'ADDRESS',
+    help: `where the service is: HOST:PORT or unix:PATH\n(default: ${DEFAULT_ADMIN_ADDRESS})`,
+  },
+  'token-file': {
+    value: 'FILE',
+    help: 'what the service asks for as a token\n(default: what TMEM_TOKEN holds)',
+  },
+} as const satisfies OptionTable<string>;
+
+/** The first bytes of a file, so that a device or a disk given by mistake is not read whole. */
+function readHead(path: string): string {
+  const fd = openSync(path, 'r');
+  try {
+    const bytes = Buffer.alloc(TOKEN_LENGTH_MAX + 1);
+    return bytes.toString('utf8', 0, readSync(fd, bytes, 0, bytes.length, null));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function readOrExplain(path: string): string {
+  try {
+    return readHead(path);
+  } catch (cause) {
+    const isMissing = systemErrorCode(cause) === 'ENOENT';
+    const why = isMissing ? 'there is no such file' : (cause as Error).message;
+    const sentence = `cannot read the token in ${path}: ${why}`;
+    throw new TmemError(kindOfSystemError(cause), sentence, { cause });
+  }
+}
+
+/**
+ * The token in `text`, which came from `source`. Throws a usage error for what no header can carry;
+ * its message never shows what was found.
+ */
+function checkToken(text: string, source: string): string {
+  const token = text.trim();
+  if (/^[\x21-\x7e]+$/.test(token) && token.length <= TOKEN_LENGTH_MAX) return token;
+  const sentence = `${source} holds no token; it is one line without spaces`;
+  throw new TmemError('usage', `${sentence}, of at most ${TOKEN_LENGTH_MAX} characters`);
+}
+
+/** The token in the file at `path`, an absolute one, without the line end. Throws a TmemError. */
+export function readToken(path: string): string {
+  return checkToken(readOrExplain(path), path);
+}
+
+function tokenOf(file: string | undefined, context: CliContext): string | undefined {
+  if (file !== undefined) return readToken(resolve(context.directory, file));
+  const { TMEM_TOKEN: token } = context.env;
+  return token === undefined || token === '' ? undefined : checkToken(token, 'TMEM_TOKEN');
+}
+
+/** The client for the service that the options name. Throws a usage error for an address it is not. */
+export function adminClient(
+  parsed: ParsedArguments<keyof typeof ADMIN_OPTIONS>,
+  context: CliContext,
+): AdminClient {
+  const address = parseListenAddress(parsed.last('admin') ?? DEFAULT_ADMIN_ADDRESS);
+  return new HttpAdminClient(address, tokenOf(parsed.last('token-file'), context));
+}

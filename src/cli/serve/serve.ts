@@ -1,0 +1,218 @@
+/** `tmem serve`: from the command line to a running service, and to its end. */
+
+import { availableMemory } from '../../config/available-memory.ts';
+import {
+  type EffectiveConfig,
+  type EffectiveOpening,
+  resolveConfig,
+} from '../../config/effective.ts';
+import { loadConfig } from '../../config/load.ts';
+import { formatConfig } from '../../config/print.ts';
+import { TmemError } from '../../lib/errors.ts';
+import type { InheritedAddress } from '../../lib/listen-address.ts';
+import { packageVersion } from '../../lib/package-version.ts';
+import type {
+  ExportSettings,
+  OpeningSettings,
+  RunningService,
+  ServiceLog,
+  ServiceSettings,
+  StartService,
+} from '../../service/settings.ts';
+import { choosePositionedIo, positionedIo } from '../../storage/positioned-io.ts';
+import { THREAD_IO } from '../../storage/thread-io.ts';
+import { readToken } from '../admin/options.ts';
+import { printsAbout } from '../command/about.ts';
+import { type ParsedArguments, parseArguments } from '../command/arguments.ts';
+import type { CliContext } from '../command/context.ts';
+import { EXIT_DONE, EXIT_FAILED } from '../command/exit-codes.ts';
+import { Passphrases } from '../command/passphrase.ts';
+import { aborted } from '../command/stop-signals.ts';
+import { demoImagePath, ensureDemoImage } from './demo-image.ts';
+import { requestOf, SERVE_HELP, SERVE_OPTIONS, type ServeOption } from './options.ts';
+import { takeInheritedSockets } from './socket-activation.ts';
+import { jsonReport, nextSteps, textReport } from './startup-report.ts';
+
+const DEMO_EXPORT_NAME = 'demo';
+
+type ServeArguments = ParsedArguments<ServeOption>;
+
+function settingsOf(
+  config: EffectiveConfig,
+  exports: readonly ExportSettings[],
+  inherited: readonly InheritedAddress[],
+): ServiceSettings {
+  return {
+    memoryBytes: config.memoryBytes,
+    hotFraction: config.hotFraction,
+    policyName: config.policy,
+    pageBytes: config.pageBytes,
+    exports,
+    swaps: config.swaps,
+    ramDisks: config.ramDisks,
+    allowBacking: config.allowBacking,
+    dirtyLimitBytes: config.dirtyLimitBytes,
+    drainMsMax: config.drainSeconds * 1000,
+    snapshotPath: config.snapshotPath,
+    record: canRecord(config) ? config.record : undefined,
+    hasGovernor: config.hasGovernor,
+    hasAdvisor: config.hasAdvisor,
+    token: config.tokenFile === undefined ? undefined : readToken(config.tokenFile),
+    listen: inherited.length > 0 ? inherited : config.listen,
+    admin: config.admin,
+    codec: config.codec,
+    spinMicroseconds: config.spinMicroseconds,
+    wantsDirect: !config.isBuffered,
+    maxConnections: config.maxConnections,
+    handshakeTimeoutMs: config.handshakeTimeoutMs,
+  };
+}
+
+function canRecord({ record }: EffectiveConfig): boolean {
+  return record.path !== undefined || record.directory !== undefined;
+}
+
+/** Says how far the image is: on a terminal in a line that is redrawn, elsewhere only at first. */
+function demoProgress(path: string, context: CliContext): (fraction: number) => void {
+  let shown = -1;
+  return (fraction) => {
+    const percent = Math.floor(fraction * 100);
+    if (percent === shown || (shown >= 0 && !context.isTerminal)) return;
+    shown = percent;
+    const text = `making the demonstration image ${path}`;
+    if (!context.isTerminal) context.stderr(`tmem: ${text}\n`);
+    else context.stderr(`\r${text}: ${percent}%${percent === 100 ? '\n' : ''}`);
+  };
+}
+
+async function demoExport(
+  config: EffectiveConfig,
+  context: CliContext,
+  signal: AbortSignal,
+): Promise<ExportSettings> {
+  const path = demoImagePath(context.env);
+  await ensureDemoImage({ path, signal, onProgress: demoProgress(path, context) });
+  const share = { weight: 100, capBytes: undefined, minimumBytes: 0 };
+  const opening = openingOf({ ...config.opening, format: 'raw' }, new Passphrases());
+  return { name: DEMO_EXPORT_NAME, path, mode: config.mode, opening, share };
+}
+
+/** The same, with what is in the user's file in the place of its path. */
+function openingOf(
+  { passphraseFile, copyBase: copyBytesPerSecond, ...opening }: EffectiveOpening,
+  passphrases: Passphrases,
+): OpeningSettings {
+  const passphrase = passphraseFile === undefined ? undefined : passphrases.of(passphraseFile);
+  return { ...opening, passphrase, copyBytesPerSecond };
+}
+
+function exportsOf(named: EffectiveConfig['exports']): ExportSettings[] {
+  const passphrases = new Passphrases();
+  return named.map((each) => ({ ...each, opening: openingOf(each.opening, passphrases) }));
+}
+
+function logTo(context: CliContext, isVerbose: boolean): ServiceLog {
+  return {
+    info: (message) => {
+      if (isVerbose) context.stderr(`tmem: ${message}\n`);
+    },
+    warn: (message) => context.stderr(`tmem: ${message}\n`),
+  };
+}
+
+/** Prints what is served. Under activation stdout is the parent's, so stderr and only if asked. */
+function announce(
+  running: RunningService,
+  parsed: ServeArguments,
+  context: CliContext,
+  situation: { readonly isActivated: boolean; readonly isDemo: boolean },
+): void {
+  if (situation.isActivated && !parsed.has('verbose')) return;
+  const version = packageVersion();
+  const text = parsed.has('json')
+    ? jsonReport(running, version)
+    : textReport(running, version) + (situation.isDemo ? nextSteps(running) : '');
+  if (situation.isActivated) context.stderr(text);
+  else context.stdout(text);
+}
+
+/** Serves until a signal says stop. */
+async function runService(
+  config: EffectiveConfig,
+  parsed: ServeArguments,
+  context: CliContext,
+  inherited: readonly InheritedAddress[],
+  start: StartService,
+): Promise<number> {
+  const stops = context.watchStopSignals();
+  const log = logTo(context, parsed.has('verbose'));
+  let running: RunningService | undefined;
+  stops.onSecond((exitCode) => {
+    running?.abort();
+    context.exit(exitCode);
+  });
+  try {
+    const { exports: named, swaps, ramDisks } = config;
+    const isDemo = named.length + swaps.length + ramDisks.length === 0;
+    const exports = isDemo ? [await demoExport(config, context, stops.first)] : exportsOf(named);
+    if (config.io === 'threads') choosePositionedIo(THREAD_IO);
+    await context.prepareExit();
+    running = await start(settingsOf(config, exports, inherited), { log });
+    log.info(`images are read and written through ${(await positionedIo()).name}`);
+    announce(running, parsed, context, { isActivated: inherited.length > 0, isDemo });
+    await aborted(stops.first);
+    log.info('stopping; once more to stop at once');
+    const code = await stopGently(running, log);
+    // What it waits for was given up, and told.
+    if (context.isInSystemCall()) context.exit(code);
+    return code;
+  } catch (error) {
+    running?.abort();
+    // Asked to stop before there was anything to stop: that is what was asked for.
+    if (stops.first.aborted && error instanceof TmemError && error.kind === 'shutdown') {
+      return EXIT_DONE;
+    }
+    throw error;
+  } finally {
+    stops.dispose();
+  }
+}
+
+async function stopGently(running: RunningService, log: ServiceLog): Promise<number> {
+  try {
+    await running.stop();
+    return EXIT_DONE;
+  } catch (error) {
+    if (!(error instanceof TmemError)) throw error;
+    log.warn(error.message);
+    return EXIT_FAILED;
+  }
+}
+
+/** Loaded only when it is needed: `--help` should not wait for native code. */
+const startRealService: StartService = async (settings, options) => {
+  const { startService } = await import('../../service/service.ts');
+  return startService(settings, options);
+};
+
+/** Runs `tmem serve`; `start` is replaced in tests. */
+export async function serve(
+  args: readonly string[],
+  context: CliContext,
+  start: StartService = startRealService,
+): Promise<number> {
+  const parsed = parseArguments(args, SERVE_OPTIONS, 'tmem serve');
+  if (printsAbout(parsed, SERVE_HELP, context)) return EXIT_DONE;
+  const inherited = takeInheritedSockets(context.env, context.pid);
+  const path = parsed.last('config');
+  const file = path === undefined ? {} : loadConfig(path, context.directory);
+  const config = resolveConfig(file, requestOf(parsed, context.directory), {
+    memory: availableMemory(),
+    isActivated: inherited.length > 0,
+  });
+  if (parsed.has('print-config')) {
+    context.stdout(formatConfig(config));
+    return EXIT_DONE;
+  }
+  return runService(config, parsed, context, inherited, start);
+}

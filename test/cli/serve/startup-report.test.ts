@@ -1,0 +1,28 @@
+import { execFileSync } from 'node:child_process';
+import { expect, test } from 'vitest';
+import { nextSteps, shellWord } from '../../../src/cli/serve/startup-report.ts';
+import { ScriptedService } from '../scripted-context.ts';
+
+test('nextSteps names the first export in every command for it', () => {
+  const text = nextSteps(new ScriptedService());
+  for (const tool of ['nbdinfo', 'nbdcopy', 'fio']) {
+    expect(text).toMatch(new RegExp(`${tool}.*nbd://h:1/a%20b`));
+  }
+  expect(text).toContain('curl -s http://h:2/metrics');
+  expect(text).toContain('file=nbd://h:1/disk.raw,format=raw');
+});
+
+test('nextSteps tells curl of a socket in the way that curl knows', () => {
+  const service = new ScriptedService();
+  const metricsUrl = 'http+unix://%2Frun%2Fmy%20tmem%2Fadmin/metrics';
+  const text = nextSteps(Object.assign(service, { metricsUrl }));
+  expect(text).toContain("  curl -s --unix-socket '/run/my tmem/admin' http://localhost/metrics\n");
+});
+
+test.each(['nbd://h:1/', 'nbd+unix:///a?socket=/s&x', "it's", '', '$HOME `a` "b" \\'])(
+  'shellWord makes one word of %j for a shell',
+  (word) => {
+    const args = ['-c', `printf '%s|' ${shellWord(word)}`];
+    expect(execFileSync('/bin/sh', args, { encoding: 'utf8' })).toBe(`${word}|`);
+  },
+);
