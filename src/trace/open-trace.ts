@@ -17,6 +17,7 @@ import {
 } from './format.ts';
 import { AUTO, detectFormat, formatOfName, likelyFormat } from './formats.ts';
 import { type MergeInput, mergeByTime } from './merge.ts';
+import { csv, libCacheSimCsv } from './readers/csv.ts';
 import { RequestBatch } from './request-batch.ts';
 import type { Trace, TraceStatistics } from './trace.ts';
 import { VolumeTable } from './volume-table.ts';
@@ -27,6 +28,8 @@ export interface OpenTraceOptions extends FormatOptions {
   readonly format?: string | undefined;
 }
 
+/** Those whose columns may have any order. */
+const CSV_FORMATS: readonly TraceFormat[] = [csv, libCacheSimCsv];
 const MIB = 1024 * 1024;
 const SECTOR_BYTES = 512;
 /** Memory for the windows of all files of a trace, as far as they fit. */
@@ -102,17 +105,27 @@ function misnamed(head: FileHead, { compression }: OpenedFile, format: TraceForm
   return [...says, `${path} is ${format.title} whatever its name says, and read as that`];
 }
 
+/** Who names columns says that it is CSV, whatever it looks like. */
+function formatFor(head: FileHead, { format: named = AUTO, columns }: OpenTraceOptions) {
+  if (columns === undefined) return named === AUTO ? detectFormat(head) : formatOfName(named);
+  const format = formatOfName(named === AUTO ? csv.name : named);
+  if (CSV_FORMATS.includes(format)) return format;
+  throw new TmemError(
+    'usage',
+    `--columns are of CSV, and the format ${format.name} has columns of its own; leave one out`,
+  );
+}
+
 async function lookAt(path: string, options: OpenTraceOptions): Promise<[InputFile, TraceFormat]> {
   const opened = await openByteSource(path);
   let isKept = false;
   try {
     const bytes = await opened.source.peek(HEAD_BYTES);
     const head = fileHeadOf(path, Buffer.from(bytes), bytes.length < HEAD_BYTES);
-    const named = options.format ?? AUTO;
     if (bytes.length === 0) {
       throw new TmemError('invalid', `${path} is empty; there is no trace in it`);
     }
-    const format = named === AUTO ? detectFormat(head) : formatOfName(named);
+    const format = formatFor(head, options);
     const reading = format.read(head, options);
     isKept = !opened.isRegular;
     const scale = timeScaleOf(reading, options);

@@ -130,6 +130,17 @@ describe('a trace', () => {
       volume: '1',
     });
   });
+
+  it('is CSV where the user names its columns, whatever it looks like', async () => {
+    const msr = '128166372003061,usr,0,Read,4096,512,1\n';
+    const [path = ''] = writeFiles(['a', msr]);
+    const columns = 'time_us=1,op=4,offset=6,length=5';
+    expect((await readFiles([path], { columns })).requests).toEqual([
+      { timeUs: 128166372003061, op: 'read', offset: 512, length: 4096, volume: 'a' },
+    ]);
+    const refused = readFiles([path], { columns, format: 'msr' });
+    await expect(refused).rejects.toThrow('--columns are of CSV, and the format msr has columns');
+  });
 });
 
 describe('what is no trace is refused with one sentence:', () => {

@@ -46,30 +46,36 @@ function bestAt(runs: readonly RunFacts[], pages: number): RunFacts | undefined 
 }
 
 /** The smallest size that is worth its memory, or the largest there is; with its policy. */
-function choose(input: AdviceInput): RunFacts | undefined {
-  const { runs, coldMissRatio } = input;
+function choose({ runs, coldMissRatio }: AdviceInput): RunFacts | undefined {
   const sizes = [...new Set(runs.map(({ capacityPages }) => capacityPages))].sort((a, b) => a - b);
   const bests = sizes.flatMap((pages) => bestAt(runs, pages) ?? []);
   const enough = bests.find(({ missRatio }) => 1 - missRatio >= WORTH_IT * (1 - coldMissRatio));
-  return enough ?? bests.at(-1) ?? runs[0];
+  return enough ?? bests.at(-1);
 }
 
 /** The advice; there must be a run. */
 export function adviceOf(input: AdviceInput): Advice {
   const chosen = choose(input);
   if (chosen === undefined) throw new Error('advice without a run');
-  const { coldMissRatio, footprintPages, pageBytes, unit } = input;
   const { policy, capacityPages, capacityBytes, missRatio } = chosen;
   const hitRatio = 1 - missRatio;
-  const hitRatioMax = 1 - coldMissRatio;
-  const share = capacityPages / footprintPages;
-  const part = share > 1 ? 'more than the whole footprint' : `${percent(share)} of the footprint`;
+  const hitRatioMax = 1 - input.coldMissRatio;
   const sentence =
-    `${input.engine === 'full' ? 'Give' : 'Keep'} ${pagesAs(capacityPages, pageBytes, unit)}` +
-    `${input.engine === 'full' ? ' of memory' : unit === 'bytes' ? ' of pages' : ''} (${part}) with ${policy}: ${percent(hitRatio)} of the accesses hit, ` +
+    `${settingOf(input, chosen)} ${percent(hitRatio)} of the accesses hit, ` +
     `of the ${percent(hitRatioMax)} that any cache could.`;
   const notes = notesOf(input, chosen);
   return { policy, capacityPages, capacityBytes, hitRatio, hitRatioMax, sentence, notes };
+}
+
+/** What to set, or what was tried where no service can be set to that, with a colon. */
+function settingOf(input: AdviceInput, { policy, capacityPages }: RunFacts): string {
+  const { engine, footprintPages, pageBytes, unit } = input;
+  const share = capacityPages / footprintPages;
+  const part = share > 1 ? 'more than the whole footprint' : `${percent(share)} of the footprint`;
+  const what = engine === 'full' ? ' of memory' : unit === 'bytes' ? ' of pages' : '';
+  const size = `${pagesAs(capacityPages, pageBytes, unit)}${what} (${part})`;
+  if (!isOnline(policy)) return `No service has ${policy}, with which in ${size}:`;
+  return `${engine === 'full' ? 'Give' : 'Keep'} ${size} with ${policy}:`;
 }
 
 function notesOf(input: AdviceInput, chosen: RunFacts): string[] {
@@ -123,8 +129,10 @@ function moreMemory({ runs, coldMissRatio }: AdviceInput, chosen: RunFacts): str
 }
 
 function leastMisses(runs: readonly RunFacts[], pages: number): RunFacts | undefined {
-  return runs
-    .filter((run) => run.capacityPages === pages && isOnline(run.policy))
+  const online = runs.filter(({ policy }) => isOnline(policy));
+  // Where nothing else was asked for, what cannot be set is told of all the same.
+  return (online.length > 0 ? online : runs)
+    .filter((run) => run.capacityPages === pages)
     .reduce<RunFacts | undefined>(
       (least, run) => (least === undefined || run.missRatio < least.missRatio ? run : least),
       undefined,

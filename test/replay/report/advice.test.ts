@@ -51,6 +51,16 @@ test('what knows the future is never advised', () => {
   expect(adviceOf({ ...FACTS, runs }).policy).toBe('lru');
 });
 
+test('where only what knows the future was tried, its best size is told as nothing to set', () => {
+  const runs = [run('belady', 100, 0.5), run('belady', 200, 0.21), run('gdsf', 200, 0.3)];
+  const { sentence, capacityPages } = adviceOf({ ...FACTS, runs });
+  expect(capacityPages).toBe(200);
+  expect(sentence).toBe(
+    'No service has belady, with which in 800 KiB of pages (20.0 % of the footprint): ' +
+      '79.0 % of the accesses hit, of the 80.0 % that any cache could.',
+  );
+});
+
 test('nothing is said of a curve where one size was tried, or where it lies flat', () => {
   const notes = (...runs: RunFacts[]) => adviceOf({ ...FACTS, runs }).notes.join(' ');
   const one = notes(run('lru', 100, 0.6), run('arc', 100, 0.7));
