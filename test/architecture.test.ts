@@ -49,6 +49,12 @@ const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['command'],
     ['terminal'],
   ],
+  export: [
+    ['export.ts', 'base-images.ts'],
+    ['reads', 'writes'],
+    ['pages'],
+    ['in-flight.ts', 'access-watcher.ts'],
+  ],
   nbd: [
     ['server.ts'],
     ['connection.ts'],

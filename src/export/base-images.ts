@@ -3,10 +3,10 @@
 import type { BlockImage } from '../image/image.ts';
 import type { BufferPool } from '../lib/buffer-pool.ts';
 import type { Cleancache } from '../tmem/cleancache.ts';
-import type { BaseImage } from './chain-pages.ts';
 import { InFlight } from './in-flight.ts';
-import { PageReads } from './page-reads.ts';
-import { ExportPages } from './pages.ts';
+import type { BaseImage } from './pages/chain-pages.ts';
+import { ExportPages } from './pages/pages.ts';
+import { PageReads } from './reads/page-reads.ts';
 
 export interface BaseImagesOptions {
   readonly buffers: BufferPool;

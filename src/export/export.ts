@@ -12,19 +12,19 @@ import { TmemError } from '../lib/errors.ts';
 import type { Cleancache } from '../tmem/cleancache.ts';
 import type { Frontswap } from '../tmem/frontswap.ts';
 import type { AccessWatcher } from './access-watcher.ts';
-import { type BaseImage, ChainPages } from './chain-pages.ts';
-import type { CleanPages } from './clean-pages.ts';
-import { type Clock, systemClock } from './clock.ts';
-import { DirtyTier } from './dirty-tier.ts';
 import { InFlight } from './in-flight.ts';
-import { PageOwners } from './page-owners.ts';
-import { PageReads, type ReadStatistics } from './page-reads.ts';
-import { ExportPages } from './pages.ts';
-import { WriteBack } from './write-back.ts';
-import type { WritePath } from './write-path.ts';
-import { WriteThrough } from './write-through.ts';
-import type { WriteFailure } from './writer.ts';
-import type { WriterTuning } from './writer-plan.ts';
+import { type BaseImage, ChainPages } from './pages/chain-pages.ts';
+import type { CleanPages } from './pages/clean-pages.ts';
+import { DirtyTier } from './pages/dirty-tier.ts';
+import { PageOwners } from './pages/page-owners.ts';
+import { ExportPages } from './pages/pages.ts';
+import { PageReads, type ReadStatistics } from './reads/page-reads.ts';
+import { type Clock, systemClock } from './writes/clock.ts';
+import { WriteBack } from './writes/write-back.ts';
+import type { WritePath } from './writes/write-path.ts';
+import { WriteThrough } from './writes/write-through.ts';
+import type { WriteFailure } from './writes/writer.ts';
+import type { WriterTuning } from './writes/writer-plan.ts';
 
 /**
  * What becomes of a write; see docs/architecture.md, "Write modes". A swap device is written back

@@ -3,9 +3,9 @@
  * the words for what the parts only number. The parts themselves know nothing of metrics.
  */
 
-import type { ReadStatistics } from '../export/page-reads.ts';
-import type { WriteBackStatistics } from '../export/write-back.ts';
-import type { WriterStatistics } from '../export/writer.ts';
+import type { ReadStatistics } from '../export/reads/page-reads.ts';
+import type { WriteBackStatistics } from '../export/writes/write-back.ts';
+import type { WriterStatistics } from '../export/writes/writer.ts';
 import type { TableStatistics } from '../image/format.ts';
 import type { OperationCounters } from '../image/image.ts';
 import type { ServerStatistics } from '../nbd/statistics.ts';

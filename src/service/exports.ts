@@ -2,8 +2,8 @@
 
 import { BaseImages } from '../export/base-images.ts';
 import { Export, type WriteBackParts } from '../export/export.ts';
-import type { WriteFailure } from '../export/writer.ts';
-import type { WriterTuning } from '../export/writer-plan.ts';
+import type { WriteFailure } from '../export/writes/writer.ts';
+import type { WriterTuning } from '../export/writes/writer-plan.ts';
 import type { BlockImage } from '../image/image.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';
 import { messageOf } from '../lib/errors.ts';

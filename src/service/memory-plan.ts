@@ -1,7 +1,7 @@
 /** How the memory of a service is divided: the parts never come to more than the whole. */
 
 import { BODY_BYTES_MAX } from '../admin/http-server.ts';
-import { DIRTY_PAGE_METADATA_BYTES } from '../export/dirty-pages.ts';
+import { DIRTY_PAGE_METADATA_BYTES } from '../export/pages/dirty-pages.ts';
 import { TmemError } from '../lib/errors.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { WRITER_BYTES } from '../nbd/transmission/reply-writer.ts';

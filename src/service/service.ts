@@ -5,8 +5,8 @@
 
 import type { AdminServer } from '../admin/http-server.ts';
 import type { BaseImages } from '../export/base-images.ts';
-import { dirtyObjectBytes } from '../export/dirty-pages.ts';
 import { type Export, ownersBytesOf } from '../export/export.ts';
+import { dirtyObjectBytes } from '../export/pages/dirty-pages.ts';
 import { Governor } from '../governor/governor.ts';
 import { loadCodec, type PageCodec } from '../layers/codec.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';

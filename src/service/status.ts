@@ -8,9 +8,9 @@ import type {
   ShareStatus,
   WriteBackStatus,
 } from '../admin/api.ts';
-import type { DirtyPages } from '../export/dirty-pages.ts';
 import type { Export } from '../export/export.ts';
-import type { WriteBack } from '../export/write-back.ts';
+import type { DirtyPages } from '../export/pages/dirty-pages.ts';
+import type { WriteBack } from '../export/writes/write-back.ts';
 import type { Account } from '../tmem/account.ts';
 import { type Layer, PUT_OUTCOME_NAMES } from '../tmem/layer.ts';
 import { NO_SLOT } from '../tmem/page-index.ts';

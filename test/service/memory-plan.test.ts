@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { DIRTY_PAGE_METADATA_BYTES } from '../../src/export/dirty-pages.ts';
+import { DIRTY_PAGE_METADATA_BYTES } from '../../src/export/pages/dirty-pages.ts';
 import { WRITER_BYTES } from '../../src/nbd/transmission/reply-writer.ts';
 import { type MemoryNeeds, planMemory } from '../../src/service/memory-plan.ts';
 

@@ -1,7 +1,7 @@
 /** An export in this process as a workload's connection. */
 
-import type { Clock } from '../../src/export/clock.ts';
 import { Export, type WriteBackParts } from '../../src/export/export.ts';
+import type { Clock } from '../../src/export/writes/clock.ts';
 import { rawImage } from '../../src/image/raw.ts';
 import { BufferPool } from '../../src/lib/buffer-pool.ts';
 import type { Storage } from '../../src/storage/storage.ts';

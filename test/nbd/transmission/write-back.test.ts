@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Command, CommandFlag, NbdErrno } from '../../../src/nbd/protocol.ts';
 import { KIB, MIB, noise } from '../../export/fixture.ts';
-import { makeWriteBack } from '../../export/write-back-fixture.ts';
+import { makeWriteBack } from '../../export/writes/write-back-fixture.ts';
 import { cut } from '../requests.ts';
 import { TestClient } from './transmission-fixture.ts';
 

@@ -1,0 +1,176 @@
+/**
+ * The pages of an export that its image does not have yet: their bytes in the frontswap tier, their
+ * order in the table of dirty pages. A page that no layer takes is kept for a moment in the buffer
+ * of the request that brought it, while it is written to the image; readers find it there.
+ */
+
+import { TmemError } from '../../lib/errors.ts';
+import type { Frontswap } from '../../tmem/frontswap.ts';
+import { type GetOutcome, HIT, isRefused, MISS } from '../../tmem/layer.ts';
+import { NO_LOAN } from '../../tmem/lender.ts';
+import { NO_SLOT } from '../../tmem/page-index.ts';
+import type { CleanPages } from './clean-pages.ts';
+import { DirtyPages } from './dirty-pages.ts';
+
+/** Where the bytes of a refused page lie until the image has them. */
+interface Held {
+  readonly buffer: Buffer;
+  readonly offset: number;
+}
+
+/** How long after the image refused a page an older version is kept until a newer one is safe. */
+const CAUTION_MS = 60_000;
+
+export class DirtyTier {
+  readonly table: DirtyPages;
+  readonly frontswap: Frontswap;
+  /** Puts that were refused since the start. */
+  refusedCount = 0;
+  /** Pages that the image got since the start. */
+  writtenCount = 0;
+  readonly #clean: CleanPages;
+  readonly #pageBytes: number;
+  readonly #held = new Map<number, Held>();
+  /** Held pages whose older version is in the tier all the same. */
+  readonly #kept = new Set<number>();
+  readonly #older: Buffer;
+  #imageRefusedAt = Number.NEGATIVE_INFINITY;
+
+  /** At most `capacity` pages; `clean` is where a page goes when the image has it. */
+  constructor(frontswap: Frontswap, clean: CleanPages, capacity: number) {
+    this.table = new DirtyPages(capacity);
+    this.frontswap = frontswap;
+    this.#clean = clean;
+    this.#pageBytes = frontswap.pageBytes;
+    this.#older = Buffer.alloc(this.#pageBytes);
+  }
+
+  /** Whether there is no page here at all: then nobody need ask. */
+  get isEmpty(): boolean {
+    return this.table.count === 0 && this.#held.size === 0;
+  }
+
+  /** Whether the image does not have the page as it should be. */
+  has(page: number): boolean {
+    return this.table.has(page) || (this.#held.size > 0 && this.#held.has(page));
+  }
+
+  /** Whether the page was acknowledged and can not be read any more. */
+  isLost(page: number): boolean {
+    if (this.table.lostCount === 0) return false;
+    const slot = this.table.find(page);
+    return slot !== NO_SLOT && this.table.isLost(slot);
+  }
+
+  /** Copies a page that `has` knows. A MISS means that it was lost in memory: an error, no miss. */
+  get(page: number, dst: Buffer, dstOffset: number): GetOutcome {
+    const held = this.#held.size > 0 ? this.#held.get(page) : undefined;
+    if (held !== undefined) {
+      held.buffer.copy(dst, dstOffset, held.offset, held.offset + this.#pageBytes);
+      return HIT;
+    }
+    const outcome = this.frontswap.get(page, dst, dstOffset);
+    if (outcome === MISS) {
+      const slot = this.table.find(page);
+      if (slot !== NO_SLOT && !this.table.isLost(slot)) this.table.markLost(slot);
+    }
+    return outcome;
+  }
+
+  /**
+   * Takes a written page, or refuses it: then it must be held. Its older version is gone from the
+   * tier, but for when the image is not sure to take the newer one: then it is put back.
+   */
+  put(page: number, src: Buffer, srcOffset: number, now: number): boolean {
+    const isKnown = this.table.has(page);
+    if (!isKnown && this.table.count >= this.table.capacity) return this.#refuse();
+    const isOlderRead = isKnown && this.#isCautious(now) && this.#readOlder(page);
+    if (isRefused(this.frontswap.put(page, src, srcOffset))) {
+      if (isOlderRead && !isRefused(this.frontswap.put(page, this.#older, 0))) this.#kept.add(page);
+      return this.#refuse();
+    }
+    if (!isKnown) this.#clean.flush(page, 1);
+    this.table.mark(page, now);
+    return true;
+  }
+
+  /** Keeps a refused page readable where it lies until `release`. */
+  hold(page: number, buffer: Buffer, offset: number): void {
+    this.#held.set(page, { buffer, offset });
+    this.#clean.flush(page, 1);
+  }
+
+  isHeld(page: number): boolean {
+    return this.#held.has(page);
+  }
+
+  /** The image has the held page now. */
+  releaseWritten(page: number): void {
+    this.writtenCount++;
+    this.#clean.claim?.(page, 1);
+    this.#held.delete(page);
+    this.table.drop(page);
+    if (this.#kept.delete(page)) this.frontswap.flush(page);
+  }
+
+  /**
+   * The image did not take the held page either: its older version is the page again, if it was kept.
+   * If not, what was acknowledged before is in the held page: so that is offered once more, and if
+   * that fails too the page is lost. A page without a past is forgotten.
+   */
+  releaseFailed(page: number, now: number): void {
+    this.#imageRefusedAt = now;
+    const held = this.#held.get(page);
+    this.#clean.claim?.(page, 1); // the image may have a part of it
+    this.#held.delete(page);
+    const slot = this.table.find(page);
+    if (this.#kept.delete(page) || held === undefined || slot === NO_SLOT) return;
+    if (!this.put(page, held.buffer, held.offset, now)) this.table.markLost(slot);
+  }
+
+  /** The page is not needed any more. */
+  drop(page: number): void {
+    if (!this.table.has(page)) return;
+    this.table.drop(page);
+    this.frontswap.flush(page);
+  }
+
+  /** The image has the page as it was at `version`. */
+  written(slot: number, page: number, version: number): void {
+    this.writtenCount++;
+    this.#clean.claim?.(page, 1);
+    if (!this.table.endWrite(slot, version)) return;
+    if (this.#kept.delete(page))
+      this.frontswap.flush(page); // readers have a newer one
+    else this.frontswap.handOver(page, this.#clean);
+  }
+
+  /** Lends the page from where it lies; NO_LOAN if it can not be. */
+  lend(page: number): number {
+    return this.#held.size > 0 && this.#held.has(page) ? NO_LOAN : this.frontswap.lend(page);
+  }
+
+  /** Whether the image refused something lately. */
+  #isCautious(now: number): boolean {
+    return this.table.troubledCount > 0 || now - this.#imageRefusedAt < CAUTION_MS;
+  }
+
+  #readOlder(page: number): boolean {
+    return this.frontswap.get(page, this.#older, 0) !== MISS;
+  }
+
+  #refuse(): false {
+    this.refusedCount++;
+    return false;
+  }
+}
+
+/** What a reader hears of a page that was acknowledged and did not survive in memory. */
+export function lostPage(name: string, offset: number): TmemError {
+  return new TmemError(
+    'io',
+    `the page at offset ${offset} of "${name}" was damaged in memory before it could be written ` +
+      'back; write it again',
+    { context: { image: name, offset } },
+  );
+}

@@ -1,0 +1,352 @@
+/**
+ * The writer behind write-back: it brings dirty pages to the image, in sorted runs joined into large
+ * writes. Pages are taken because somebody waits for them (a FLUSH, a drain), because they have been
+ * dirty for too long, or because there are too many: then those written longest ago go first.
+ *
+ * A page may be written by the guest while it is under way here. It is called clean only if its
+ * version is still the one that was copied. A write that fails leaves its pages dirty; they are
+ * tried again after a pause that grows.
+ *
+ * Buffers are a pool of the writer's own, so that writing back never waits for memory that the
+ * requests hold which wait for it. Few writes are under way at a time, fewer while somebody reads.
+ */
+
+import type { BlockImage } from '../../image/image.ts';
+import type { BufferPool, PooledBuffer } from '../../lib/buffer-pool.ts';
+import { PIECE_BYTES } from '../../lib/buffer-pool.ts';
+import { TmemError } from '../../lib/errors.ts';
+import { MISS } from '../../tmem/layer.ts';
+import { NO_SLOT } from '../../tmem/page-index.ts';
+import type { Change, InFlight } from '../in-flight.ts';
+import type { DirtyTier } from '../pages/dirty-tier.ts';
+import type { Clock } from './clock.ts';
+import type { DirtyRoom } from './dirty-room.ts';
+import type { PageLocks } from './page-locks.ts';
+import { WriterPlan, type WriterTuning } from './writer-plan.ts';
+
+/** Writes under way at most; while reads wait for the image; while somebody waits for all. */
+const RUNS_MAX = 6;
+const RUNS_WHILE_READING_MAX = 2;
+const RUNS_WHILE_FLUSHING_MAX = 12;
+const RETRY_MS_MIN = 1000;
+const RETRY_MS_MAX = 60_000;
+/** What is due and can not be taken now is looked at again after so long, at the latest. */
+const DUE_AGAIN_MS = 1000;
+
+/** A write of the image that failed, as told to whoever watches. */
+export interface WriteFailure {
+  readonly offset: number;
+  readonly length: number;
+  readonly cause: unknown;
+  /** How long the pages rest before they are tried again, milliseconds. */
+  readonly retryMs: number;
+}
+
+/** Counters, plain fields. */
+export interface WriterStatistics {
+  /** Pages brought to the image, and the writes that did it. */
+  writtenPages: number;
+  runs: number;
+  failures: number;
+  /** Written pages that had been written again meanwhile, and so were not clean. */
+  redirtiedPages: number;
+}
+
+export interface WriterOptions {
+  readonly image: BlockImage;
+  readonly tier: DirtyTier;
+  readonly locks: PageLocks;
+  readonly inFlight: InFlight;
+  readonly buffers: BufferPool;
+  readonly pageBytes: number;
+  readonly clock: Clock;
+  readonly tuning: WriterTuning;
+  /** Who waits for room is let in as pages become clean, or can not become so. */
+  readonly room: DirtyRoom;
+  readonly onFailure: (failure: WriteFailure) => void;
+}
+
+/** Consecutive pages on their way to the image. */
+interface Run {
+  readonly first: number;
+  readonly count: number;
+  readonly piece: PooledBuffer;
+  readonly slots: Int32Array;
+  readonly versions: Float64Array;
+  readonly change: Change;
+  readonly ended: Promise<void>;
+}
+
+/** Somebody waits until all that was dirty then is on the image. */
+interface Flush {
+  readonly resolve: () => void;
+  readonly reject: (cause: TmemError) => void;
+  /** Losses in memory before it began. */
+  readonly lossCount: number;
+  /** The first write that failed since. */
+  failure: TmemError | undefined;
+}
+
+export class Writer {
+  readonly statistics: WriterStatistics = {
+    writtenPages: 0,
+    runs: 0,
+    failures: 0,
+    redirtiedPages: 0,
+  };
+  /** Why the last write that failed did; undefined when the image has all that it refused. */
+  failure: TmemError | undefined;
+
+  readonly #options: WriterOptions;
+  readonly #plan: WriterPlan;
+  readonly #runs = new Set<Run>();
+  /** A buffer that was waited for, until the next run takes it. */
+  #granted: PooledBuffer | undefined;
+  #isWaitingForBuffer = false;
+  #retryMs = RETRY_MS_MIN;
+  #cancelTimer: (() => void) | undefined;
+  #timerDue = Number.POSITIVE_INFINITY;
+  #cancelRetry: (() => void) | undefined;
+  #flush: Flush | undefined;
+  #isClosed = false;
+
+  constructor(options: WriterOptions) {
+    this.#options = options;
+    this.#plan = new WriterPlan({ ...options, table: options.tier.table });
+  }
+
+  /** Whether pages may still become clean for whoever waits for room. */
+  get canProgress(): boolean {
+    if (this.#runs.size > 0) return true;
+    if (this.#isClosed || !this.#plan.canMakeRoom) return false;
+    return this.#options.tier.table.queuedCount > 0;
+  }
+
+  /** Looks whether there is something to write, and begins. */
+  kick(): void {
+    if (this.#isClosed) return;
+    const { table } = this.#options.tier;
+    while (this.#runs.size < this.#runsMax() && !this.#isWaitingForBuffer) {
+      const isFlushing = this.#flush !== undefined && table.owedCount > 0;
+      const page = this.#plan.next(isFlushing, this.#runs.size === 0);
+      if (page < 0) break;
+      if (!this.#begin(page)) break;
+    }
+    this.#setTimer();
+    this.#endFlushIfDone();
+  }
+
+  /** Pages were written: begins if there are too many, or sees to it that they go in time. */
+  noteWritten(): void {
+    if (this.#plan.isHigh || this.#cancelTimer === undefined) this.kick();
+  }
+
+  /**
+   * Resolves when every page that is dirty now is on the image, in this version or a newer one.
+   * When some can not be written it waits for all the others, and rejects with the first failure.
+   * One at a time.
+   */
+  async flush(): Promise<void> {
+    if (this.#flush !== undefined) throw new Error('writer: two flushes at a time');
+    const { table } = this.#options.tier;
+    if (this.#isClosed && table.count > 0) throw this.#closed();
+    this.#cancelRetry?.();
+    this.#cancelRetry = undefined;
+    table.retry();
+    table.beginBarrier();
+    await new Promise<void>((resolve, reject) => {
+      this.#flush = { resolve, reject, lossCount: table.lossCount, failure: undefined };
+      this.kick();
+      if (this.#isClosed) this.#endFlushIfDone();
+    });
+  }
+
+  /** Resolves when no page of the range is on its way to the image. */
+  async settled(first: number, count: number): Promise<void> {
+    for (const run of [...this.#runs]) {
+      if (run.first < first + count && first < run.first + run.count) await run.ended;
+    }
+  }
+
+  /** Ends timers, and a flush that waits; writes under way end by themselves. */
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelTimer?.();
+    this.#cancelRetry?.();
+    this.#flush?.reject(this.#closed());
+    this.#flush = undefined;
+  }
+
+  #runsMax(): number {
+    if (this.#flush !== undefined) return RUNS_WHILE_FLUSHING_MAX;
+    return this.#options.inFlight.fetchCount > 0 ? RUNS_WHILE_READING_MAX : RUNS_MAX;
+  }
+
+  /** Begins a run that has `page` in it; no when there is no buffer for it. */
+  #begin(page: number): boolean {
+    const { buffers, pageBytes, tier, inFlight } = this.#options;
+    const plan = this.#plan;
+    const bytesMax = Math.min(PIECE_BYTES, this.#granted?.dataBytes ?? PIECE_BYTES);
+    const pagesMax = Math.floor(bytesMax / pageBytes);
+    let first = page;
+    let end = page + 1;
+    while (end - first < pagesMax && plan.mayTake(end)) end++;
+    while (end - first < pagesMax && first > 0 && plan.mayTake(first - 1)) first--;
+    const piece = this.#granted ?? buffers.take((end - first) * pageBytes);
+    this.#granted = undefined;
+    if (piece === undefined) {
+      plan.putBack(page);
+      this.#waitForBuffer((end - first) * pageBytes);
+      return false;
+    }
+    const count = this.#copy(first, end, piece);
+    if (count === 0) {
+      buffers.release(piece); // the page was lost in memory; the tier remembers that
+      this.#options.room.letIn();
+      return true;
+    }
+    const slots = new Int32Array(count);
+    const versions = new Float64Array(count);
+    for (let i = 0; i < count; i++) {
+      const slot = tier.table.find(first + i);
+      slots[i] = slot;
+      versions[i] = tier.table.versionOf(slot);
+      tier.table.beginWrite(slot);
+    }
+    const change = inFlight.beginChange(first, count);
+    const run: Run = {
+      ...{ first, count, piece, slots, versions, change },
+      ended: this.#write(first, count, piece).then(
+        () => this.#succeeded(run),
+        (cause: unknown) => this.#failed(run, cause),
+      ),
+    };
+    this.#runs.add(run);
+    this.statistics.runs++;
+    return true;
+  }
+
+  /** Copies pages until one can not be read; answers how many were. */
+  #copy(first: number, end: number, piece: PooledBuffer): number {
+    const { tier, pageBytes } = this.#options;
+    for (let page = first; page < end; page++) {
+      const to = piece.dataOffset + (page - first) * pageBytes;
+      if (tier.get(page, piece.buffer, to) === MISS) return page - first;
+    }
+    return end - first;
+  }
+
+  #write(first: number, count: number, piece: PooledBuffer): Promise<void> {
+    const { image, pageBytes } = this.#options;
+    const offset = first * pageBytes;
+    const bytes = Math.min(count * pageBytes, image.virtualSizeBytes - offset);
+    return image.write(piece.buffer, piece.dataOffset, bytes, offset);
+  }
+
+  #succeeded(run: Run): void {
+    const { tier } = this.#options;
+    const before = tier.table.count;
+    for (let i = 0; i < run.count; i++) {
+      tier.written(run.slots[i]!, run.first + i, run.versions[i]!);
+    }
+    this.statistics.writtenPages += run.count;
+    this.statistics.redirtiedPages += run.count - (before - tier.table.count);
+    if (tier.table.troubledCount === 0) {
+      this.failure = undefined;
+      this.#retryMs = RETRY_MS_MIN;
+    }
+    this.#end(run);
+  }
+
+  #failed(run: Run, cause: unknown): void {
+    const { tier, pageBytes, onFailure } = this.#options;
+    for (const slot of run.slots) tier.table.failWrite(slot);
+    this.statistics.failures++;
+    this.failure =
+      cause instanceof TmemError ? cause : new TmemError('io', 'writing back failed', { cause });
+    if (this.#flush !== undefined) this.#flush.failure ??= this.failure;
+    const retryMs = this.#retryMs;
+    if (this.#cancelRetry === undefined && !this.#isClosed) this.#retryLater();
+    const [offset, length] = [run.first * pageBytes, run.count * pageBytes];
+    onFailure({ offset, length, cause, retryMs });
+    this.#end(run);
+  }
+
+  #retryLater(): void {
+    const { tier, clock } = this.#options;
+    const cancel = clock.after(this.#retryMs, () => {
+      this.#cancelRetry = undefined;
+      this.#retryMs = Math.min(RETRY_MS_MAX, this.#retryMs * 2);
+      tier.table.retry();
+      this.kick();
+    });
+    this.#cancelRetry = cancel;
+  }
+
+  #end(run: Run): void {
+    const { buffers, inFlight, room } = this.#options;
+    this.#runs.delete(run);
+    inFlight.endChange(run.change);
+    buffers.release(run.piece);
+    room.letIn();
+    this.kick();
+  }
+
+  #waitForBuffer(bytes: number): void {
+    const { buffers } = this.#options;
+    this.#isWaitingForBuffer = true;
+    void buffers.wait(bytes).then((piece) => {
+      this.#isWaitingForBuffer = false;
+      this.#granted = piece; // not given back first: others who wait would pass it round for ever
+      this.kick();
+      if (this.#granted === undefined) return;
+      this.#granted = undefined;
+      buffers.release(piece);
+    });
+  }
+
+  #endFlushIfDone(): void {
+    const flush = this.#flush;
+    const { table } = this.#options.tier;
+    if (flush === undefined || table.owedCount > 0) return;
+    this.#flush = undefined;
+    this.#plan.clear(); // the rest may stay
+    const lostCount = Math.max(table.lostCount, table.lossCount - flush.lossCount);
+    const failure = flush.failure ?? this.#lost(lostCount);
+    if (failure === undefined) flush.resolve();
+    else flush.reject(failure);
+  }
+
+  /** Sees to it that the oldest page is looked at when it is due. */
+  #setTimer(): void {
+    const { tier, clock, tuning } = this.#options;
+    const { oldest } = tier.table;
+    if (oldest === NO_SLOT || tuning.ageMsMax === Number.POSITIVE_INFINITY) return;
+    const now = clock.now();
+    let due = tier.table.dirtySince(oldest) + tuning.ageMsMax;
+    if (due <= now) due = now + DUE_AGAIN_MS; // what is in its way ends with a kick
+    if (this.#cancelTimer !== undefined && this.#timerDue <= due) return;
+    this.#cancelTimer?.();
+    this.#timerDue = due;
+    this.#cancelTimer = clock.after(due - now, () => {
+      this.#cancelTimer = undefined;
+      this.kick();
+    });
+  }
+
+  #lost(count: number): TmemError | undefined {
+    if (count === 0) return undefined;
+    const { name } = this.#options.image;
+    return new TmemError(
+      'io',
+      `${count} written pages of "${name}" were damaged in memory before they could be written ` +
+        'back; write them again',
+      { context: { image: name, count } },
+    );
+  }
+
+  #closed(): TmemError {
+    const { name } = this.#options.image;
+    return new TmemError('shutdown', `"${name}" is being closed; connect again to flush it`);
+  }
+}

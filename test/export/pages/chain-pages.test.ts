@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest';
+import { quiet, read, write } from '../fixture.ts';
+import { type ChainDisk, ChainWorld, fill, PAGE, SECTOR, SIZE, valueIn } from './chain-world.ts';
+
+const UNIT = 4096;
+
+function world() {
+  return new ChainWorld({
+    ...{ modes: ['writethrough', 'writeback'], unitBytes: UNIT, middleData: [2], middleZeros: [3] },
+    ...{ piecePages: 100, pieceCount: 1, limitPages: 100, mayAllocate: () => true },
+  });
+}
+
+/** Takes every step there is until the work has ended; answers how many reads each storage had. */
+async function finish<Answer>(chain: ChainWorld, work: Promise<Answer>) {
+  let isOver = false;
+  const end = () => {
+    isOver = true;
+  };
+  work.then(end, end);
+  const reads = chain.storages.map(() => 0);
+  await quiet();
+  while (!isOver) {
+    for (const [i, storage] of chain.storages.entries()) {
+      if (storage.steps.length === 0) continue;
+      if (storage.steps[0]?.what === 'read takes bytes') reads[i]!++;
+      await storage.step(0);
+    }
+    await quiet();
+  }
+  return { answer: await work, reads: { middle: reads.at(-2), bottom: reads.at(-1) } };
+}
+
+const pageOf = (disk: ChainDisk, page: number, count = 1) =>
+  read(disk, page * PAGE, Math.min(count * PAGE, SIZE - page * PAGE));
+
+function whole(value: number): Buffer {
+  const page = Buffer.alloc(PAGE);
+  for (let sector = 0; sector < PAGE / SECTOR; sector++) fill(page, sector, value);
+  return page;
+}
+
+describe('a page that is shared', () => {
+  it('is read once for two disks that want it at once, and for none after that', async () => {
+    const chain = world();
+    const [one, other] = chain.disks as [ChainDisk, ChainDisk];
+    const both = Promise.all([pageOf(one, 0, 3), pageOf(other, 0, 3)]);
+    const { answer, reads } = await finish(chain, both);
+    expect(reads).toEqual({ middle: 1, bottom: 1 });
+    expect(answer[0].equals(answer[1])).toBe(true);
+    expect((await finish(chain, pageOf(other, 0, 2))).reads).toEqual({ middle: 0, bottom: 0 });
+  });
+
+  it('is not read over what the disk, or an image in between, has beside it', async () => {
+    const chain = world();
+    const [disk] = chain.disks as [ChainDisk, ChainDisk];
+    await finish(chain, write(disk, PAGE, whole(77)));
+    const { answer } = await finish(chain, pageOf(disk, 0, 5));
+    const values = [0, 8, 16, 24, 32].map((sector) => valueIn(answer, sector));
+    expect(values).toEqual([2_000_000, 77, 1_000_000 + (2 * 2 * UNIT) / SECTOR, 0, 2_000_032]);
+  });
+
+  it('fails whoever wants it while it cannot be read, and nobody else', async () => {
+    const chain = world();
+    const [one, other] = chain.disks as [ChainDisk, ChainDisk];
+    chain.bottom.fateOf = () => 'fails halfway';
+    const failing = Promise.allSettled([pageOf(one, 0), pageOf(other, 0), pageOf(other, 2)]);
+    const { answer } = await finish(chain, failing);
+    expect(answer.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'fulfilled']);
+    chain.bottom.fateOf = () => 'well';
+    const again = await finish(chain, pageOf(other, 0));
+    expect(valueIn(again.answer, 0)).toBe(2_000_000);
+    expect(one.buffers.lentBytes).toBe(0);
+  });
+
+  it('is of the image above where the end of one cuts it, and of the disk where all end', async () => {
+    const chain = world();
+    const [one, other] = chain.disks as [ChainDisk, ChainDisk];
+    for (const [disk, readCount] of [
+      [one, 1],
+      [other, 0],
+    ] as const) {
+      const { answer, reads } = await finish(chain, pageOf(disk, 7, 6));
+      expect(valueIn(answer, 0)).toBe(2_000_056);
+      expect(answer.subarray(SECTOR).every((byte) => byte === 0)).toBe(true);
+      expect(reads.bottom).toBe(readCount);
+    }
+  });
+});
+
+describe('a disk that lets go of its base', () => {
+  it('waits for those who read it, and finds everything in itself', async () => {
+    const chain = world();
+    const disk = chain.disks[1]!;
+    const reading = pageOf(disk, 0);
+    await quiet();
+    let isAlone = false;
+    const leaving = disk.target.pages.chain?.standAlone().then(() => {
+      isAlone = true;
+    });
+    await quiet();
+    expect(isAlone).toBe(false);
+    await finish(chain, reading);
+    await leaving;
+    expect(isAlone).toBe(true);
+    const { reads } = await finish(chain, pageOf(disk, 0));
+    expect(reads.bottom).toBe(1); // the shared page is not looked for any more
+  });
+});

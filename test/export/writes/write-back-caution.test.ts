@@ -1,0 +1,108 @@
+import { expect, test } from 'vitest';
+import { KIB, MIB, noise, quiet, read } from '../fixture.ts';
+import { SteppedStorage } from '../stepped-storage.ts';
+import {
+  makeWriteBack,
+  type WriteBackOptions,
+  type WriteBackParts,
+  writeAtOnce,
+  writeBackOn,
+} from './write-back-fixture.ts';
+
+const PAGE = 4 * KIB;
+
+/** A stack without hot that refuses the next `refusals` pages it must make room for. */
+function refusing() {
+  const memory = { refusals: 0 };
+  const options: WriteBackOptions = {
+    // Nothing is written before somebody asks for it.
+    tuning: { ageMsMax: Number.POSITIVE_INFINITY, highFraction: 2 },
+    hasHot: false,
+    mayAllocate: () => memory.refusals === 0 || memory.refusals-- === 0,
+  };
+  return { memory, options };
+}
+
+/** The image has refused a page that memory refused: the next ones are taken with caution. */
+async function failOnce(
+  parts: WriteBackParts,
+  memory: { refusals: number },
+  fail: () => void,
+): Promise<void> {
+  memory.refusals = 1;
+  fail();
+  await expect(writeAtOnce(parts, 99 * PAGE, noise(PAGE, 99))).rejects.toMatchObject({
+    kind: 'io',
+  });
+}
+
+const persistentPages = ({ frontswap }: WriteBackParts) => [...frontswap.pool.objects()].length;
+
+test('a write that memory and image refuse leaves the page as it was acknowledged', async () => {
+  const { memory, options } = refusing();
+  const parts = makeWriteBack(options);
+  const fail = () => parts.storage.failNext('write');
+  await failOnce(parts, memory, fail);
+  await writeAtOnce(parts, 0, noise(PAGE, 1));
+  memory.refusals = 1;
+  fail();
+  await expect(writeAtOnce(parts, 512, noise(512, 2))).rejects.toMatchObject({ kind: 'io' });
+  expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 1))).toBe(true);
+  expect([parts.table.lostCount, parts.tier.isHeld(0)]).toEqual([0, false]);
+  await parts.target.sync();
+  expect(parts.disk.subarray(0, PAGE).equals(noise(PAGE, 1))).toBe(true);
+});
+
+test('an older version that was kept is dropped when the image has the newer one', async () => {
+  const { memory, options } = refusing();
+  const parts = makeWriteBack(options);
+  await failOnce(parts, memory, () => parts.storage.failNext('write'));
+  await writeAtOnce(parts, 0, noise(PAGE, 1));
+  memory.refusals = 1;
+  await writeAtOnce(parts, 0, noise(PAGE, 2));
+  expect(parts.disk.subarray(0, PAGE).equals(noise(PAGE, 2))).toBe(true);
+  expect([parts.table.count, persistentPages(parts)]).toEqual([0, 0]);
+  expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 2))).toBe(true);
+});
+
+test('an older version that was kept and under way is never read again', async () => {
+  const storage = new SteppedStorage(noise(MIB));
+  const { memory, options } = refusing();
+  const parts = writeBackOn(storage, options);
+  storage.fateOf = () => 'fails at once';
+  const failed = failOnce(parts, memory, () => undefined);
+  await quiet();
+  while (storage.steps.length > 0) await storage.step(0);
+  await failed;
+  storage.fateOf = () => 'well';
+  await writeAtOnce(parts, 0, noise(PAGE, 1));
+  const synced = parts.target.sync();
+  await quiet();
+  memory.refusals = 1;
+  const written = writeAtOnce(parts, 0, noise(PAGE, 2));
+  await quiet();
+  expect(persistentPages(parts)).toBe(1);
+  while (storage.steps.length > 0) {
+    expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 2))).toBe(true);
+    await storage.step(0);
+    await quiet();
+  }
+  await Promise.all([written, synced]);
+  expect(storage.disk.subarray(0, PAGE).equals(noise(PAGE, 2))).toBe(true);
+  expect([parts.cache.has(0), parts.table.count, persistentPages(parts)]).toEqual([false, 0, 0]);
+});
+
+test('caution ends a minute after the image refused something', async () => {
+  const { memory, options } = refusing();
+  const parts = makeWriteBack(options);
+  await failOnce(parts, memory, () => parts.storage.failNext('write'));
+  await writeAtOnce(parts, 0, noise(PAGE, 1));
+  parts.clock.turn(60_000);
+  memory.refusals = 1;
+  const hold = parts.storage.holdNext('write');
+  const written = writeAtOnce(parts, 0, noise(PAGE, 2));
+  await hold.arrived;
+  expect(persistentPages(parts)).toBe(0);
+  hold.release();
+  await written;
+});
