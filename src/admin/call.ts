@@ -21,6 +21,7 @@ export interface CallParts {
 export class Call {
   readonly #parts: CallParts;
   #heldBytes = 0;
+  #isReleased = false;
 
   constructor(parts: CallParts) {
     this.#parts = parts;
@@ -52,8 +53,10 @@ export class Call {
     return announcedLength(this.#parts.request);
   }
 
-  /** Sets bytes aside for this call until it is answered. Throws a Problem. */
+  /** Sets bytes aside for this call until it is answered. Throws a Problem, also once it has ended. */
   reserve(bytes: number): void {
+    // Nobody would give back what is taken behind the end.
+    if (this.#isReleased) throw new Problem(400, 'the client hung up; ask again');
     this.#parts.budget.take(bytes);
     this.#heldBytes += bytes;
   }
@@ -62,6 +65,7 @@ export class Call {
   release(): void {
     this.#parts.budget.give(this.#heldBytes);
     this.#heldBytes = 0;
+    this.#isReleased = true;
   }
 
   /** Throws a Problem when there is a body, which nobody would read. */

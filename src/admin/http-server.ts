@@ -3,8 +3,13 @@
  * can hold of it is here; who may ask is `authorisation.ts`, what can be asked `router.ts`.
  */
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Duplex } from 'node:stream';
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import { messageOf, TmemError } from '../lib/errors.ts';
 import { formatHostAndPort, type ListenAddress } from '../lib/listen-address.ts';
 import { packageVersion } from '../lib/package-version.ts';
@@ -21,8 +26,9 @@ import { withDocument } from './openapi.ts';
 import { POOL_KEY_HEADER, readQuery } from './parameters.ts';
 import { poolRoutes } from './pool-routes.ts';
 import { PROBLEM_TYPE, Problem, problemOf } from './problem.ts';
+import { RequestTurns } from './request-turns.ts';
 import { type Answer, type Route, Router } from './router.ts';
-import { refuseUnparsed } from './unparsed.ts';
+import { checkHead, isUnread, refuseConnect, refuseUnparsed } from './unparsed.ts';
 
 /** Bounds on what clients of this server can hold of it. */
 const SOCKETS_MAX = 32;
@@ -115,24 +121,22 @@ export class AdminServer {
       requestTimeout: requestMs,
       keepAliveTimeout: KEEP_ALIVE_MS,
       connectionsCheckingInterval: headersMs,
+      requireHostHeader: false, // it is required all the same, and its absence put into words
     });
     this.#server.maxConnections = SOCKETS_MAX;
     this.#server.timeout = idleMs;
-    const answers = new WeakMap<Duplex, ServerResponse>();
-    const serve = (request: IncomingMessage, response: ServerResponse): void => {
-      answers.set(request.socket, response);
-      response.once('close', () => {
-        // With the next request here already, that is the end of another answer than the noted one.
-        if (answers.get(request.socket) === response) answers.delete(request.socket);
-      });
-      void this.#serve(request, response);
-    };
-    this.#server.on('clientError', (cause, socket) => {
-      refuseUnparsed(cause, socket, answers.get(socket));
-    });
-    this.#server.on('request', serve);
+    const turns = new RequestTurns((request, response) => void this.#serve(request, response));
+    const take: RequestListener = (request, response) => turns.take(request, response);
+    this.#server.on('request', take);
     // Who asks before sending a body is told to go on only when the body is to be read.
-    this.#server.on('checkContinue', serve);
+    this.#server.on('checkContinue', take);
+    this.#server.on('checkExpectation', take);
+    this.#server.on('connect', (_, socket) => refuseConnect(socket, turns.answerOn(socket)));
+    this.#server.on('clientError', (cause, socket) => {
+      // What cannot be read is no reason to leave unanswered what was asked, and done, before it.
+      if (isUnread(cause) && turns.endBehind(socket)) return;
+      refuseUnparsed(cause, socket, turns.answerOn(socket));
+    });
   }
 
   /** Bytes of request and answer bodies held now. */
@@ -161,6 +165,7 @@ export class AdminServer {
     const target: Target = { path, query, method: request.method ?? '' };
     let route: Route | undefined;
     try {
+      checkHead(request);
       if (!PUBLIC.has(path)) this.#authorisation.check(request.headers);
       const plain = this.#plain.get(path);
       if (plain !== undefined) {
@@ -275,14 +280,21 @@ function sendProblem(request: IncomingMessage, response: ServerResponse, problem
   const { headers } = request;
   const rest = Number(headers['content-length'] ?? 0);
   const isLong = rest > DROPPED_BYTES_MAX || headers['transfer-encoding'] !== undefined;
+  const endsNow = isLong || headers.expect !== undefined;
   response.writeHead(problem.status, {
     'content-type': PROBLEM_TYPE,
     'content-length': Buffer.byteLength(problem.document),
     ...COMMON,
     ...problem.headers,
-    ...(isLong || headers.expect !== undefined ? { connection: 'close' } : {}),
+    ...(endsNow ? { connection: 'close' } : {}),
   });
-  response.end(problem.document);
+  if (endsNow || request.complete) {
+    response.end(problem.document);
+    return;
+  }
+  response.write(problem.document);
+  // Who wants the connection closed would be reset in the middle of its body, and not hear of this.
+  request.once('close', () => response.end()).resume();
 }
 
 /**

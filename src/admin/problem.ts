@@ -20,6 +20,7 @@ const TITLES: Readonly<Record<number, string>> = {
   411: 'Length Required',
   413: 'Content Too Large',
   415: 'Unsupported Media Type',
+  417: 'Expectation Failed',
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   501: 'Not Implemented',

@@ -1,31 +1,93 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import path from 'node:path';
 import { expect, it } from 'vitest';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
-import { MIB, startAdmin } from './fixture.ts';
+import { MIB, page, startAdmin } from './fixture.ts';
 
-it('what cannot be read behind two requests at once is not answered into the second answer', async () => {
+/** A server with a pool that holds an object, longer than a socket takes, and a connection to it. */
+async function startWithObject() {
+  let statusCount = 0;
+  const bufferBytes = (): number => statusCount++;
+  // The buffers of a TCP connection would hold the object.
   const place = path.join(temporaryDirectory(), 'admin');
-  const admin = await startAdmin({ address: { kind: 'unix', path: place } });
+  const address = { kind: 'unix', path: place } as const;
+  const memory = { limitBytes: 64 * MIB, bufferBytes };
+  const admin = await startAdmin({ address, parts: { memory } });
   const pool = await admin.makePool();
   const object = `${pool.path}/objects/1`;
-  const bytes = Buffer.alloc(2 * MIB, 'tmem');
-  await admin.ask('PUT', object, { key: pool.key, bytes });
+  await admin.ask('PUT', object, { key: pool.key, bytes: Buffer.alloc(2 * MIB, 'tmem') });
   const socket = connect(place);
+  socket.on('error', () => undefined).setEncoding('latin1');
   await once(socket, 'connect');
-  const get = (what: string) =>
-    `GET ${what} HTTP/1.1\r\nhost: localhost\r\ntmem-pool-key: ${pool.key}\r\n\r\n`;
-  socket.setEncoding('latin1').write(get('/healthz') + get(object));
+  const head = (method: string, what: string, more = '') =>
+    `${method} ${what} HTTP/1.1\r\nhost: localhost\r\ntmem-pool-key: ${pool.key}\r\n${more}\r\n`;
+  return { admin, pool, object, socket, head, statuses: () => statusCount };
+}
+
+/** The status codes of the next answers, with nothing of these in the bodies. */
+async function readStatuses(socket: Socket, count: number): Promise<string[]> {
+  const statuses: string[] = [];
   let text = '';
-  // The second answer is more than a socket holds, and half sent for as long as nobody reads it.
-  while (!/ 200 [\s\S]* 200 /.test(text)) {
-    await once(socket, 'readable');
-    text += socket.read() ?? '';
+  for await (const piece of socket) {
+    text += piece;
+    statuses.splice(0, statuses.length, ...(text.match(/(?<=HTTP\/1.1 )\d+/g) ?? []));
+    if (statuses.length === count) break;
   }
+  return statuses;
+}
+
+it('a get that is sent right behind a put sees what was put', async () => {
+  const { pool, socket, head } = await startWithObject();
+  const place = `${pool.path}/objects/2/pages/0`;
+  socket.write(head('PUT', place, 'content-length: 4096\r\n'));
+  socket.write(Buffer.concat([page(1), Buffer.from(head('GET', place))]));
+  expect(await readStatuses(socket, 2)).toEqual(['200', '200']);
+});
+
+it('requests that are sent ahead are begun when the answer before them is out', async () => {
+  const { object, socket, head, statuses } = await startWithObject();
+  socket.write(head('GET', object) + head('GET', '/v1/status').repeat(8));
+  await once(socket, 'readable');
+  expect(statuses()).toBe(0);
+  expect(await readStatuses(socket, 9)).toEqual(Array(9).fill('200'));
+  expect(statuses()).toBe(8);
+});
+
+it('who sends too many requests ahead is hung up on, and others are served', async () => {
+  const { admin, object, socket, head, statuses } = await startWithObject();
+  const closed = once(socket.resume(), 'close');
+  socket.write(head('GET', object) + head('GET', '/v1/status').repeat(17));
+  await closed;
+  expect(statuses()).toBe(0);
+  expect((await admin.ask('GET', '/v1/status')).status).toBe(200);
+});
+
+it('what follows a request that closes the connection is not begun', async () => {
+  const { object, socket, head, statuses } = await startWithObject();
+  const closes = head('GET', object, 'connection: close\r\n');
+  socket.write(closes + head('GET', '/v1/status'));
+  expect(await readStatuses(socket, 2)).toEqual(['200']);
+  expect(statuses()).toBe(0);
+});
+
+it('buffers of all requests that were sent ahead are given back when the client hangs up', async () => {
+  const { admin, object, socket, head } = await startWithObject();
+  socket.write(head('GET', object).repeat(3));
+  await once(socket, 'readable');
+  expect(admin.admin.bufferBytes).toBe(2 * MIB);
+  socket.destroy();
+  while (admin.admin.bufferBytes > 0) await new Promise((resolve) => setImmediate(resolve));
+  expect((await admin.ask('GET', '/v1/status')).status).toBe(200);
+});
+
+it('what cannot be read behind requests leaves them their answers, and ends the connection', async () => {
+  const { object, socket, head, statuses } = await startWithObject();
+  socket.write(head('GET', object) + head('GET', '/v1/status'));
+  await once(socket, 'readable');
   await new Promise<void>((resolve) => {
     socket.write('garbage\r\n\r\n', () => resolve());
   });
-  for await (const piece of socket) text += piece;
-  expect(text).not.toContain('HTTP/1.1 400');
+  expect(await readStatuses(socket, 3)).toEqual(['200', '200']);
+  expect(statuses()).toBe(1);
 });

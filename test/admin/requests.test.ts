@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { describe, expect, it, test } from 'vitest';
 import { type AdminFixture, MIB, page, startAdmin } from './fixture.ts';
 
+const HEALTH = 'GET /healthz HTTP/1.1\r\n';
 const IMPATIENT = { headersMs: 100, requestMs: 200, idleMs: 600_000 };
 
 /** A connection, and all that comes over it until it ends. */
@@ -81,6 +82,10 @@ test.each([
   ['is none', 'garbage\r\n\r\n', 400],
   ['has a length below 0', 'PUT /v1/memory HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n', 400],
   ['has long headers', `GET /v1/status HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(9000)}\r\n\r\n`, 431],
+  ['names no host', 'GET /v1/status HTTP/1.1\r\nconnection: close\r\n\r\n', 400],
+  ['names two hosts', `${HEALTH}host: localhost\r\nhost: x\r\nconnection: close\r\n\r\n`, 400],
+  ['expects what nobody knows', `${HEALTH}host: x\r\nexpect: a cake\r\n\r\n`, 417],
+  ['is for a proxy', 'CONNECT localhost:22 HTTP/1.1\r\nhost: localhost:22\r\n\r\n', 405],
   ['does not come whole', 'GET /v1/status HTTP/1.1\r\nhost: ', 408],
 ])('a request that %s is answered a problem document', async (_, sent, expected) => {
   const admin = await startAdmin({ timeouts: IMPATIENT });
@@ -121,6 +126,16 @@ test('who asks before sending a long body is refused before it is sent', async (
   await once(taken.socket, 'data');
   taken.socket.write(page(1));
   expect(await taken.rest).toMatch(/^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200 /);
+});
+
+test('who closes behind a long body hears all the same that it is refused', async () => {
+  const { socket, rest } = await dial(await startAdmin());
+  const failed = once(socket, 'error').then(([cause]) => cause);
+  const head = `PUT /v1/nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${4 * MIB}\r\n`;
+  socket.write(`${head}connection: close\r\n\r\n`);
+  await once(socket, 'data');
+  socket.write(Buffer.alloc(4 * MIB));
+  expect(await Promise.race([rest, failed])).toMatch(/^HTTP\/1.1 404 /);
 });
 
 test('bodies under way are held within bounds, and who comes too late hears so', async () => {
