@@ -113,12 +113,10 @@ function describe(status: RecordStatus): string {
     `  ${formatCount(requests)} requests, ${formatSize(bytes)} of ${formatSize(limitBytes)}`,
   ];
   if (sampleRate < 1) lines.push(`  of ${formatPercent(sampleRate)} of the pages`);
-  if (dropped > 0) {
-    lines.push(
-      `  ${formatCount(dropped)} requests were left out: the disk is slower than the clients`,
-    );
-  }
-  if (status.failure !== null) lines.push(`  ${printable(status.failure)}`);
+  const why = status.failure ?? 'the disk is slower than the clients';
+  const left = dropped === 1 ? 'request was' : 'requests were';
+  if (dropped > 0) lines.push(`  ${formatCount(dropped)} ${left} left out: ${printable(why)}`);
+  else if (status.failure !== null) lines.push(`  ${printable(status.failure)}`);
   return `${lines.join('\n')}\n`;
 }
 

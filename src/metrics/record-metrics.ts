@@ -14,7 +14,7 @@ export const RECORD_METRICS: readonly MetricDefinition[] = [
   ),
   counter(
     'tmem_record_dropped_total',
-    'Requests left out of recordings because the disk was slower.',
+    'Requests left out of recordings because the disk was slower, or failed.',
     [],
     ({ recording }, set) => set(recording().dropped, {}),
   ),

@@ -68,13 +68,13 @@ export class Recorder implements RequestRecorder {
     });
   }
 
-  /** Begins a recording in an empty file. Rejects with a TmemError when it cannot be written. */
+  /** Begins a recording in an empty file, which goes if it cannot be written: a TmemError then. */
   static async start(options: RecorderOptions): Promise<Recorder> {
     const recorder = new Recorder(options);
     try {
       await recorder.#writer.start();
     } catch (cause) {
-      await options.file.close().catch(() => undefined);
+      await options.file.discard();
       throw cause;
     }
     recorder.#timer = setInterval(() => void recorder.#flush(), FLUSH_MS).unref();
@@ -92,6 +92,11 @@ export class Recorder implements RequestRecorder {
 
   get sizeBytes(): number {
     return this.#writer.sizeBytes;
+  }
+
+  /** Of `requests` and `sizeBytes`, what never came to the file since the disk failed. */
+  get unwritten(): { readonly requests: number; readonly bytes: number } {
+    return this.#writer.unwritten;
   }
 
   record(

@@ -36,6 +36,15 @@ export interface RecordTotals {
   readonly bytes: number;
 }
 
+/** What is in the file of a recording, or on its way there, and what was left out or lost. */
+function contentOf({ requests, dropped, sizeBytes, unwritten }: Recorder) {
+  return {
+    requests: requests - unwritten.requests,
+    dropped: dropped + unwritten.requests,
+    bytes: sizeBytes - unwritten.bytes,
+  };
+}
+
 /** The present recording, or the last one. */
 interface Latest {
   readonly recorder: Recorder;
@@ -63,9 +72,12 @@ export class Recordings {
   }
 
   get totals(): RecordTotals {
-    const { requests = 0, dropped = 0, sizeBytes = 0 } = this.#latest?.recorder ?? {};
+    const { recorder } = this.#latest ?? {};
+    const { requests = 0, sizeBytes = 0 } = recorder ?? {};
+    const dropped = recorder === undefined ? 0 : contentOf(recorder).dropped;
     return {
       isRecording: this.#isRecording,
+      // Counters never go back: what a failing disk lost was recorded, and then left out.
       requests: this.#requests + requests,
       dropped: this.#dropped + dropped,
       bytes: this.#bytes + sizeBytes,
@@ -81,9 +93,7 @@ export class Recordings {
       canRecord: settings !== undefined,
       file: recorder?.path ?? null,
       startedAt: recorder?.startedAt.toISOString() ?? null,
-      requests: recorder?.requests ?? 0,
-      dropped: recorder?.dropped ?? 0,
-      bytes: recorder?.sizeBytes ?? 0,
+      ...(recorder === undefined ? { requests: 0, dropped: 0, bytes: 0 } : contentOf(recorder)),
       limitBytes: recorder?.limitBytes ?? 0,
       sampleRate: recorder?.sampleRate ?? settings?.sampleRate ?? 1,
       leftBytes: settings === undefined ? 0 : this.#leftBytes(settings),
@@ -183,8 +193,8 @@ export class Recordings {
 
   #tell({ recorder, ending, failure }: Latest): void {
     const { log } = this.#options;
-    const { path: file, requests, dropped, sizeBytes } = recorder;
-    const what = `recording to ${file} ended with ${requests} requests, ${formatSize(sizeBytes)}`;
+    const { requests, dropped, bytes } = contentOf(recorder);
+    const what = `recording to ${recorder.path} ended with ${requests} requests, ${formatSize(bytes)}`;
     const lost = dropped === 0 ? '' : `; ${dropped} were left out, since the disk was slower`;
     if (failure !== null) log.warn(`${what}: ${failure}`);
     else if (ending === 'limit') log.warn(`${what}, at its limit${lost}`);

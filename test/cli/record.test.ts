@@ -44,7 +44,11 @@ test.each([
     { ending: 'failed', failure: 'the disk is full' },
     /which failed.*\n.*\n {2}the disk is full\n$/,
   ],
-  [{ dropped: 7 }, /7 requests were left out/],
+  [{ dropped: 7 }, /7 requests were left out: the disk is slower/],
+  [
+    { dropped: 1, ending: 'failed', failure: 'it is full' },
+    /1 request was left out: it is full\n$/,
+  ],
   [{ sampleRate: 0.01 }, /of 1.0 % of the pages/],
 ] as const)('record stop says what came of it: %o', async (changes, text) => {
   const json = { ...STATUS, isRecording: false, ending: 'asked', ...changes };

@@ -5,6 +5,7 @@ import { Command, CommandFlag } from '../../src/nbd/protocol.ts';
 import type { Recording } from '../../src/nbd/recording.ts';
 import { openTrace } from '../../src/trace/open-trace.ts';
 import { OP_NAMES } from '../../src/trace/request-batch.ts';
+import { withFileSizeLimit } from '../tools/file-size-limit.ts';
 import { workspace } from '../tools/workspace.ts';
 import { recordingsTo } from './quiet-recordings.ts';
 
@@ -218,4 +219,36 @@ test('a disk that fails ends the recording and says why, and the service goes on
     failure: expect.stringContaining('no space'),
   });
   expect(warnings.join('\n')).toContain('no space left');
+});
+
+test('what a failing disk lost is counted as left out, and what is in the file as recorded', async () => {
+  const { recordings, recording, warnings } = recordingsTo({ directory: workspace() });
+  const { file } = await recordings.start({});
+  // One piece of the buffer fits behind the header, a second one does not.
+  const taken = await withFileSizeLimit(100 * KIB, async () => {
+    for (let count = 0; ; count++) {
+      if (recording.recorder === undefined) return count;
+      play(recording, 1);
+      if (count % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  });
+  await recordings.stop();
+  const { requests, dropped, bytes, failure, leftBytes } = recordings.status();
+  expect(failure).toContain('EFBIG');
+  expect([requests, dropped]).toEqual([PIECE_REQUESTS - NAME_RECORDS, taken - requests]);
+  expect(bytes).toBe(4096 + 64 * KIB);
+  expect((await read(file ?? '')).requests.length).toBeGreaterThanOrEqual(requests);
+  expect(warnings.join()).toContain(`ended with ${requests} requests, 68KiB`);
+  // Counters only grow: what was taken and then lost counts as both.
+  expect(recordings.totals).toMatchObject({ dropped, bytes: KIB * KIB - leftBytes });
+  expect(recordings.totals.requests).toBeGreaterThan(requests);
+});
+
+test('a recording that cannot begin leaves no file', async () => {
+  const directory = workspace();
+  const { recordings } = recordingsTo({ directory });
+  await withFileSizeLimit(1000, () => expect(recordings.start({})).rejects.toThrow('EFBIG'));
+  const first = recordingsTo({ path: path.join(directory, 'week.trace') }).recordings;
+  await withFileSizeLimit(1000, () => expect(first.startConfigured()).rejects.toThrow('EFBIG'));
+  expect(fs.readdirSync(directory)).toEqual([]);
 });

@@ -1,6 +1,6 @@
 /** The file of a recording: new, for its owner's eyes, and readable at any time while it grows. */
 
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
 import { writeWhole } from '../../lib/write-whole.ts';
 import type { TraceSink } from './writer.ts';
@@ -63,5 +63,11 @@ export class RecordingFile implements TraceSink {
     } finally {
       await this.#handle.close();
     }
+  }
+
+  /** Closes and removes the file, for a recording that never began. Never rejects. */
+  async discard(): Promise<void> {
+    await this.#handle.close().catch(() => undefined);
+    await rm(this.path, { force: true }).catch(() => undefined);
   }
 }

@@ -65,6 +65,8 @@ export class OwnTraceWriter {
   requests = 0;
   /** Requests that were left out for want of room; those a sample leaves out do not count. */
   dropped = 0;
+  /** Of `requests`, and of `sizeBytes`, what is not in the file since a write failed. */
+  unwritten = { requests: 0, bytes: 0 };
   readonly #sink: TraceSink;
   readonly #options: OwnWriterOptions;
   readonly #sampler: PageSampler | undefined;
@@ -76,6 +78,8 @@ export class OwnTraceWriter {
   #current: Piece | undefined;
   /** How much of the current piece is filled. */
   #fill = 0;
+  /** `requests` before the current piece. */
+  #requestsBefore = 0;
   /** Where the block that is being filled begins in it. */
   #blockStart = 0;
   #block = 0;
@@ -345,19 +349,25 @@ export class OwnTraceWriter {
     }
     const bytes = piece.bytes.subarray(0, this.#fill);
     const position = this.#position;
+    const requests = this.requests - this.#requestsBefore;
+    this.#requestsBefore = this.requests;
     this.#position += bytes.length;
     this.#current = undefined;
     this.#fill = 0;
     this.#blockStart = 0;
     this.#writesUnderWay++;
-    this.#writes = this.#writes.then(() => this.#write(piece, bytes, position));
+    this.#writes = this.#writes.then(() => this.#write(piece, bytes, position, requests));
   }
 
-  async #write(piece: Piece, bytes: Uint8Array, position: number): Promise<void> {
+  async #write(piece: Piece, bytes: Uint8Array, position: number, requests: number) {
     try {
       if (this.#failure === undefined) await this.#sink.write(bytes, position);
     } catch (error) {
       this.#failure = error;
+    }
+    if (this.#failure !== undefined) {
+      this.unwritten.requests += requests;
+      this.unwritten.bytes += bytes.length;
     }
     this.#writesUnderWay--;
     this.#free.push(piece);
