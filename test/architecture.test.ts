@@ -61,6 +61,7 @@ const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['handshake', 'transmission', 'socket'],
     ['protocol.ts', 'meta-contexts.ts', 'recording.ts', 'statistics.ts'],
   ],
+  replay: [['report', 'live'], ['curves'], ['engine']],
 };
 
 /** Which folders may import what is not ours; anything else is for everyone. */
