@@ -98,22 +98,30 @@ export class Call {
     throw new Problem(400, `the body is not as it must be: ${place}${issue?.message ?? ''}`);
   }
 
-  /** Does what may take long; rejects with a Problem while too many others do. */
-  takeLong<Result>(work: () => Promise<Result>): Promise<Result> {
-    const { request, longCalls } = this.#parts;
-    return longCalls.run(() => {
+  /**
+   * Does what may take long; its signal is aborted when the client hangs up, and after `msMax` where
+   * that is given. Rejects with a Problem while too many others do such.
+   */
+  takeLong<Result>(
+    work: (signal: AbortSignal) => Promise<Result>,
+    msMax?: number,
+  ): Promise<Result> {
+    const { request, response, longCalls } = this.#parts;
+    return longCalls.run(async () => {
       request.socket.setTimeout(0); // it is for clients that are silent, not for us
-      return work();
+      const controller = new AbortController();
+      const abort = (): void => controller.abort();
+      if (response.destroyed) abort();
+      response.once('close', abort);
+      // Not a signal with a timeout of its own: those pile up until the collector finds them.
+      const timer = msMax === undefined ? undefined : setTimeout(abort, msMax);
+      try {
+        return await work(controller.signal);
+      } finally {
+        clearTimeout(timer);
+        response.off('close', abort);
+      }
     });
-  }
-
-  /** Aborted when the client hangs up before it is answered. */
-  get signal(): AbortSignal {
-    const { response } = this.#parts;
-    const controller = new AbortController();
-    if (response.destroyed) controller.abort();
-    response.once('close', () => controller.abort());
-    return controller.signal;
   }
 }
 

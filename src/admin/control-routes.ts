@@ -131,7 +131,7 @@ export function changingRoutes(controls: Controls, pools: ClientPools): readonly
         501: 'Its format can only be checked when it is not in use.',
       },
       handle: async (call) =>
-        ok(await call.takeLong(() => controls.check(call.text('name'), call.signal))),
+        ok(await call.takeLong((signal) => controls.check(call.text('name'), signal))),
     },
     {
       ...post('/v1/snapshot', 'snapshot', 'Saves the clean pages, to begin with them next time.'),
@@ -213,10 +213,10 @@ async function drain(controls: Controls, call: Call): Promise<Answer> {
   const given = call.bodyBytes === 0 ? {} : undefined;
   const { timeoutSeconds } =
     given === undefined ? await call.json(drainRequest) : drainRequest.parse(given);
-  const status = await call.takeLong(() => {
-    const timeout = AbortSignal.timeout(Math.ceil(timeoutSeconds * MS_PER_SECOND));
-    return controls.drain(call.text('name'), AbortSignal.any([call.signal, timeout]));
-  });
+  const status = await call.takeLong(
+    (signal) => controls.drain(call.text('name'), signal),
+    Math.ceil(timeoutSeconds * MS_PER_SECOND),
+  );
   if (status.isClean) return ok(status);
   const detail =
     `${status.dirtyBytes} bytes are still dirty after ${timeoutSeconds} s; ` +
