@@ -17,6 +17,8 @@ export class AppendSpace {
   readonly #storage: ResizableStorage;
   readonly #unitBytes: number;
   readonly #inFlight = new Set<SpaceRun>();
+  /** Where runs begin that were given back while others lay behind them, by where they end. */
+  readonly #returned = new Map<number, number>();
   #end: number;
 
   /** `end` is where the first new unit goes. */
@@ -55,10 +57,20 @@ export class AppendSpace {
     this.#inFlight.delete(run);
   }
 
-  /** Nothing names the run. If others came after it, it stays in the file as a leak. */
+  /** Nothing names the run. It stays in the file as a leak if those behind it are not given back. */
   giveBack(run: SpaceRun): void {
     this.#inFlight.delete(run);
-    if (run.offset + run.length === this.#end) this.#end = run.offset;
+    this.#returned.set(run.offset + run.length, run.offset);
+    for (let start = this.#takeReturned(); start !== undefined; start = this.#takeReturned()) {
+      this.#end = start;
+    }
+  }
+
+  /** The start of the returned run that is the last of the file; undefined if none is. */
+  #takeReturned(): number | undefined {
+    const start = this.#returned.get(this.#end);
+    this.#returned.delete(this.#end);
+    return start;
   }
 
   /**

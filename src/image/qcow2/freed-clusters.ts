@@ -43,6 +43,8 @@ export class FreedClusters {
   #replaced: FreedRun[] = [];
   /** Not referred to anywhere; perhaps still being read or written. */
   #unreachable: Batch[] = [];
+  #settling = Promise.resolve();
+  #isSettlingAborted = false;
 
   constructor(options: FreedClustersOptions) {
     this.#options = options;
@@ -66,6 +68,7 @@ export class FreedClusters {
 
   /** No table entry, in memory or durable, ever referred to these bytes, or none does any more. */
   addUnreachable(storageOffset: number, length: number): void {
+    this.#settleAborted();
     const stamp = this.#options.epochs.advance();
     this.#unreachable.push({ stamp, runs: [this.#runOf(storageOffset, length)] });
   }
@@ -87,10 +90,29 @@ export class FreedClusters {
   }
 
   /**
-   * Counts down what nobody can touch any more. One call at a time. Rejects when a count cannot be
-   * read; what was not counted down by then is leaked.
+   * Counts down what nobody can touch any more. Rejects when a count cannot be read; what was not
+   * counted down by then is leaked.
    */
-  async settle(): Promise<void> {
+  settle(): Promise<void> {
+    const settled = this.#settling.then(() => this.#countDownPast());
+    this.#settling = settled.catch(() => undefined);
+    return settled;
+  }
+
+  /**
+   * What was given up before is free without a write-back, too: on a disk that is full none succeeds,
+   * and each write that is tried again would take space of its own.
+   */
+  #settleAborted(): void {
+    if (this.#unreachable.length === 0 || this.#isSettlingAborted) return;
+    this.#isSettlingAborted = true;
+    const ended = () => {
+      this.#isSettlingAborted = false;
+    };
+    void this.settle().catch(this.#options.onDamage).then(ended);
+  }
+
+  async #countDownPast(): Promise<void> {
     const { epochs } = this.#options;
     for (;;) {
       const [batch] = this.#unreachable;
