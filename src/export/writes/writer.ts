@@ -66,13 +66,18 @@ export interface WriterOptions {
   readonly onFailure: (failure: WriteFailure) => void;
 }
 
+/** Which entries of the table a run takes, and in which version. Reused from run to run. */
+interface Taken {
+  readonly slots: Int32Array;
+  readonly versions: Float64Array;
+}
+
 /** Consecutive pages on their way to the image. */
 interface Run {
   readonly first: number;
   readonly count: number;
   readonly piece: PooledBuffer;
-  readonly slots: Int32Array;
-  readonly versions: Float64Array;
+  readonly taken: Taken;
   readonly change: Change;
   readonly ended: Promise<void>;
 }
@@ -100,6 +105,7 @@ export class Writer {
   readonly #options: WriterOptions;
   readonly #plan: WriterPlan;
   readonly #runs = new Set<Run>();
+  readonly #spare: Taken[] = [];
   /** A buffer that was waited for, until the next run takes it. */
   #granted: PooledBuffer | undefined;
   #isWaitingForBuffer = false;
@@ -184,7 +190,7 @@ export class Writer {
 
   /** Begins a run that has `page` in it; no when there is no buffer for it. */
   #begin(page: number): boolean {
-    const { buffers, pageBytes, tier, inFlight } = this.#options;
+    const { buffers, pageBytes, inFlight } = this.#options;
     const plan = this.#plan;
     const bytesMax = Math.min(PIECE_BYTES, this.#granted?.dataBytes ?? PIECE_BYTES);
     const pagesMax = Math.floor(bytesMax / pageBytes);
@@ -205,17 +211,10 @@ export class Writer {
       this.#options.room.letIn();
       return true;
     }
-    const slots = new Int32Array(count);
-    const versions = new Float64Array(count);
-    for (let i = 0; i < count; i++) {
-      const slot = tier.table.find(first + i);
-      slots[i] = slot;
-      versions[i] = tier.table.versionOf(slot);
-      tier.table.beginWrite(slot);
-    }
+    const taken = this.#take(first, count);
     const change = inFlight.beginChange(first, count);
     const run: Run = {
-      ...{ first, count, piece, slots, versions, change },
+      ...{ first, count, piece, taken, change },
       ended: this.#write(first, count, piece).then(
         () => this.#succeeded(run),
         (cause: unknown) => this.#failed(run, cause),
@@ -224,6 +223,24 @@ export class Writer {
     this.#runs.add(run);
     this.statistics.runs++;
     return true;
+  }
+
+  /** Notes the pages of a run as being written. */
+  #take(first: number, count: number): Taken {
+    const { table } = this.#options.tier;
+    const taken = this.#spare.pop() ?? this.#noneTaken();
+    for (let i = 0; i < count; i++) {
+      const slot = table.find(first + i);
+      taken.slots[i] = slot;
+      taken.versions[i] = table.versionOf(slot);
+      table.beginWrite(slot);
+    }
+    return taken;
+  }
+
+  #noneTaken(): Taken {
+    const count = Math.floor(PIECE_BYTES / this.#options.pageBytes);
+    return { slots: new Int32Array(count), versions: new Float64Array(count) };
   }
 
   /** Copies pages until one can not be read; answers how many were. */
@@ -247,7 +264,7 @@ export class Writer {
     const { tier } = this.#options;
     const before = tier.table.count;
     for (let i = 0; i < run.count; i++) {
-      tier.written(run.slots[i]!, run.first + i, run.versions[i]!);
+      tier.written(run.taken.slots[i]!, run.first + i, run.taken.versions[i]!);
     }
     this.statistics.writtenPages += run.count;
     this.statistics.redirtiedPages += run.count - (before - tier.table.count);
@@ -260,7 +277,7 @@ export class Writer {
 
   #failed(run: Run, cause: unknown): void {
     const { tier, pageBytes, onFailure } = this.#options;
-    for (const slot of run.slots) tier.table.failWrite(slot);
+    for (let i = 0; i < run.count; i++) tier.table.failWrite(run.taken.slots[i]!);
     this.statistics.failures++;
     this.failure =
       cause instanceof TmemError ? cause : new TmemError('io', 'writing back failed', { cause });
@@ -286,6 +303,7 @@ export class Writer {
   #end(run: Run): void {
     const { buffers, inFlight, room } = this.#options;
     this.#runs.delete(run);
+    this.#spare.push(run.taken);
     inFlight.endChange(run.change);
     buffers.release(run.piece);
     room.letIn();
