@@ -11,7 +11,8 @@ import { parseArgs } from 'node:util';
 import { measure } from 'mitata';
 import { createTmem } from '../src/index.ts';
 import { isRefused, MISS } from '../src/tmem/layer.ts';
-import type { Pool, Tmem } from '../src/tmem/tmem.ts';
+import type { Pool } from '../src/tmem/pool.ts';
+import type { Tmem } from '../src/tmem/tmem.ts';
 
 const PAGE = 4096;
 const MIB = 1024 * 1024;

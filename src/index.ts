@@ -32,7 +32,8 @@ export {
   REPLACED,
   STORED,
 } from './tmem/layer.ts';
-export type { Pool, PoolOptions, Tmem } from './tmem/tmem.ts';
+export type { Pool } from './tmem/pool.ts';
+export type { PoolOptions, Tmem } from './tmem/tmem.ts';
 
 /** What a stack is made of. */
 export interface TmemOptions {

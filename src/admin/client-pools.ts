@@ -8,7 +8,8 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Account } from '../tmem/account.ts';
 import { type PutOutcome, REFUSED_LIMIT } from '../tmem/layer.ts';
-import { checkPageBytes, type Pool, type PoolOptions, type Tmem } from '../tmem/tmem.ts';
+import type { Pool } from '../tmem/pool.ts';
+import { checkPageBytes, type PoolOptions, type Tmem } from '../tmem/tmem.ts';
 import { isSameSecret } from './authorisation.ts';
 import { dropPages } from './drop-pages.ts';
 import { GRANT_KEY_HEADER, POOL_KEY_HEADER } from './parameters.ts';

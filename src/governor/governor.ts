@@ -6,6 +6,7 @@
 
 import { TmemError } from '../lib/errors.ts';
 import { formatSize } from '../lib/sizes.ts';
+import { CapTrim } from './cap-trim.ts';
 import { type Clock, eventLoopClock } from './clock.ts';
 import { ControlLaw, type Reason } from './control-law.ts';
 import { LoopLag } from './loop-lag.ts';
@@ -66,6 +67,7 @@ export class Governor {
   readonly #clock: Clock;
   readonly #law: ControlLaw;
   readonly #slices: ShrinkSlices;
+  readonly #capTrim: CapTrim;
   readonly #cuts = { psi: 0, cgroup: 0, machine: 0, lag: 0, manual: 0 };
   #reclaims: { readonly freedBefore: number; readonly resolve: (bytes: number) => void }[] = [];
   #cancelTick: (() => void) | undefined;
@@ -89,6 +91,7 @@ export class Governor {
     const floorBytes = checked(options.floorBytes ?? 0);
     this.#law = new ControlLaw(checked(options.configuredBytes), floorBytes);
     this.#slices = new ShrinkSlices(this.#reclaimable, this.#clock, (end) => this.#ended(end));
+    this.#capTrim = new CapTrim(this.#reclaimable, this.#clock);
   }
 
   /** Looks for the first time, and from now on at every tick, until `stop`. */
@@ -103,6 +106,7 @@ export class Governor {
     this.#cancelTick?.();
     this.#cancelTick = undefined;
     this.#slices.stop();
+    this.#capTrim.stop();
     this.#lag.stop();
   }
 
@@ -116,6 +120,11 @@ export class Governor {
     this.#reason = 'manual';
     if (this.#law.targetBytes < before) this.#cuts.manual++;
     this.#enforce();
+  }
+
+  /** A cap was lowered: what is above it goes soon. Every tick looks, too. */
+  fitCaps(): void {
+    this.#capTrim.begin();
   }
 
   /** Changes what is guaranteed, bytes: the sum of all guaranteed minimums. Throws as above. */
@@ -165,6 +174,7 @@ export class Governor {
     this.#lagMs = this.#lag.read();
     this.#slices.isGentle = this.#lagMs >= GENTLE_LAG_MS;
     this.#decide(this.#pressure, elapsedMs);
+    this.fitCaps();
   };
 
   #decide(pressure: Pressure, elapsedMs: number): void {

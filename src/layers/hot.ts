@@ -209,6 +209,10 @@ export class Hot implements Layer, Lender {
     return this.#frame.shrink(bytes);
   }
 
+  trimToCaps(pagesMax: number): number {
+    return this.#frame.trimToCaps(pagesMax);
+  }
+
   usage(): LayerUsage {
     return this.#held.usage();
   }

@@ -28,6 +28,8 @@ const VICTIMS_PER_STEP_MAX = 10;
 /** Pages that one call of `shrink` may look at: so many, and one more for each so many bytes. */
 const VICTIMS_PER_SHRINK_MIN = 64;
 const BYTES_PER_VICTIM = 128;
+/** Pages that `trimToCaps` may look at for each that leaves. */
+const VICTIMS_PER_PAGE = 16;
 /** Slabs that one call moves so that arenas get empty: 256 KiB each at most. */
 const SLABS_MOVED_PER_SHRINK_MAX = 4;
 
@@ -188,6 +190,27 @@ export class LayerFrame {
     if (wanted <= 0) return freed;
     const freedBelow = this.#next?.shrink(wanted) ?? 0;
     return freed + freedBelow + this.#give(wanted - freedBelow);
+  }
+
+  /** See `Layer`. What is below is wanted less; and what leaves here could not go there. */
+  trimToCaps(pagesMax: number): number {
+    const { held } = this;
+    const kept: number[] = [];
+    let count = this.#next?.trimToCaps(pagesMax) ?? 0;
+    for (let tries = VICTIMS_PER_PAGE * pagesMax; tries > 0 && count < pagesMax; tries--) {
+      const tenant = held.tenants.aboveCap();
+      if (tenant === undefined) break;
+      const slot = this.#victimOf(tenant);
+      if (!this.#mayDrop(slot)) {
+        kept.push(slot);
+        continue;
+      }
+      held.release(slot);
+      this.#statistics.evictedForCapacity++;
+      count++;
+    }
+    for (const slot of kept) held.queue(slot);
+    return count;
   }
 
   /** Gives about that much back from here alone, to the system as well. */

@@ -32,6 +32,10 @@ export class Tenant {
     this.account.charge(bytes);
   }
 
+  get isAboveCap(): boolean {
+    return this.account.usedBytes > this.account.capBytes;
+  }
+
   get isAboveMinimum(): boolean {
     return this.account.usedBytes > this.account.minimumBytes;
   }
@@ -116,6 +120,11 @@ export class Tenants {
     return next;
   }
 
+  /** One that is above its cap and has something to give, or undefined. */
+  aboveCap(): Tenant | undefined {
+    return this.#tenants.find((tenant) => tenant.isAboveCap && tenant.policy.count > 0);
+  }
+
   /** The tenant has nothing to give now: it is skipped until `forgetStuck`. */
   noteStuck(tenant: Tenant): void {
     tenant.stuckRound = this.#round;
@@ -141,7 +150,7 @@ export class Tenants {
       const { account, usedBytes } = tenant;
       if (tenant.policy.count === 0) continue;
       if (skipsStuck && tenant.stuckRound === this.#round) continue;
-      const isAboveCap = account.usedBytes > account.capBytes;
+      const { isAboveCap } = tenant;
       if (!isAboveCap && !tenant.isAboveMinimum && !mayTakeMinimum && tenant !== asking) continue;
       const ownRank = isAboveCap ? 2 : tenant.isAboveMinimum ? 1 : 0;
       const ownExcess = isAboveCap

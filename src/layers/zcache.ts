@@ -192,6 +192,10 @@ export class Zcache implements Layer {
     return this.#frame.shrink(bytes);
   }
 
+  trimToCaps(pagesMax: number): number {
+    return this.#frame.trimToCaps(pagesMax);
+  }
+
   usage(): LayerUsage {
     return this.#held.usage();
   }

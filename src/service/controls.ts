@@ -21,7 +21,8 @@ import { packageVersion } from '../lib/package-version.ts';
 import { exactSize } from '../lib/sizes.ts';
 import type { ServerStatistics } from '../nbd/statistics.ts';
 import type { Account } from '../tmem/account.ts';
-import type { Pool, Tmem } from '../tmem/tmem.ts';
+import type { Pool } from '../tmem/pool.ts';
+import type { Tmem } from '../tmem/tmem.ts';
 import type { Advisors } from './advisors.ts';
 import type { Recordings } from './recordings.ts';
 import {
@@ -38,7 +39,10 @@ const MS_PER_SECOND = 1000;
 const SPARE_BYTES = 8 * 1024 * 1024;
 
 /** What is used of a governor. */
-type GovernorControl = Pick<Governor, 'state' | 'setConfiguredLimit' | 'setFloor' | 'reclaim'>;
+type GovernorControl = Pick<
+  Governor,
+  'state' | 'setConfiguredLimit' | 'setFloor' | 'fitCaps' | 'reclaim'
+>;
 
 export interface ControlledParts {
   readonly tmem: Tmem;
@@ -240,6 +244,7 @@ export class ServiceControls implements Controls {
       ...(minimumBytes === undefined ? {} : { minimumBytes }),
     });
     this.fitFloor();
+    this.#parts.governor.fitCaps();
     return shareOf(account);
   }
 

@@ -213,6 +213,7 @@ class Service implements RunningService {
         },
         setLimit: (bytes) => tmem.setLimit(bytes),
         shrink: (bytes) => tmem.shrink(bytes),
+        trimToCaps: (pagesMax) => tmem.trimToCaps(pagesMax),
         requestWriteBack: (bytes) => this.#writeBack(bytes),
       },
       configuredBytes: this.#plan.stackBytes,

@@ -14,7 +14,7 @@ import type { WriteBack } from '../export/writes/write-back.ts';
 import type { Account } from '../tmem/account.ts';
 import { type Layer, PUT_OUTCOME_NAMES } from '../tmem/layer.ts';
 import { NO_SLOT } from '../tmem/page-index.ts';
-import type { Pool } from '../tmem/tmem.ts';
+import type { Pool } from '../tmem/pool.ts';
 
 const MS_PER_SECOND = 1000;
 

@@ -12,7 +12,8 @@
 import type { Account } from './account.ts';
 import { type EncodedPage, type GetOutcome, MISS, type PutOutcome } from './layer.ts';
 import { type Lender, NO_LOAN } from './lender.ts';
-import type { Pool, Tmem } from './tmem.ts';
+import type { Pool } from './pool.ts';
+import type { Tmem } from './tmem.ts';
 
 /** Pages of one object. */
 export const PAGES_PER_OBJECT = 16_384;

@@ -12,7 +12,8 @@ import type { Account } from './account.ts';
 import { type Cleancache, PAGES_PER_OBJECT } from './cleancache.ts';
 import { type GetOutcome, isRefused, type PutOutcome } from './layer.ts';
 import { type Lender, NO_LOAN } from './lender.ts';
-import type { Pool, Tmem } from './tmem.ts';
+import type { Pool } from './pool.ts';
+import type { Tmem } from './tmem.ts';
 
 export class Frontswap {
   readonly pageBytes: number;

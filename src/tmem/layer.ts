@@ -256,5 +256,11 @@ export interface Layer {
    */
   shrink(bytes: number): number;
 
+  /**
+   * Has accounts that are above their caps give up pages, of the layers below first, at most so many
+   * in all; answers how many left. Persistent pages that no layer below takes stay.
+   */
+  trimToCaps(pagesMax: number): number;
+
   usage(): LayerUsage;
 }

@@ -53,6 +53,24 @@ test('without pressure nothing is done but looking, once a second', () => {
   expect([layers.limits, layers.steps, messages]).toEqual([[], [], []]);
 });
 
+test('a cap that is lowered takes effect in bounded turns, and with the next tick once it can', () => {
+  const { clock, layers, governor } = given();
+  layers.pagesAboveCaps = 150;
+  governor.fitCaps();
+  expect(layers.trims).toEqual([]);
+  expect(clock.settle()).toBe(4);
+  expect(layers.trims).toEqual([64, 64, 22]);
+  governor.start();
+  clock.settle();
+  layers.pagesAboveCaps = 10; // dirty pages that became clean
+  clock.pass(TICK_MS);
+  expect(layers.trims.at(-1)).toBe(10);
+  layers.pagesAboveCaps = 10;
+  governor.stop();
+  clock.pass(TICK_MS);
+  expect(layers.pagesAboveCaps).toBe(10);
+});
+
 test('stalls lower the limit at once and the memory after it; calm raises it slowly', () => {
   const { clock, layers, governor, messages, stall } = given();
   governor.start();

@@ -80,6 +80,9 @@ export class ScriptedLayers implements Reclaimable {
   readonly steps: number[] = [];
   readonly limits: number[] = [];
   readonly requests: number[] = [];
+  /** Pages above caps, and how many were taken at a time. */
+  pagesAboveCaps = 0;
+  readonly trims: number[] = [];
   readonly #clock: ScriptedClock;
 
   constructor(clock: ScriptedClock, limitBytes: number) {
@@ -98,6 +101,13 @@ export class ScriptedLayers implements Reclaimable {
     this.steps.push(bytes);
     this.#clock.timeMs += this.stepMs;
     return freed;
+  }
+
+  trimToCaps(pagesMax: number): number {
+    const count = Math.min(pagesMax, this.pagesAboveCaps);
+    this.pagesAboveCaps -= count;
+    if (count > 0) this.trims.push(count);
+    return count;
   }
 
   requestWriteBack(bytes: number): void {

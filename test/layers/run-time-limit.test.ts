@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { HIT, isRefused } from '../../src/tmem/layer.ts';
-import { type Pool, Tmem } from '../../src/tmem/tmem.ts';
+import type { Pool } from '../../src/tmem/pool.ts';
+import { Tmem } from '../../src/tmem/tmem.ts';
 import { writePage } from '../tmem/page-content.ts';
 import { COMPOSITIONS } from './compositions.ts';
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { AccountShare } from '../../src/tmem/account.ts';
 import { isRefused, MISS, REFUSED_LIMIT } from '../../src/tmem/layer.ts';
-import { type Pool, Tmem } from '../../src/tmem/tmem.ts';
+import type { Pool } from '../../src/tmem/pool.ts';
+import { Tmem } from '../../src/tmem/tmem.ts';
 import { COMPOSITIONS } from '../layers/compositions.ts';
 import { pagesIn } from './layer-contract.ts';
 import { writePage } from './page-content.ts';
@@ -132,6 +133,38 @@ describe.each([
     expect(capped.has(0, 1999)).toBe(true);
     expect(usedBytes([other])[0]).toBeGreaterThanOrEqual((before ?? 0) * 0.6);
     for (let index = 0; index < 500; index++) expect(other.has(0, index)).toBe(true);
+  });
+
+  it('are trimmed to a cap that was lowered, a few pages at a time, and the others keep theirs', () => {
+    const clients = new Clients(composition, 4 * MIB);
+    const [capped, other] = [clients.join(), clients.join()];
+    clients.fillAll([capped, other], 400);
+    expect(clients.tmem.trimToCaps(64)).toBe(0);
+    const [before, others] = usedBytes([capped, other]);
+    capped.account.setShare({ capBytes: Math.floor((before ?? 0) / 4) });
+    const counts: number[] = [];
+    do counts.push(clients.tmem.trimToCaps(64));
+    while (counts.at(-1) !== 0);
+    expect(Math.max(...counts)).toBe(64);
+    expect(capped.account.usedBytes).toBeLessThanOrEqual(capped.account.capBytes);
+    expect(capped.account.usedBytes).toBeGreaterThan(capped.account.capBytes * 0.9);
+    expect(usedBytes([other])[0]).toBe(others);
+    for (let index = 0; index < 400; index++) expect(other.has(0, index)).toBe(true);
+  });
+
+  it('keep persistent pages above a cap that was lowered, and lose the others', () => {
+    const clients = new Clients(composition, 4 * MIB);
+    const account = clients.tmem.createAccount({ name: 'client' });
+    const dirty = clients.tmem.createPool({ kind: 'persistent', account });
+    const clean = clients.tmem.createPool({ kind: 'ephemeral', account });
+    clients.fillAll([dirty, clean], 200);
+    account.setShare({ capBytes: 0 });
+    while (clients.tmem.trimToCaps(64) > 0);
+    for (let index = 0; index < 200; index++) {
+      expect(clean.has(0, index)).toBe(false);
+      expect(dirty.get(0, index, dst)).not.toBe(MISS);
+      expect(dst.equals(writePage(page, 'half', index))).toBe(true);
+    }
   });
 
   it('are refused beyond their cap when all that they have is persistent', () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { Pool } from '../../src/tmem/tmem.ts';
+import type { Pool } from '../../src/tmem/pool.ts';
 import { smallStack } from '../metrics/scraped.ts';
 import { pageOf } from './page-content.ts';
 

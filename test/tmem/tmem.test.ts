@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { TmemError } from '../../src/lib/errors.ts';
 import { HIT, isRefused, MISS, REPLACED, STORED } from '../../src/tmem/layer.ts';
-import { POOL_COUNT_MAX, type Pool, type PoolOptions, Tmem } from '../../src/tmem/tmem.ts';
+import type { Pool } from '../../src/tmem/pool.ts';
+import { POOL_COUNT_MAX, type PoolOptions, Tmem } from '../../src/tmem/tmem.ts';
 import { COMPOSITIONS } from '../layers/compositions.ts';
 import { pageOf } from './page-content.ts';
 

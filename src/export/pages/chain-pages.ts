@@ -16,7 +16,7 @@ import type { Cleancache } from '../../tmem/cleancache.ts';
 import { type GetOutcome, MISS, type PutOutcome } from '../../tmem/layer.ts';
 import type { Lender } from '../../tmem/lender.ts';
 import { NO_LOAN } from '../../tmem/lender.ts';
-import type { Pool } from '../../tmem/tmem.ts';
+import type { Pool } from '../../tmem/pool.ts';
 import type { CleanPages } from './clean-pages.ts';
 import type { PageOwners } from './page-owners.ts';
 

@@ -1,0 +1,36 @@
+/**
+ * Takes pages from accounts that have more than their caps allow: a cap can be lowered, and a page
+ * that was dirty then becomes clean later. Some pages in each turn of the event loop.
+ */
+
+import type { Clock } from './clock.ts';
+import type { Reclaimable } from './reclaimable.ts';
+
+const PAGES_PER_TURN = 64;
+
+export class CapTrim {
+  readonly #reclaimable: Reclaimable;
+  readonly #clock: Clock;
+  #cancel: (() => void) | undefined;
+
+  constructor(reclaimable: Reclaimable, clock: Clock) {
+    this.#reclaimable = reclaimable;
+    this.#clock = clock;
+  }
+
+  /** Begins, and goes on until nobody has to give, or can. */
+  begin(): void {
+    this.#cancel ??= this.#clock.nextTurn(this.#turn);
+  }
+
+  stop(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+  }
+
+  readonly #turn = (): void => {
+    this.#cancel = undefined;
+    const count = this.#reclaimable.trimToCaps?.(PAGES_PER_TURN) ?? 0;
+    if (count > 0) this.begin();
+  };
+}
