@@ -4,8 +4,8 @@ import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { alignedBuffer, MEMORY_ALIGNMENT_BYTES } from '../lib/aligned-buffer.ts';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
-import { deviceNumbers } from './device-number.ts';
-import { type Libc, loadLibc, SEEK } from './libc.ts';
+import { checkTakesWrites, deviceSizeBytes } from './block-device.ts';
+import { type Libc, loadLibc } from './libc.ts';
 import { lockDescriptor } from './lock.ts';
 import { positionedIo } from './positioned-io.ts';
 import type { PositionedIo } from './thread-io.ts';
@@ -84,6 +84,7 @@ export async function openDescriptors(
     const bufferedFd = await open(0);
     const stats = await statDescriptor(bufferedFd, { bigint: true });
     checkIsDisk(path, stats);
+    if (!isReadOnly && stats.isBlockDevice()) await checkTakesWrites(path, stats.rdev);
     const libc = options.libc === undefined ? await loadLibc() : (options.libc ?? undefined);
     const lock = await lockDescriptor(path, bufferedFd, isReadOnly, libc);
     const allocationFd = await open(0);
@@ -170,28 +171,6 @@ export async function checkIsSameFile(
   throw new TmemError('busy', `cannot open "${path}": it was replaced just now; try again`, {
     context: { path },
   });
-}
-
-/** The kernel tells in /sys; where that is not mounted, seeking to the end does. */
-async function deviceSizeBytes(
-  path: string,
-  device: bigint,
-  fd: number,
-  libc: Libc | undefined,
-): Promise<number> {
-  const { major, minor } = deviceNumbers(device);
-  try {
-    const text = await fs.promises.readFile(`/sys/dev/block/${major}:${minor}/size`, 'ascii');
-    // The unit of this file is 512 bytes, whatever the device's own sectors are.
-    return Number.parseInt(text, 10) * 512;
-  } catch (cause) {
-    if (libc !== undefined) return libc.lseek(fd, 0, SEEK.end);
-    const advice = 'mount /sys, or install the optional dependency "koffi"';
-    throw new TmemError('unsupported', `cannot find out the size of "${path}"; ${advice}`, {
-      context: { path },
-      cause,
-    });
-  }
 }
 
 /** A device's content has no time of change: its identity is good for this process only. */

@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { needsPrograms, runProgram, runWell } from '../tools/programs.ts';
-import { startServer } from '../tools/server.ts';
+import { startServer, TMEM } from '../tools/server.ts';
 import { hasSameContent, MIB, makeImage, workspace } from '../tools/workspace.ts';
 
 needsPrograms('qemu-io', 'qemu-img', 'nbdinfo');
@@ -8,8 +8,10 @@ needsPrograms('qemu-io', 'qemu-img', 'nbdinfo');
 const SIZE = 16 * MIB;
 
 /** A block device on a file, where this user may make one. */
-async function loopDevice(file: string): Promise<string | undefined> {
-  const made = await runProgram('losetup', ['--find', '--show', file]).catch(() => undefined);
+async function loopDevice(file: string, ...more: readonly string[]): Promise<string | undefined> {
+  const made = await runProgram('losetup', ['--find', '--show', ...more, file]).catch(
+    () => undefined,
+  );
   if (made?.code !== 0) return undefined;
   const device = made.stdout.trim();
   onTestFinished(async () => {
@@ -39,4 +41,20 @@ test('a block device is served as a file is', async ({ skip }) => {
   await server.stop();
   await runWell('qemu-img', [...compare, device, twin]);
   expect(hasSameContent(image, twin)).toBe(true);
+});
+
+test('a block device that takes no writes is refused, and served read-only', async ({ skip }) => {
+  const directory = workspace();
+  const image = makeImage(directory, SIZE);
+  const device = await loopDevice(image, '--read-only');
+  if (device === undefined) return skip('needs root and a free loop device');
+  const serve = ['serve', device, '--mode', 'writeback', '--listen', `unix:${directory}/no.sock`];
+  const refused = await runProgram(process.execPath, [TMEM, ...serve, '--admin', 'none']);
+  expect(refused).toMatchObject({ code: 2, stdout: '' });
+  expect(refused.stderr).toBe(
+    `tmem: cannot open "${device}": this device is set to take no writes; open it read-only\n`,
+  );
+  const server = await startServer(directory, [device, '--mode', 'read-only']);
+  await runWell('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', server.uri(), image]);
+  await server.stop();
 });
