@@ -182,7 +182,8 @@ export class WarmRestart {
     const { log } = this.#options;
     for (const name of result.leftOut) {
       log.warn(
-        `the pages of "${name}" are not in the snapshot: nothing tells when it changes, or its disk failed`,
+        `the pages of "${name}" are not in the snapshot: nothing tells when it changes, ` +
+          'it changes all the time, or its disk failed',
       );
     }
     for (const name of result.changed) {
