@@ -16,15 +16,11 @@
 import type { ForgetMemory } from '../lib/forget-memory.ts';
 import type { PolicyFactory } from '../policy/policy.ts';
 import {
-  createLayerStatistics,
-  type EncodedPage,
   type Encoding,
   type GetOutcome,
   HIT,
   isRefused,
   type Layer,
-  type LayerUsage,
-  type PoolDescription,
   type PutOutcome,
   RAW,
   REFUSED_FILLED,
@@ -36,7 +32,7 @@ import { type Lender, NO_LOAN } from '../tmem/lender.ts';
 import { NO_SLOT, type PageIndex } from '../tmem/page-index.ts';
 import { isSameFilled } from '../tmem/same-filled.ts';
 import type { Slabs } from '../tmem/slabs.ts';
-import type { HeldPages } from './held-pages.ts';
+import type { HeldPool } from './held-pages.ts';
 import { LayerFrame } from './layer-frame.ts';
 import { Loans } from './loans.ts';
 import { OneIn } from './one-in.ts';
@@ -64,13 +60,10 @@ const PAGE_METADATA_BYTES = 44;
 /** A put makes at most this many tries for room (Xen: 10). */
 const TRIES_PER_PUT_MAX = 10;
 
-export class Hot implements Layer, Lender {
+export class Hot extends LayerFrame implements Lender {
   readonly name = 'hot';
-  readonly statistics = createLayerStatistics();
 
   readonly #next: Layer;
-  readonly #frame: LayerFrame;
-  readonly #held: HeldPages;
   readonly #index: PageIndex;
   readonly #pages: PageTable;
   readonly #slabs: Slabs;
@@ -79,13 +72,9 @@ export class Hot implements Layer, Lender {
   readonly #pageBytesMax: number;
 
   constructor(options: HotOptions) {
-    this.#next = options.next;
-    this.#pageBytesMax = options.pageBytesMax;
-    this.#promotion = new OneIn(options.promoteOneIn ?? 16);
-    this.#frame = new LayerFrame({
+    super({
       ...options,
       mayAllocate: options.mayAllocate,
-      statistics: this.statistics,
       slotCount: Math.ceil(options.limitBytes / 4096) + 64,
       // A slab holds many pages, and the limit many slabs.
       slabBytes: slabBytesNear(options.limitBytes / 256, options.pageBytesMax),
@@ -93,30 +82,14 @@ export class Hot implements Layer, Lender {
       pageMetadataBytes: PAGE_METADATA_BYTES,
       arePersistentQueued: true,
       triesPerPutMax: TRIES_PER_PUT_MAX,
-      freeLocation: (location) => this.#loans.free(location),
-      // Only whole pages live here; what comes encoded belongs below.
-      store: (pool, object, index, encoding, src, srcOffset, length) =>
-        encoding === RAW
-          ? this.#held.insert(pool, object, index, RAW, src, srcOffset, length)
-          : REFUSED_POOL,
     });
-    this.#held = this.#frame.held;
-    this.#index = this.#held.index;
-    this.#pages = this.#held.pages;
-    this.#slabs = this.#held.slabs;
+    this.#next = options.next;
+    this.#pageBytesMax = options.pageBytesMax;
+    this.#promotion = new OneIn(options.promoteOneIn ?? 16);
+    this.#index = this.held.index;
+    this.#pages = this.held.pages;
+    this.#slabs = this.held.slabs;
     this.#loans = new Loans(this.#slabs);
-  }
-
-  get isFrozen(): boolean {
-    return this.#frame.isFrozen;
-  }
-
-  set isFrozen(isFrozen: boolean) {
-    this.#frame.isFrozen = isFrozen;
-  }
-
-  createPool(pool: PoolDescription): void {
-    this.#frame.createPool(pool);
   }
 
   get(pool: number, object: number, index: number, dst: Buffer, dstOffset: number): GetOutcome {
@@ -124,7 +97,7 @@ export class Hot implements Layer, Lender {
     if (slot !== NO_SLOT) {
       const pageBytes = this.#pages.lengthOf(slot);
       this.#slabs.copyOut(this.#pages.locationOf(slot) >>> 0, pageBytes, dst, dstOffset);
-      this.#held.poolOf(pool)!.tenant.policy.touch(slot);
+      this.held.poolOf(pool)!.tenant.policy.touch(slot);
       this.statistics.hits++;
       return HIT;
     }
@@ -133,10 +106,6 @@ export class Hot implements Layer, Lender {
     if (outcome === HIT && this.#promotion.next())
       this.#promote(pool, object, index, dst, dstOffset);
     return outcome;
-  }
-
-  has(pool: number, object: number, index: number): boolean {
-    return this.#frame.has(pool, object, index);
   }
 
   /**
@@ -161,7 +130,7 @@ export class Hot implements Layer, Lender {
         this.statistics.puts[REPLACED]!++;
         return REPLACED;
       }
-      this.#held.drop(slot);
+      this.held.drop(slot);
     }
     if (isFilled) {
       const below = this.#next.put(pool, object, index, encoding, src, srcOffset, length);
@@ -170,51 +139,26 @@ export class Hot implements Layer, Lender {
         return hadOlder ? REPLACED : below;
       }
     }
-    return this.#frame.put(hadOlder, pool, object, index, encoding, src, srcOffset, length);
+    return this.putNew(hadOlder, pool, object, index, encoding, src, srcOffset, length);
   }
 
-  transfer(fromPool: number, toPool: number, object: number, index: number): boolean {
-    return this.#frame.transfer(fromPool, toPool, object, index);
+  /** Only whole pages live here; what comes encoded belongs below. */
+  protected store(
+    pool: HeldPool,
+    object: number,
+    index: number,
+    encoding: Encoding,
+    src: Buffer,
+    srcOffset: number,
+    length: number,
+  ): PutOutcome {
+    if (encoding !== RAW) return REFUSED_POOL;
+    return this.held.insert(pool, object, index, RAW, src, srcOffset, length);
   }
 
-  peek(pool: number, object: number, index: number, page: EncodedPage): boolean {
-    return this.#frame.peek(pool, object, index, page);
-  }
-
-  objectsOf(pool: number): Iterable<number> {
-    return this.#frame.objectsOf(pool);
-  }
-
-  indexesOf(pool: number, object: number): Uint32Array {
-    return this.#frame.indexesOf(pool, object);
-  }
-
-  flushPage(pool: number, object: number, index: number): boolean {
-    return this.#frame.flushPage(pool, object, index);
-  }
-
-  flushObject(pool: number, object: number): number {
-    return this.#frame.flushObject(pool, object);
-  }
-
-  destroyPool(pool: number): number {
-    return this.#frame.destroyPool(pool);
-  }
-
-  setLimit(bytes: number): void {
-    this.#held.setLimit(bytes);
-  }
-
-  shrink(bytes: number): number {
-    return this.#frame.shrink(bytes);
-  }
-
-  trimToCaps(pagesMax: number): number {
-    return this.#frame.trimToCaps(pagesMax);
-  }
-
-  usage(): LayerUsage {
-    return this.#held.usage();
+  /** What is lent is freed when it is given back. */
+  protected override freeLocation(location: number): void {
+    this.#loans.free(location);
   }
 
   /** Lends the page if it is here; NO_LOAN otherwise. See `Lender`. */
@@ -223,7 +167,7 @@ export class Hot implements Layer, Lender {
     if (slot === NO_SLOT) return NO_LOAN;
     const location = this.#pages.locationOf(slot) >>> 0;
     if (!this.#loans.lend(location)) return NO_LOAN;
-    this.#held.poolOf(pool)?.tenant.policy.touch(slot);
+    this.held.poolOf(pool)?.tenant.policy.touch(slot);
     return location;
   }
 
@@ -248,20 +192,20 @@ export class Hot implements Layer, Lender {
     const location = this.#pages.locationOf(slot) >>> 0;
     if (this.#loans.isLent(location)) return false;
     this.#slabs.copyIn(location, src, srcOffset, length);
-    this.#held.tenantOf(slot).policy.touch(slot);
+    this.held.tenantOf(slot).policy.touch(slot);
     return true;
   }
 
   /** Copies a page up. The copy below stays the same page, so a refusal here changes nothing. */
   #promote(pool: number, object: number, index: number, page: Buffer, offset: number): void {
     if (this.isFrozen) return;
-    const description = this.#held.poolOf(pool);
+    const description = this.held.poolOf(pool);
     if (description === undefined || description.pageBytes > this.#pageBytesMax) return;
     const { pageBytes } = description;
     if (isSameFilled(page, offset, pageBytes)) return;
-    if (this.#held.insert(description, object, index, RAW, page, offset, pageBytes) === STORED) {
+    if (this.held.insert(description, object, index, RAW, page, offset, pageBytes) === STORED) {
       this.statistics.promoted++;
     }
-    this.#held.budget.fit(description.tenant);
+    this.held.budget.fit(description.tenant);
   }
 }

@@ -1,16 +1,18 @@
 /**
- * What every layer does alike: the frame around storing a page, flushing, moving and evicting, with
- * the layer below as the place for what this one does not hold or take. A layer says how it
- * stores a page; the rules of `tmem/layer.ts` are kept here, once.
+ * What every layer does alike: the frame around storing a page, flushing and moving, with the layer
+ * below as the place for what this one does not hold or take. A layer says how it stores a page;
+ * the rules of `tmem/layer.ts` are kept here, once.
  */
 
 import {
-  createEncodedPage,
+  createLayerStatistics,
   type EncodedPage,
   type Encoding,
+  type GetOutcome,
   isRefused,
   type Layer,
   type LayerStatistics,
+  type LayerUsage,
   type PoolDescription,
   type PutOutcome,
   REFUSED_FROZEN,
@@ -19,26 +21,60 @@ import {
   STORED,
 } from '../tmem/layer.ts';
 import { NO_SLOT } from '../tmem/page-index.ts';
+import { Eviction } from './eviction.ts';
 import { HeldPages, type HeldPagesOptions, type HeldPool } from './held-pages.ts';
-import type { Tenant } from './tenants.ts';
 
-/** Victims that one step towards room tries, where persistent ones may have nowhere to go. */
-const VICTIMS_PER_STEP_MAX = 10;
-
-/** Pages that one call of `shrink` may look at: so many, and one more for each so many bytes. */
-const VICTIMS_PER_SHRINK_MIN = 64;
-const BYTES_PER_VICTIM = 128;
-/** Pages that `trimToCaps` may look at for each that leaves. */
-const VICTIMS_PER_PAGE = 16;
-/** Slabs that one call moves so that arenas get empty: 256 KiB each at most. */
-const SLABS_MOVED_PER_SHRINK_MAX = 4;
-
+/** What the layers differ in, and what is below. */
 export interface LayerFrameOptions
-  extends Omit<HeldPagesOptions, 'makeRoom' | 'fitCap' | 'filledEvicted'> {
-  readonly statistics: LayerStatistics;
+  extends Omit<HeldPagesOptions, 'makeRoom' | 'fitCap' | 'filledEvicted' | 'freeLocation'> {
   readonly next: Layer | undefined;
+}
+
+export abstract class LayerFrame implements Layer {
+  abstract readonly name: string;
+  readonly statistics: LayerStatistics = createLayerStatistics();
+  isFrozen = false;
+  protected readonly held: HeldPages;
+  readonly #options: LayerFrameOptions;
+  readonly #next: Layer | undefined;
+  readonly #eviction: Eviction;
+
+  constructor(options: LayerFrameOptions) {
+    this.#options = options;
+    this.#next = options.next;
+    this.held = new HeldPages({
+      ...options,
+      makeRoom: (asking) => this.#eviction.makeRoom(asking),
+      fitCap: (tenant, bytes) => this.#eviction.fitCap(tenant, bytes),
+      filledEvicted: () => {
+        this.statistics.evictedForFilledCap++;
+      },
+      freeLocation: (location) => this.freeLocation(location),
+    });
+    const { held, statistics } = this;
+    this.#eviction = new Eviction({ ...options, held, statistics });
+  }
+
+  abstract get(
+    pool: number,
+    object: number,
+    index: number,
+    dst: Buffer,
+    dstOffset: number,
+  ): GetOutcome;
+
+  abstract put(
+    pool: number,
+    object: number,
+    index: number,
+    encoding: Encoding,
+    src: Buffer,
+    srcOffset: number,
+    length: number,
+  ): PutOutcome;
+
   /** Stores a page of a known pool that is not here, or says why not. */
-  readonly store: (
+  protected abstract store(
     pool: HeldPool,
     object: number,
     index: number,
@@ -46,30 +82,11 @@ export interface LayerFrameOptions
     src: Buffer,
     srcOffset: number,
     length: number,
-  ) => PutOutcome;
-}
+  ): PutOutcome;
 
-export class LayerFrame {
-  isFrozen = false;
-  readonly held: HeldPages;
-  readonly #options: LayerFrameOptions;
-  readonly #statistics: LayerStatistics;
-  readonly #next: Layer | undefined;
-  readonly #pushed: EncodedPage;
-
-  constructor(options: LayerFrameOptions) {
-    this.#options = options;
-    this.#statistics = options.statistics;
-    this.#next = options.next;
-    this.#pushed = createEncodedPage();
-    this.held = new HeldPages({
-      ...options,
-      makeRoom: (asking) => this.#makeRoom(asking),
-      fitCap: (tenant, bytes) => this.#fitCap(tenant, bytes),
-      filledEvicted: () => {
-        this.#statistics.evictedForFilledCap++;
-      },
-    });
+  /** Frees the bytes of a page that leaves. */
+  protected freeLocation(location: number): void {
+    this.held.slabs.free(location);
   }
 
   createPool(pool: PoolDescription): void {
@@ -86,7 +103,7 @@ export class LayerFrame {
    * Stores a page whose older version here, if `hadOlder`, has been dropped: whatever fails from
    * now on, it can not be read again (rule 1). What is refused goes to the next layer.
    */
-  put(
+  protected putNew(
     hadOlder: boolean,
     pool: number,
     object: number,
@@ -97,9 +114,18 @@ export class LayerFrame {
     length: number,
   ): PutOutcome {
     const held = this.held.poolOf(pool);
-    const stored = this.#store(hadOlder, held, object, index, encoding, src, srcOffset, length);
+    const stored = this.#storeIfTaken(
+      hadOlder,
+      held,
+      object,
+      index,
+      encoding,
+      src,
+      srcOffset,
+      length,
+    );
     const outcome = stored === STORED && hadOlder ? REPLACED : stored;
-    this.#statistics.puts[outcome]!++;
+    this.statistics.puts[outcome]!++;
     if (isRefused(outcome)) {
       const below = this.#next?.put(pool, object, index, encoding, src, srcOffset, length);
       if (held !== undefined) this.held.budget.fit(held.tenant);
@@ -114,7 +140,7 @@ export class LayerFrame {
 
   flushPage(pool: number, object: number, index: number): boolean {
     const wasHere = this.held.dropNamed(pool, object, index);
-    if (wasHere) this.#statistics.flushed++;
+    if (wasHere) this.statistics.flushed++;
     const wasBelow = this.#next?.flushPage(pool, object, index) ?? false;
     return wasHere || wasBelow;
   }
@@ -178,6 +204,14 @@ export class LayerFrame {
     return all;
   }
 
+  setLimit(bytes: number): void {
+    this.held.setLimit(bytes);
+  }
+
+  usage(): LayerUsage {
+    return this.held.usage();
+  }
+
   /**
    * What is above its limit here goes first; then the layer below gives, then this one again. What
    * has to leave here is dropped: putting it into the layer below would take memory again.
@@ -185,70 +219,20 @@ export class LayerFrame {
   shrink(bytes: number): number {
     const { budget } = this.held;
     const excess = Math.min(bytes, budget.usedBytes - budget.limitBytes);
-    const freed = excess > 0 ? this.#give(excess) : 0;
+    const freed = excess > 0 ? this.#eviction.give(excess) : 0;
     const wanted = bytes - freed;
     if (wanted <= 0) return freed;
     const freedBelow = this.#next?.shrink(wanted) ?? 0;
-    return freed + freedBelow + this.#give(wanted - freedBelow);
+    return freed + freedBelow + this.#eviction.give(wanted - freedBelow);
   }
 
   /** See `Layer`. What is below is wanted less; and what leaves here could not go there. */
   trimToCaps(pagesMax: number): number {
-    const { held } = this;
-    const kept: number[] = [];
-    let count = this.#next?.trimToCaps(pagesMax) ?? 0;
-    for (let tries = VICTIMS_PER_PAGE * pagesMax; tries > 0 && count < pagesMax; tries--) {
-      const tenant = held.tenants.aboveCap();
-      if (tenant === undefined) break;
-      const slot = this.#victimOf(tenant);
-      if (!this.#mayDrop(slot)) {
-        kept.push(slot);
-        continue;
-      }
-      held.release(slot);
-      this.#statistics.evictedForCapacity++;
-      count++;
-    }
-    for (const slot of kept) held.queue(slot);
-    return count;
+    const below = this.#next?.trimToCaps(pagesMax) ?? 0;
+    return below + this.#eviction.trimToCaps(pagesMax - below);
   }
 
-  /** Gives about that much back from here alone, to the system as well. */
-  #give(bytes: number): number {
-    const { slabs } = this.held;
-    slabs.isGivingBack = true;
-    try {
-      return this.#giveUp(bytes);
-    } finally {
-      slabs.isGivingBack = false;
-    }
-  }
-
-  #giveUp(bytes: number): number {
-    const { held } = this;
-    const before = held.budget.usedBytes;
-    const kept: number[] = [];
-    let victims = VICTIMS_PER_SHRINK_MIN + bytes / BYTES_PER_VICTIM;
-    while (before - held.budget.usedBytes < bytes && victims-- > 0) {
-      if (held.compact() > 0) continue;
-      const tenant = held.tenants.choose(undefined);
-      if (tenant === undefined) break;
-      const slot = this.#victimOf(tenant);
-      if (this.#mayDrop(slot)) {
-        held.release(slot);
-        this.#statistics.evictedForShrink++;
-      } else {
-        kept.push(slot);
-      }
-    }
-    for (const slot of kept) held.queue(slot);
-    // What the policies remember now must not take the layer above its limit.
-    if (before <= held.budget.limitBytes) held.budget.fit(undefined);
-    held.slabs.releaseArenas(SLABS_MOVED_PER_SHRINK_MAX);
-    return before - held.budget.usedBytes;
-  }
-
-  #store(
+  #storeIfTaken(
     isKnown: boolean,
     pool: HeldPool | undefined,
     object: number,
@@ -261,111 +245,17 @@ export class LayerFrame {
     if (pool === undefined) return REFUSED_POOL;
     if (pool.pageBytes > this.#options.pageBytesMax) return REFUSED_POOL;
     if (this.isFrozen && !isKnown) return REFUSED_FROZEN;
-    const { store } = this.#options;
-    return store(pool, object, index, encoding, src, srcOffset, length);
-  }
-
-  /** One step towards room: a slab by compaction, else the memory of a page; false if it is over. */
-  #makeRoom(asking: Tenant | undefined): boolean {
-    return this.held.compact() > 0 || this.#evictOne(asking);
-  }
-
-  /**
-   * Lets the first of the next victims go that can. A persistent page that the layer below refuses
-   * has nowhere to go and stays; then another account is asked, if there is one that may be.
-   */
-  #evictOne(asking: Tenant | undefined): boolean {
-    const { tenants } = this.held;
-    let isAnyStuck = false;
-    for (let tries = 0; tries < VICTIMS_PER_STEP_MAX; tries++) {
-      let tenant = tenants.choose(asking, isAnyStuck);
-      if (tenant === undefined && isAnyStuck) {
-        tenants.forgetStuck(); // everybody was asked once: once more
-        tenant = tenants.choose(asking);
-      }
-      if (tenant === undefined) return false;
-      if (this.#evictFrom(tenant)) return true;
-      if (!isAnyStuck) tenants.forgetStuck();
-      tenants.noteStuck(tenant);
-      isAnyStuck = true;
-    }
-    return false;
-  }
-
-  /** Makes the account give up pages of this layer, until so many bytes more are within its cap. */
-  #fitCap(tenant: Tenant, bytes: number): boolean {
-    const { account } = tenant;
-    for (let tries = this.#options.triesPerPutMax; tries > 0; tries--) {
-      if (tenant.policy.count === 0) return false;
-      this.#evictFrom(tenant);
-      if (account.usedBytes + bytes <= account.capBytes) return true;
-    }
-    return false;
-  }
-
-  /** Evicts the tenant's next victim; false when that has nowhere to go and must stay. */
-  #evictFrom(tenant: Tenant): boolean {
-    const slot = this.#victimOf(tenant);
-    if (!this.#pushDown(slot, tenant) && this.held.pages.isPersistent(slot)) {
-      this.held.queue(slot);
-      return false;
-    }
-    this.held.release(slot);
-    this.#statistics.evictedForCapacity++;
-    return true;
-  }
-
-  /** Takes the next victim out of the policy of a tenant that has one. */
-  #victimOf(tenant: Tenant): number {
-    this.held.tenants.size(tenant);
-    return tenant.policy.evict();
-  }
-
-  /** Whether the layer below has the page now: it took it, or its copy was there. */
-  #pushDown(slot: number, { account }: Tenant): boolean {
-    if (this.#next === undefined) return false;
-    if (this.#isBelow(slot)) return true;
-    const { index } = this.held;
-    const page = this.#pushed;
-    this.held.peek(slot, page);
-    const { encoding, buffer, offset, length } = page;
-    // The page is about to leave from here: below it must not count against the cap twice.
-    const charge = this.held.chargeOf(slot);
-    account.usedBytes -= charge;
-    const outcome = this.#next.put(
-      index.poolOf(slot),
-      index.objectOf(slot),
-      index.indexOf(slot),
-      encoding,
-      buffer,
-      offset,
-      length,
-    );
-    account.usedBytes += charge;
-    if (isRefused(outcome)) return false;
-    this.#statistics.pushedDown++;
-    return true;
-  }
-
-  /** Whether the page may vanish from here: it is ephemeral, or its copy is below. */
-  #mayDrop(slot: number): boolean {
-    return !this.held.pages.isPersistent(slot) || this.#isBelow(slot);
-  }
-
-  #isBelow(slot: number): boolean {
-    if (this.#next === undefined) return false;
-    const { index } = this.held;
-    return this.#next.has(index.poolOf(slot), index.objectOf(slot), index.indexOf(slot));
+    return this.store(pool, object, index, encoding, src, srcOffset, length);
   }
 
   /** Drops the pages; answers how many of them have no copy below, where all are counted. */
   #dropAll(slots: readonly number[]): number {
     let count = 0;
     for (const slot of slots) {
-      if (!this.#isBelow(slot)) count++;
+      if (!this.#eviction.isBelow(slot)) count++;
       this.held.drop(slot);
     }
-    this.#statistics.flushed += slots.length;
+    this.statistics.flushed += slots.length;
     return count;
   }
 }

@@ -12,24 +12,20 @@
 import type { ForgetMemory } from '../lib/forget-memory.ts';
 import type { PolicyFactory } from '../policy/policy.ts';
 import {
-  createLayerStatistics,
-  type EncodedPage,
   type Encoding,
   FILLED,
   type GetOutcome,
   HIT,
   HIT_ZERO,
   type Layer,
-  type LayerUsage,
   MISS,
-  type PoolDescription,
   type PutOutcome,
   RAW,
 } from '../tmem/layer.ts';
 import { NO_SLOT, type PageIndex } from '../tmem/page-index.ts';
 import type { Slabs } from '../tmem/slabs.ts';
 import type { PageCodec } from './codec.ts';
-import type { HeldPages, HeldPool } from './held-pages.ts';
+import type { HeldPool } from './held-pages.ts';
 import { LayerFrame } from './layer-frame.ts';
 import { PageEncoder } from './page-encoder.ts';
 import type { PageTable } from './page-table.ts';
@@ -58,53 +54,34 @@ const PAGE_METADATA_BYTES = 44;
 /** A put makes at most this many tries for room; then it is refused (Xen: 10; here pages vary). */
 const TRIES_PER_PUT_MAX = 128;
 
-export class Zcache implements Layer {
+export class Zcache extends LayerFrame {
   readonly name = 'zcache';
-  readonly statistics = createLayerStatistics();
 
   readonly #next: Layer | undefined;
   readonly #encoder: PageEncoder;
-  readonly #frame: LayerFrame;
-  readonly #held: HeldPages;
   readonly #index: PageIndex;
   readonly #pages: PageTable;
   readonly #slabs: Slabs;
 
   constructor(options: ZcacheOptions) {
     const { limitBytes, pageBytesMax, next } = options;
-    this.#next = next;
-    this.#encoder = new PageEncoder(options.codec, pageBytesMax);
     const filledMax = Math.max(16, Math.floor((limitBytes * FILLED_SHARE) / PAGE_METADATA_BYTES));
-    this.#frame = new LayerFrame({
+    super({
       ...options,
       next,
       mayAllocate: options.mayAllocate,
-      statistics: this.statistics,
       slotCount: Math.ceil(limitBytes / 512) + filledMax + 64,
       slabBytes: slabBytesFor(limitBytes, pageBytesMax),
       filledCountMax: filledMax,
       pageMetadataBytes: PAGE_METADATA_BYTES,
       arePersistentQueued: false,
       triesPerPutMax: TRIES_PER_PUT_MAX,
-      store: (pool, object, index, encoding, src, srcOffset, length) =>
-        this.#store(pool, object, index, encoding, src, srcOffset, length),
     });
-    this.#held = this.#frame.held;
-    this.#index = this.#held.index;
-    this.#pages = this.#held.pages;
-    this.#slabs = this.#held.slabs;
-  }
-
-  get isFrozen(): boolean {
-    return this.#frame.isFrozen;
-  }
-
-  set isFrozen(isFrozen: boolean) {
-    this.#frame.isFrozen = isFrozen;
-  }
-
-  createPool(pool: PoolDescription): void {
-    this.#frame.createPool(pool);
+    this.#next = next;
+    this.#encoder = new PageEncoder(options.codec, pageBytesMax);
+    this.#index = this.held.index;
+    this.#pages = this.held.pages;
+    this.#slabs = this.held.slabs;
   }
 
   get(pool: number, object: number, index: number, dst: Buffer, dstOffset: number): GetOutcome {
@@ -115,7 +92,7 @@ export class Zcache implements Layer {
     }
     const location = this.#pages.locationOf(slot);
     const encoding = this.#pages.encodingOf(slot);
-    const { pageBytes, tenant } = this.#held.poolOf(pool)!;
+    const { pageBytes, tenant } = this.held.poolOf(pool)!;
     if (encoding === FILLED) {
       this.#encoder.fill(location, pageBytes, dst, dstOffset);
       this.statistics.hits++;
@@ -130,17 +107,13 @@ export class Zcache implements Layer {
       if (!this.#encoder.decode(block, start, end, pageBytes, dst, dstOffset)) {
         this.statistics.corrupt++;
         this.statistics.misses++;
-        this.#held.drop(slot);
+        this.held.drop(slot);
         return MISS;
       }
     }
     if (!this.#pages.isPersistent(slot)) tenant.policy.touch(slot);
     this.statistics.hits++;
     return HIT;
-  }
-
-  has(pool: number, object: number, index: number): boolean {
-    return this.#frame.has(pool, object, index);
   }
 
   put(
@@ -152,56 +125,12 @@ export class Zcache implements Layer {
     srcOffset: number,
     length: number,
   ): PutOutcome {
-    const hadOlder = this.#held.dropNamed(pool, object, index);
-    return this.#frame.put(hadOlder, pool, object, index, encoding, src, srcOffset, length);
-  }
-
-  transfer(fromPool: number, toPool: number, object: number, index: number): boolean {
-    return this.#frame.transfer(fromPool, toPool, object, index);
-  }
-
-  peek(pool: number, object: number, index: number, page: EncodedPage): boolean {
-    return this.#frame.peek(pool, object, index, page);
-  }
-
-  objectsOf(pool: number): Iterable<number> {
-    return this.#frame.objectsOf(pool);
-  }
-
-  indexesOf(pool: number, object: number): Uint32Array {
-    return this.#frame.indexesOf(pool, object);
-  }
-
-  flushPage(pool: number, object: number, index: number): boolean {
-    return this.#frame.flushPage(pool, object, index);
-  }
-
-  flushObject(pool: number, object: number): number {
-    return this.#frame.flushObject(pool, object);
-  }
-
-  destroyPool(pool: number): number {
-    return this.#frame.destroyPool(pool);
-  }
-
-  setLimit(bytes: number): void {
-    this.#held.setLimit(bytes);
-  }
-
-  shrink(bytes: number): number {
-    return this.#frame.shrink(bytes);
-  }
-
-  trimToCaps(pagesMax: number): number {
-    return this.#frame.trimToCaps(pagesMax);
-  }
-
-  usage(): LayerUsage {
-    return this.#held.usage();
+    const hadOlder = this.held.dropNamed(pool, object, index);
+    return this.putNew(hadOlder, pool, object, index, encoding, src, srcOffset, length);
   }
 
   /** Stores a page in the shortest way there is; one that comes encoded as it comes. */
-  #store(
+  protected store(
     pool: HeldPool,
     object: number,
     index: number,
@@ -211,11 +140,11 @@ export class Zcache implements Layer {
     length: number,
   ): PutOutcome {
     if (encoding !== RAW) {
-      return this.#held.insert(pool, object, index, encoding, src, srcOffset, length);
+      return this.held.insert(pool, object, index, encoding, src, srcOffset, length);
     }
     const shortest = this.#encode(src, srcOffset, pool.pageBytes);
     const { encoded, length: encodedBytes } = this.#encoder;
-    return this.#held.insert(pool, object, index, shortest, encoded, 0, encodedBytes);
+    return this.held.insert(pool, object, index, shortest, encoded, 0, encodedBytes);
   }
 
   #encode(src: Buffer, srcOffset: number, pageBytes: number): Encoding {
