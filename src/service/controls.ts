@@ -285,10 +285,21 @@ export class ServiceControls implements Controls {
   #poolToDropFrom(id: number): Pool {
     const pool = this.#poolOf(id);
     if (!pool.isPersistent) return pool;
+    const owner = this.#parts.exports.find(
+      ({ writeBack }) => writeBack?.tier.frontswap.pool === pool,
+    );
+    const name = JSON.stringify(owner?.name ?? 'NAME');
+    if (owner?.isDurable === false) {
+      throw new TmemError(
+        'busy',
+        `pool ${id} holds what clients wrote to the swap device ${name}, which is nowhere else; have ` +
+          'them discard what they do not need',
+      );
+    }
     throw new TmemError(
       'busy',
-      `pool ${id} holds writes that no image has yet; drain it instead, with POST ` +
-        '/v1/exports/NAME/drain',
+      `pool ${id} holds writes that the image of ${name} does not have yet; drain it instead, with ` +
+        'tmem ctl drain or POST /v1/exports/NAME/drain',
     );
   }
 }

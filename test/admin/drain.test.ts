@@ -11,7 +11,7 @@ import { FaultyStorage } from '../storage/faulty-storage.ts';
 import { type AdminFixture, MIB, PAGE, page, startAdmin } from './fixture.ts';
 
 /** An export in the mode `writeback` whose writer does nothing by itself. */
-function writeBackExport() {
+function writeBackExport(mode: 'writeback' | 'swap' = 'writeback') {
   const tmem = smallStack();
   const disk = Buffer.alloc(MIB);
   const storage = new FaultyStorage(new MemoryStorage(disk));
@@ -21,7 +21,7 @@ function writeBackExport() {
     image: rawImage(storage, 'disk'),
     cache: new Cleancache(tmem, PAGE, undefined, account),
     buffers: new BufferPool(MIB, PAGE),
-    mode: 'writeback',
+    mode,
     writeBack: {
       frontswap: new Frontswap(tmem, PAGE, undefined, account),
       limitPages: 64,
@@ -82,6 +82,17 @@ test('dirty pages are not flushed by hand', async () => {
   const { status, json } = await admin.ask('DELETE', `/v1/pools/${id}`);
   expect([status, json.detail]).toEqual([409, expect.stringContaining('drain it instead')]);
   expect((await drain(admin)).status).toBe(200);
+});
+
+test('what is on a swap device is not dropped by hand, and nobody is told to drain it', async () => {
+  const { tmem, target } = writeBackExport('swap');
+  await writePage(target, 0);
+  const admin = await startAdmin({ parts: { tmem, exports: [target] } });
+  const id = target.writeBack?.tier.frontswap.pool.id;
+  const { status, json } = await admin.ask('DELETE', `/v1/pools/${id}`);
+  expect([status, json.detail]).toEqual([409, expect.stringContaining('swap device "disk"')]);
+  expect(json.detail).not.toContain('drain');
+  expect((await drain(admin)).status).toBe(501);
 });
 
 test('a drain that cannot end says how much is left, and why is in the status', async () => {
