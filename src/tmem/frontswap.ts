@@ -20,6 +20,7 @@ export class Frontswap {
   readonly pool: Pool;
   /** Puts that no layer took, by their outcome; see `PUT_OUTCOME_NAMES`. */
   refusals = 0;
+  readonly #tmem: Tmem;
   readonly #lender: Lender | undefined;
 
   /** A tier for one image's pages, in a new private pool on `tmem`. */
@@ -27,7 +28,13 @@ export class Frontswap {
     const charged = account === undefined ? {} : { account };
     this.pool = tmem.createPool({ kind: 'persistent', pageBytes, ...charged });
     this.pageBytes = pageBytes;
+    this.#tmem = tmem;
     this.#lender = lender;
+  }
+
+  /** Whether a put is likely to be refused, so that whoever needs the older version makes none. */
+  get isOverfull(): boolean {
+    return this.#tmem.isOverfull;
   }
 
   /** Copies page `page` to `dst[dstOffset]`; MISS means that it is not held, or that it is lost. */

@@ -52,6 +52,8 @@ export class Tmem {
   readonly #pools = new Set<Pool>();
   readonly #shared = new SharedPools<Pool>();
   #nextPoolId = 1;
+  /** Only a limit that was lowered can be exceeded; so mostly nobody need add up. */
+  #mayBeOverfull = false;
 
   /** A stack over `layers`, the top one first; each must have the following one as its next. */
   constructor(layers: readonly Layer[]) {
@@ -138,6 +140,12 @@ export class Tmem {
     return this.#sum((usage) => usage.freeableBytes);
   }
 
+  /** Whether more is held than the limit: that was lowered, and not all has gone yet, or can go. */
+  get isOverfull(): boolean {
+    if (this.#mayBeOverfull) this.#mayBeOverfull = this.usedBytes > this.limitBytes;
+    return this.#mayBeOverfull;
+  }
+
   /**
    * Changes the limit of all layers together; they divide it as they divided the first. Evicts
    * nothing: puts do, a few pages each, or else `shrink`. The layers have tables for their first
@@ -147,6 +155,7 @@ export class Tmem {
     if (!(bytes >= 0 && bytes < Number.POSITIVE_INFINITY)) {
       throw new TmemError('usage', `a limit is a number of bytes from 0 on, not ${bytes}`);
     }
+    this.#mayBeOverfull = true;
     let left = Math.floor(bytes);
     for (const [at, layer] of this.layers.entries()) {
       const isLast = at === this.layers.length - 1;

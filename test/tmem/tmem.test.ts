@@ -51,6 +51,21 @@ describe('a stack', () => {
     expect(tmem.pools.size).toBe(POOL_COUNT_MAX);
   });
 
+  it('is overfull from a limit that its pages do not meet until they are gone, or it is raised', () => {
+    const tmem = makeTmem();
+    const pool = tmem.createPool({ kind: 'persistent' });
+    for (let index = 0; index < 10; index++) pool.put(0, index, page);
+    expect(tmem.isOverfull).toBe(false);
+    tmem.setLimit(4 * PAGE);
+    expect(tmem.isOverfull).toBe(true);
+    tmem.setLimit(2 ** 20);
+    expect(tmem.isOverfull).toBe(false);
+    tmem.setLimit(4 * PAGE);
+    pool.destroy();
+    tmem.shrink(Number.POSITIVE_INFINITY);
+    expect(tmem.isOverfull).toBe(false);
+  });
+
   it('shrinks by bytes and by all, and by nothing else', () => {
     const tmem = makeTmem();
     const pool = tmem.createPool({ kind: 'ephemeral' });

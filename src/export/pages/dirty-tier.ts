@@ -79,19 +79,15 @@ export class DirtyTier {
 
   /**
    * Takes a written page, or refuses it: then it must be held. Its older version is gone from the
-   * tier, but for when the image is not sure to take the newer one: then it is put back.
+   * tier, but for when the image is not sure to take the newer one: then it is put back. It stays
+   * where it is when memory is likely to refuse both.
    */
   put(page: number, src: Buffer, srcOffset: number, now: number): boolean {
-    const isKnown = this.table.has(page);
-    if (!isKnown && this.table.count >= this.table.capacity) return this.#refuse();
-    const isOlderRead = isKnown && this.#isCautious(now) && this.#readOlder(page);
-    if (isRefused(this.frontswap.put(page, src, srcOffset))) {
-      if (isOlderRead && !isRefused(this.frontswap.put(page, this.#older, 0))) this.#kept.add(page);
+    if (this.frontswap.isOverfull && this.table.has(page) && !this.isLost(page)) {
+      this.#kept.add(page);
       return this.#refuse();
     }
-    if (!isKnown) this.#clean.flush(page, 1);
-    this.table.mark(page, now);
-    return true;
+    return this.#offer(page, src, srcOffset, now);
   }
 
   /** Keeps a refused page readable where it lies until `release`. */
@@ -125,7 +121,7 @@ export class DirtyTier {
     this.#held.delete(page);
     const slot = this.table.find(page);
     if (this.#kept.delete(page) || held === undefined || slot === NO_SLOT) return;
-    if (!this.put(page, held.buffer, held.offset, now)) this.table.markLost(slot);
+    if (!this.#offer(page, held.buffer, held.offset, now)) this.table.markLost(slot);
   }
 
   /** The page is not needed any more. */
@@ -148,6 +144,19 @@ export class DirtyTier {
   /** Lends the page from where it lies; NO_LOAN if it can not be. */
   lend(page: number): number {
     return this.#held.size > 0 && this.#held.has(page) ? NO_LOAN : this.frontswap.lend(page);
+  }
+
+  #offer(page: number, src: Buffer, srcOffset: number, now: number): boolean {
+    const isKnown = this.table.has(page);
+    if (!isKnown && this.table.count >= this.table.capacity) return this.#refuse();
+    const isOlderRead = isKnown && this.#isCautious(now) && this.#readOlder(page);
+    if (isRefused(this.frontswap.put(page, src, srcOffset))) {
+      if (isOlderRead && !isRefused(this.frontswap.put(page, this.#older, 0))) this.#kept.add(page);
+      return this.#refuse();
+    }
+    if (!isKnown) this.#clean.flush(page, 1);
+    this.table.mark(page, now);
+    return true;
   }
 
   /** Whether the image refused something lately. */

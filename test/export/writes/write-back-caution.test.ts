@@ -106,3 +106,21 @@ test('caution ends a minute after the image refused something', async () => {
   hold.release();
   await written;
 });
+
+test('memory that was taken away takes no page with it that is being written again', async () => {
+  const parts = makeWriteBack({ tuning: { ageMsMax: Number.POSITIVE_INFINITY, highFraction: 2 } });
+  for (const page of [0, 1]) await writeAtOnce(parts, page * PAGE, noise(PAGE, page));
+  parts.tmem.setLimit(0);
+  parts.storage.failNext('write');
+  await expect(writeAtOnce(parts, 512, noise(512, 2))).rejects.toMatchObject({ kind: 'io' });
+  expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 0))).toBe(true);
+  await writeAtOnce(parts, PAGE, noise(PAGE, 3));
+  expect(parts.disk.subarray(PAGE, 2 * PAGE).equals(noise(PAGE, 3))).toBe(true);
+  expect((await read(parts, PAGE, PAGE)).equals(noise(PAGE, 3))).toBe(true);
+  expect([parts.table.count, parts.table.lostCount]).toEqual([1, 0]);
+  parts.tmem.setLimit(MIB);
+  await writeAtOnce(parts, 0, noise(PAGE, 4));
+  expect([parts.table.count, parts.tier.isEmpty]).toEqual([1, false]);
+  await parts.target.sync();
+  expect(parts.disk.subarray(0, PAGE).equals(noise(PAGE, 4))).toBe(true);
+});
