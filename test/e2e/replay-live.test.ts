@@ -110,10 +110,18 @@ test.each([
   [['--live', 'nbds://localhost/'], /TLS/],
   [['--live', 'http://localhost/'], /is no NBD URI/],
   [['--live', 'nbd://localhost/', '--speed', '0'], /--speed/],
+  [['--live', 'nbd://localhost/', '--speed', '9999999'], /above 0 and up to 1000000/],
   [['--live', 'nbd://localhost/', '--speed', '2', '--as-fast-as-possible'], /two wishes/],
   [['--live', 'nbd://localhost/', '--connections', '0'], /--connections/],
 ])('replay %j is refused with a sentence', async (options, message) => {
   const { code, stdout, stderr } = await runTmem(['replay', ...options, await recorded(MIXED)]);
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   expect(stderr).toMatch(message);
+});
+
+test('a trace from the standard input is refused as a pipe, which can be read once', async () => {
+  const line = 'cat "$1" | "$2" "$3" replay --live nbd://localhost/ -';
+  const args = ['-c', line, 'sh', await recorded(MIXED), process.execPath, TMEM];
+  const { code, stderr } = await runProgram('sh', args);
+  expect([code, stderr]).toEqual([2, expect.stringContaining('comes through a pipe')]);
 });

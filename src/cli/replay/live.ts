@@ -7,13 +7,13 @@ import { openTrace } from '../../trace/open-trace.ts';
 import { printsAbout } from '../command/about.ts';
 import { parseArguments } from '../command/arguments.ts';
 import type { Clock } from '../command/clock.ts';
-import { type CliContext, fullPath } from '../command/context.ts';
+import type { CliContext } from '../command/context.ts';
 import { EXIT_DONE, EXIT_FAILED } from '../command/exit-codes.ts';
 import { stoppable } from '../command/stoppable.ts';
 import { fractionOf } from '../terminal/bars.ts';
 import { DrawnLine, LINE_MS, progressBar } from '../terminal/progress-line.ts';
 import { formatCount } from '../terminal/quantities.ts';
-import { inputOptions } from '../trace/verb.ts';
+import { inputOptions, tracePath } from '../trace/verb.ts';
 import { LIVE_HELP, LIVE_OPTIONS, parseLive } from './live-options.ts';
 import { formatLive } from './live-table.ts';
 
@@ -58,7 +58,7 @@ export async function runLive(
   const line = new DrawnLine(context);
   return stoppable(context, async (signal) => {
     try {
-      const paths = files.map((file) => fullPath(file, context));
+      const paths = files.map((file) => tracePath(file, context));
       const trace = await openTrace(paths, inputOptions(parsed));
       const result = await replayLive(trace, {
         ...request,

@@ -112,6 +112,8 @@ pre { margin: .75rem 0 1.25rem; padding: .8rem 1rem; background: var(--card);
   .key { grid-template-columns: 1fr; gap: .1rem; }
   .key dd { margin-bottom: .6rem; }
   figure { padding: .9rem .8rem .7rem; }
+  .legend li { white-space: normal; }
+  .legend svg { flex: none; }
   .wide .chart { overflow-x: auto; }
   .chart svg { min-width: 32rem; }
   .chart { overflow-x: auto; }
