@@ -143,16 +143,30 @@ async function lookAt(path: string, options: OpenTraceOptions): Promise<[InputFi
 
 /** One trace is of one format: mixing them would mix up units and volumes. */
 function refuseMixture(inputs: readonly InputFile[], formats: readonly TraceFormat[]): void {
-  const [first] = formats;
-  const other = formats.findIndex((format) => format !== first);
-  const [one, another] = [inputs[0], inputs[other]];
-  if (another === undefined || one === undefined || first === undefined) return;
-  const sentence = `${one.path} is ${first.title} but ${another.path} is ${formats[other]?.title}`;
-  throw new TmemError(
-    'invalid',
-    `${sentence}, and files of two formats are not one trace; ` +
-      'convert them (tmem trace convert) and merge those',
-  );
+  const [one] = inputs;
+  for (const [index, other] of inputs.entries()) {
+    const [what, another] = differenceOf([one ?? other, formats[0]], [other, formats[index]]);
+    if (what === undefined) continue;
+    const sentence = `${one?.path} ${what} but ${other.path} ${another}`;
+    throw new TmemError(
+      'invalid',
+      `${sentence}, and such files are not one trace; ` +
+        'convert them (tmem trace convert) and merge those',
+    );
+  }
+}
+
+type InputOfFormat = readonly [InputFile, TraceFormat | undefined];
+
+/** What is said of each of two files that cannot be one trace; nothing of those that can. */
+function differenceOf([one, format]: InputOfFormat, [other, otherFormat]: InputOfFormat): string[] {
+  if (format !== otherFormat) return [`is ${format?.title}`, `is ${otherFormat?.title}`];
+  const [reading, otherReading] = [one.reading, other.reading];
+  if (reading.unit !== otherReading.unit) {
+    return [`has ${reading.unit}`, `has ${otherReading.unit}`];
+  }
+  if (reading.hasClock === otherReading.hasClock) return [];
+  return reading.hasClock ? ['has times', 'has none'] : ['has no times', 'has'];
 }
 
 /** `1 line`, `2 lines`. */

@@ -80,7 +80,9 @@ function parseWhole(name: LiveOption, text: string, max: number): number {
 function parseSpeed(text: string): number {
   const speed = /^(\d{1,7}(\.\d{1,9})?|\.\d{1,9})x?$/.test(text) ? Number.parseFloat(text) : 0;
   if (speed > 0 && speed <= SPEED_MAX) return speed;
-  refuse(`--speed: "${text}" is no speed; give a number above 0 and up to ${SPEED_MAX}, as 2 or 0.5`);
+  refuse(
+    `--speed: "${text}" is no speed; give a number above 0 and up to ${SPEED_MAX}, as 2 or 0.5`,
+  );
 }
 
 /** Reads the options. Throws a usage error for what makes no sense. */

@@ -79,6 +79,15 @@ function parseCut(parsed: ParsedArguments<string>): Cut {
   return Object.fromEntries(entries) as Cut;
 }
 
+/** Of a trace without times the requests are numbered instead: no seconds pass between them. */
+function refuseTimesOf({ hasClock, name }: Trace, { fromUs, untilUs }: Cut): void {
+  if (hasClock || (fromUs === undefined && untilUs === undefined)) return;
+  throw new TmemError(
+    'usage',
+    `${name} has no times, so that --from and --until mean nothing; give --skip and --requests`,
+  );
+}
+
 export const cutVerb: TraceVerb = {
   name: 'cut',
   operands: 'TRACE...',
@@ -101,6 +110,7 @@ export const cutVerb: TraceVerb = {
   run: async (call) => {
     const cut = parseCut(call.parsed);
     const trace = await openTrace(call.paths, inputOptions(call.parsed));
+    refuseTimesOf(trace, cut);
     const source = await sourceOf(trace);
     refuseSampleOf(trace, cut.sampleRate ?? 1);
     // The samples of one hash lie within each other.
