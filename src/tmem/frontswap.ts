@@ -34,7 +34,8 @@ export class Frontswap {
 
   /** Whether a put is likely to be refused, so that whoever needs the older version makes none. */
   get isOverfull(): boolean {
-    return this.#tmem.isOverfull;
+    const { usedBytes, capBytes } = this.pool.account;
+    return usedBytes > capBytes || this.#tmem.isOverfull;
   }
 
   /** Copies page `page` to `dst[dstOffset]`; MISS means that it is not held, or that it is lost. */
@@ -49,6 +50,11 @@ export class Frontswap {
     const outcome = this.pool.put(object, page % PAGES_PER_OBJECT, src, srcOffset);
     if (isRefused(outcome)) this.refusals++;
     return outcome;
+  }
+
+  /** As `put`, of a page that was held a moment ago: it is not a new one, which a freeze keeps out. */
+  putBack(page: number, src: Buffer, srcOffset: number): PutOutcome {
+    return this.#tmem.whileThawed(() => this.put(page, src, srcOffset));
   }
 
   /** Drops the page; answers whether it was there. */

@@ -125,6 +125,17 @@ export class Tmem {
     for (const layer of this.layers) layer.isFrozen = false;
   }
 
+  /** Does something as if nothing were frozen. */
+  whileThawed<Result>(act: () => Result): Result {
+    const frozen = this.layers.filter(({ isFrozen }) => isFrozen);
+    for (const layer of frozen) layer.isFrozen = false;
+    try {
+      return act();
+    } finally {
+      for (const layer of frozen) layer.isFrozen = true;
+    }
+  }
+
   /** Data and metadata of all layers, bytes. */
   get usedBytes(): number {
     return this.#sum((usage) => usage.dataBytes + usage.metadataBytes);

@@ -83,11 +83,20 @@ export class DirtyTier {
    * where it is when memory is likely to refuse both.
    */
   put(page: number, src: Buffer, srcOffset: number, now: number): boolean {
-    if (this.frontswap.isOverfull && this.table.has(page) && !this.isLost(page)) {
+    const isKnown = this.table.has(page);
+    if (isKnown && this.frontswap.isOverfull && !this.isLost(page)) {
       this.#kept.add(page);
       return this.#refuse();
     }
-    return this.#offer(page, src, srcOffset, now);
+    if (!isKnown && this.table.count >= this.table.capacity) return this.#refuse();
+    const isOlderRead = isKnown && this.#isCautious(now) && this.#readOlder(page);
+    if (isRefused(this.frontswap.put(page, src, srcOffset))) {
+      if (isOlderRead && this.#putBack(page, this.#older, 0)) this.#kept.add(page);
+      return this.#refuse();
+    }
+    if (!isKnown) this.#clean.flush(page, 1);
+    this.table.mark(page, now);
+    return true;
   }
 
   /** Keeps a refused page readable where it lies until `release`. */
@@ -121,7 +130,8 @@ export class DirtyTier {
     this.#held.delete(page);
     const slot = this.table.find(page);
     if (this.#kept.delete(page) || held === undefined || slot === NO_SLOT) return;
-    if (!this.#offer(page, held.buffer, held.offset, now)) this.table.markLost(slot);
+    if (this.#putBack(page, held.buffer, held.offset)) this.table.mark(page, now);
+    else this.table.markLost(slot);
   }
 
   /** The page is not needed any more. */
@@ -146,22 +156,13 @@ export class DirtyTier {
     return this.#held.size > 0 && this.#held.has(page) ? NO_LOAN : this.frontswap.lend(page);
   }
 
-  #offer(page: number, src: Buffer, srcOffset: number, now: number): boolean {
-    const isKnown = this.table.has(page);
-    if (!isKnown && this.table.count >= this.table.capacity) return this.#refuse();
-    const isOlderRead = isKnown && this.#isCautious(now) && this.#readOlder(page);
-    if (isRefused(this.frontswap.put(page, src, srcOffset))) {
-      if (isOlderRead && !isRefused(this.frontswap.put(page, this.#older, 0))) this.#kept.add(page);
-      return this.#refuse();
-    }
-    if (!isKnown) this.#clean.flush(page, 1);
-    this.table.mark(page, now);
-    return true;
-  }
-
   /** Whether the image refused something lately. */
   #isCautious(now: number): boolean {
     return this.table.troubledCount > 0 || now - this.#imageRefusedAt < CAUTION_MS;
+  }
+
+  #putBack(page: number, src: Buffer, srcOffset: number): boolean {
+    return !isRefused(this.frontswap.putBack(page, src, srcOffset));
   }
 
   #readOlder(page: number): boolean {

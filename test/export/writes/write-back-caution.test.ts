@@ -124,3 +124,31 @@ test('memory that was taken away takes no page with it that is being written aga
   await parts.target.sync();
   expect(parts.disk.subarray(0, PAGE).equals(noise(PAGE, 4))).toBe(true);
 });
+
+test('a cap that was lowered takes no page with it that is being written again', async () => {
+  const parts = makeWriteBack({ tuning: { ageMsMax: Number.POSITIVE_INFINITY, highFraction: 2 } });
+  for (const page of [0, 1]) await writeAtOnce(parts, page * PAGE, noise(PAGE, page));
+  parts.frontswap.pool.account.setShare({ capBytes: 0 });
+  parts.storage.failNext('write');
+  await expect(writeAtOnce(parts, 512, noise(512, 2))).rejects.toMatchObject({ kind: 'io' });
+  expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 0))).toBe(true);
+});
+
+test('a page is put back while the stack is frozen, and the stack stays frozen', async () => {
+  const { memory, options } = refusing();
+  const parts = makeWriteBack(options);
+  const fail = () => parts.storage.failNext('write');
+  const refuse = async (): Promise<void> => {
+    memory.refusals = 1;
+    fail();
+    await expect(writeAtOnce(parts, 512, noise(512, 2))).rejects.toMatchObject({ kind: 'io' });
+    expect(parts.table.lostCount).toBe(0);
+  };
+  await writeAtOnce(parts, 0, noise(PAGE, 1));
+  parts.tmem.freeze();
+  await refuse(); // the first time: the newer bytes are put
+  await writeAtOnce(parts, 0, noise(PAGE, 1));
+  await refuse(); // with caution: the older
+  expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 1))).toBe(true);
+  expect(parts.tmem.layers.every(({ isFrozen }) => isFrozen)).toBe(true);
+});
