@@ -1,5 +1,7 @@
 /** A line of text as bytes, and a cursor in it: numbers come from digits, no string is made. */
 
+/** What most text formats have between fields. */
+export const COMMA = 0x2c;
 const ZERO = 0x30;
 const DOT = 0x2e;
 const SPACE = 0x20;
@@ -141,6 +143,12 @@ export class Line {
     return byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte;
   }
 
+  /** Whether the field ends at the cursor: white space, a comma, or the end of the line. */
+  isFieldEnd(): boolean {
+    const byte = this.at < this.end ? this.bytes[this.at] : COMMA;
+    return byte === COMMA || byte === SPACE || byte === TAB;
+  }
+
   /** Whether nothing but white space is left. */
   isAtEnd(): boolean {
     this.spaces();
@@ -152,6 +160,3 @@ export class Line {
     return this.bytes.toString('latin1', from, this.at);
   }
 }
-
-/** What most text formats have between fields. */
-export const COMMA = 0x2c;

@@ -60,6 +60,25 @@ describe.each(TEXTS)('a text of $format', ({ format, bytes, requests }) => {
   });
 });
 
+it.each([
+  ['msr', '128166372003061629,usr,0,Read,4096,512,1e3'],
+  ['systor', '1455592257.5,0.1,R,,0,512'],
+  ['alibaba', '419,W,0,16384,1577808144.5'],
+  ['spc', '0,8,512,W,1e5'],
+  ['k5', '12,0.1,R,0,0x200'],
+  ['arc', '8 8x 0 1'],
+  ['blkparse', '8,0 1 1 0.5 7 Q R 8 + 0x8'],
+  ['fio-v2', 'f read 0 4k'],
+  ['fio-v2', 'f read 4k 4096'],
+])(
+  'a line of %s is malformed whose last number is none, or that names no volume: %s',
+  (format, line) => {
+    const head = format === 'fio-v2' ? 'fio version 2 iolog\n' : '';
+    const { requests, tally } = parseInPieces(format, Buffer.from(`${head}${line}\n`));
+    expect([requests.length, tally.malformed]).toEqual([0, 1]);
+  },
+);
+
 describe('a request that no disk has', () => {
   const BEYOND = Buffer.alloc(48);
   BEYOND.writeUInt32LE(0x65617407, 0);

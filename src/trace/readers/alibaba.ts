@@ -27,7 +27,7 @@ class AlibabaLines implements LineParser {
     const length = line.unsigned();
     if (length < 0 || !line.skip(COMMA)) return MALFORMED;
     const timeUs = line.unsigned();
-    if (timeUs < 0) return MALFORMED;
+    if (timeUs < 0 || !line.isFieldEnd()) return MALFORMED;
     const volume = this.#volumes.ofBytes(line.bytes, name, nameEnd);
     if (volume < 0) return MALFORMED;
     batch.push(timeUs, offset, length, volume, op, 0, 0);

@@ -22,7 +22,7 @@ class ArcLines implements LineParser {
     const start = line.unsigned();
     if (start < 0 || !line.spaces()) return MALFORMED;
     const blocks = line.unsigned();
-    if (blocks < 0) return MALFORMED;
+    if (blocks < 0 || !line.isFieldEnd()) return MALFORMED;
     const offset = start * sectorBytes;
     batch.push(ordinal.next++, offset, blocks * sectorBytes, this.#volume, OP.read, 0, 0);
     return TAKEN;

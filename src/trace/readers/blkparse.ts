@@ -51,7 +51,7 @@ class BlkparseLines implements LineParser {
     line.spaces();
     const hasRange = sector >= 0 && line.skip(PLUS) && line.spaces();
     const sectors = hasRange ? line.unsigned() : 0;
-    if (sectors < 0 || (!hasRange && !hasFlush)) return MALFORMED;
+    if (sectors < 0 || (hasRange ? !line.isFieldEnd() : !hasFlush)) return MALFORMED;
     const volume = this.#context.volumes.ofBytes(line.bytes, name, nameEnd);
     if (volume < 0) return MALFORMED;
     const isFlush = sectors === 0;

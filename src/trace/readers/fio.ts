@@ -53,7 +53,8 @@ class FioLines implements LineParser {
     const length = line.unsigned();
     const op = OP_BY_ACTION.get(action) ?? -1;
     const isFlush = op === OP.flush;
-    if (op < 0 || (!isFlush && (offset < 0 || length < 0))) return MALFORMED;
+    if (op < 0 || !line.isFieldEnd()) return MALFORMED;
+    if (!isFlush && (offset < 0 || length < 0)) return MALFORMED;
     const volume = this.#context.volumes.ofBytes(line.bytes, name, nameEnd);
     if (volume < 0) return MALFORMED;
     batch.push(timeUs, isFlush ? 0 : offset, isFlush ? 0 : length, volume, op, 0, 0);

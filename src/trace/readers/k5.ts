@@ -27,7 +27,7 @@ class K5Lines implements LineParser {
     const offset = line.unsigned();
     if (offset < 0 || !line.skip(COMMA)) return MALFORMED;
     const length = line.unsigned();
-    if (length < 0) return MALFORMED;
+    if (length < 0 || !line.isFieldEnd()) return MALFORMED;
     const volume = this.#volumes.ofBytes(line.bytes, name, nameEnd);
     if (volume < 0) return MALFORMED;
     batch.push(timeUs, offset, length, volume, op, 0, 0);

@@ -36,7 +36,7 @@ class MsrLines implements LineParser {
     const length = line.unsigned();
     if (!line.skip(COMMA)) return MALFORMED;
     const latency = line.unsigned();
-    if (offset < 0 || length < 0 || latency < 0) return MALFORMED;
+    if (offset < 0 || length < 0 || latency < 0 || !line.isFieldEnd()) return MALFORMED;
     const volume = this.#volumes.ofBytes(line.bytes, name, nameEnd);
     if (volume < 0) return MALFORMED;
     batch.push(timeUs, offset, length, volume, op, latency / 10, 0);

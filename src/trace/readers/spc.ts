@@ -34,7 +34,7 @@ class SpcLines implements LineParser {
     if (op < 0 || !line.skipPast(COMMA)) return MALFORMED;
     line.spaces();
     const timeUs = line.fixed(6);
-    if (timeUs < 0) return MALFORMED;
+    if (timeUs < 0 || !line.isFieldEnd()) return MALFORMED;
     const volume = this.#volumes.ofBytes(line.bytes, name, nameEnd);
     if (volume < 0) return MALFORMED;
     batch.push(timeUs, lba * this.#sectorBytes, length, volume, op, 0, 0);

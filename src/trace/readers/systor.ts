@@ -30,7 +30,7 @@ class SystorLines implements LineParser {
     if (offset < 0 || !line.skip(COMMA)) return MALFORMED;
     const length = line.unsigned();
     // Rows with another number of fields exist.
-    if (length < 0 || !line.isAtEnd()) return MALFORMED;
+    if (nameEnd === name || length < 0 || !line.isAtEnd()) return MALFORMED;
     const volume = this.#volumes.ofBytes(line.bytes, name, nameEnd);
     if (volume < 0) return MALFORMED;
     batch.push(timeUs, offset, length, volume, op, latencyUs, 0);
