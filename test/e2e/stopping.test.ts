@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import { expect, test } from 'vitest';
-import { Command, NbdErrno } from '../../src/nbd/protocol.ts';
+import { Command } from '../../src/nbd/protocol.ts';
 import { RawClient, type RawRequest, requestBytes } from '../tools/raw-client.ts';
 import { startServer } from '../tools/server.ts';
 import { MIB, makeEmptyImage, makeImage, workspace } from '../tools/workspace.ts';
@@ -64,7 +64,7 @@ test('SIGTERM waits for a write that is under way, and answers it', async () => 
   ).toBe(true);
 });
 
-test('SIGTERM lets replies under way out, whole and right, and refuses the rest', async () => {
+test('SIGTERM lets replies under way out, whole and right, and leaves the rest unanswered', async () => {
   const directory = workspace();
   const image = makeImage(directory, SIZE);
   const server = await startServer(directory, [image, '--verbose']);
@@ -82,15 +82,15 @@ test('SIGTERM lets replies under way out, whole and right, and refuses the rest'
   expect(isRight(await client.reply(() => length))).toBe(true);
   server.signal('SIGTERM');
   await server.waitForStderr(STOPPING);
-  for (let i = 1; i < count; i++) {
-    const reply = await client.reply(() => length);
-    expect(reply.errno === 0 ? isRight(reply) : reply.errno === NbdErrno.ESHUTDOWN).toBe(true);
+  let answered = 1;
+  for (; !(await client.isOver()); answered++) {
+    expect(isRight(await client.reply(() => length))).toBe(true);
   }
-  await client.closed();
+  expect(answered).toBeLessThan(count);
   expect(await server.ended).toMatchObject({ code: 0, signal: null });
 });
 
-test('SIGTERM makes requests that come later fail with ESHUTDOWN', async () => {
+test('SIGTERM leaves requests that come later unanswered, for the client to repeat', async () => {
   const directory = workspace();
   const server = await startServer(directory, [makeEmptyImage(directory, SIZE), '--verbose']);
   const client = await RawClient.connect(server.socket);
@@ -99,11 +99,7 @@ test('SIGTERM makes requests that come later fail with ESHUTDOWN', async () => {
   await server.waitForStderr(STOPPING);
   const read = { command: Command.READ, length: 512, cookie: 2 };
   await client.send(Buffer.concat([Buffer.alloc(4), requestBytes(read)]));
-  const replies = [await client.reply(() => 0), await client.reply(() => 0)];
-  expect(replies.map(({ cookie, errno }) => [cookie, errno]).sort()).toEqual([
-    [1, 0],
-    [2, NbdErrno.ESHUTDOWN],
-  ]);
+  expect(await client.reply(() => 0)).toMatchObject({ errno: 0, cookie: 1 });
   await client.closed();
   expect(await server.ended).toMatchObject({ code: 0 });
 });

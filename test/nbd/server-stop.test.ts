@@ -1,13 +1,13 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
-import { Command, NbdErrno } from '../../src/nbd/protocol.ts';
+import { Command } from '../../src/nbd/protocol.ts';
 import { MIB, noise } from '../export/fixture.ts';
 import { deserted, startServer } from './server-fixture.ts';
 import { SocketClient } from './socket-client.ts';
 
 const { READ, WRITE, FLUSH } = Command;
 
-test('a server that stops answers what is under way, refuses the rest, and hangs up', async () => {
+test('a server that stops answers what is under way and nothing else, and hangs up', async () => {
   const { address, server, storage, disk } = await startServer();
   const client = await SocketClient.ready(address);
   const idle = await SocketClient.ready(address);
@@ -17,12 +17,10 @@ test('a server that stops answers what is under way, refuses the rest, and hangs
   const stopped = server.stop();
   await idle.hasEnded;
   client.socket.write(client.request({ command: READ, offset: MIB, length: 100 }));
-  await client.answered(1);
   hold.release();
-  await client.answered(2);
   await Promise.all([client.isClosed, stopped]);
-  expect(client.answers.map(({ errno }) => errno)).toEqual([NbdErrno.ESHUTDOWN, 0]);
-  expect(client.answers[1]?.data?.equals(disk.subarray(0, 100))).toBe(true);
+  expect(client.answers.map(({ errno }) => errno)).toEqual([0]);
+  expect(client.answers[0]?.data?.equals(disk.subarray(0, 100))).toBe(true);
   await expect(SocketClient.ready(address)).rejects.toThrow('hung up');
 });
 

@@ -87,10 +87,15 @@ export class RawClient {
     return { errno, cookie, data: length === 0 ? Buffer.alloc(0) : await this.read(length) };
   }
 
+  /** Whether the server has hung up; no when there is something to read. */
+  async isOver(): Promise<boolean> {
+    await this.#receive(1);
+    return this.#received.length === 0;
+  }
+
   /** Resolves when the server has hung up; rejects if it sends something more before. */
   async closed(): Promise<void> {
-    await this.#receive(1);
-    if (this.#received.length > 0) throw new Error('the server sent more than was expected');
+    if (!(await this.isOver())) throw new Error('the server sent more than was expected');
   }
 
   /** Reads until there are `count` bytes or there will be no more. */

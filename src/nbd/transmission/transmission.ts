@@ -10,7 +10,6 @@ import { BufferShare } from '../../lib/buffer-share.ts';
 import {
   Command,
   CommandFlag,
-  NbdErrno,
   nbdErrnoOf,
   PAYLOAD_DRAIN_BYTES_MAX,
   WireBytes,
@@ -118,8 +117,9 @@ export class Transmission {
   }
 
   /**
-   * Requests from now on are answered ESHUTDOWN; those under way are finished, then the host is
-   * told.
+   * Takes no more requests; those under way are finished, then the host is told. What was not begun
+   * gets no answer rather than ESHUTDOWN: a client that connects again, such as QEMU with
+   * `reconnect-delay`, repeats what was not answered, but hands an error on to its guest.
    */
   shutDown(): void {
     this.#isShuttingDown = true;
@@ -246,8 +246,7 @@ export class Transmission {
       this.#write?.abandon();
       this.#write = undefined;
     }
-    const isOver = this.#isLeaving || (this.#isShuttingDown && !this.#drain.isActive);
-    if (isOver && this.#waitingCount === 0) this.#finish();
+    if (this.#isLeaving && this.#waitingCount === 0) this.#finish();
   }
 
   #finish(): void {
@@ -266,6 +265,11 @@ export class Transmission {
     }
     if (this.#drain.isActive) return this.#takeUnwanted();
     if (this.#write !== undefined) return this.#takePayload(this.#write);
+    if (this.#isShuttingDown) {
+      this.#hasRequest = false; // it was not begun
+      this.#isLeaving = true;
+      return true;
+    }
     if (!this.#hasRequest && !this.#takeHeader()) return false;
     if (this.#waitingCount >= WAITING_COUNT_MAX || !this.options.writer.hasRoom) return false;
     if (this.#isMapping && this.#request.command === Command.BLOCK_STATUS) return false;
@@ -308,9 +312,7 @@ export class Transmission {
       this.#isLeaving = true;
       return true;
     }
-    const errno = this.#isShuttingDown
-      ? NbdErrno.ESHUTDOWN
-      : refusalOf(request, this.options.promises);
+    const errno = refusalOf(request, this.options.promises);
     if (errno !== 0) return this.#refuse(request, errno);
     if (command === Command.READ) {
       if (!this.#reads.begin(request)) return false;

@@ -6,7 +6,7 @@ import { TestClient } from './transmission-fixture.ts';
 
 const PAGE = 4 * KIB;
 const { READ, WRITE } = Command;
-const { EINVAL, ESHUTDOWN } = NbdErrno;
+const { EINVAL } = NbdErrno;
 
 describe('an end', () => {
   test('by DISC comes when all before it is answered, once, and what is behind it is ignored', async () => {
@@ -76,7 +76,7 @@ describe('an end', () => {
     expect([client.answers.length, client.finishCount]).toEqual([0, 1]);
   });
 
-  test('of the server finishes what is under way and refuses the rest', async () => {
+  test('of the server finishes what is under way and leaves the rest unanswered', async () => {
     const client = new TestClient();
     const hold = client.parts.storage.holdNext('read');
     const payload = noise(2 * PAGE, 6);
@@ -92,7 +92,7 @@ describe('an end', () => {
     expect(client.finishCount).toBe(0);
     hold.release();
     await client.settle();
-    expect(client.answers.map(({ errno }) => errno).sort()).toEqual([0, 0, ESHUTDOWN, ESHUTDOWN]);
+    expect(client.answers.map(({ errno }) => errno)).toEqual([0, 0]);
     expect(client.finishCount).toBe(1);
     expect(client.parts.disk.subarray(8 * PAGE, 10 * PAGE).equals(payload)).toBe(true);
   });
