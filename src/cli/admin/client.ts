@@ -162,14 +162,15 @@ interface Exchange {
 class LateError extends Error {}
 
 const START = 'start it with tmem serve, or name its address with --admin';
+const HUNG_UP = 'it hung up; it is not running any more, or has too many connections: try again';
 
 /** Why the service was not reached, and what to do; `…` stands for how to start one. */
 const UNREACHABLE_BY_CODE: Readonly<Record<string, readonly [ErrorKind, string]>> = {
   ECONNREFUSED: ['io', 'nothing listens there; …'],
   ENOENT: ['io', 'there is no such socket; …'],
   ENOTSOCK: ['usage', 'that file is no socket; …'],
-  ECONNRESET: ['io', 'it hung up; see whether it is still running'],
-  EPIPE: ['io', 'it hung up; see whether it is still running'],
+  ECONNRESET: ['io', HUNG_UP],
+  EPIPE: ['io', HUNG_UP],
   EACCES: ['permission', 'the system does not allow it; ask as the user that runs it'],
   ENOTFOUND: ['usage', 'the host is unknown; name its address with --admin'],
   EAI_AGAIN: ['io', 'the host could not be looked up; name its address with --admin'],
