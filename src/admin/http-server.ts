@@ -32,7 +32,8 @@ import { checkHead, isUnread, refuseConnect, refuseUnparsed } from './unparsed.t
 
 /** Bounds on what clients of this server can hold of it. */
 const SOCKETS_MAX = 32;
-const HEADER_BYTES_MAX = 8 * 1024;
+/** The longest name of an export is 12 KiB when every byte is percent-encoded. */
+const HEADER_BYTES_MAX = 16 * 1024;
 /** Bytes of bodies and answers that are held at once, at most: two of the longest calls. */
 export const BODY_BYTES_MAX = 10 * 1024 * 1024;
 const KEEP_ALIVE_MS = 5_000;

@@ -62,7 +62,7 @@ function refuseOn(socket: Duplex, { status, title, document, headers }: Problem)
 
 function problemOf(code: string | undefined): Problem {
   if (code === 'HPE_HEADER_OVERFLOW') {
-    return new Problem(431, 'the headers are longer than 8 KiB; send fewer or shorter ones');
+    return new Problem(431, 'the headers are longer than 16 KiB; send fewer or shorter ones');
   }
   if (code === TIMED_OUT) {
     return new Problem(408, 'the request did not come in time; send it whole, without pauses');

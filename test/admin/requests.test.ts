@@ -66,6 +66,12 @@ test('a path that is not there, a method it has not, a query it has not: a sente
   expect((await ask('PUT', '/v1/grants/a%20b/c')).status).toBe(400);
 });
 
+test('the longest name that an export can have fits into a request', async () => {
+  const { ask } = await startAdmin();
+  const { status, json } = await ask('GET', `/v1/exports/${encodeURIComponent('ä'.repeat(2048))}`);
+  expect([status, json.detail]).toEqual([404, expect.stringContaining('there is no export')]);
+});
+
 test('a body where none is taken, and a body without a length, are refused', async () => {
   const admin = await startAdmin();
   const { status } = await admin.ask('POST', '/v1/freeze', { bytes: Buffer.from('{}') });
@@ -81,7 +87,11 @@ test('a body where none is taken, and a body without a length, are refused', asy
 test.each([
   ['is none', 'garbage\r\n\r\n', 400],
   ['has a length below 0', 'PUT /v1/memory HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n', 400],
-  ['has long headers', `GET /v1/status HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(9000)}\r\n\r\n`, 431],
+  [
+    'has long headers',
+    `GET /v1/status HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(17_000)}\r\n\r\n`,
+    431,
+  ],
   ['names no host', 'GET /v1/status HTTP/1.1\r\nconnection: close\r\n\r\n', 400],
   ['names two hosts', `${HEALTH}host: localhost\r\nhost: x\r\nconnection: close\r\n\r\n`, 400],
   ['expects what nobody knows', `${HEALTH}host: x\r\nexpect: a cake\r\n\r\n`, 417],
