@@ -10,6 +10,7 @@ import { messageOf } from '../lib/errors.ts';
 import { inTime, unlessStalled } from '../lib/in-time.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { SnapshotLoader } from '../snapshot/loader.ts';
+import { OpenedFiles } from '../snapshot/opened-files.ts';
 import { type SaveResult, type SnapshotImage, saveSnapshot } from '../snapshot/save.ts';
 import type { Cleancache } from '../tmem/cleancache.ts';
 import type { Tmem } from '../tmem/tmem.ts';
@@ -53,6 +54,7 @@ export class WarmRestart {
   readonly #loader: SnapshotLoader;
   /** The last sync for a snapshot, of each image; never rejects. */
   readonly #syncing = new Map<BlockImage, Promise<void>>();
+  readonly #opened = new OpenedFiles();
   #saving: UnderWay | undefined;
 
   constructor(options: WarmRestartOptions) {
@@ -104,6 +106,8 @@ export class WarmRestart {
         each.watchChanges((first, count) => this.#loader.noteChange(image, first, count));
       }
     }
+    const fixed = this.#images.filter(({ isAsOpened }) => isAsOpened !== undefined);
+    await this.#opened.note(fixed.map(({ path }) => path));
     await this.#loader.start();
     void this.#loader.finished.then(() => {
       for (const each of this.#changers.flat()) each.watchChanges(undefined);
@@ -122,6 +126,7 @@ export class WarmRestart {
       ...{ name, path: image.name, medium, cache, diskBytes: image.virtualSizeBytes },
       reading: isRaw ? undefined : JSON.stringify([formatName, snapshotName]),
       settle: isRaw || image.isReadOnly ? undefined : () => this.#sync(image),
+      isAsOpened: image.isReadOnly ? (stamp) => this.#opened.isSame(image.name, stamp) : undefined,
       // After a failed sync nobody knows what the disk has.
       isSound: () => image.counters.sync.failures === 0 && !this.#unfinished.has(image),
     };
@@ -183,7 +188,7 @@ export class WarmRestart {
     for (const name of result.leftOut) {
       log.warn(
         `the pages of "${name}" are not in the snapshot: nothing tells when it changes, ` +
-          'it changes all the time, or its disk failed',
+          'it is being changed, another program changed it, or its disk failed',
       );
     }
     for (const name of result.changed) {

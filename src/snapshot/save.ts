@@ -51,6 +51,11 @@ export interface SnapshotImage {
    * that what is cached need not be what is on the disk. By default it is always sound.
    */
   readonly isSound?: (() => boolean) | undefined;
+  /**
+   * Of an image that this service only reads: whether its file is as it was before the first page
+   * was read. If not, another program has changed it, and what is cached may be older.
+   */
+  readonly isAsOpened?: ((stamp: FileStamp) => boolean) | undefined;
 }
 
 export interface SaveOptions {
@@ -178,13 +183,13 @@ async function stampOne(
 }
 
 async function stampFresh(
-  { path, medium, reading, isSound, settle }: SnapshotImage,
+  { path, medium, reading, isSound, isAsOpened, settle }: SnapshotImage,
   isStopped: boolean,
   stampOf: (path: string) => Promise<FileStamp | undefined>,
 ): Promise<FileStamp | undefined> {
   if (!isStopped) await settle?.();
   const stamp = isSound?.() === false ? undefined : await stampOf(path);
-  if (stamp?.medium !== medium) return undefined;
+  if (stamp?.medium !== medium || isAsOpened?.(stamp) === false) return undefined;
   if (isStopped) await syncFile(path);
   return stampAs(stamp, reading);
 }

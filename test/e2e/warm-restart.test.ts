@@ -72,6 +72,26 @@ test.each(['writethrough', 'writeback'])(
   },
 );
 
+test('what another program changed in a read-only image while it was served is not kept', async () => {
+  const world = warmed('--mode', 'read-only');
+  const first = await world.start();
+  await readAll(first, world.image);
+  const fd = fs.openSync(world.image, 'r+');
+  fs.writeSync(fd, Buffer.alloc(4096, 'changed'), 0, 4096, 3 * MIB);
+  fs.closeSync(fd);
+  first.signal('SIGTERM');
+  const why = 'nothing tells when it changes, it is being changed, another program changed it, or';
+  expect(await first.ended).toMatchObject({
+    code: 0,
+    stderr: `tmem: the pages of "disk.raw" are not in the snapshot: ${why} its disk failed\n`,
+  });
+  const second = await world.start();
+  await readAll(second, world.image);
+  second.signal('SIGTERM');
+  const empty = /no image that is served is in it unchanged; the cache starts empty\n$/;
+  expect(await second.ended).toMatchObject({ code: 0, stderr: expect.stringMatching(empty) });
+});
+
 test('what was changed behind the back of the service is read from the image', async () => {
   const world = warmed();
   const first = await world.start();
