@@ -102,14 +102,21 @@ function report(error: unknown, context: CliContext): number {
   return EXIT_FAILED;
 }
 
-/** Runs the program with `args`, which do not include its own name, and answers its exit code. */
+/**
+ * Runs the program with `args`, which do not include its own name, and answers its exit code. What it
+ * printed is out then: whoever called may end the process.
+ */
 export async function main(
   args: readonly string[],
   context: CliContext = processContext(),
 ): Promise<number> {
   try {
-    return await dispatch(args, context);
+    const code = await dispatch(args, context);
+    await context.printed();
+    return code;
   } catch (error) {
-    return report(error, context);
+    const code = report(error, context);
+    await context.printed();
+    return code;
   }
 }

@@ -29,6 +29,8 @@ export class ScriptedContext implements CliContext {
     this.err += text;
   }
 
+  async printed(): Promise<void> {}
+
   watchStopSignals() {
     return watchStopSignals(this.signals);
   }

@@ -19,6 +19,8 @@ export interface CliContext {
   readonly unread: AbortSignal;
   stdout(text: string): void;
   stderr(text: string): void;
+  /** Resolves when all that was printed is out, or nobody reads it any more. */
+  printed(): Promise<void>;
   watchStopSignals(): StopSignals;
   /** Has `exit` not wait for threads, where the system's way to that can be called. */
   prepareExit(): Promise<void>;
@@ -54,11 +56,20 @@ function print(text: string): void {
   });
 }
 
+/** A pipe takes 64 KiB at once, and the rest when its reader has read that; the process must wait. */
+function written(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    if (stream.writableLength === 0) resolve();
+    // Behind what is under way, or after its failure.
+    else stream.write('', () => resolve());
+  });
+}
+
 /** The context of the real process. */
 export function processContext(): CliContext {
   // A log on a full disk, or on a terminal that was closed, ends no service.
   process.stderr.on('error', () => undefined);
-  // Node waits for its threads. What was printed is out: here it is written as it is printed.
+  // Node waits for its threads. What a service prints is out: it is less than a pipe takes at once.
   let end: EndProcess = (code) => process.exit(code);
   return {
     env: process.env,
@@ -69,6 +80,10 @@ export function processContext(): CliContext {
     unread: watchReader(process.stdout),
     stdout: print,
     stderr: (text) => process.stderr.write(text),
+    printed: async () => {
+      await written(process.stdout);
+      await written(process.stderr);
+    },
     watchStopSignals: () => watchStopSignals(process),
     prepareExit: async () => {
       end = (await bindEndProcess()) ?? end;
