@@ -48,11 +48,11 @@ test.each([
 });
 
 test('what is longer than a pipe takes at once is printed to its end', () => {
-  const lines = Array.from({ length: 20_000 }, (_, i) => `${i},volume-${i},0,4096\n`).join('');
+  const lines = Array.from({ length: 5000 }, (_, i) => `${i},volume-${i},0,4096\n`).join('');
   writeFileSync(join(directory, 'many.csv'), `time_us,volume,offset,length\n${lines}`);
   const { status, stdout } = run('sh', '-c', '"$0" trace info --json many.csv | cat', BIN);
   expect(status).toBe(0);
-  expect(JSON.parse(stdout).volumes).toHaveLength(20_000);
+  expect(JSON.parse(stdout).volumes).toHaveLength(5000);
   expect(run('sh', '-c', '"$0" trace info --json many.csv | head -c 9', BIN)).toEqual({
     ...{ status: 0, stdout: '{"files":', stderr: '' },
   });
