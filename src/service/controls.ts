@@ -278,12 +278,14 @@ export class ServiceControls implements Controls {
 
   #poolOf(id: number): Pool {
     for (const pool of this.#parts.tmem.pools) if (pool.id === id) return pool;
-    throw new TmemError('not-found', `there is no pool ${id}; /v1/pools lists them`);
+    throw unknownPool(id);
   }
 
   /** A pool of the service's own whose pages may go: they can all be read from an image. */
   #poolToDropFrom(id: number): Pool {
     const pool = this.#poolOf(id);
+    // One that is a client's still, though nobody can reach it, is about to be gone.
+    if (this.#clientPools.ownerOf(pool) !== undefined) throw unknownPool(id);
     if (!pool.isPersistent) return pool;
     const owner = this.#parts.exports.find(
       ({ writeBack }) => writeBack?.tier.frontswap.pool === pool,
@@ -302,6 +304,10 @@ export class ServiceControls implements Controls {
         'tmem ctl drain or POST /v1/exports/NAME/drain',
     );
   }
+}
+
+function unknownPool(id: number): TmemError {
+  return new TmemError('not-found', `there is no pool ${id}; /v1/pools lists them`);
 }
 
 function dirtyBytesOf({ writeBack, pageBytes }: Export): number {
