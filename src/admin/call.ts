@@ -108,7 +108,9 @@ export class Call {
   ): Promise<Result> {
     const { request, response, longCalls } = this.#parts;
     return longCalls.run(async () => {
-      request.socket.setTimeout(0); // it is for clients that are silent, not for us
+      const { socket } = request;
+      const { timeout = 0 } = socket;
+      socket.setTimeout(0); // it is for clients that are silent, not for us
       const controller = new AbortController();
       const abort = (): void => controller.abort();
       if (response.destroyed) abort();
@@ -119,6 +121,7 @@ export class Call {
         return await work(controller.signal);
       } finally {
         clearTimeout(timer);
+        socket.setTimeout(timeout); // who takes no answer is silent again
         response.off('close', abort);
       }
     });

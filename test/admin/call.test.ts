@@ -13,7 +13,7 @@ function newCall() {
   const budget = new BodyBudget(100);
   const longCalls = new LongCalls();
   const call = new Call({ request, response, parameters, query, budget, longCalls });
-  return { call, response, budget };
+  return { call, request, response, budget };
 }
 
 test('a call that has ended sets nothing aside, which nobody would give back', () => {
@@ -42,4 +42,12 @@ test('a long call is aborted in time or by a hang-up, and leaves no timer or lis
   response.emit('close');
   expect(await abandoned).toBe('aborted');
   expect([vi.getTimerCount(), response.listenerCount('close')]).toEqual([0, 0]);
+});
+
+test('a connection may be silent during a long call, and only then', async () => {
+  const { call, request } = newCall();
+  request.socket.setTimeout(10_000);
+  onTestFinished(() => void request.socket.destroy());
+  expect(await call.takeLong(async () => request.socket.timeout)).toBe(0);
+  expect(request.socket.timeout).toBe(10_000);
 });
