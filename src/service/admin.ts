@@ -57,6 +57,7 @@ export function createAdminServer(options: AdminOptions): AdminServer {
   const clientPools = new ClientPools(tmem, options.pageBytesMax, () => controls.fitFloor());
   const controls = new ServiceControls({ ...options, memory }, clientPools);
   const readings = new ProcessReadings();
+  const reservedBytes = memory.limitBytes - governor.state.configuredBytes;
   const metrics = new Metrics({
     build: { version: packageVersion(), node: process.versions.node, codec: codecName },
     layers: tmem.layers,
@@ -66,7 +67,12 @@ export function createAdminServer(options: AdminOptions): AdminServer {
     copies: () => options.images?.copies() ?? [],
     advisors: reports(options.advisors),
     server,
-    memory,
+    memory: {
+      bufferBytes: memory.bufferBytes,
+      get limitBytes() {
+        return reservedBytes + governor.state.configuredBytes;
+      },
+    },
     accounts: () => tmem.accounts,
     governor: () => governor.state,
     overflows: options.overflows ?? [],

@@ -139,6 +139,14 @@ export class ServiceControls implements Controls {
         `the buffers of requests alone take ${exactSize(this.#reservedBytes)}; ask for more than that`,
       );
     }
+    const guaranteedBytes = this.#minimumBytes();
+    if (bytes - this.#reservedBytes < guaranteedBytes) {
+      throw new TmemError(
+        'usage',
+        `${exactSize(guaranteedBytes)} are guaranteed as minimums beside ` +
+          `${exactSize(this.#reservedBytes)} for buffers; lower the minimums first, or ask for more`,
+      );
+    }
     governor.setConfiguredLimit(bytes - this.#reservedBytes);
     return this.#memory();
   }

@@ -93,3 +93,20 @@ test('no more is guaranteed than there is, to all together, and a refusal change
   expect(await share(path, 20 * MIB)).toBe(200);
   expect(governor.state.floorBytes).toBe(60 * MIB);
 });
+
+test('a limit holds what is guaranteed, and the metric shows the one that is set', async () => {
+  const { ask, send } = await startGoverned(60 * MIB);
+  const shown = async () => {
+    const { bytes } = await send('GET', '/metrics');
+    return Number(/^tmem_memory_limit_bytes (\d+)$/m.exec(bytes.toString())?.[1]);
+  };
+  await ask('PUT', '/v1/exports/disk/share', { json: { minimumBytes: 20 * MIB } });
+  const low = await ask('PUT', '/v1/memory', { json: { limitBytes: 24 * MIB - 1 } });
+  expect([low.status, low.json.detail]).toEqual([
+    400,
+    expect.stringContaining('lower the minimums'),
+  ]);
+  expect(await shown()).toBe(64 * MIB);
+  expect((await ask('PUT', '/v1/memory', { json: { limitBytes: 24 * MIB } })).status).toBe(200);
+  expect(await shown()).toBe(24 * MIB);
+});
