@@ -11,6 +11,7 @@ import { NO_LOAN } from '../../tmem/lender.ts';
 import { NO_SLOT } from '../../tmem/page-index.ts';
 import type { CleanPages } from './clean-pages.ts';
 import { DirtyPages } from './dirty-pages.ts';
+import { StrandedPages } from './stranded-pages.ts';
 
 /** Where the bytes of a refused page lie until the image has them. */
 interface Held {
@@ -31,8 +32,10 @@ export class DirtyTier {
   readonly #clean: CleanPages;
   readonly #pageBytes: number;
   readonly #held = new Map<number, Held>();
-  /** Held pages whose older version is in the tier all the same. */
+  /** Held pages whose older version is here all the same. */
   readonly #kept = new Set<number>();
+  /** Of the dirty pages those that frontswap did not take back. */
+  readonly #stranded: StrandedPages;
   readonly #older: Buffer;
   #imageRefusedAt = Number.NEGATIVE_INFINITY;
 
@@ -43,6 +46,7 @@ export class DirtyTier {
     this.#clean = clean;
     this.#pageBytes = frontswap.pageBytes;
     this.#older = Buffer.alloc(this.#pageBytes);
+    this.#stranded = new StrandedPages(this.#pageBytes);
   }
 
   /** Whether there is no page here at all: then nobody need ask. */
@@ -69,7 +73,7 @@ export class DirtyTier {
       held.buffer.copy(dst, dstOffset, held.offset, held.offset + this.#pageBytes);
       return HIT;
     }
-    const outcome = this.frontswap.get(page, dst, dstOffset);
+    const outcome = this.#read(page, dst, dstOffset);
     if (outcome === MISS) {
       const slot = this.table.find(page);
       if (slot !== NO_SLOT && !this.table.isLost(slot)) this.table.markLost(slot);
@@ -89,12 +93,14 @@ export class DirtyTier {
       return this.#refuse();
     }
     if (!isKnown && this.table.count >= this.table.capacity) return this.#refuse();
-    const isOlderRead = isKnown && this.#isCautious(now) && this.#readOlder(page);
+    const isOlderRead =
+      isKnown && this.#isCautious(now) && this.#read(page, this.#older, 0) !== MISS;
     if (isRefused(this.frontswap.put(page, src, srcOffset))) {
       if (isOlderRead && this.#putBack(page, this.#older, 0)) this.#kept.add(page);
       return this.#refuse();
     }
     if (!isKnown) this.#clean.flush(page, 1);
+    this.#stranded.delete(page);
     this.table.mark(page, now);
     return true;
   }
@@ -115,6 +121,7 @@ export class DirtyTier {
     this.#clean.claim?.(page, 1);
     this.#held.delete(page);
     this.table.drop(page);
+    this.#stranded.delete(page);
     if (this.#kept.delete(page)) this.frontswap.flush(page);
   }
 
@@ -138,7 +145,7 @@ export class DirtyTier {
   drop(page: number): void {
     if (!this.table.has(page)) return;
     this.table.drop(page);
-    this.frontswap.flush(page);
+    this.#forget(page);
   }
 
   /** The image has the page as it was at `version`. */
@@ -147,13 +154,14 @@ export class DirtyTier {
     this.#clean.claim?.(page, 1);
     if (!this.table.endWrite(slot, version)) return;
     if (this.#kept.delete(page))
-      this.frontswap.flush(page); // readers have a newer one
-    else this.frontswap.handOver(page, this.#clean);
+      this.#forget(page); // readers have a newer one
+    else if (!this.#stranded.delete(page)) this.frontswap.handOver(page, this.#clean);
   }
 
   /** Lends the page from where it lies; NO_LOAN if it can not be. */
   lend(page: number): number {
-    return this.#held.size > 0 && this.#held.has(page) ? NO_LOAN : this.frontswap.lend(page);
+    if (this.#stranded.has(page) || (this.#held.size > 0 && this.#held.has(page))) return NO_LOAN;
+    return this.frontswap.lend(page);
   }
 
   /** Whether the image refused something lately. */
@@ -162,11 +170,20 @@ export class DirtyTier {
   }
 
   #putBack(page: number, src: Buffer, srcOffset: number): boolean {
-    return !isRefused(this.frontswap.putBack(page, src, srcOffset));
+    const isTaken = !isRefused(this.frontswap.putBack(page, src, srcOffset));
+    if (isTaken) this.#stranded.delete(page);
+    return isTaken || this.#stranded.put(page, src, srcOffset);
   }
 
-  #readOlder(page: number): boolean {
-    return this.frontswap.get(page, this.#older, 0) !== MISS;
+  #read(page: number, dst: Buffer, dstOffset: number): GetOutcome {
+    return this.#stranded.get(page, dst, dstOffset)
+      ? HIT
+      : this.frontswap.get(page, dst, dstOffset);
+  }
+
+  #forget(page: number): void {
+    this.#stranded.delete(page);
+    this.frontswap.flush(page);
   }
 
   #refuse(): false {

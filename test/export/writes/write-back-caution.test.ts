@@ -92,6 +92,64 @@ test('an older version that was kept and under way is never read again', async (
   expect([parts.cache.has(0), parts.table.count, persistentPages(parts)]).toEqual([false, 0, 0]);
 });
 
+test('pages that memory does not take back are held beside it, as far as there is room', async () => {
+  const { memory, options } = refusing();
+  const parts = makeWriteBack(options);
+  const rewrite = async (page: number): Promise<void> => {
+    memory.refusals = Number.POSITIVE_INFINITY;
+    parts.storage.failNext('write');
+    const [offset, bytes] = [page * PAGE + 512, noise(512, 2)];
+    await expect(writeAtOnce(parts, offset, bytes)).rejects.toMatchObject({ kind: 'io' });
+    memory.refusals = 0;
+  };
+  for (let page = 0; page < 65; page++) await writeAtOnce(parts, page * PAGE, noise(PAGE, page));
+  await rewrite(0); // the first time it is the newer version that stays
+  for (let page = 1; page < 65; page++) await rewrite(page);
+  expect([parts.table.lostCount, persistentPages(parts)]).toEqual([1, 0]);
+  for (let page = 1; page < 64; page++) {
+    expect((await read(parts, page * PAGE, PAGE)).equals(noise(PAGE, page))).toBe(true);
+  }
+  // Written again they are where others are, dropped they are gone, and the image gets the rest.
+  await writeAtOnce(parts, PAGE, noise(PAGE, 101));
+  expect((await read(parts, PAGE, PAGE)).equals(noise(PAGE, 101))).toBe(true);
+  await parts.target.trim(2 * PAGE, PAGE);
+  await writeAtOnce(parts, 64 * PAGE, noise(PAGE, 64)); // the one that was lost
+  await parts.target.sync();
+  expect([parts.table.count, persistentPages(parts)]).toEqual([0, 0]);
+  expect(parts.disk.subarray(PAGE, 2 * PAGE).equals(noise(PAGE, 101))).toBe(true);
+  for (let page = 3; page < 65; page++) {
+    expect(parts.disk.subarray(page * PAGE, (page + 1) * PAGE).equals(noise(PAGE, page))).toBe(
+      true,
+    );
+  }
+  // Nothing of it is held any more, so that there is room for as many again.
+  for (let page = 100; page < 164; page++) await writeAtOnce(parts, page * PAGE, noise(PAGE, page));
+  for (let page = 100; page < 164; page++) await rewrite(page);
+  expect(parts.table.lostCount).toBe(0);
+});
+
+test('a page held beside memory that the image takes with a newer version never comes back', async () => {
+  const { memory, options } = refusing();
+  const parts = makeWriteBack(options);
+  await failOnce(parts, memory, () => parts.storage.failNext('write'));
+  await writeAtOnce(parts, 0, noise(PAGE, 1));
+  memory.refusals = Number.POSITIVE_INFINITY;
+  parts.storage.failNext('write');
+  await expect(writeAtOnce(parts, 0, noise(PAGE, 2))).rejects.toMatchObject({ kind: 'io' });
+  expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 1))).toBe(true);
+  parts.clock.turn(60_000);
+  await writeAtOnce(parts, 0, noise(PAGE, 3));
+  memory.refusals = 0;
+  expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 3))).toBe(true);
+  for (let page = 100; page < 164; page++) await writeAtOnce(parts, page * PAGE, noise(PAGE, page));
+  memory.refusals = Number.POSITIVE_INFINITY;
+  for (let page = 100; page < 164; page++) {
+    parts.storage.failNext('write');
+    await expect(writeAtOnce(parts, page * PAGE, noise(PAGE, 6))).rejects.toThrow();
+  }
+  expect(parts.table.lostCount).toBe(0);
+});
+
 test('caution ends a minute after the image refused something', async () => {
   const { memory, options } = refusing();
   const parts = makeWriteBack(options);

@@ -288,13 +288,17 @@ describe('a page that memory refuses', () => {
     expect(parts.disk.subarray(0, PAGE).equals(noise(PAGE, 2))).toBe(true);
   });
 
-  test('and the disk too is an error to readers and flushes until it is written', async () => {
+  test('and the disk too, beyond what is held for that, is an error until it is written', async () => {
     const options = fillable({ tuning: LAZY, hasHot: false });
     const parts = makeWriteBack(options);
-    await writeAtOnce(parts, 0, noise(PAGE, 1));
+    for (let page = 0; page < 65; page++) await writeAtOnce(parts, page * PAGE, noise(PAGE, 1));
     options.memory.isFull = true;
-    parts.storage.failNext('write');
-    await expect(writeAtOnce(parts, 0, noise(PAGE, 2))).rejects.toMatchObject({ kind: 'io' });
+    for (let page = 64; page >= 0; page--) {
+      parts.storage.failNext('write');
+      const written = writeAtOnce(parts, page * PAGE, noise(PAGE, 2));
+      await expect(written).rejects.toMatchObject({ kind: 'io' });
+      expect(parts.table.lostCount).toBe(page === 0 ? 1 : 0);
+    }
     await expect(read(parts, 0, PAGE)).rejects.toMatchObject({ kind: 'io' });
     await expect(writeAtOnce(parts, 512, noise(512, 3))).rejects.toMatchObject({ kind: 'io' });
     await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
