@@ -55,6 +55,16 @@ const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['pages'],
     ['in-flight.ts', 'access-watcher.ts'],
   ],
+  image: [
+    ['open.ts', 'ramdisk.ts', 'background-copy.ts'],
+    ['gate.ts', 'formats.ts'],
+    ['raw.ts'],
+    ['image.ts', 'cow', 'qcow', 'qcow2', 'qed', 'vmdk'],
+    ['chain', 'luks', 'appended', 'check'],
+    ['data'],
+    ['format.ts', 'below.ts'],
+    ['tables'],
+  ],
   nbd: [
     ['server.ts'],
     ['connection.ts'],

@@ -8,6 +8,7 @@
 
 import type { ResizableStorage, Storage } from '../storage/storage.ts';
 import type { RequestEpochs } from './tables/request-epochs.ts';
+import type { TableStatistics } from './tables/table-cache.ts';
 
 /** Every format by its name, as qemu-img calls them where it knows them. */
 export const FORMAT_NAMES = ['raw', 'qcow2', 'qed', 'qcow', 'vmdk', 'cow', 'luks'] as const;
@@ -171,16 +172,6 @@ export interface WritableFormat extends ImageFormat {
    * Rejects with `unsupported` where that is not possible; back to the size before always is.
    */
   resize?(sizeBytes: number): Promise<void>;
-}
-
-/** Counters of a cache of tables; plain fields, read at scrape time. */
-export interface TableStatistics {
-  hits: number;
-  misses: number;
-  evictions: number;
-  /** In memory now, and how much may be. */
-  bytes: number;
-  readonly limitBytes: number;
 }
 
 /** Another file that an image names. Hostile until the gate has let it through. */

@@ -7,7 +7,7 @@
 import { TmemError } from '../lib/errors.ts';
 import { roundUp } from '../lib/round-up.ts';
 import type { StorageCapabilities } from '../storage/storage.ts';
-import { Below, type ChainedImage, type ImageExtent, type ImageOwner } from './chain/chain.ts';
+import { Below, type ChainedImage, type ImageExtent, type ImageOwner } from './below.ts';
 import { CopyUp } from './chain/copy-up.ts';
 import { ImageState } from './chain/image-state.ts';
 import { isEncipheredAt } from './data/enciphered.ts';
@@ -20,9 +20,9 @@ import {
   type ImageFormat,
   isWritableFormat,
   type OnlineCheckOptions,
-  type TableStatistics,
   type WritableFormat,
 } from './format.ts';
+import type { TableStatistics } from './tables/table-cache.ts';
 
 /** What was asked of an image's storages by one operation; plain fields, copied at scrape time. */
 export interface OperationCounters {

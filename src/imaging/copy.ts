@@ -1,6 +1,6 @@
 /** Copying what a guest reads of one image into another, in parallel. */
 
-import type { ImageExtent } from '../image/chain/chain.ts';
+import type { ImageExtent } from '../image/below.ts';
 import type { BlockImage } from '../image/image.ts';
 import { alignedBuffer } from '../lib/aligned-buffer.ts';
 import { CopyWorker } from './copy-worker.ts';

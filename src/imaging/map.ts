@@ -1,6 +1,6 @@
 /** What is allocated where in an image. */
 
-import type { ImageExtent } from '../image/chain/chain.ts';
+import type { ImageExtent } from '../image/below.ts';
 import type { BlockImage } from '../image/image.ts';
 
 /** A run of one state, as long as it is. */

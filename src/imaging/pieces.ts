@@ -3,7 +3,7 @@
  * or not to matter comes as one piece however long it is, so that a sparse disk costs nothing.
  */
 
-import type { ImageExtent } from '../image/chain/chain.ts';
+import type { ImageExtent } from '../image/below.ts';
 import type { BlockImage } from '../image/image.ts';
 import { roundUp } from '../lib/round-up.ts';
 

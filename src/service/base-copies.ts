@@ -5,7 +5,7 @@
 
 import type { BaseImages } from '../export/base-images.ts';
 import type { Export } from '../export/export.ts';
-import { BackgroundCopy } from '../image/chain/background-copy.ts';
+import { BackgroundCopy } from '../image/background-copy.ts';
 import { messageOf } from '../lib/errors.ts';
 import { inTime } from '../lib/in-time.ts';
 import type { Disk } from './disks.ts';

@@ -2,8 +2,8 @@
 
 import type { BaseImages } from '../export/base-images.ts';
 import type { Export } from '../export/export.ts';
-import type { TableStatistics } from '../image/format.ts';
 import type { BlockImage } from '../image/image.ts';
+import type { TableStatistics } from '../image/tables/table-cache.ts';
 import type { ImageSource } from '../metrics/sources.ts';
 
 interface Gathered {

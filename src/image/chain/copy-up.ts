@@ -1,11 +1,11 @@
 /** Copying into an image what shows through from the image below it, so that it can stand alone. */
 
 import { roundUp } from '../../lib/round-up.ts';
+import type { Below } from '../below.ts';
 import type { ImageReads } from '../data/image-reads.ts';
 import { type ImageWrites, zeroes } from '../data/image-writes.ts';
 import { ParallelRuns } from '../data/parallel-runs.ts';
 import type { WritableFormat, WriteTarget } from '../format.ts';
-import type { Below } from './chain.ts';
 
 /** Read from below at a time, unless a unit is larger. */
 const PIECE_BYTES = 256 * 1024;

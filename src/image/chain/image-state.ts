@@ -1,8 +1,8 @@
 /** What is allocated where in an image, and in which image of its chain. */
 
+import type { Below, ImageExtent, ImageOwner } from '../below.ts';
 import type { ImageReads } from '../data/image-reads.ts';
 import type { ImageFormat, Mapping } from '../format.ts';
-import type { Below, ImageExtent, ImageOwner } from './chain.ts';
 
 /** Data that this image has. */
 const DATA = {

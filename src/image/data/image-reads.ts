@@ -1,6 +1,6 @@
 /** Reading an image: each run of a range from where its format, or its backing image, keeps it. */
 
-import type { Below } from '../chain/chain.ts';
+import type { Below } from '../below.ts';
 import type { CompressedUnit, ImageFormat, Mapping } from '../format.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import { DecompressedUnits } from './decompressed-units.ts';

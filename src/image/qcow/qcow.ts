@@ -14,10 +14,10 @@ import type {
   Mapping,
   OpenOptions,
   SectorCipher,
-  TableStatistics,
   WritableFormat,
   WriteTarget,
 } from '../format.ts';
+import type { TableStatistics } from '../tables/table-cache.ts';
 import {
   compress,
   compressedEntry,

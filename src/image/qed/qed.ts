@@ -12,10 +12,10 @@ import type {
   CheckReport,
   Mapping,
   OnlineCheckOptions,
-  TableStatistics,
   WritableFormat,
   WriteTarget,
 } from '../format.ts';
+import type { TableStatistics } from '../tables/table-cache.ts';
 import { FEATURE, FIELD, type QedHeader, qedLayout, virtualSizeMax } from './header.ts';
 import { type After, NeedCheck, systemAfter } from './need-check.ts';
 import { checkOnline } from './online-check.ts';

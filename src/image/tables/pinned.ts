@@ -2,7 +2,6 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import { formatSize } from '../../lib/sizes.ts';
-import type { OpenOptions } from '../format.ts';
 
 /**
  * To be asked before they are read. Throws `usage` for an image that has more `bytes` of them than
@@ -11,7 +10,7 @@ import type { OpenOptions } from '../format.ts';
 export function checkPinned(
   name: string,
   bytes: number,
-  { pinnedBytesMax = Number.POSITIVE_INFINITY }: Pick<OpenOptions, 'pinnedBytesMax'>,
+  { pinnedBytesMax = Number.POSITIVE_INFINITY }: { readonly pinnedBytesMax?: number | undefined },
 ): void {
   if (bytes <= pinnedBytesMax) return;
   const what = `${formatSize(bytes)} of its tables are in memory as long as it is open`;

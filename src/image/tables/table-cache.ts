@@ -7,11 +7,20 @@
 import { LRUCache } from 'lru-cache';
 import { settleAll } from '../../lib/settle-all.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import type { TableStatistics } from '../format.ts';
 import { readPadded } from './read-padded.ts';
 
 /** Slices that lie side by side are written as one, up to this many bytes. */
 const WRITE_BYTES_MAX = 1 << 20;
+
+/** Counters of a cache of tables; plain fields, read at scrape time. */
+export interface TableStatistics {
+  hits: number;
+  misses: number;
+  evictions: number;
+  /** In memory now, and how much may be. */
+  bytes: number;
+  readonly limitBytes: number;
+}
 
 export interface TableCacheOptions {
   readonly storage: ResizableStorage;

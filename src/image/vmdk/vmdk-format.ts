@@ -1,7 +1,8 @@
 /** A VMDK as it is read: one extent after the other. */
 
 import type { Storage } from '../../storage/storage.ts';
-import type { ImageFormat, Mapping, TableStatistics } from '../format.ts';
+import type { ImageFormat, Mapping } from '../format.ts';
+import type { TableStatistics } from '../tables/table-cache.ts';
 import type { Extent } from './extent.ts';
 
 /** Where an extent is on the disk. */

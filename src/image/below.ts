@@ -1,6 +1,6 @@
 /** What images of a chain ask of each other: each shows through the holes of the one above it. */
 
-import { Users } from '../../lib/users.ts';
+import { Users } from '../lib/users.ts';
 
 /** A run of an image's bytes of one allocation state. */
 export interface ImageExtent {

@@ -8,7 +8,7 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
-import type { BlockImage } from '../image.ts';
+import type { BlockImage } from './image.ts';
 
 /** Copied at a time, bytes; a multiple of every unit up to it. */
 const PIECE_BYTES = 1024 * 1024;
