@@ -18,6 +18,8 @@ export class ScriptedContext implements CliContext {
   readonly exitCodes: number[] = [];
   /** A thread waits for a disk that hangs. */
   isStuck = false;
+  /** Whoever reads what is printed is done with it. */
+  read: Promise<void> = Promise.resolve();
   out = '';
   err = '';
 
@@ -29,7 +31,9 @@ export class ScriptedContext implements CliContext {
     this.err += text;
   }
 
-  async printed(): Promise<void> {}
+  printed(): Promise<void> {
+    return this.read;
+  }
 
   watchStopSignals() {
     return watchStopSignals(this.signals);

@@ -9,6 +9,7 @@ import {
 import { loadConfig } from '../../config/load.ts';
 import { formatConfig } from '../../config/print.ts';
 import { TmemError } from '../../lib/errors.ts';
+import { inTime } from '../../lib/in-time.ts';
 import type { InheritedAddress } from '../../lib/listen-address.ts';
 import { packageVersion } from '../../lib/package-version.ts';
 import type {
@@ -34,6 +35,9 @@ import { takeInheritedSockets } from './socket-activation.ts';
 import { jsonReport, nextSteps, textReport } from './startup-report.ts';
 
 const DEMO_EXPORT_NAME = 'demo';
+
+/** A log that nobody reads any more keeps a service that has stopped for so long, milliseconds. */
+const PRINT_MS_MAX = 5_000;
 
 type ServeArguments = ParsedArguments<ServeOption>;
 
@@ -163,8 +167,12 @@ async function runService(
     await aborted(stops.first);
     log.info('stopping; once more to stop at once');
     const code = await stopGently(running, log);
-    // What it waits for was given up, and told.
-    if (context.isInSystemCall()) context.exit(code);
+    const isOut = await inTime(context.printed(), PRINT_MS_MAX, 'the log').then(
+      () => true,
+      () => false,
+    );
+    // What it waits for was given up, and told where somebody listens.
+    if (!isOut || context.isInSystemCall()) context.exit(code);
     return code;
   } catch (error) {
     running?.abort();

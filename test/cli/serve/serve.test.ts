@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { serve } from '../../../src/cli/serve/serve.ts';
 import { TmemError } from '../../../src/lib/errors.ts';
 import type { StartService } from '../../../src/service/settings.ts';
@@ -137,6 +137,19 @@ test('serve --print-config starts nothing', async () => {
   expect(await run('x=disk.raw', '--print-config')).toBe(0);
   expect(context.out).toMatch(/^exports:\n {2}- name: x\n {4}path: \/srv\/disk.raw\n/);
   expect(service.log).toEqual([]);
+});
+
+test('serve that has stopped waits 5 s for who reads its log, and no longer', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  context.read = new Promise(() => undefined);
+  const code = run('disk.raw');
+  await vi.waitFor(() => expect(service.log).toEqual(['start']));
+  context.signals.emit('SIGTERM', 'SIGTERM');
+  await vi.advanceTimersByTimeAsync(4_900);
+  expect(context.exitCodes).toEqual([]);
+  await vi.advanceTimersByTimeAsync(200);
+  expect([await code, context.exitCodes]).toEqual([0, [0]]);
 });
 
 test('serve that has stopped ends the process itself where a thread hangs on a disk', async () => {
