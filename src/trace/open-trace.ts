@@ -148,11 +148,11 @@ function refuseMixture(inputs: readonly InputFile[], formats: readonly TraceForm
     const [what, another] = differenceOf([one ?? other, formats[0]], [other, formats[index]]);
     if (what === undefined) continue;
     const sentence = `${one?.path} ${what} but ${other.path} ${another}`;
-    throw new TmemError(
-      'invalid',
-      `${sentence}, and such files are not one trace; ` +
-        'convert them (tmem trace convert) and merge those',
-    );
+    const advice =
+      formats[0] === formats[index]
+        ? 'give them to commands of their own'
+        : 'make them one before (tmem trace merge)';
+    throw new TmemError('invalid', `${sentence}, and such files are not one trace; ${advice}`);
   }
 }
 

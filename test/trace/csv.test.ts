@@ -44,9 +44,20 @@ describe('fields of CSV', () => {
     ['spaces', 'time_us, lba, sectors, op, volume\n5, 16, 8 , W, a b \n'],
     ['quotation marks', '"time_us","lba","sectors","op","volume"\n"5","16","8","W","a b"\n'],
     ['tabs', 'time_us\top\tsize\toffset\tvolume\tx\n5\tw\t4096\t8192\ta b\t\n'],
+    ['tabs around them', 'time_us,lba,sectors,op,volume\n\t5,16\t,8,\tW,a b \t\n'],
     ['fractions of zeros', 'time_us,offset,length,op,volume\n5,8192.0,4096.00,1,a b\n'],
   ])('may have %s', (_, text) => {
     expect(parse(text)).toMatchObject({ requests: [REQUEST], tally: { malformed: 0 } });
+  });
+
+  it('that name objects may have fractions of zeros', () => {
+    expect(parse('time_us,key\n5,77.0\n').requests).toMatchObject([{ offset: 77 }]);
+  });
+
+  it('that a request can do without may be empty, but not be anything', () => {
+    const text = 'time_us,latency_us,content_bytes,offset,length\n5,,,0,512\n6,nan,,0,512\n';
+    const { requests, tally } = parse(text);
+    expect([requests.length, tally.malformed]).toEqual([1, 1]);
   });
 
   it('of libCacheSim may have spaces, as it is told by', () => {

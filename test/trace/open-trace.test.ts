@@ -253,7 +253,7 @@ describe('what is no trace is refused with one sentence:', () => {
       ({ bytes, format }) => writeFiles([format, bytes])[0],
     );
     await expect(openTrace([one, other])).rejects.toThrow(
-      /msr is MSR Cambridge but .*k5 is Fujitsu K5 cloud, and such files are not one trace; conv/,
+      /msr is MSR Cambridge but .*k5 is Fujitsu K5 cloud, and such files are not one trace; make them one before/,
     );
   });
 
@@ -261,7 +261,7 @@ describe('what is no trace is refused with one sentence:', () => {
     const bytes = 'time_us,offset,length\n1,0,512\n';
     const refused = (other: string) =>
       readFiles(writeFiles(['a.csv', bytes], ['b.csv', bytes], ['c.csv', other]));
-    const not = 'and such files are not one trace';
+    const not = 'and such files are not one trace; give them to commands of their own';
     const keys = new RegExp(`a.csv has bytes but .*c.csv has keys, ${not}`);
     await expect(refused('time_us,key\n1,5\n')).rejects.toThrow(keys);
     const none = new RegExp(`a.csv has times but .*c.csv has none, ${not}`);

@@ -12,6 +12,7 @@ import { type CsvPlan, isHeader, planCsv, ROLE } from './csv-columns.ts';
 
 const QUOTE = 0x22;
 const SPACE = 0x20;
+const TAB = 0x09;
 const DOT = 0x2e;
 const ZERO = 0x30;
 const LIBCACHESIM_COLUMNS = ['time_s', 'obj_id', 'obj_size', 'op', 'tenant'];
@@ -49,6 +50,7 @@ class CsvLines implements LineParser {
 
   parse(line: Line, batch: RequestBatch): number {
     const roles = this.#roles;
+    const { bytes } = line;
     const isKeys = this.#plan.unit === 'keys';
     let timeUs = this.#plan.timeUnit === undefined ? this.#context.ordinal.next++ : -1;
     let offset = -1;
@@ -58,7 +60,8 @@ class CsvLines implements LineParser {
     let latency = 0;
     let content = 0;
     for (let column = 0; column < roles.length; column++) {
-      this.#beginField(line);
+      // Nearly always the content begins at once, and the next field behind it.
+      if (bytes[line.at]! <= QUOTE) this.#beginField(line);
       switch (roles[column]) {
         case ROLE.none:
           line.skipTo(this.#separator);
@@ -67,13 +70,13 @@ class CsvLines implements LineParser {
           timeUs = this.#time(line);
           break;
         case ROLE.offset:
-          offset = whole(line) * this.#offsetUnit;
+          offset = wholeOf(line, line.unsigned()) * this.#offsetUnit;
           break;
         case ROLE.length:
-          length = whole(line) * this.#lengthUnit;
+          length = wholeOf(line, line.unsigned()) * this.#lengthUnit;
           break;
         case ROLE.key:
-          offset = line.key();
+          offset = wholeOf(line, line.key());
           break;
         case ROLE.op:
           op = this.#op(line);
@@ -82,18 +85,18 @@ class CsvLines implements LineParser {
           volume = this.#volume(line);
           break;
         case ROLE.latency:
-          latency = line.fixed(0);
+          latency = Math.max(line.fixed(0), 0);
           break;
         case ROLE.contentBytes:
-          content = whole(line);
+          content = Math.max(wholeOf(line, line.unsigned()), 0);
           break;
       }
       // A number in hexadecimal, with an exponent, or a date, is another than its first digits.
-      if (!this.#endsField(line)) return MALFORMED;
-      if (!line.skip(this.#separator) && column < roles.length - 1) return MALFORMED;
+      if (bytes[line.at] !== this.#separator && !this.#endsField(line)) return MALFORMED;
+      if (line.at < line.end) line.at++;
+      else if (column < roles.length - 1) return MALFORMED;
     }
     if (timeUs < 0 || offset < 0 || length < 0 || op < 0 || volume < 0) return MALFORMED;
-    if (latency < 0 || content < 0) return MALFORMED;
     if (isKeys) batch.push(timeUs, offset, 1, volume, op, latency, length);
     else batch.push(timeUs, offset, length, volume, op, latency, content);
     return TAKEN;
@@ -114,17 +117,21 @@ class CsvLines implements LineParser {
     }
   }
 
-  /** Goes to the first byte of the field's content, past spaces and an opening quotation mark. */
+  /** Goes to the first byte of the field's content, past white space and an opening quotation mark. */
   #beginField(line: Line): void {
-    while (line.skip(SPACE));
+    this.#blanks(line);
     line.skip(QUOTE);
   }
 
-  /** Goes to the field's end, past a quotation mark and spaces; false if anything else is there. */
+  /** Goes to the field's end, past a quotation mark and white space; false if there is more. */
   #endsField(line: Line): boolean {
     line.skip(QUOTE);
-    while (line.skip(SPACE));
+    this.#blanks(line);
     return line.at === line.end || line.bytes[line.at] === this.#separator;
+  }
+
+  #blanks(line: Line): void {
+    while (line.skip(SPACE) || (this.#separator !== TAB && line.skip(TAB)));
   }
 
   /** Goes to the end of the field's word, which is before its quotation mark and spaces. */
@@ -153,12 +160,11 @@ class CsvLines implements LineParser {
 }
 
 function isPadding(byte: number): boolean {
-  return byte === SPACE || byte === QUOTE;
+  return byte === SPACE || byte === QUOTE || byte === TAB;
 }
 
-/** A whole number, which some programs write with a fraction of zeros; -1 if there is none. */
-function whole(line: Line): number {
-  const value = line.unsigned();
+/** `value`, which was read; goes past the fraction of zeros with which some programs write it. */
+function wholeOf(line: Line, value: number): number {
   if (line.skip(DOT)) while (line.skip(ZERO));
   return value;
 }
