@@ -279,6 +279,7 @@ export class HeldPages {
       rawPages: this.#rawCount,
       compressedPages: this.index.count - this.#rawCount - this.#filledCount,
       filledPages: this.#filledCount,
+      filledPagesMax: this.#options.filledCountMax,
       dataBytes: this.slabs.heldBytes,
       storedBytes: this.#storedBytes,
       metadataBytes: this.#metadataBytes,

@@ -6,13 +6,16 @@ import type { Tmem } from '../tmem/tmem.ts';
 /** What stays free in the last layer, so that the first pages that are asked for push out none. */
 const RESERVE_SHARE = 1 / 16;
 const RESERVE_BYTES_MAX = 4 * 1024 * 1024;
-/** What is free is added up at every so many looks; a few pages do not fill the reserve. */
+/** While much is free it is added up at every so many looks only: a few pages do not take it. */
 const LOOKS_PER_SUM = 8;
+/** Much is so many times the reserve. */
+const MUCH = 4;
 
 export class Room {
   readonly #layers: readonly Layer[];
   readonly #evictedAtStart: number;
   #looks = 0;
+  #isMuchFree = false;
 
   /** Room of the stack from now on: what was evicted before does not count. */
   constructor(tmem: Tmem) {
@@ -23,12 +26,14 @@ export class Room {
   /** False when the last layer is nearly full, or pages have had to leave the stack. */
   get isLeft(): boolean {
     if (this.#evicted > this.#evictedAtStart) return false;
-    if (this.#looks++ % LOOKS_PER_SUM > 0) return true;
+    if (this.#looks++ % LOOKS_PER_SUM > 0 && this.#isMuchFree) return true;
     const usage = this.#layers.at(-1)?.usage();
     if (usage === undefined) return false;
-    const { limitBytes, dataBytes, metadataBytes } = usage;
+    const { limitBytes, dataBytes, metadataBytes, filledPages, filledPagesMax } = usage;
     const reserveBytes = Math.min(RESERVE_BYTES_MAX, limitBytes * RESERVE_SHARE);
-    return dataBytes + metadataBytes + reserveBytes <= limitBytes;
+    const freeBytes = limitBytes - dataBytes - metadataBytes;
+    this.#isMuchFree = freeBytes >= MUCH * reserveBytes;
+    return freeBytes >= reserveBytes && filledPages + LOOKS_PER_SUM < filledPagesMax;
   }
 
   /** Pages that left the stack for want of memory, or because it was taken back. */

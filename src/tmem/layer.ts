@@ -161,6 +161,8 @@ export interface LayerUsage {
   readonly rawPages: number;
   readonly compressedPages: number;
   readonly filledPages: number;
+  /** Same-filled pages beyond which ephemeral ones push each other out; 0 where none are kept. */
+  readonly filledPagesMax: number;
   /** Bytes of slabs held, including what is free inside them. */
   readonly dataBytes: number;
   /** Bytes of the encoded pages themselves. */
