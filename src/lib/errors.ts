@@ -61,6 +61,18 @@ export function kindOfSystemError(cause: unknown): ErrorKind {
   return (code !== undefined && KIND_BY_ERRNO[code]) || 'io';
 }
 
+/** What to do about a file that could not be made or written, by the kind of the failure. */
+export function writeAdvice(kind: ErrorKind): string {
+  const advice: Partial<Record<ErrorKind, string>> = {
+    'not-found': 'make its directory first, or name another path',
+    'read-only': 'its file system takes no writes; name another path',
+    permission:
+      'this user may not write there; change the mode of the directory, or name another path',
+    'no-space': 'make room there',
+  };
+  return advice[kind] ?? 'check the path and the disk it is on';
+}
+
 /** The `E…` code of a failed system call, if it carries one. */
 export function systemErrorCode(cause: unknown): string | undefined {
   const code = cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;

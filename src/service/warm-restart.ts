@@ -11,6 +11,7 @@ import { inTime, unlessStalled } from '../lib/in-time.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { SnapshotLoader } from '../snapshot/loader.ts';
 import { OpenedFiles } from '../snapshot/opened-files.ts';
+import { checkPlace } from '../snapshot/replacement.ts';
 import { type SaveResult, type SnapshotImage, saveSnapshot } from '../snapshot/save.ts';
 import type { Cleancache } from '../tmem/cleancache.ts';
 import type { Tmem } from '../tmem/tmem.ts';
@@ -97,9 +98,11 @@ export class WarmRestart {
 
   /** Begins to load; to be awaited before clients are let in. */
   async start(): Promise<void> {
+    const { path, log } = this.#options;
+    await checkPlace(path).catch((cause: unknown) => log.warn(messageOf(cause)));
     for (const name of this.#leftOut) {
       const why = 'more than one file makes its content';
-      this.#options.log.info(`the pages of "${name}" are not kept in the snapshot: ${why}`);
+      log.info(`the pages of "${name}" are not kept in the snapshot: ${why}`);
     }
     for (const [image, exports] of this.#changers.entries()) {
       for (const each of exports) {

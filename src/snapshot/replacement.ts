@@ -3,9 +3,9 @@
  * name beside it, brought to stable storage and renamed. Until then the old one is there as it was.
  */
 
-import { access, lstat, open, readdir, readlink, rename, rm } from 'node:fs/promises';
+import { access, constants, lstat, open, readdir, readlink, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { kindOfSystemError, systemErrorCode, TmemError, writeAdvice } from '../lib/errors.ts';
 
 /** What of an open file is needed to write it. */
 export interface WritableFile {
@@ -118,6 +118,15 @@ export async function removeLeftovers(path: string, isOwnGone: boolean): Promise
   }
 }
 
+/** Rejects with a TmemError where no file can be made: to be known before there is much to save. */
+export async function checkPlace(path: string): Promise<void> {
+  try {
+    await access(dirname(path), constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    throw writeFailure(path, cause);
+  }
+}
+
 /** Refuses what cannot be replaced by a file: a directory, a device, a link. Undefined: nothing there. */
 export async function regularFileSize(path: string): Promise<number | undefined> {
   try {
@@ -160,10 +169,9 @@ function writeFailure(path: string, cause: unknown): TmemError {
   if (cause instanceof TmemError) return cause;
   const code = systemErrorCode(cause) ?? String(cause);
   const kind = kindOfSystemError(cause);
-  const advice = kind === 'no-space' ? 'make room there' : 'check the path and the disk it is on';
   return new TmemError(
     kind,
-    `cannot save the cache to "${path}": the system answered ${code}; ${advice}`,
+    `cannot save the cache to "${path}": the system answered ${code}; ${writeAdvice(kind)}`,
     { context: { path, code }, cause },
   );
 }

@@ -12,7 +12,7 @@ import { until } from '../tools/until.ts';
 const never = new Promise<never>(() => undefined);
 
 /** Two images with ten cached pages each; the first is synced by `sync`. */
-async function twoImages(sync: () => Promise<void>) {
+async function twoImages(sync: () => Promise<void>, snapshotPath?: string) {
   const place = placeIn(temporaryDirectory());
   const names = ['hung.qcow2', 'good.qcow2'];
   for (const name of names) makeImage(place, name);
@@ -36,7 +36,7 @@ async function twoImages(sync: () => Promise<void>) {
   });
   const lines: string[] = [];
   const warmRestart = new WarmRestart({
-    path: place.snapshotPath,
+    path: snapshotPath ?? place.snapshotPath,
     pageBytes: PAGE,
     tmem: served.tmem,
     disks: disks as unknown as Disk[],
@@ -98,4 +98,17 @@ it('a snapshot whose own disk hangs when the service ends is given up, with a se
   await vi.advanceTimersByTimeAsync(60_000);
   await saved;
   expect(lines).toEqual([expect.stringMatching(/got no further for 60 s; look at its disk$/)]);
+});
+
+it('where no snapshot can be saved is told at the start', async () => {
+  const synced = async () => undefined;
+  const directory = temporaryDirectory();
+  const missing = await twoImages(synced, `${directory}/none/cache.snapshot`);
+  await missing.warmRestart.start();
+  expect(missing.lines).toEqual([
+    expect.stringMatching(/cannot save .*ENOENT; make its directory/),
+  ]);
+  const fine = await twoImages(synced, `${directory}/cache.snapshot`);
+  await fine.warmRestart.start();
+  expect(fine.lines).toEqual([]);
 });

@@ -1,7 +1,7 @@
 /** The file of a recording: new, for its owner's eyes, and readable at any time while it grows. */
 
 import { type FileHandle, open, rm, stat } from 'node:fs/promises';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { kindOfSystemError, systemErrorCode, TmemError, writeAdvice } from '../../lib/errors.ts';
 import { writeWhole } from '../../lib/write-whole.ts';
 import type { TraceSink } from './writer.ts';
 
@@ -15,8 +15,9 @@ function failure(path: string, what: string, cause: unknown): TmemError {
     const sentence = `${path} exists, and a recording never replaces a file`;
     return new TmemError('invalid', `${sentence}; move it away, or name another`, { cause });
   }
-  const sentence = `cannot ${what} ${path}: ${code ?? String(cause)}`;
-  return new TmemError(kindOfSystemError(cause), sentence, { context: { path }, cause });
+  const kind = kindOfSystemError(cause);
+  const sentence = `cannot ${what} ${path}: ${code ?? String(cause)}; ${writeAdvice(kind)}`;
+  return new TmemError(kind, sentence, { context: { path }, cause });
 }
 
 /** Rejects with a TmemError when `path` is no directory. */
