@@ -24,6 +24,7 @@ import { BaseCopies } from './base-copies.ts';
 import { type Disk, memoryBytesOfChain, openDisks } from './disks.ts';
 import { closeImages, dirtyBytesOf, drainExports, tellProgress } from './drain.ts';
 import { createExports } from './exports.ts';
+import { FullSwaps, swapsInMemory } from './full-swaps.ts';
 import { imageSources } from './image-sources.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
 import { RECORD_BUFFER_BYTES } from './recorder.ts';
@@ -88,6 +89,7 @@ class Service implements RunningService {
   readonly #warmRestart: WarmRestart | undefined;
   readonly #server: NbdServer;
   readonly #recordings: Recordings;
+  readonly #fullSwaps: FullSwaps;
   #admin: AdminServer | undefined;
   #hasStarted = false;
   #stopping: Promise<void> | undefined;
@@ -151,6 +153,7 @@ class Service implements RunningService {
       spinMicroseconds: settings.spinMicroseconds,
       log: (message) => this.#log.info(message),
     });
+    this.#fullSwaps = new FullSwaps(swapsInMemory(disks, all), log);
     this.#recordings = new Recordings({
       settings: settings.record,
       recording: this.#server.recording,
@@ -180,6 +183,7 @@ class Service implements RunningService {
     await this.#recordings.startConfigured();
     if (settings.hasGovernor) this.#governor.start();
     this.#baseCopies.start();
+    this.#fullSwaps.start();
     this.#hasStarted = true;
     this.exports = this.#exports.map((each, i) => ({
       name: each.name,
@@ -305,6 +309,7 @@ class Service implements RunningService {
     try {
       await within(this.#warmRestart?.stop(), 'the loading of the snapshot');
       await this.#server.stop();
+      this.#fullSwaps.stop();
       await within(this.#recordings.stop(), 'the recording');
       const copied = this.#baseCopies.stop(CLOSE_MS_MAX);
       await collect(drainExports(this.#exports, this.#settings.drainMsMax));

@@ -56,6 +56,10 @@ same(h.pread(4 * MIB, 1 * MIB), bytes(4 * MIB), "what was trimmed")
 
 test('a full device without overflow answers ENOSPC, says so before, and keeps what it has', async () => {
   const { server, metric, script } = await startSwap('s=256MiB');
+  const size = String.raw`\d[\w.]*MiB`;
+  server.expectAtEnd(
+    new RegExp(`^tmem: swap device "s" is full with ${size} of its 256MiB: [^\n]*\n$`),
+  );
   await nbdsh(
     server,
     script,
@@ -77,6 +81,7 @@ for i in range(count):
 `,
   );
   expect(await metric('tmem_persistent_ratio')).toBeGreaterThan(0.8);
+  await server.waitForStderr(/is full/);
   await nbdsh(
     server,
     script,

@@ -28,6 +28,8 @@ export interface TestServer {
   waitForStderr(pattern: RegExp): Promise<void>;
   /** Resolves when it has ended, whatever ended it. */
   readonly ended: Promise<Ended>;
+  /** Has `stop` expect this on stderr, all of it, and this exit code; without it nothing, and 0. */
+  expectAtEnd(stderr: RegExp, code?: number): void;
   /** Asks it to end, and checks that it does so as it should. */
   stop(): Promise<void>;
   /** The most memory it ever had resident, bytes. */
@@ -42,6 +44,7 @@ class ServerProcess implements TestServer {
   #stderr = '';
   #isEnded = false;
   #watchers: (() => void)[] = [];
+  #expected = { stderr: /^$/, code: 0 };
 
   constructor(child: ChildProcess, socket: string) {
     this.#child = child;
@@ -94,9 +97,16 @@ class ServerProcess implements TestServer {
     return this.#waitUntil(() => READY.test(this.#stdout), 'it was ready');
   }
 
+  expectAtEnd(stderr: RegExp, code = 0): void {
+    this.#expected = { stderr, code };
+  }
+
   async stop(): Promise<void> {
     if (!this.#isEnded) this.signal('SIGTERM');
-    expect(await this.ended).toMatchObject({ code: 0, signal: null, stderr: '' });
+    const { stderr, code } = this.#expected;
+    expect(await this.ended).toMatchObject({
+      ...{ code, signal: null, stderr: expect.stringMatching(stderr) },
+    });
   }
 
   residentBytesMax(): number {
