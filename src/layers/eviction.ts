@@ -22,6 +22,8 @@ const VICTIMS_PER_SHRINK_MIN = 64;
 const BYTES_PER_VICTIM = 128;
 /** Pages that `trimToCaps` may look at for each that leaves. */
 const VICTIMS_PER_PAGE = 16;
+/** After so many pages in a row that must stay, `shrink` turns to another account. */
+const KEPT_IN_A_ROW_MAX = 32;
 /** Slabs that one call moves so that arenas get empty: 256 KiB each at most. */
 const SLABS_MOVED_PER_SHRINK_MAX = 4;
 
@@ -107,17 +109,21 @@ export class Eviction {
     const before = held.budget.usedBytes;
     const kept: number[] = [];
     let victims = VICTIMS_PER_SHRINK_MIN + bytes / BYTES_PER_VICTIM;
+    let keptInARow = 0;
+    held.tenants.forgetStuck();
     while (before - held.budget.usedBytes < bytes && victims-- > 0) {
       if (held.compact() > 0) continue;
-      const tenant = held.tenants.choose(undefined);
+      const tenant = this.#chooseGiver(undefined);
       if (tenant === undefined) break;
       const slot = this.#victimOf(tenant);
       if (this.#mayDrop(slot)) {
         held.release(slot);
         this.#statistics.evictedForShrink++;
-      } else {
-        kept.push(slot);
+        keptInARow = 0;
+        continue;
       }
+      kept.push(slot);
+      if (++keptInARow % KEPT_IN_A_ROW_MAX === 0) held.tenants.noteStuck(tenant);
     }
     for (const slot of kept) held.queue(slot);
     // What the policies remember now must not take the layer above its limit.
@@ -126,24 +132,27 @@ export class Eviction {
     return before - held.budget.usedBytes;
   }
 
+  /** Whose page goes next: nobody's who has turned out stuck, unless everybody has. */
+  #chooseGiver(asking: Tenant | undefined): Tenant | undefined {
+    const { tenants } = this.#held;
+    const giver = tenants.choose(asking);
+    if (giver !== undefined || !tenants.isAnyStuck) return giver;
+    tenants.forgetStuck(); // everybody was asked once: once more
+    return tenants.choose(asking);
+  }
+
   /**
    * Lets the first of the next victims go that can. A persistent page that the layer below refuses
    * has nowhere to go and stays; then another account is asked, if there is one that may be.
    */
   #evictOne(asking: Tenant | undefined): boolean {
     const { tenants } = this.#held;
-    let isAnyStuck = false;
+    tenants.forgetStuck();
     for (let tries = 0; tries < VICTIMS_PER_STEP_MAX; tries++) {
-      let tenant = tenants.choose(asking, isAnyStuck);
-      if (tenant === undefined && isAnyStuck) {
-        tenants.forgetStuck(); // everybody was asked once: once more
-        tenant = tenants.choose(asking);
-      }
+      const tenant = this.#chooseGiver(asking);
       if (tenant === undefined) return false;
       if (this.#evictFrom(tenant)) return true;
-      if (!isAnyStuck) tenants.forgetStuck();
       tenants.noteStuck(tenant);
-      isAnyStuck = true;
     }
     return false;
   }

@@ -53,6 +53,9 @@ export class Tenants {
   #chosenFor: Tenant | undefined;
   #choicesLeft = 0;
   #round = 1;
+  #isAnyStuck = false;
+  /** Where the last one is that `aboveCap` answered. */
+  #capTurn = 0;
 
   /** `limitBytes` is the layer's, and the capacity of the family's policies. */
   constructor(family: PolicyFamily, limitBytes: number) {
@@ -104,11 +107,12 @@ export class Tenants {
 
   /**
    * Who gives a page next, or undefined when nobody may: `asking` needs the room, or nobody in
-   * particular. With `skipsStuck` nobody is chosen who has turned out to have nothing to give.
+   * particular. Nobody is chosen who has turned out to have nothing to give.
    */
-  choose(asking: Tenant | undefined, skipsStuck = false): Tenant | undefined {
+  choose(asking: Tenant | undefined): Tenant | undefined {
     const { length } = this.#tenants;
     const chosen = this.#chosen;
+    const skipsStuck = this.isAnyStuck;
     if (this.#choicesLeft > 0 && asking === this.#chosenFor && !skipsStuck) {
       this.#choicesLeft--;
       if (chosen !== undefined && chosen.policy.count > 0) return chosen;
@@ -120,18 +124,34 @@ export class Tenants {
     return next;
   }
 
-  /** One that is above its cap and has something to give, or undefined. */
+  /**
+   * One that is above its cap and has pages in its queues, or undefined. They take turns: one whose
+   * pages may not go must not keep the others from giving.
+   */
   aboveCap(): Tenant | undefined {
-    return this.#tenants.find((tenant) => tenant.isAboveCap && tenant.policy.count > 0);
+    const { length } = this.#tenants;
+    for (let i = 0; i < length; i++) {
+      this.#capTurn = (this.#capTurn + 1) % length;
+      const tenant = this.#tenants[this.#capTurn];
+      if (tenant?.isAboveCap && tenant.policy.count > 0) return tenant;
+    }
+    return undefined;
   }
 
   /** The tenant has nothing to give now: it is skipped until `forgetStuck`. */
   noteStuck(tenant: Tenant): void {
     tenant.stuckRound = this.#round;
+    this.#isAnyStuck = true;
   }
 
   forgetStuck(): void {
+    if (!this.#isAnyStuck) return;
+    this.#isAnyStuck = false;
     this.#round++;
+  }
+
+  get isAnyStuck(): boolean {
+    return this.#isAnyStuck;
   }
 
   #furthestAbove(asking: Tenant | undefined, skipsStuck: boolean): Tenant | undefined {
@@ -142,7 +162,8 @@ export class Tenants {
       if (usedBytes > 0) weights += account.weight;
     }
     const bytesPerWeight = chargedBytes / weights;
-    const mayTakeMinimum = asking === undefined || !asking.isAboveMinimum;
+    // One that is stuck now may have more than its minimum, and give later.
+    const mayTakeMinimum = asking === undefined ? !skipsStuck : !asking.isAboveMinimum;
     let furthest: Tenant | undefined;
     let rank = 0;
     let excess = 0;

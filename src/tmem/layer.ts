@@ -260,7 +260,7 @@ export interface Layer {
 
   /**
    * Has accounts that are above their caps give up pages, of the layers below first, at most so many
-   * in all; answers how many left. Persistent pages that no layer below takes stay.
+   * in all; answers how many left. A persistent page stays, but for where a layer below has it too.
    */
   trimToCaps(pagesMax: number): number;
 

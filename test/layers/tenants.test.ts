@@ -82,13 +82,14 @@ describe('who gives when room is needed', () => {
     const [first, second, third] = [layer.join(3000), layer.join(2000), layer.join(1000)];
     expect(layer.tenants.choose(third)).toBe(first);
     layer.tenants.noteStuck(first);
-    expect(layer.tenants.choose(third, true)).toBe(second);
+    expect(layer.tenants.choose(third)).toBe(second);
     layer.tenants.noteStuck(second);
-    expect(layer.tenants.choose(third, true)).toBe(third);
+    expect(layer.tenants.choose(third)).toBe(third);
     layer.tenants.noteStuck(third);
-    expect(layer.tenants.choose(third, true)).toBeUndefined();
+    expect(layer.tenants.choose(third)).toBeUndefined();
     layer.tenants.forgetStuck();
-    expect(layer.tenants.choose(third, true)).toBe(first);
+    expect(layer.tenants.choose(third)).toBe(first);
+    layer.tenants.noteStuck(third);
     expect(layer.tenants.choose(third)).toBe(first);
   });
 

@@ -167,6 +167,29 @@ describe.each([
     }
   });
 
+  it('are trimmed to their caps beside one that is above its own and has nothing to give', () => {
+    const clients = new Clients(composition, 4 * MIB);
+    const [dirty, clean] = [clients.join({}, 'persistent'), clients.join()];
+    clients.fillAll([dirty, clean], 200);
+    for (const { account } of [dirty, clean]) account.setShare({ capBytes: 0 });
+    while (clients.tmem.trimToCaps(4) > 0);
+    for (let index = 0; index < 200; index++) {
+      expect([dirty.has(0, index), clean.has(0, index)]).toEqual([true, false]);
+    }
+    expect(clean.account.usedBytes).toBe(0);
+  });
+
+  it('give memory back beside one with most of it and nothing to give', () => {
+    const clients = new Clients(composition, 32 * MIB);
+    const [dirty, clean] = [clients.join({}, 'persistent'), clients.join()];
+    clients.fill(dirty, 6000);
+    clients.fill(clean, 500);
+    const before = clean.account.usedBytes;
+    for (let step = 0; step < 8; step++) clients.tmem.shrink(256 * 1024);
+    expect(clean.account.usedBytes).toBeLessThan(before / 2);
+    for (let index = 0; index < 6000; index++) expect(dirty.has(0, index)).toBe(true);
+  });
+
   it('are refused beyond their cap when all that they have is persistent', () => {
     const clients = new Clients(composition, 4 * MIB);
     const [capped, other] = [clients.join({ capBytes: MIB }, 'persistent'), clients.join()];
@@ -256,4 +279,15 @@ it('many accounts share evenly, and choosing among them still finds who has most
   clients.fillAll(pools, 120);
   const used = usedBytes(pools);
   expect(Math.max(...used) / Math.min(...used)).toBeLessThan(1.3);
+});
+
+it('an account keeps its minimum in hot beside one with more than its own and nothing to give', () => {
+  const clients = new Clients('hot over zcache', 32 * MIB);
+  const [dirty, clean] = [clients.join({}, 'persistent'), clients.join()];
+  clients.fill(dirty, 6000);
+  clients.fill(clean, 500);
+  const minimumBytes = Math.floor(clean.account.usedBytes / 2);
+  clean.account.setShare({ minimumBytes });
+  for (let step = 0; step < 16; step++) clients.tmem.shrink(256 * 1024);
+  expect(clean.account.usedBytes / minimumBytes).toBeCloseTo(1, 1);
 });
