@@ -6,6 +6,7 @@
 
 import { TmemError } from '../lib/errors.ts';
 import { roundUp } from '../lib/round-up.ts';
+import type { NamedFile } from '../storage/file-name.ts';
 import type { StorageCapabilities } from '../storage/storage.ts';
 import { Below, type ChainedImage, type ImageExtent, type ImageOwner } from './below.ts';
 import { CopyUp } from './chain/copy-up.ts';
@@ -14,6 +15,7 @@ import { isEncipheredAt } from './data/enciphered.ts';
 import { type ImageMemory, imageMemory, TABLE_BYTES_DEFAULT } from './data/image-memory.ts';
 import { ImageReads } from './data/image-reads.ts';
 import { ImageWrites } from './data/image-writes.ts';
+import { newCounters, type OperationCounters } from './data/operation-counters.ts';
 import {
   type CheckReport,
   type FormatName,
@@ -23,14 +25,6 @@ import {
   type WritableFormat,
 } from './format.ts';
 import type { TableStatistics } from './tables/table-cache.ts';
-
-/** What was asked of an image's storages by one operation; plain fields, copied at scrape time. */
-export interface OperationCounters {
-  requests: number;
-  /** Bytes asked for, of failed requests too. */
-  bytes: number;
-  failures: number;
-}
 
 /** What a `BlockImage` is made of. */
 export interface BlockImageParts {
@@ -44,6 +38,8 @@ export interface BlockImageParts {
   readonly backing?: BlockImage | undefined;
   /** Whether no other service can have the medium open meanwhile. Default true: there is no other. */
   readonly isLocked?: boolean;
+  /** What the storages of the format are, where they are files; without those below. */
+  readonly files?: readonly NamedFile[];
   /** As the format was told; what else may be in memory follows from it. Default 16 MiB. */
   readonly tableBytesMax?: number | undefined;
 }
@@ -63,6 +59,7 @@ export class BlockImage implements ChainedImage {
   /** A format that cannot be written, or a storage that may not be. */
   readonly isReadOnly: boolean;
   readonly isLocked: boolean;
+  readonly files: readonly NamedFile[];
   /** Requests aligned to this, in memory too, avoid the page cache; see `Storage`. */
   readonly alignmentBytes: number;
   readonly counters: Readonly<Record<Operation, OperationCounters>> = {
@@ -90,6 +87,7 @@ export class BlockImage implements ChainedImage {
     this.identity = parts.identity;
     this.medium = parts.medium;
     this.isLocked = parts.isLocked ?? true;
+    this.files = parts.files ?? [];
     this.formatName = format.formatName;
     this.alignmentBytes = Math.max(...storages.map((storage) => storage.alignmentBytes));
     this.#backing = backing;
@@ -392,8 +390,4 @@ export class BlockImage implements ChainedImage {
       `"${this.name}" cannot be changed as it is open: convert it to another image to write to it`,
     );
   }
-}
-
-function newCounters(): OperationCounters {
-  return { requests: 0, bytes: 0, failures: 0 };
 }

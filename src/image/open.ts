@@ -105,6 +105,7 @@ class ChainOpening {
         identity: this.#identityOf(files, formatName, referrer, backing),
         medium: storage.medium,
         isLocked: files.every((file) => file.isLocked),
+        files,
         format,
         backing,
         tableBytesMax: this.#options.tableBytesMax,

@@ -15,7 +15,8 @@ const SECTOR_BYTES = 512;
 export async function openRawImage(path: string, options: FileStorageOptions): Promise<BlockImage> {
   const storage = await openFileStorage(path, options);
   const { identity, medium, isLocked, name } = storage;
-  return new BlockImage({ name, identity, medium, isLocked, format: new RawFormat(storage) });
+  const parts = { name, identity, medium, isLocked, files: [storage] };
+  return new BlockImage({ ...parts, format: new RawFormat(storage) });
 }
 
 /** A raw image on any storage; `identity` and `medium` are as in `BlockImageParts`. */

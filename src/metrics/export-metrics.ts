@@ -1,6 +1,6 @@
 /** Metrics of the exports: what the cache answered, what was read ahead, what went to the image. */
 
-import type { OperationCounters } from '../image/image.ts';
+import type { OperationCounters } from '../image/data/operation-counters.ts';
 import { counter, gauge, type MetricDefinition } from './definition.ts';
 
 /** A counter that every export keeps for each operation on its image. */

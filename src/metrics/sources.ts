@@ -6,7 +6,7 @@
 import type { ReadStatistics } from '../export/reads/page-reads.ts';
 import type { WriteBackStatistics } from '../export/writes/write-back.ts';
 import type { WriterStatistics } from '../export/writes/writer.ts';
-import type { OperationCounters } from '../image/image.ts';
+import type { OperationCounters } from '../image/data/operation-counters.ts';
 import type { TableStatistics } from '../image/tables/table-cache.ts';
 import type { ServerStatistics } from '../nbd/statistics.ts';
 import type { LoaderStatistics } from '../snapshot/loader.ts';

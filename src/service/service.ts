@@ -24,6 +24,7 @@ import { BaseCopies } from './base-copies.ts';
 import { type Disk, memoryBytesOfChain, openDisks } from './disks.ts';
 import { closeImages, dirtyBytesOf, drainExports, tellProgress } from './drain.ts';
 import { createExports } from './exports.ts';
+import { FileNames } from './file-names.ts';
 import { FullSwaps, swapsInMemory } from './full-swaps.ts';
 import { imageSources } from './image-sources.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
@@ -90,6 +91,7 @@ class Service implements RunningService {
   readonly #server: NbdServer;
   readonly #recordings: Recordings;
   readonly #fullSwaps: FullSwaps;
+  readonly #fileNames: FileNames;
   #admin: AdminServer | undefined;
   #hasStarted = false;
   #stopping: Promise<void> | undefined;
@@ -154,6 +156,7 @@ class Service implements RunningService {
       log: (message) => this.#log.info(message),
     });
     this.#fullSwaps = new FullSwaps(swapsInMemory(disks, all), log);
+    this.#fileNames = new FileNames(all, log);
     this.#recordings = new Recordings({
       settings: settings.record,
       recording: this.#server.recording,
@@ -191,6 +194,7 @@ class Service implements RunningService {
       mode: each.mode,
       uris: bound.flatMap((address) => urisOf(address, each.name, i === 0)),
     }));
+    this.#fileNames.start(this.exports);
   }
 
   stop(): Promise<void> {
@@ -317,6 +321,7 @@ class Service implements RunningService {
     } finally {
       endProgress();
     }
+    await collect(this.#fileNames.stop(CLOSE_MS_MAX));
     for (const each of this.#exports) each.close();
     // While the images are locked nobody else can have changed what is saved.
     if (this.#hasStarted) await this.#warmRestart?.saveAtEnd();
@@ -324,7 +329,8 @@ class Service implements RunningService {
     failures.push(...(await closeImages(closing, CLOSE_MS_MAX)));
     this.#admin?.close();
     if (failures.length === 0) return;
-    const [first] = failures;
+    const [first, ...others] = failures;
+    for (const each of others) this.#log.warn(messageOf(each));
     throw first instanceof TmemError
       ? first
       : new TmemError('io', 'closing the images failed', { cause: first });

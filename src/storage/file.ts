@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import { alignedBuffer, isAlignedMemory, MEMORY_ALIGNMENT_BYTES } from '../lib/aligned-buffer.ts';
 import { kindOfSystemError, messageOf, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { FileAllocation } from './allocation.ts';
+import { type FileNameState, type NamedFile, nameStateOf } from './file-name.ts';
 import { type FileStorageOptions, type OpenFile, openDescriptors } from './open-file.ts';
 import type { ResizableStorage, StorageCapabilities, StorageExtent } from './storage.ts';
 import { THREAD_IO } from './thread-io.ts';
@@ -35,7 +36,7 @@ export async function openFileStorage(
 }
 
 /** An open file. Requests under way when it is closed are finished first; later ones fail. */
-export class FileStorage implements ResizableStorage {
+export class FileStorage implements ResizableStorage, NamedFile {
   readonly name: string;
   readonly isReadOnly: boolean;
   readonly alignmentBytes: number;
@@ -103,6 +104,15 @@ export class FileStorage implements ResizableStorage {
     } catch (cause) {
       this.#failedSync = this.#failure('sync', 0, this.sizeBytes, cause);
       throw this.#failedSync;
+    } finally {
+      this.#end();
+    }
+  }
+
+  async nameState(): Promise<FileNameState> {
+    this.#begin();
+    try {
+      return await nameStateOf(this.name, this.#file.bufferedFd);
     } finally {
       this.#end();
     }
