@@ -1,7 +1,7 @@
 /** `tmem record`: has a running service record what its clients ask, for `tmem replay`. */
 
 import type { RecordRequest, RecordStatus } from '../admin/api.ts';
-import { parseFraction } from '../config/values.ts';
+import { checkRecordLimit, checkRecordSample, parseFraction } from '../config/values.ts';
 import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { formatSize, parseSize } from '../lib/sizes.ts';
@@ -13,6 +13,7 @@ import {
   type OptionTable,
   type ParsedArguments,
   parseArguments,
+  readValue,
 } from './command/arguments.ts';
 import type { CliContext } from './command/context.ts';
 import { EXIT_DONE } from './command/exit-codes.ts';
@@ -77,12 +78,20 @@ function verbOf({ positionals }: ParsedArguments<RecordOption>): (typeof RECORD_
   refuse(`there is no verb "${printable(name)}"; write tmem record ${meant}`);
 }
 
+function parseLimit(text: string): number {
+  return checkRecordLimit(parseSize(text));
+}
+
+function parseSample(text: string): number {
+  return checkRecordSample(parseFraction(text));
+}
+
 function requestOf(parsed: ParsedArguments<RecordOption>): RecordRequest {
   const limit = parsed.last('limit');
   const sample = parsed.last('sample');
   return {
-    ...(limit !== undefined && { limitBytes: parseSize(limit) }),
-    ...(sample !== undefined && { sampleRate: parseFraction(sample) }),
+    ...(limit !== undefined && { limitBytes: readValue('limit', limit, parseLimit) }),
+    ...(sample !== undefined && { sampleRate: readValue('sample', sample, parseSample) }),
   };
 }
 

@@ -3,7 +3,7 @@
 import { basename } from 'node:path';
 import { TmemError } from '../lib/errors.ts';
 import type { TcpAddress, UnixAddress } from '../lib/listen-address.ts';
-import { exactSize, formatSize } from '../lib/sizes.ts';
+import { formatSize, statedSize } from '../lib/sizes.ts';
 import type { AvailableMemory } from './available-memory.ts';
 import {
   NO_ADMIN,
@@ -136,7 +136,7 @@ function defaultMemory(available: AvailableMemory): number {
 
 function checkMemory(bytes: number, available: AvailableMemory): void {
   if (bytes < MEMORY_BYTES_MIN) {
-    refuse(`memory is ${exactSize(bytes)}; it must be at least ${exactSize(MEMORY_BYTES_MIN)}`);
+    refuse(`memory is ${statedSize(bytes)}; it must be at least ${statedSize(MEMORY_BYTES_MIN)}`);
   }
   if (bytes > available.bytes) {
     const most = formatSize(available.bytes);
@@ -147,21 +147,21 @@ function checkMemory(bytes: number, available: AvailableMemory): void {
 function checkPageSize(bytes: number): void {
   const isPowerOfTwo = Number.isInteger(Math.log2(bytes));
   if (isPowerOfTwo && bytes >= PAGE_BYTES_MIN && bytes <= PAGE_BYTES_MAX) return;
-  refuse(`pageSize is ${exactSize(bytes)}; it must be a power of two from 4KiB to 64KiB`);
+  refuse(`pageSize is ${statedSize(bytes)}; it must be a power of two from 4KiB to 64KiB`);
 }
 
 /** A quarter of the memory, unless it is said. */
 function resolveDirtyLimit(asked: number | undefined, memoryBytes: number): number {
   if (asked === undefined) return Math.floor(memoryBytes / 4 / MIB) * MIB;
   if (asked >= DIRTY_BYTES_MIN && asked <= memoryBytes) return asked;
-  const range = `${exactSize(DIRTY_BYTES_MIN)} to ${exactSize(memoryBytes)}, the memory`;
-  refuse(`dirtyLimit is ${exactSize(asked)}; it must be ${range}`);
+  const range = `${statedSize(DIRTY_BYTES_MIN)} to ${statedSize(memoryBytes)}, the memory`;
+  refuse(`dirtyLimit is ${statedSize(asked)}; it must be ${range}`);
 }
 
 function resolveShare(asked: RequestedShare, memoryBytes: number): EffectiveShare {
   const { weight = 100, cap, minimum = 0 } = asked;
   if (minimum > (cap ?? memoryBytes)) {
-    refuse(`a minimum of ${exactSize(minimum)} is more than the cap or the memory; choose less`);
+    refuse(`a minimum of ${statedSize(minimum)} is more than the cap or the memory; choose less`);
   }
   return { weight, capBytes: cap, minimumBytes: minimum };
 }
@@ -172,7 +172,7 @@ function checkMinimums(owners: readonly { share: EffectiveShare }[], memoryBytes
   for (const { share } of owners) bytes += share.minimumBytes;
   if (bytes * 2 <= memoryBytes) return;
   refuse(
-    `the minimums come to ${exactSize(bytes)}, more than half of the memory; guarantee less, or give more memory`,
+    `the minimums come to ${statedSize(bytes)}, more than half of the memory; guarantee less, or give more memory`,
   );
 }
 

@@ -2,7 +2,12 @@
 
 import { z } from 'zod';
 import { TmemError } from '../lib/errors.ts';
-import { parseListenAddress, type TcpAddress, type UnixAddress } from '../lib/listen-address.ts';
+import {
+  DEFAULT_ADMIN_ADDRESS,
+  parseListenAddress,
+  type TcpAddress,
+  type UnixAddress,
+} from '../lib/listen-address.ts';
 import { parseSize } from '../lib/sizes.ts';
 import {
   CODEC_NAMES,
@@ -47,7 +52,7 @@ const address = z.string().transform(readBy(parseListenAddress));
 
 /** Reads the value of `--admin`: an address or `none`. */
 export function parseAdmin(text: string): UnixAddress | TcpAddress | typeof NO_ADMIN {
-  return text === NO_ADMIN ? NO_ADMIN : parseListenAddress(text);
+  return text === NO_ADMIN ? NO_ADMIN : parseListenAddress(text, DEFAULT_ADMIN_ADDRESS);
 }
 
 /** What an export or a swap device may take of the memory. */

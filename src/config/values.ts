@@ -3,7 +3,7 @@
 import type { FormatName } from '../image/format.ts';
 import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
-import { parseSize } from '../lib/sizes.ts';
+import { parseSize, statedSize } from '../lib/sizes.ts';
 
 /** As `policy/policies.ts` has them; the default first. */
 export const POLICY_NAMES = [
@@ -107,7 +107,7 @@ export function checkCopyRate(bytesPerSecond: number): number {
 /** Answers what recordings may come to, bytes; throws a usage error for less than is worth a file. */
 export function checkRecordLimit(bytes: number): number {
   if (bytes >= RECORD_BYTES_MIN) return bytes;
-  refuse(`recordings of ${bytes} bytes say nothing; allow at least 64KiB`);
+  refuse(`recordings of ${statedSize(bytes)} say nothing; allow at least 64KiB`);
 }
 
 /** Answers a share of the pages; throws a usage error for none of them. */

@@ -7,6 +7,7 @@
  */
 
 import { createRequire } from 'node:module';
+import { messageOf, TmemError } from '../lib/errors.ts';
 
 /** Encodes and decodes one page. Both calls are synchronous and keep no reference to a buffer. */
 export interface PageCodec {
@@ -95,16 +96,33 @@ class AllocatingCodec implements PageCodec {
 export const CODEC_CHOICES = ['auto', 'lz4', 'lz4-napi'] as const;
 export type CodecChoice = (typeof CODEC_CHOICES)[number];
 
-/** Loads a codec. Throws the loader's error when the one asked for is not installed. */
-export function loadCodec(choice: CodecChoice = 'auto'): PageCodec {
-  const require = createRequire(import.meta.url);
+/** Loads a package by its name, or throws. */
+type Loader = (name: string) => unknown;
+
+/** Loads a codec. Throws a TmemError when the one asked for, or with `auto` any, is not installed. */
+export function loadCodec(
+  choice: CodecChoice = 'auto',
+  load: Loader = createRequire(import.meta.url),
+): PageCodec {
   if (choice !== 'lz4-napi') {
     try {
-      const lz4 = require('lz4') as OffsetBinding & { utils: { bindings: object } };
-      return new OffsetCodec(lz4);
+      return new OffsetCodec(load('lz4') as OffsetBinding);
     } catch (cause) {
-      if (choice === 'lz4') throw cause;
+      if (choice === 'lz4') throw notInstalled('lz4', cause);
     }
   }
-  return new AllocatingCodec(require('lz4-napi') as AllocatingBinding);
+  try {
+    return new AllocatingCodec(load('lz4-napi') as AllocatingBinding);
+  } catch (cause) {
+    throw notInstalled(choice === 'auto' ? 'lz4 or lz4-napi' : 'lz4-napi', cause);
+  }
+}
+
+/** They are optional for npm, which leaves them out where it is told to or cannot install them. */
+function notInstalled(names: string, cause: unknown): TmemError {
+  const [why = ''] = messageOf(cause).split('\n');
+  const sentence = `pages cannot be compressed without the package ${names} (${why})`;
+  return new TmemError('unsupported', `${sentence}; install it, without --omit=optional`, {
+    cause,
+  });
 }

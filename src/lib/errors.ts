@@ -61,6 +61,18 @@ export function kindOfSystemError(cause: unknown): ErrorKind {
   return (code !== undefined && KIND_BY_ERRNO[code]) || 'io';
 }
 
+/** Why a file could not be read, and what to do about it. */
+export function readAdvice(cause: unknown): string {
+  const advice: Partial<Record<ErrorKind, string>> = {
+    'not-found': 'there is no such file; check the path',
+    permission: 'this user may not read it; change its mode or owner',
+  };
+  const code = systemErrorCode(cause) ?? String(cause);
+  return (
+    advice[kindOfSystemError(cause)] ?? `the system answered ${code}; check the disk that it is on`
+  );
+}
+
 /** What to do about a file that could not be made or written, by the kind of the failure. */
 export function writeAdvice(kind: ErrorKind): string {
   const advice: Partial<Record<ErrorKind, string>> = {

@@ -26,6 +26,9 @@ export interface InheritedAddress {
 /** Where a server may listen. */
 export type ListenAddress = UnixAddress | TcpAddress | InheritedAddress;
 
+/** Where `tmem serve` has its admin listener unless told. */
+export const DEFAULT_ADMIN_ADDRESS = '127.0.0.1:9842';
+
 /** `sun_path` of unix(7) has 108 bytes, the last of them the terminator. */
 const UNIX_PATH_BYTES_MAX = 107;
 
@@ -38,9 +41,13 @@ function refuse(text: string, advice: string): never {
 
 /**
  * Reads `unix:PATH`, `tcp:HOST:PORT` or `HOST:PORT`, an IPv6 host in brackets. A host must be named:
- * to listen on every interface is a decision, `0.0.0.0`. Throws a usage error for anything else.
+ * to listen on every interface is a decision, `0.0.0.0`. Throws a usage error for anything else,
+ * which shows `example`.
  */
-export function parseListenAddress(text: string): UnixAddress | TcpAddress {
+export function parseListenAddress(
+  text: string,
+  example = 'tcp:127.0.0.1:10809',
+): UnixAddress | TcpAddress {
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length);
     if (path === '' || path.includes('\0')) refuse(text, 'names no socket; write unix:PATH');
@@ -48,7 +55,8 @@ export function parseListenAddress(text: string): UnixAddress | TcpAddress {
   }
   const match = TCP_SHAPE.exec(text);
   if (match === null) {
-    refuse(text, 'is not an address; write unix:PATH or tcp:HOST:PORT, as tcp:127.0.0.1:10809');
+    const form = example.startsWith('tcp:') ? 'tcp:HOST:PORT' : 'HOST:PORT';
+    refuse(text, `is not an address; write unix:PATH or ${form}, as ${example}`);
   }
   const port = Number(match[3]);
   if (port > PORT_MAX) refuse(text, `has a port above ${PORT_MAX}; choose a lower one`);

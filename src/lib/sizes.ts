@@ -58,6 +58,13 @@ export function formatSize(bytes: number): string {
   return `${Number(value.toFixed(2))}${suffix}`;
 }
 
+/** As `exactSize`, for people: bytes that no unit divides are called bytes. */
+export function statedSize(bytes: number): string {
+  const exact = exactSize(bytes);
+  if (exact !== String(bytes)) return exact;
+  return bytes < KIB ? `${exact} bytes` : `${exact} bytes (${formatSize(bytes)})`;
+}
+
 /** `bytes` in the largest unit that divides it, so that `parseSize` gives back the same number. */
 export function exactSize(bytes: number): string {
   let value = bytes;

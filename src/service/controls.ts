@@ -18,7 +18,7 @@ import type { Governor } from '../governor/governor.ts';
 import type { CheckReport } from '../image/format.ts';
 import { TmemError } from '../lib/errors.ts';
 import { packageVersion } from '../lib/package-version.ts';
-import { exactSize } from '../lib/sizes.ts';
+import { statedSize } from '../lib/sizes.ts';
 import type { ServerStatistics } from '../nbd/statistics.ts';
 import type { Account } from '../tmem/account.ts';
 import type { Pool } from '../tmem/pool.ts';
@@ -129,22 +129,22 @@ export class ServiceControls implements Controls {
     if (bytes > memory.limitBytes) {
       throw new TmemError(
         'usage',
-        `the tables of this service were made for ${exactSize(memory.limitBytes)}; ` +
+        `the tables of this service were made for ${statedSize(memory.limitBytes)}; ` +
           'start it anew with --memory to give it more',
       );
     }
     if (bytes <= this.#reservedBytes) {
       throw new TmemError(
         'usage',
-        `the buffers of requests alone take ${exactSize(this.#reservedBytes)}; ask for more than that`,
+        `the buffers of requests alone take ${statedSize(this.#reservedBytes)}; ask for more than that`,
       );
     }
     const guaranteedBytes = this.#minimumBytes();
     if (bytes - this.#reservedBytes < guaranteedBytes) {
       throw new TmemError(
         'usage',
-        `${exactSize(guaranteedBytes)} are guaranteed as minimums beside ` +
-          `${exactSize(this.#reservedBytes)} for buffers; lower the minimums first, or ask for more`,
+        `${statedSize(guaranteedBytes)} are guaranteed as minimums beside ` +
+          `${statedSize(this.#reservedBytes)} for buffers; lower the minimums first, or ask for more`,
       );
     }
     governor.setConfiguredLimit(bytes - this.#reservedBytes);
@@ -263,7 +263,7 @@ export class ServiceControls implements Controls {
     if (othersBytes + minimumBytes <= limitBytes) return;
     throw new TmemError(
       'usage',
-      `${exactSize(othersBytes)} of the ${exactSize(limitBytes)} for pages are guaranteed to others; ` +
+      `${statedSize(othersBytes)} of the ${statedSize(limitBytes)} for pages are guaranteed to others; ` +
         'ask for a minimum of no more than the rest',
     );
   }

@@ -7,7 +7,7 @@
 import path from 'node:path';
 import type { RecordRequest, RecordStatus } from '../admin/api.ts';
 import { systemErrorCode, TmemError } from '../lib/errors.ts';
-import { exactSize, formatSize } from '../lib/sizes.ts';
+import { formatSize, statedSize } from '../lib/sizes.ts';
 import type { Recording } from '../nbd/recording.ts';
 import { checkRecordingDirectory, RecordingFile } from '../trace/own/recording-file.ts';
 import { RECORD_BUFFER_BYTES, type RecordEnding, Recorder, sentenceOf } from './recorder.ts';
@@ -149,7 +149,7 @@ export class Recordings {
 
   #checkRoom(settings: RecordSettings): void {
     if (this.#leftBytes(settings) >= LIMIT_BYTES_MIN) return;
-    const limit = exactSize(settings.limitBytes);
+    const limit = statedSize(settings.limitBytes);
     const sentence = `the recordings of this service have come to the ${limit} they may have`;
     throw new TmemError('no-space', `${sentence}; start it with a larger --record-limit`);
   }

@@ -5,7 +5,13 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
-import { kindOfSystemError, messageOf, systemErrorCode, TmemError } from '../lib/errors.ts';
+import {
+  kindOfSystemError,
+  messageOf,
+  readAdvice,
+  systemErrorCode,
+  TmemError,
+} from '../lib/errors.ts';
 import { ZstdStream } from '../lib/zstd-stream.ts';
 
 /** Bytes that are asked for one after another. */
@@ -181,10 +187,8 @@ class ZstdSource extends BlockSource {
 }
 
 function readError(path: string, cause: unknown): TmemError {
-  const code = systemErrorCode(cause) ?? String(cause);
-  return new TmemError(kindOfSystemError(cause), `cannot read the trace ${path}: ${code}`, {
-    cause,
-  });
+  const sentence = `cannot read the trace ${path}: ${readAdvice(cause)}`;
+  return new TmemError(kindOfSystemError(cause), sentence, { cause });
 }
 
 function gunzipError(path: string, cause: unknown): TmemError {

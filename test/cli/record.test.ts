@@ -74,7 +74,9 @@ test.each([
   ['strat', /did|start/],
   ['stop now', /too much/],
   ['status --limit 1M', /for tmem record start/],
-  ['start --sample many', /not a share/],
+  ['start --sample many', /--sample: .*not a share/],
+  ['start --sample 0', /--sample: .*above 0, as 10%/],
+  ['start --limit 1', /--limit: recordings of 1 bytes say nothing; allow at least 64KiB/],
 ])('record %s is refused without asking the service', async (args, message) => {
   const { code, err, asked } = await run(args);
   expect({ code, asked }).toEqual({ code: 2, asked: [] });

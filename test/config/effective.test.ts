@@ -115,7 +115,11 @@ describe('resolveConfig refuses', () => {
   test.each<[string, RequestedConfig, RegExp]>([
     ['too little memory', { memory: 31 * MIB }, /memory is 31MiB; it must be at least 32MiB/],
     ['more memory than there is', { memory: 11 * GIB }, /this cgroup has 10GiB; choose less/],
-    ['odd page sizes', { pageSize: 5000 }, /pageSize is 5000; it must be a power of two/],
+    [
+      'odd page sizes',
+      { pageSize: 5000 },
+      /pageSize is 5000 bytes \(4.88KiB\); it must be a power of two/,
+    ],
     ['large page sizes', { pageSize: 131_072 }, /pageSize is 128KiB/],
     [
       'two exports of one name',

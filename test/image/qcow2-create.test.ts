@@ -173,7 +173,10 @@ describe('a qcow2 image that cannot be', () => {
     [{ settings: { data_file_raw: 'on' } }, /needs data_file/],
     [{ settings: { data_file: 'd', data_file_raw: 'on' }, backing }, /drop one/],
     [{ settings: {}, backing: { ...backing, formatName: undefined } }, /say which it is/],
-    [{ settings: { 'encrypt.format': 'luks' } }, /needs a passphrase/],
+    [
+      { settings: { 'encrypt.format': 'luks' } },
+      /needs a passphrase; give it with --passphrase-file/,
+    ],
     [{ settings: { 'encrypt.format': 'aes' } }, /one of luks/],
     [{ settings: { 'encrypt.hash-alg': 'sha1' } }, /encrypt.format=luks/],
     [{ settings: {}, passphrase: Buffer.from('x') }, /of no use/],

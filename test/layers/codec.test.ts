@@ -121,3 +121,24 @@ describe('the codecs', () => {
     expect(loadCodec('auto').name).not.toBe(loadCodec('lz4-napi').name);
   });
 });
+
+describe('a codec that is not installed', () => {
+  const only =
+    (...names: string[]) =>
+    (name: string) => {
+      if (names.includes(name)) return {};
+      throw new Error(`Cannot find module '${name}'\nRequire stack: …`);
+    };
+
+  it('is told with what to do, and is replaced only where none was named', () => {
+    expect(loadCodec('auto', only('lz4-napi')).name).toMatch(/^lz4-napi/);
+    for (const [choice, names, what] of [
+      ['auto', [], "lz4 or lz4-napi \\(Cannot find module 'lz4-napi'\\)"],
+      ['lz4', ['lz4-napi'], "lz4 \\(Cannot find module 'lz4'\\)"],
+      ['lz4-napi', ['lz4'], "lz4-napi \\(Cannot find module 'lz4-napi'\\)"],
+    ] as const) {
+      const message = new RegExp(`without the package ${what}; install it, without --omit=opt`);
+      expect(() => loadCodec(choice, only(...names))).toThrow(message);
+    }
+  });
+});

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { TmemError } from '../../src/lib/errors.ts';
-import { exactSize, formatSize, parseSize } from '../../src/lib/sizes.ts';
+import { exactSize, formatSize, parseSize, statedSize } from '../../src/lib/sizes.ts';
 
 describe('parseSize', () => {
   test.each([
@@ -60,6 +60,15 @@ describe('exactSize', () => {
       '0',
     ]);
   });
+});
+
+test('statedSize never leaves the unit out', () => {
+  expect([10, 5000, 65_536, 77_393_086].map(statedSize)).toEqual([
+    '10 bytes',
+    '5000 bytes (4.88KiB)',
+    '64KiB',
+    '77393086 bytes (73.81MiB)',
+  ]);
 });
 
 describe('formatSize', () => {

@@ -3,13 +3,10 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
-import { parseListenAddress } from '../../lib/listen-address.ts';
-import type { OptionTable, ParsedArguments } from '../command/arguments.ts';
+import { DEFAULT_ADMIN_ADDRESS, parseListenAddress } from '../../lib/listen-address.ts';
+import { type OptionTable, type ParsedArguments, readValue } from '../command/arguments.ts';
 import type { CliContext } from '../command/context.ts';
 import { type AdminClient, HttpAdminClient } from './client.ts';
-
-/** Where `tmem serve` has its admin listener unless told. */
-export const DEFAULT_ADMIN_ADDRESS = '127.0.0.1:9842';
 
 const TOKEN_LENGTH_MAX = 4096;
 
@@ -73,6 +70,8 @@ export function adminClient(
   parsed: ParsedArguments<keyof typeof ADMIN_OPTIONS>,
   context: CliContext,
 ): AdminClient {
-  const address = parseListenAddress(parsed.last('admin') ?? DEFAULT_ADMIN_ADDRESS);
+  const address = readValue('admin', parsed.last('admin') ?? DEFAULT_ADMIN_ADDRESS, (text) =>
+    parseListenAddress(text, DEFAULT_ADMIN_ADDRESS),
+  );
   return new HttpAdminClient(address, tokenOf(parsed.last('token-file'), context));
 }

@@ -29,6 +29,21 @@ export interface ParsedArguments<Name extends string> {
   last(name: Name): string | undefined;
 }
 
+/** What `parse` makes of the value of an option; an error of its says which option it is of. */
+export function readValue<Value>(
+  option: string,
+  text: string,
+  parse: (text: string) => Value,
+): Value {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (!(error instanceof TmemError)) throw error;
+    const { kind, message, context } = error;
+    throw new TmemError(kind, `--${option}: ${message}`, { context: { ...context }, cause: error });
+  }
+}
+
 /** The options that every command takes. */
 export const COMMON_OPTIONS = {
   help: { short: 'h', help: 'print this text' },

@@ -1,7 +1,7 @@
 /** What `--contents` says that pages hold. */
 
 import { closeSync, openSync } from 'node:fs';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { kindOfSystemError, readAdvice, TmemError } from '../../lib/errors.ts';
 import {
   evenContent,
   FileContents,
@@ -50,7 +50,7 @@ function openImage(path: string): number {
   } catch (cause) {
     throw new TmemError(
       kindOfSystemError(cause),
-      `--contents: ${path} cannot be read (${systemErrorCode(cause)}); give an image, a ratio, or mixed`,
+      `--contents: cannot read ${path}: ${readAdvice(cause)}, or give a ratio, or mixed`,
       { cause },
     );
   }

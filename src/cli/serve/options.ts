@@ -22,7 +22,12 @@ import {
 import { TmemError } from '../../lib/errors.ts';
 import { parseListenAddress } from '../../lib/listen-address.ts';
 import { parseSize } from '../../lib/sizes.ts';
-import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../command/arguments.ts';
+import {
+  COMMON_OPTIONS,
+  type OptionTable,
+  type ParsedArguments,
+  readValue,
+} from '../command/arguments.ts';
 import { formatOptions } from '../command/help.ts';
 
 const POLICY_HELP = [POLICY_NAMES.slice(0, 6), POLICY_NAMES.slice(6)]
@@ -178,17 +183,6 @@ export function parseImageArgument(text: string): RequestedExport {
   return name === undefined ? { path } : { name: checkExportName(name), path };
 }
 
-/** Puts the option's name before what its parser says. */
-function read<Value>(option: ServeOption, text: string, parse: (text: string) => Value): Value {
-  try {
-    return parse(text);
-  } catch (error) {
-    if (!(error instanceof TmemError)) throw error;
-    const { kind, message, context } = error;
-    throw new TmemError(kind, `--${option}: ${message}`, { context: { ...context }, cause: error });
-  }
-}
-
 type Given<Options> = { [Key in keyof Options]?: Exclude<Options[Key], undefined> };
 
 /** What was not given must be absent, not undefined, so that it does not hide the file's value. */
@@ -204,7 +198,7 @@ export function requestOf(
 ): RequestedConfig {
   function given<Value>(option: ServeOption, parse: (text: string) => Value): Value | undefined {
     const text = parsed.last(option);
-    return text === undefined ? undefined : read(option, text, parse);
+    return text === undefined ? undefined : readValue(option, text, parse);
   }
   const request = {
     exports: parsed.positionals.length > 0 ? parsed.positionals.map(parseImageArgument) : undefined,
@@ -212,14 +206,14 @@ export function requestOf(
     hot: given('hot', parseFraction),
     policy: given('policy', (text) => parseName(text, POLICY_NAMES)),
     listen: parsed.has('listen')
-      ? parsed.all('listen').map((text) => read('listen', text, parseListenAddress))
+      ? parsed.all('listen').map((text) => readValue('listen', text, parseListenAddress))
       : undefined,
     admin: given('admin', parseAdmin),
     swap: parsed.has('swap')
-      ? parsed.all('swap').map((text) => read('swap', text, parseSwap))
+      ? parsed.all('swap').map((text) => readValue('swap', text, parseSwap))
       : undefined,
     ram: parsed.has('ram')
-      ? parsed.all('ram').map((text) => read('ram', text, parseRamDisk))
+      ? parsed.all('ram').map((text) => readValue('ram', text, parseRamDisk))
       : undefined,
     format: given('format', (text) => parseName(text, FORMAT_NAMES)),
     backingFormat: given('backing-format', (text) => parseName(text, FORMAT_NAMES)),

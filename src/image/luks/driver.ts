@@ -12,6 +12,7 @@ import type {
   WritableFormat,
   WriteTarget,
 } from '../format.ts';
+import { PASSPHRASE_ADVICE } from './header.ts';
 import {
   createLuks,
   DEFAULT_ITERATIONS,
@@ -64,7 +65,10 @@ async function create(storage: ResizableStorage, options: CreateOptions): Promis
   }
   const { passphrase, sizeBytes } = options;
   if (passphrase === undefined) {
-    throw new TmemError('usage', `a LUKS image needs a passphrase; give one for "${storage.name}"`);
+    throw new TmemError(
+      'usage',
+      `"${storage.name}" is to be LUKS and needs a passphrase; ${PASSPHRASE_ADVICE}`,
+    );
   }
   if (sizeBytes % SECTOR_BYTES !== 0) {
     throw new TmemError('usage', `a LUKS image is made of sectors; round ${sizeBytes} up to 512`);

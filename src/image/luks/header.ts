@@ -10,6 +10,9 @@ import { DIGEST_BYTES, type LuksHash } from './anti-forensic.ts';
 import { keySizes, SECTOR_BYTES, type VectorKind } from './sector-cipher.ts';
 
 export const LUKS_HEADER_BYTES = 592;
+/** What to do about a new image without a passphrase. */
+export const PASSPHRASE_ADVICE =
+  'give it with --passphrase-file, or for convert with --target-passphrase-file';
 export const LUKS_MAGIC = Buffer.from('4c554b53babe', 'hex');
 export const SLOT_COUNT = 8;
 /** Every writer uses this many; a header that says another number is damaged. */

@@ -4,6 +4,7 @@ import { TmemError } from '../../lib/errors.ts';
 import { parseSize } from '../../lib/sizes.ts';
 import type { CreateOptions } from '../format.ts';
 import { DIGEST_BYTES, type LuksHash } from '../luks/anti-forensic.ts';
+import { PASSPHRASE_ADVICE } from '../luks/header.ts';
 import {
   CLUSTER_BITS_MAX,
   CLUSTER_BITS_MIN,
@@ -148,7 +149,7 @@ function checkTogether(
     );
   }
   if (wish.luks !== undefined && passphrase === undefined) {
-    throw usage('encrypt.format=luks needs a passphrase; give one');
+    throw usage(`encrypt.format=luks needs a passphrase; ${PASSPHRASE_ADVICE}`);
   }
   if (wish.luks === undefined && passphrase !== undefined) {
     throw usage(

@@ -2,6 +2,7 @@
 
 import { connect, type Socket } from 'node:net';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { formatListenAddress } from '../../lib/listen-address.ts';
 import type { NbdTarget } from '../../lib/nbd-uri.ts';
 import { writeUInt64BE } from '../../lib/uint64.ts';
 import { OP } from '../../trace/request-batch.ts';
@@ -61,13 +62,13 @@ export class LiveConnection {
 
   /** Connects and agrees on an export. Rejects with a TmemError. */
   static async open(target: NbdTarget, options: ConnectionOptions): Promise<LiveConnection> {
-    const { address, exportName } = target;
+    const { address } = target;
     const socket = connect(
       address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port },
     );
     socket.setNoDelay(true);
     try {
-      const handshake = await shakeHands(socket, exportName, options.wantsStructured);
+      const handshake = await shakeHands(socket, target, options.wantsStructured);
       const { result, leftover } = handshake;
       if (result === undefined) throw new Error('a handshake that ended without a result');
       const connection = new LiveConnection(socket, result, options);
@@ -183,13 +184,14 @@ export class LiveConnection {
 
 function shakeHands(
   socket: Socket,
-  exportName: string,
+  { address, exportName }: NbdTarget,
   wantsStructured: boolean,
 ): Promise<ClientHandshake> {
   return new Promise((resolve, reject) => {
     const handshake = new ClientHandshake(exportName, wantsStructured, (bytes) =>
       socket.write(bytes),
     );
+    const where = formatListenAddress(address).replace(/^tcp:/, '');
     const seconds = HANDSHAKE_MS_MAX / 1000;
     const late = new TmemError(
       'io',
@@ -205,7 +207,7 @@ function shakeHands(
       }
       if (handshake.result !== undefined) finish(() => resolve(handshake));
     };
-    const onError = (cause: Error): void => finish(() => reject(brokenBy(cause)));
+    const onError = (cause: Error): void => finish(() => reject(brokenBy(cause, where)));
     const onClose = (): void => finish(() => reject(brokenBy(undefined)));
     const finish = (settle: () => void): void => {
       clearTimeout(timer);
@@ -223,11 +225,13 @@ const ADVICE: Readonly<Record<string, string>> = {
   EACCES: 'the system does not allow it; run as a user that may',
 };
 
-function brokenBy(cause: Error | undefined): TmemError {
+/** What is said of a connection that ended, or with `where` was never made. */
+function brokenBy(cause: Error | undefined, where = ''): TmemError {
   const code = systemErrorCode(cause) ?? '';
   const known = ADVICE[code];
-  if (known !== undefined) {
-    return new TmemError(kindOfSystemError(cause), `cannot reach the server: ${known}`, { cause });
+  if (known !== undefined && where !== '') {
+    const sentence = `cannot reach the server at ${where}: ${known}`;
+    return new TmemError(kindOfSystemError(cause), sentence, { cause });
   }
   const why = code === '' ? '' : ` (${code})`;
   return new TmemError('io', `the server hung up${why}; see what it says of it`, { cause });

@@ -2,7 +2,7 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import type { NbdTarget } from '../../lib/nbd-uri.ts';
-import { exactSize } from '../../lib/sizes.ts';
+import { statedSize } from '../../lib/sizes.ts';
 import { OP, OP_NAMES } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
 import { LiveConnection } from './connection.ts';
@@ -188,7 +188,7 @@ function checkVolumes(
     }
     const end = allowsWrites ? Math.max(readEnd, changeEnd) : readEnd;
     if (end <= volume.sizeBytes || (wraps && volume.sizeBytes > 0)) continue;
-    const sizes = `up to ${exactSize(end)}, and the export has ${exactSize(volume.sizeBytes)}`;
+    const sizes = `up to ${statedSize(end)}, and the export has ${statedSize(volume.sizeBytes)}`;
     refuse(`volume ${shown} is used ${sizes}; take a larger one, or fold it with --wrap`);
   }
 }

@@ -2,14 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import { DEFAULT_ADMIN_ADDRESS } from '../../../src/cli/admin/options.ts';
 import type { Clock } from '../../../src/cli/command/clock.ts';
 import { main } from '../../../src/cli/main.ts';
 import { status } from '../../../src/cli/status/status.ts';
 import { ENTER_SCREEN, LEAVE_SCREEN, type Terminal } from '../../../src/cli/terminal/screen.ts';
 import { availableMemory } from '../../../src/config/available-memory.ts';
 import { resolveConfig } from '../../../src/config/effective.ts';
-import { formatListenAddress } from '../../../src/lib/listen-address.ts';
+import { DEFAULT_ADMIN_ADDRESS, formatListenAddress } from '../../../src/lib/listen-address.ts';
 import { problem, ScriptedAdmin } from '../scripted-admin.ts';
 import { ScriptedContext } from '../scripted-context.ts';
 import { exportStatus, serviceStatus } from '../statuses.ts';
@@ -219,7 +218,10 @@ test.each([
   [['--watch=soon'], '--watch: "soon" is not a time to wait; give 0.1 to 3600 seconds'],
   [['5'], 'tmem status takes options only, not "5"; see its --help'],
   [['--wacth'], 'there is no option --wacth; did you mean --watch?'],
-  [['--admin', 'none'], '"none" is not an address; write unix:PATH or tcp:HOST:PORT'],
+  [
+    ['--admin', 'none'],
+    '--admin: "none" is not an address; write unix:PATH or HOST:PORT, as 127.0.0.1:9842',
+  ],
   [['--token-file', 'none'], 'cannot read the token in /srv/none: there is no such file'],
 ])('status refuses %j in one sentence', async (args, sentence) => {
   expect(await main(['status', ...args], context)).toBe(2);

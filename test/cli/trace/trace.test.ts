@@ -229,7 +229,7 @@ describe('tmem trace', () => {
     [['info', 'disk.csv', '--time-unit', 'h'], /"h" is not a unit; take one of s, ms, us/],
     [['info', 'disk.csv', '--sector-bytes', '0'], /"0" is not a whole number from 1/],
     [['info', 'disk.csv', '--progress', 'maybe'], /"maybe" is none of auto, on and off/],
-    [['info', 'none.csv'], /cannot read the trace .*none\.csv: ENOENT/],
+    [['info', 'none.csv'], /cannot read the trace .*none\.csv: there is no such file; check/],
     [['convert', 'disk.csv'], /no output was named; give --out FILE/],
     [['convert', 'disk.csv', '-o', 'x', '--to', 'cvs'], /cannot be written as "cvs"; .*csv/],
     [['convert', 'disk.csv', '-o', 'x', '--page', '3000'], /"3000" is no power of two/],
@@ -250,7 +250,9 @@ describe('tmem trace', () => {
   it('is a command of the program', async () => {
     const context = new ScriptedContext();
     expect(await main(['trace', 'info', '/none'], context)).toBe(2);
-    expect(context.err).toBe('tmem: cannot read the trace /none: ENOENT\n');
+    expect(context.err).toBe(
+      'tmem: cannot read the trace /none: there is no such file; check the path\n',
+    );
     expect(await main(['trace', '--help'], context)).toBe(0);
     expect(context.out).toMatch(/^Usage: tmem trace VERB/);
   });
