@@ -30,6 +30,8 @@ export class RequestTurns {
   /** Serves a request now, or in its turn; hangs up on who sends too many ahead. */
   take(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
+    // Of a connection that has ended it was read too late: no answer would end, and give back buffers.
+    if (!socket.writable) return;
     const turns = this.#turns.get(socket);
     if (turns === undefined) {
       const turn = { request, response };

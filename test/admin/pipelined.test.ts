@@ -91,3 +91,13 @@ it('what cannot be read behind requests leaves them their answers, and ends the 
   expect(await readStatuses(socket, 3)).toEqual(['200', '200']);
   expect(statuses()).toBe(1);
 });
+
+it('requests that are read behind a hang-up are not begun, and keep no buffers', async () => {
+  const { admin, socket, head } = await startWithObject();
+  const more = 'content-type: application/json\r\ncontent-length: 20\r\n';
+  const drain = `${head('POST', '/v1/exports/disk/drain', more)}{"timeoutSeconds":1}`;
+  for (let count = 0; count < 4; count++) socket.write(drain);
+  socket.destroy();
+  for (let count = 0; count < 10; count++) await admin.ask('GET', '/v1/status');
+  expect(admin.admin.bufferBytes).toBe(0);
+});
