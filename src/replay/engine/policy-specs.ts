@@ -11,6 +11,7 @@ import { fifoFamily } from '../../policy/fifo.ts';
 import { gdsfFamily } from '../../policy/gdsf.ts';
 import { lirsFamily } from '../../policy/lirs.ts';
 import { LruFamily } from '../../policy/lru.ts';
+import { POLICY_NAMES, type PolicyName } from '../../policy/policies.ts';
 import type { PolicyFamily, PolicyOptions } from '../../policy/policy.ts';
 import { S3FIFO_TUNING, s3FifoFamily } from '../../policy/s3fifo.ts';
 import { S3FifoCwFamily } from '../../policy/s3fifo-cw.ts';
@@ -126,7 +127,9 @@ export interface PolicySpec {
  * error that lists what there is.
  */
 export function parsePolicy(text: string, params: PolicyParams = {}): PolicySpec {
-  const [name = '', list] = text.split(':', 2);
+  const colon = text.indexOf(':');
+  const name = colon < 0 ? text : text.slice(0, colon);
+  const list = colon < 0 ? undefined : text.slice(colon + 1);
   const [kindName, variantParams] = VARIANTS.get(name) ?? [name, {}];
   const kind = Object.hasOwn(KINDS, kindName) ? KINDS[kindName] : undefined;
   if (kind === undefined) {
@@ -149,6 +152,16 @@ export function parsePolicy(text: string, params: PolicyParams = {}): PolicySpec
     all[key] = value;
   }
   return { label: text, kind: kindName, params: all, needsFuture: kindName === 'belady' };
+}
+
+/** What a service calls the policy with that label; undefined: none has it, with its parameters. */
+export function servicePolicyOf(label: string): PolicyName | undefined {
+  const { kind, params } = parsePolicy(label);
+  return POLICY_NAMES.find((name) => {
+    const served = parsePolicy(name);
+    const isSame = ([key, value]: [string, number]): boolean => params[key] === value;
+    return served.kind === kind && Object.entries(served.params).every(isSame);
+  });
 }
 
 /** Makes the family of a policy; `future` is asked by those that need it only. */

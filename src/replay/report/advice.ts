@@ -1,10 +1,9 @@
 /** The setting to choose, in one sentence. */
 
+import { servicePolicyOf } from '../engine/policy-specs.ts';
 import { coldName, pagesAs, percent } from './format.ts';
 import type { Advice, RunFacts } from './report.ts';
 
-/** Policies that know the future, or cost too much a hit: nothing can be set to them. */
-const SIMULATED_ONLY = new Set(['belady', 'gdsf']);
 /** The cache that is worth its memory hits this part of what an endless one would. */
 const WORTH_IT = 0.9;
 /** A policy has to be this much better than the one preferred, as a miss ratio. */
@@ -27,11 +26,6 @@ export interface AdviceInput {
   /** Of `full`, sizes are of the memory that the service may take. */
   readonly engine: 'sizes' | 'full';
   readonly ops: string;
-}
-
-/** Whether a service can be run with that policy; its parameters follow a colon. */
-function isOnline(policy: string): boolean {
-  return !SIMULATED_ONLY.has(policy.split(':')[0] ?? policy);
 }
 
 /** The policy with the fewest misses at a size; the preferred one if it is about as good. */
@@ -74,8 +68,9 @@ function settingOf(input: AdviceInput, { policy, capacityPages }: RunFacts): str
   const part = share > 1 ? 'more than the whole footprint' : `${percent(share)} of the footprint`;
   const what = engine === 'full' ? ' of memory' : unit === 'bytes' ? ' of pages' : '';
   const size = `${pagesAs(capacityPages, pageBytes, unit)}${what} (${part})`;
-  if (!isOnline(policy)) return `No service has ${policy}, with which in ${size}:`;
-  return `${engine === 'full' ? 'Give' : 'Keep'} ${size} with ${policy}:`;
+  const name = servicePolicyOf(policy);
+  if (name === undefined) return `No service has ${policy}, with which in ${size}:`;
+  return `${engine === 'full' ? 'Give' : 'Keep'} ${size} with ${name}:`;
 }
 
 function notesOf(input: AdviceInput, chosen: RunFacts): string[] {
@@ -129,9 +124,9 @@ function moreMemory({ runs, coldMissRatio }: AdviceInput, chosen: RunFacts): str
 }
 
 function leastMisses(runs: readonly RunFacts[], pages: number): RunFacts | undefined {
-  const online = runs.filter(({ policy }) => isOnline(policy));
+  const served = runs.filter(({ policy }) => servicePolicyOf(policy) !== undefined);
   // Where nothing else was asked for, what cannot be set is told of all the same.
-  return (online.length > 0 ? online : runs)
+  return (served.length > 0 ? served : runs)
     .filter((run) => run.capacityPages === pages)
     .reduce<RunFacts | undefined>(
       (least, run) => (least === undefined || run.missRatio < least.missRatio ? run : least),

@@ -194,6 +194,11 @@ describe('tmem replay', () => {
     [[], 'tmem replay needs a trace to replay; see its --help'],
     [['--memory', '10MB', 'x'], '--memory: "10MB" is ambiguous; write 10MiB; or give pages'],
     [['--policy', 'lur', 'x'], 'there is no policy "lur" to replay'],
+    [['--policy', '2q:in=0.3:out=0.4', 'x'], '"2q:in=0.3:out=0.4" cannot be read; write NAME'],
+    [
+      ['--engine', 'full', '--contents', 'no.raw', 'x'],
+      '--contents: cannot read /srv/no.raw: there is no such file; check',
+    ],
     [['--policy', '', 'x'], '--policy needs a value: LIST'],
     [['--ops', 'writes', 'x'], '--ops: there is no "writes"; choose of reads, all'],
     [['--sample', '0', 'x'], '--sample: "0" is not a share'],

@@ -61,6 +61,19 @@ test('where only what knows the future was tried, its best size is told as nothi
   );
 });
 
+test('parameters that no service has are as little advised, and others by the name it has', () => {
+  const own = run('s3fifo-cw:window=0.5', 100, 0.21);
+  const { policy } = adviceOf({ ...FACTS, runs: [run('lru', 100, 0.4), own] });
+  expect(policy).toBe('lru');
+  const sentenceOf = (label: string) =>
+    adviceOf({ ...FACTS, runs: [run(label, 100, 0.21)] }).sentence;
+  expect(sentenceOf(own.policy)).toMatch(/^No service has s3fifo-cw:window=0.5, with which/);
+  expect(sentenceOf('s3fifo-t1')).toMatch(/^No service has s3fifo-t1/);
+  expect(sentenceOf('clock:bits=2')).toMatch(/ with clock-2bit: /);
+  expect(sentenceOf('slru-4')).toMatch(/ with slru: /);
+  expect(sentenceOf('lirs:hir=0.01')).toMatch(/ with lirs: /);
+});
+
 test('nothing is said of a curve where one size was tried, or where it lies flat', () => {
   const notes = (...runs: RunFacts[]) => adviceOf({ ...FACTS, runs }).notes.join(' ');
   const one = notes(run('lru', 100, 0.6), run('arc', 100, 0.7));
