@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { SERVE_HELP } from '../../src/cli/serve/options.ts';
+import { resolveConfig } from '../../src/config/effective.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { fileSchema } from '../../src/config/schema.ts';
 import { CATALOGUE } from '../../src/metrics/catalogue.ts';
@@ -75,10 +76,15 @@ test('every option of tmem serve --help is in the manual', () => {
   expect([...options].filter((option) => !manual.includes(`\`${option}`))).toEqual([]);
 });
 
-test('the example of a configuration loads, and shows every key', () => {
+test('the example of a configuration can be served, and shows every key', () => {
   const [, example = ''] = /^```yaml\n([\s\S]*?)^```$/m.exec(textOf('docs/configuration.md')) ?? [];
   const keys = Object.keys(fileSchema.shape).sort();
-  expect(Object.keys(parseConfig(example, '/example.yaml')).sort()).toEqual(keys);
+  const file = parseConfig(example, '/example.yaml');
+  // For all exports it would make all of them read-only.
+  expect([...Object.keys(file), 'loadSnapshot'].sort()).toEqual(keys);
+  const memory = { bytes: 8 * 1024 ** 3, owner: 'this machine' };
+  const { exports } = resolveConfig(file, {}, { memory, isActivated: false });
+  expect(exports.some(({ opening }) => opening.loadSnapshot !== undefined)).toBe(true);
 });
 
 test('every metric of the catalogue is in the manual, and the manual names no other', () => {
