@@ -142,6 +142,18 @@ export class Hot extends LayerFrame implements Lender {
     return this.putNew(hadOlder, pool, object, index, encoding, src, srcOffset, length);
   }
 
+  override overwrites(
+    pool: number,
+    object: number,
+    index: number,
+    src: Buffer,
+    srcOffset: number,
+  ): boolean {
+    const slot = this.#index.find(pool, object, index);
+    if (slot === NO_SLOT || this.#isLent(slot)) return false;
+    return !isSameFilled(src, srcOffset, this.#pages.lengthOf(slot));
+  }
+
   /** Only whole pages live here; what comes encoded belongs below. */
   protected store(
     pool: HeldPool,
@@ -189,11 +201,14 @@ export class Hot extends LayerFrame implements Lender {
 
   /** Puts the newer bytes in the place of the older ones; false where a reader still needs those. */
   #overwrite(slot: number, src: Buffer, srcOffset: number, length: number): boolean {
-    const location = this.#pages.locationOf(slot) >>> 0;
-    if (this.#loans.isLent(location)) return false;
-    this.#slabs.copyIn(location, src, srcOffset, length);
+    if (this.#isLent(slot)) return false;
+    this.#slabs.copyIn(this.#pages.locationOf(slot) >>> 0, src, srcOffset, length);
     this.held.tenantOf(slot).policy.touch(slot);
     return true;
+  }
+
+  #isLent(slot: number): boolean {
+    return this.#loans.isLent(this.#pages.locationOf(slot) >>> 0);
   }
 
   /** Copies a page up. The copy below stays the same page, so a refusal here changes nothing. */

@@ -89,6 +89,17 @@ export abstract class LayerFrame implements Layer {
     this.held.slabs.free(location);
   }
 
+  /** See `Layer`. A layer that encodes pages never does. */
+  overwrites(
+    _pool: number,
+    _object: number,
+    _index: number,
+    _src: Buffer,
+    _srcOffset: number,
+  ): boolean {
+    return false;
+  }
+
   createPool(pool: PoolDescription): void {
     this.held.createPool(pool);
     this.#next?.createPool(pool);

@@ -32,10 +32,15 @@ export class Frontswap {
     this.#lender = lender;
   }
 
-  /** Whether a put is likely to be refused, so that whoever needs the older version makes none. */
-  get isOverfull(): boolean {
+  /**
+   * Whether a put of a page that is held is likely to be refused, so that whoever needs the older
+   * version makes none: more is held than a limit or a cap, and the page needs another place.
+   */
+  mayRefuse(page: number, src: Buffer, srcOffset: number): boolean {
     const { usedBytes, capBytes } = this.pool.account;
-    return usedBytes > capBytes || this.#tmem.isOverfull;
+    if (usedBytes <= capBytes && !this.#tmem.isOverfull) return false;
+    const object = Math.floor(page / PAGES_PER_OBJECT);
+    return !this.pool.overwrites(object, page % PAGES_PER_OBJECT, src, srcOffset);
   }
 
   /** Copies page `page` to `dst[dstOffset]`; MISS means that it is not held, or that it is lost. */

@@ -212,6 +212,12 @@ export interface Layer {
   ): PutOutcome;
 
   /**
+   * Whether a put of these bytes, a whole page, would lie where the page lies now: it takes no memory
+   * then, and is not refused.
+   */
+  overwrites(pool: number, object: number, index: number, src: Buffer, srcOffset: number): boolean;
+
+  /**
    * Moves the page from one pool to another of the same page size, as it is, in every layer that
    * holds it: no byte is copied or encoded again. An older page of that name in `toPool` is dropped.
    * False when no layer holds the page, or there is no room for its new name; then it stays where

@@ -72,6 +72,12 @@ export class Pool {
     return this.#top.put(this.#id, object, index, RAW, src, srcOffset, this.pageBytes);
   }
 
+  /** Whether a put of the page takes no memory, since it would lie where the page lies now. */
+  overwrites(object: number, index: number, src: Buffer, srcOffset: number): boolean {
+    this.#check(object, index, src, srcOffset);
+    return this.#top.overwrites(this.#id, object, index, src, srcOffset);
+  }
+
   /**
    * As `put`, of a page that is encoded already, as `peek` points at it. That it decodes to a page
    * is the caller's word; one that does not is found out by the get that wants it.

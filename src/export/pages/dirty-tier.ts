@@ -88,7 +88,7 @@ export class DirtyTier {
    */
   put(page: number, src: Buffer, srcOffset: number, now: number): boolean {
     const isKnown = this.table.has(page);
-    if (isKnown && this.frontswap.isOverfull && !this.isLost(page)) {
+    if (isKnown && this.frontswap.mayRefuse(page, src, srcOffset) && !this.isLost(page)) {
       this.#kept.add(page);
       return this.#refuse();
     }

@@ -10,13 +10,14 @@ import {
 } from './write-back-fixture.ts';
 
 const PAGE = 4 * KIB;
+/** Nothing is written before somebody asks for it. */
+const UNASKED_NEVER = { ageMsMax: Number.POSITIVE_INFINITY, highFraction: 2 };
 
 /** A stack without hot that refuses the next `refusals` pages it must make room for. */
 function refusing() {
   const memory = { refusals: 0 };
   const options: WriteBackOptions = {
-    // Nothing is written before somebody asks for it.
-    tuning: { ageMsMax: Number.POSITIVE_INFINITY, highFraction: 2 },
+    tuning: UNASKED_NEVER,
     hasHot: false,
     mayAllocate: () => memory.refusals === 0 || memory.refusals-- === 0,
   };
@@ -134,9 +135,12 @@ test('a page held beside memory that the image takes with a newer version never 
   await failOnce(parts, memory, () => parts.storage.failNext('write'));
   await writeAtOnce(parts, 0, noise(PAGE, 1));
   memory.refusals = Number.POSITIVE_INFINITY;
-  parts.storage.failNext('write');
-  await expect(writeAtOnce(parts, 0, noise(PAGE, 2))).rejects.toMatchObject({ kind: 'io' });
-  expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 1))).toBe(true);
+  for (const newer of [2, 3]) {
+    parts.storage.failNext('write');
+    await expect(writeAtOnce(parts, 0, noise(PAGE, newer))).rejects.toMatchObject({ kind: 'io' });
+    expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 1))).toBe(true);
+  }
+  expect(persistentPages(parts)).toBe(0);
   parts.clock.turn(60_000);
   await writeAtOnce(parts, 0, noise(PAGE, 3));
   memory.refusals = 0;
@@ -166,7 +170,7 @@ test('caution ends a minute after the image refused something', async () => {
 });
 
 test('memory that was taken away takes no page with it that is being written again', async () => {
-  const parts = makeWriteBack({ tuning: { ageMsMax: Number.POSITIVE_INFINITY, highFraction: 2 } });
+  const parts = makeWriteBack({ tuning: UNASKED_NEVER, hasHot: false });
   for (const page of [0, 1]) await writeAtOnce(parts, page * PAGE, noise(PAGE, page));
   parts.tmem.setLimit(0);
   parts.storage.failNext('write');
@@ -183,8 +187,29 @@ test('memory that was taken away takes no page with it that is being written aga
   expect(parts.disk.subarray(0, PAGE).equals(noise(PAGE, 4))).toBe(true);
 });
 
+test('a page in hot is written again in memory, however much of that was taken away', async () => {
+  const parts = makeWriteBack({ tuning: UNASKED_NEVER });
+  const { frontswap, tier } = parts;
+  const refuse = async (data: Buffer): Promise<void> => {
+    parts.storage.failNext('write');
+    await expect(writeAtOnce(parts, 0, data)).rejects.toMatchObject({ kind: 'io' });
+    expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 2))).toBe(true);
+  };
+  await writeAtOnce(parts, 0, noise(PAGE, 1));
+  parts.tmem.setLimit(0);
+  frontswap.pool.account.setShare({ capBytes: 0 });
+  await writeAtOnce(parts, 0, noise(PAGE, 2));
+  expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 2))).toBe(true);
+  expect([parts.table.count, tier.refusedCount]).toEqual([1, 0]);
+  // What would need another place goes to the image, and the older version stays until it is there.
+  const loan = frontswap.lend(0);
+  await refuse(noise(PAGE, 3));
+  parts.lender?.returnLoan(loan);
+  await refuse(Buffer.alloc(PAGE, 4));
+});
+
 test('a cap that was lowered takes no page with it that is being written again', async () => {
-  const parts = makeWriteBack({ tuning: { ageMsMax: Number.POSITIVE_INFINITY, highFraction: 2 } });
+  const parts = makeWriteBack({ tuning: UNASKED_NEVER, hasHot: false });
   for (const page of [0, 1]) await writeAtOnce(parts, page * PAGE, noise(PAGE, page));
   parts.frontswap.pool.account.setShare({ capBytes: 0 });
   parts.storage.failNext('write');
@@ -200,7 +225,7 @@ test('a page is put back while the stack is frozen, and the stack stays frozen',
     memory.refusals = 1;
     fail();
     await expect(writeAtOnce(parts, 512, noise(512, 2))).rejects.toMatchObject({ kind: 'io' });
-    expect(parts.table.lostCount).toBe(0);
+    expect([parts.table.lostCount, persistentPages(parts)]).toEqual([0, 1]);
   };
   await writeAtOnce(parts, 0, noise(PAGE, 1));
   parts.tmem.freeze();
