@@ -206,7 +206,10 @@ export class ServiceControls implements Controls {
   async snapshot(): Promise<SnapshotStatus> {
     const { snapshot } = this.#parts;
     if (snapshot !== undefined) return snapshot();
-    throw new TmemError('unsupported', 'this service was given no file for a snapshot');
+    throw new TmemError(
+      'unsupported',
+      'this service was given no file for a snapshot; start it with --snapshot FILE',
+    );
   }
 
   recordStatus(): RecordStatus {
@@ -280,7 +283,7 @@ export class ServiceControls implements Controls {
     if (found !== undefined) return found;
     throw new TmemError(
       'not-found',
-      `there is no export ${JSON.stringify(name)}; /v1/exports lists them`,
+      `there is no export ${JSON.stringify(name)}; tmem ctl exports and /v1/exports list them`,
     );
   }
 
@@ -315,7 +318,10 @@ export class ServiceControls implements Controls {
 }
 
 function unknownPool(id: number): TmemError {
-  return new TmemError('not-found', `there is no pool ${id}; /v1/pools lists them`);
+  return new TmemError(
+    'not-found',
+    `there is no pool ${id}; tmem ctl pools and /v1/pools list them`,
+  );
 }
 
 function dirtyBytesOf({ writeBack, pageBytes }: Export): number {

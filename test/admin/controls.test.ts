@@ -130,7 +130,8 @@ describe('a share', () => {
     const json = { capBytes: 1, minimumBytes: 2 };
     expect((await ask('PUT', '/v1/exports/disk/share', { json })).status).toBe(400);
     expect((await ask('PUT', '/v1/exports/none/share', { json: { weight: 1 } })).status).toBe(404);
-    expect((await ask('PUT', '/v1/pools/999/share', { json: { weight: 1 } })).status).toBe(404);
+    const { json: pool } = await ask('PUT', '/v1/pools/999/share', { json: { weight: 1 } });
+    expect(pool).toMatchObject({ status: 404, detail: expect.stringContaining('tmem ctl pools') });
   });
 });
 
@@ -139,7 +140,7 @@ test('what this service cannot do is 501, with a sentence', async () => {
   expect((await ask('POST', '/v1/snapshot')).json).toMatchObject({
     status: 501,
     title: 'Not Implemented',
-    detail: expect.stringContaining('no file for a snapshot'),
+    detail: expect.stringContaining('start it with --snapshot FILE'),
   });
 });
 
