@@ -47,11 +47,11 @@ it('a get that is sent right behind a put sees what was put', async () => {
 
 it('requests that are sent ahead are begun when the answer before them is out', async () => {
   const { object, socket, head, statuses } = await startWithObject();
-  socket.write(head('GET', object) + head('GET', '/v1/status').repeat(8));
+  socket.write(head('GET', object) + head('GET', '/v1/status').repeat(16));
   await once(socket, 'readable');
   expect(statuses()).toBe(0);
-  expect(await readStatuses(socket, 9)).toEqual(Array(9).fill('200'));
-  expect(statuses()).toBe(8);
+  expect(await readStatuses(socket, 17)).toEqual(Array(17).fill('200'));
+  expect(statuses()).toBe(16);
 });
 
 it('who sends too many requests ahead is hung up on, and others are served', async () => {

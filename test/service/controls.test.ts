@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { ClientPools } from '../../src/admin/client-pools.ts';
 import { ServerStatistics } from '../../src/nbd/statistics.ts';
 import { ServiceControls } from '../../src/service/controls.ts';
@@ -6,9 +6,10 @@ import { quietGovernor } from '../admin/quiet-governor.ts';
 import { smallStack } from '../metrics/scraped.ts';
 import { recordingsTo } from './quiet-recordings.ts';
 
-test('a pool of a client that is ending is not there for those who would drop of it', async () => {
+function newControls() {
   const tmem = smallStack();
   const pools = new ClientPools(tmem, 4096);
+  const governor = quietGovernor(tmem);
   const controls = new ServiceControls(
     {
       tmem,
@@ -17,11 +18,16 @@ test('a pool of a client that is ending is not there for those who would drop of
       memory: { limitBytes: 64 * 2 ** 20, bufferBytes: () => 0 },
       codecName: 'lz4 (native)',
       isStopping: () => false,
-      governor: quietGovernor(tmem),
+      governor,
       recordings: recordingsTo().recordings,
     },
     pools,
   );
+  return { controls, pools, governor };
+}
+
+test('a pool of a client that is ending is not there for those who would drop of it', async () => {
+  const { controls, pools } = newControls();
   const options = { pageBytes: 4096, isExclusive: false, client: 'c' };
   const { pool, key } = pools.create({ kind: 'persistent', ...options }, undefined);
   for (let index = 0; index < 600; index++) pool.put(0, index, Buffer.alloc(4096));
@@ -30,4 +36,13 @@ test('a pool of a client that is ending is not there for those who would drop of
   expect(() => controls.flushObject(pool.id, 0)).toThrow(notFound);
   await expect(controls.flushPool(pool.id)).rejects.toEqual(notFound);
   expect(await ending).toBe(600);
+});
+
+test('a share that is set has the governor see to caps at once', () => {
+  const { controls, pools, governor } = newControls();
+  const fitCaps = vi.spyOn(governor, 'fitCaps');
+  const options = { pageBytes: 4096, isExclusive: false, client: 'c' };
+  const { pool } = pools.create({ kind: 'ephemeral', ...options }, undefined);
+  expect(controls.setPoolShare(pool.id, { capBytes: 0 })).toMatchObject({ capBytes: 0 });
+  expect(fitCaps).toHaveBeenCalledOnce();
 });
