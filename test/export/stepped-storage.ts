@@ -4,6 +4,7 @@
  */
 
 import { TmemError } from '../../src/lib/errors.ts';
+import { roundUp } from '../../src/lib/round-up.ts';
 import type { Storage, StorageCapabilities, StorageExtent } from '../../src/storage/storage.ts';
 
 /** What happens to a request: it fails before it has done anything, halfway, or not at all. */
@@ -27,8 +28,12 @@ export class SteppedStorage implements Storage {
   /** Called when bytes of the disk have changed. */
   onChange: () => void = () => undefined;
 
-  constructor(disk: Buffer) {
+  readonly #unitBytes: number;
+
+  /** A change has a multiple of `unitBytes` in its first half, so that no unit is torn. */
+  constructor(disk: Buffer, unitBytes = 512) {
     this.disk = disk;
+    this.#unitBytes = unitBytes;
   }
 
   get sizeBytes(): number {
@@ -99,7 +104,7 @@ export class SteppedStorage implements Storage {
     apply: (from: number, to: number) => void,
   ): Promise<void> {
     const fate = this.fateOf(what);
-    const middle = offset + (((length >> 1) + 511) & ~511);
+    const middle = offset + roundUp(length >> 1, this.#unitBytes);
     const halves = [
       [offset, Math.min(middle, offset + length)],
       [Math.min(middle, offset + length), offset + length],

@@ -48,8 +48,9 @@ export function writeBackOn(storage: Storage, options: WriteBackOptions = {}) {
     ? new Hot({ ...common, limitBytes: memoryBytes / 2, next: zcache })
     : undefined;
   const tmem = new Tmem(hot === undefined ? [zcache] : [hot, zcache]);
-  const cache = new Cleancache(tmem, pageBytes, hot);
-  const frontswap = new Frontswap(tmem, pageBytes, hot);
+  const account = tmem.createAccount({ name: 'disk' });
+  const cache = new Cleancache(tmem, pageBytes, hot, account);
+  const frontswap = new Frontswap(tmem, pageBytes, hot, account);
   const clock = new TurnedClock();
   const buffers = new BufferPool(REQUEST_BUFFERS_BYTES, pageBytes);
   const writerBuffers = options.writerBuffers ?? new BufferPool(WRITER_BUFFERS_BYTES, pageBytes);
@@ -72,8 +73,8 @@ export function writeBackOn(storage: Storage, options: WriteBackOptions = {}) {
   const { writeBack } = target;
   if (writeBack === undefined) throw new Error('it is written back');
   const { tier, writer } = writeBack;
-  const shared = { tmem, cache, frontswap, clock, buffers, writerBuffers, failures, lender: hot };
-  return { ...shared, target, writeBack, tier, writer, table: tier.table };
+  const memory = { tmem, account, cache, frontswap, buffers, writerBuffers, lender: hot };
+  return { ...memory, clock, failures, target, writeBack, tier, writer, table: tier.table };
 }
 
 export type WriteBackParts = ReturnType<typeof writeBackOn>;
