@@ -2,6 +2,7 @@
 
 import { BODY_BYTES_MAX } from '../admin/http-server.ts';
 import { DIRTY_PAGE_METADATA_BYTES } from '../export/pages/dirty-pages.ts';
+import { STRANDED_BYTES_MAX } from '../export/pages/stranded-pages.ts';
 import { TmemError } from '../lib/errors.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { WRITER_BYTES } from '../nbd/transmission/reply-writer.ts';
@@ -11,8 +12,8 @@ const MIB = 1024 * 1024;
 const BUFFER_SHARE = 1 / 8;
 const BUFFER_BYTES_MIN = 8 * MIB;
 const BUFFER_BYTES_MAX = 64 * MIB;
-/** What each export that is written back has besides: a spare, and pages that are merged. */
-const WRITE_BACK_BYTES = 256 * 1024;
+/** What each export that is written back has besides: a spare, pages that are merged, stranded ones. */
+const WRITE_BACK_BYTES = 256 * 1024 + STRANDED_BYTES_MAX;
 /** The share for buffers of writing back, and its bounds for each export. */
 const WRITER_SHARE = 1 / 64;
 const WRITER_BUFFER_BYTES_MIN = 2 * MIB;

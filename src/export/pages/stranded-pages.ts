@@ -4,9 +4,8 @@
  * whoever hears that writes fail soon makes no more.
  */
 
-/** Bytes that may lie here. */
-const BYTES_MAX = 256 * 1024;
-const COUNT_MIN = 4;
+/** Bytes that may lie here, of one export: four of the largest pages. */
+export const STRANDED_BYTES_MAX = 256 * 1024;
 
 export class StrandedPages {
   readonly #pageBytes: number;
@@ -15,7 +14,7 @@ export class StrandedPages {
 
   constructor(pageBytes: number) {
     this.#pageBytes = pageBytes;
-    this.#countMax = Math.max(COUNT_MIN, Math.floor(BYTES_MAX / pageBytes));
+    this.#countMax = Math.floor(STRANDED_BYTES_MAX / pageBytes);
   }
 
   has(page: number): boolean {
