@@ -30,7 +30,6 @@ export class CapTrim {
 
   readonly #turn = (): void => {
     this.#cancel = undefined;
-    const count = this.#reclaimable.trimToCaps?.(PAGES_PER_TURN) ?? 0;
-    if (count > 0) this.begin();
+    if (this.#reclaimable.trimToCaps(PAGES_PER_TURN) > 0) this.begin();
   };
 }

@@ -20,7 +20,7 @@ export interface Reclaimable {
    * Takes pages from whoever has more than its cap allows, at most so many; answers how many. For
    * 64 pages it must take well under 2 ms.
    */
-  trimToCaps?(pagesMax: number): number;
+  trimToCaps(pagesMax: number): number;
   /**
    * Hears that `bytes` more than can be given back should be: dirty pages that are written to disk
    * become clean and can go. It returns at once and may be asked again and again.

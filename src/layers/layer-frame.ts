@@ -36,12 +36,12 @@ export abstract class LayerFrame implements Layer {
   isFrozen = false;
   protected readonly held: HeldPages;
   readonly #options: LayerFrameOptions;
-  readonly #next: Layer | undefined;
+  protected readonly next: Layer | undefined;
   readonly #eviction: Eviction;
 
   constructor(options: LayerFrameOptions) {
     this.#options = options;
-    this.#next = options.next;
+    this.next = options.next;
     this.held = new HeldPages({
       ...options,
       makeRoom: (asking) => this.#eviction.makeRoom(asking),
@@ -102,12 +102,12 @@ export abstract class LayerFrame implements Layer {
 
   createPool(pool: PoolDescription): void {
     this.held.createPool(pool);
-    this.#next?.createPool(pool);
+    this.next?.createPool(pool);
   }
 
   has(pool: number, object: number, index: number): boolean {
     if (this.held.index.find(pool, object, index) !== NO_SLOT) return true;
-    return this.#next?.has(pool, object, index) ?? false;
+    return this.next?.has(pool, object, index) ?? false;
   }
 
   /**
@@ -138,12 +138,12 @@ export abstract class LayerFrame implements Layer {
     const outcome = stored === STORED && hadOlder ? REPLACED : stored;
     this.statistics.puts[outcome]!++;
     if (isRefused(outcome)) {
-      const below = this.#next?.put(pool, object, index, encoding, src, srcOffset, length);
+      const below = this.next?.put(pool, object, index, encoding, src, srcOffset, length);
       if (held !== undefined) this.held.budget.fit(held.tenant);
       if (below === undefined || isRefused(below)) return outcome;
       return hadOlder ? REPLACED : below;
     }
-    const wasBelow = this.#next?.flushPage(pool, object, index) ?? false;
+    const wasBelow = this.next?.flushPage(pool, object, index) ?? false;
     // Not earlier: it may push down the very page, which the flush would drop.
     if (held !== undefined) this.held.budget.fit(held.tenant);
     return wasBelow ? REPLACED : outcome;
@@ -152,35 +152,35 @@ export abstract class LayerFrame implements Layer {
   flushPage(pool: number, object: number, index: number): boolean {
     const wasHere = this.held.dropNamed(pool, object, index);
     if (wasHere) this.statistics.flushed++;
-    const wasBelow = this.#next?.flushPage(pool, object, index) ?? false;
+    const wasBelow = this.next?.flushPage(pool, object, index) ?? false;
     return wasHere || wasBelow;
   }
 
   flushObject(pool: number, object: number): number {
     const count = this.#dropAll(this.held.index.slotsOf(pool, object));
-    return count + (this.#next?.flushObject(pool, object) ?? 0);
+    return count + (this.next?.flushObject(pool, object) ?? 0);
   }
 
   destroyPool(pool: number): number {
     const count = this.#dropAll(this.held.index.slotsOfPool(pool));
     this.held.forgetPool(pool);
-    return count + (this.#next?.destroyPool(pool) ?? 0);
+    return count + (this.next?.destroyPool(pool) ?? 0);
   }
 
   transfer(from: number, to: number, object: number, index: number): boolean {
     const { held } = this;
     const target = held.poolOf(to);
-    const isBelow = this.#next?.transfer(from, to, object, index) ?? false;
+    const isBelow = this.next?.transfer(from, to, object, index) ?? false;
     const slot = target === undefined ? NO_SLOT : held.index.find(from, object, index);
     if (target === undefined || slot === NO_SLOT) {
       if (isBelow) held.dropNamed(to, object, index);
       return isBelow;
     }
     held.dropNamed(to, object, index);
-    if (!isBelow) this.#next?.flushPage(to, object, index);
+    if (!isBelow) this.next?.flushPage(to, object, index);
     const isMoved = held.move(slot, target, object);
     // A copy below that found no room for its new name would be nobody's under the old one.
-    if (isMoved && !isBelow) this.#next?.flushPage(from, object, index);
+    if (isMoved && !isBelow) this.next?.flushPage(from, object, index);
     held.budget.fit(target.tenant);
     if (isMoved || !isBelow) return isMoved;
     held.drop(slot); // the copy below has the new name and stands for both
@@ -189,7 +189,7 @@ export abstract class LayerFrame implements Layer {
 
   peek(pool: number, object: number, index: number, page: EncodedPage): boolean {
     const slot = this.held.index.find(pool, object, index);
-    if (slot === NO_SLOT) return this.#next?.peek(pool, object, index, page) ?? false;
+    if (slot === NO_SLOT) return this.next?.peek(pool, object, index, page) ?? false;
     this.held.peek(slot, page);
     return true;
   }
@@ -200,12 +200,12 @@ export abstract class LayerFrame implements Layer {
       seen.add(object);
       yield object;
     }
-    for (const object of this.#next?.objectsOf(pool) ?? []) if (!seen.has(object)) yield object;
+    for (const object of this.next?.objectsOf(pool) ?? []) if (!seen.has(object)) yield object;
   }
 
   indexesOf(pool: number, object: number): Uint32Array {
     const here = this.held.index.indexesOf(pool, object);
-    const below = this.#next?.indexesOf(pool, object);
+    const below = this.next?.indexesOf(pool, object);
     if (below === undefined || below.length === 0) return here;
     const { index } = this.held;
     const others = below.filter((page) => index.find(pool, object, page) === NO_SLOT);
@@ -233,13 +233,13 @@ export abstract class LayerFrame implements Layer {
     const freed = excess > 0 ? this.#eviction.give(excess) : 0;
     const wanted = bytes - freed;
     if (wanted <= 0) return freed;
-    const freedBelow = this.#next?.shrink(wanted) ?? 0;
+    const freedBelow = this.next?.shrink(wanted) ?? 0;
     return freed + freedBelow + this.#eviction.give(wanted - freedBelow);
   }
 
   /** See `Layer`. What is below is wanted less; and what leaves here could not go there. */
   trimToCaps(pagesMax: number): number {
-    const below = this.#next?.trimToCaps(pagesMax) ?? 0;
+    const below = this.next?.trimToCaps(pagesMax) ?? 0;
     return below + this.#eviction.trimToCaps(pagesMax - below);
   }
 

@@ -57,7 +57,6 @@ const TRIES_PER_PUT_MAX = 128;
 export class Zcache extends LayerFrame {
   readonly name = 'zcache';
 
-  readonly #next: Layer | undefined;
   readonly #encoder: PageEncoder;
   readonly #index: PageIndex;
   readonly #pages: PageTable;
@@ -77,7 +76,6 @@ export class Zcache extends LayerFrame {
       arePersistentQueued: false,
       triesPerPutMax: TRIES_PER_PUT_MAX,
     });
-    this.#next = next;
     this.#encoder = new PageEncoder(options.codec, pageBytesMax);
     this.#index = this.held.index;
     this.#pages = this.held.pages;
@@ -88,7 +86,7 @@ export class Zcache extends LayerFrame {
     const slot = this.#index.find(pool, object, index);
     if (slot === NO_SLOT) {
       this.statistics.misses++;
-      return this.#next === undefined ? MISS : this.#next.get(pool, object, index, dst, dstOffset);
+      return this.next === undefined ? MISS : this.next.get(pool, object, index, dst, dstOffset);
     }
     const location = this.#pages.locationOf(slot);
     const encoding = this.#pages.encodingOf(slot);

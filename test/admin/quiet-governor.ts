@@ -6,16 +6,7 @@ import type { Tmem } from '../../src/tmem/tmem.ts';
 
 export function quietGovernor(tmem: Tmem): Governor {
   const governor = new Governor({
-    reclaimable: {
-      get usedBytes() {
-        return tmem.usedBytes;
-      },
-      get limitBytes() {
-        return tmem.limitBytes;
-      },
-      setLimit: (bytes) => tmem.setLimit(bytes),
-      shrink: (bytes) => tmem.shrink(bytes),
-    },
+    reclaimable: tmem,
     configuredBytes: tmem.limitBytes,
     log: { warn: () => undefined },
     read: () => ({
