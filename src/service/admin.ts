@@ -57,7 +57,6 @@ export function createAdminServer(options: AdminOptions): AdminServer {
   const clientPools = new ClientPools(tmem, options.pageBytesMax, () => controls.fitFloor());
   const controls = new ServiceControls({ ...options, memory }, clientPools);
   const readings = new ProcessReadings();
-  const reservedBytes = memory.limitBytes - governor.state.configuredBytes;
   const metrics = new Metrics({
     build: { version: packageVersion(), node: process.versions.node, codec: codecName },
     layers: tmem.layers,
@@ -70,7 +69,7 @@ export function createAdminServer(options: AdminOptions): AdminServer {
     memory: {
       bufferBytes: memory.bufferBytes,
       get limitBytes() {
-        return reservedBytes + governor.state.configuredBytes;
+        return controls.memoryLimitBytes;
       },
     },
     accounts: () => tmem.accounts,

@@ -75,6 +75,11 @@ export class ServiceControls implements Controls {
     this.#reservedBytes = memory.limitBytes - governor.state.configuredBytes;
   }
 
+  /** What all memory may come to now: that of the start, or less if less was set since. */
+  get memoryLimitBytes(): number {
+    return this.#parts.governor.state.configuredBytes + this.#reservedBytes;
+  }
+
   status(): ServiceStatus {
     const { tmem, server, codecName } = this.#parts;
     return {
@@ -231,10 +236,10 @@ export class ServiceControls implements Controls {
   #memory(): MemoryStatus {
     const { tmem, memory, governor } = this.#parts;
     const usage = memoryUsage(tmem.layers);
-    const { configuredBytes, targetBytes, reason, readings } = governor.state;
+    const { targetBytes, reason, readings } = governor.state;
     const stalls = readings?.groupStalls ?? readings?.machineStalls;
     return {
-      configuredLimitBytes: configuredBytes + this.#reservedBytes,
+      configuredLimitBytes: this.memoryLimitBytes,
       limitBytes: targetBytes + this.#reservedBytes,
       dataBytes: usage.dataBytes,
       metadataBytes: usage.metadataBytes,
