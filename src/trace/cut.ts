@@ -94,4 +94,15 @@ async function* chosenBatches(trace: Trace, cut: Cut): AsyncGenerator<RequestBat
     if (chooser.isDone) break;
   }
   if (out.count > 0) yield out;
+  // A reading that ends early may not have come to a volume yet.
+  if (!chooser?.isDone) warnOfUnknown(trace, cut.volumes ?? new Set());
+}
+
+function warnOfUnknown({ volumes, statistics }: Trace, wanted: ReadonlySet<string>): void {
+  for (const name of wanted) {
+    if (volumes.includes(name)) continue;
+    statistics.warnings.push(
+      `no request is of volume "${name}"; see what volumes there are with info`,
+    );
+  }
 }

@@ -141,7 +141,12 @@ describe('no space', () => {
       const target = path.join(directory, `out.${format}`);
       const ran = await withFileSizeLimit(MIB, () => run('convert', source, target));
       expect(ran.code).toBe(1);
-      expectSentence(ran.err, `of "${target}": EFBIG`, /at offset \d+/, 'free some space');
+      expectSentence(
+        ran.err,
+        `of "${target}": EFBIG`,
+        /at offset \d+/,
+        'raise the limit of file sizes',
+      );
       expect(fs.readdirSync(directory)).not.toContain(`out.${format}`);
     },
   );
@@ -152,7 +157,12 @@ describe('no space', () => {
     const { size } = fs.statSync(file);
     const ran = await withFileSizeLimit(size, () => run('resize', file, '60TiB'));
     expect(ran.code).toBe(1);
-    expectSentence(ran.err, `of "${file}": EFBIG`, /at offset \d+/, 'free some space');
+    expectSentence(
+      ran.err,
+      `of "${file}": EFBIG`,
+      /at offset \d+/,
+      'raise the limit of file sizes',
+    );
     await runWell('qemu-io', ['-f', 'qcow2', '-r', '-c', 'read -P 7 0 1M', file]);
     expect((await run('info', file)).out).toContain('1MiB (1048576 bytes)');
     expect([0, 3]).toContain((await run('check', file)).code);

@@ -166,6 +166,15 @@ describe('tmem trace cut', () => {
     expect(kept).toHaveLength(166);
   });
 
+  it('tells which of the volumes are none of the trace, if it read all of it', async () => {
+    const { run } = setUp();
+    const volumes = ['--volume', '1', '--volume', 'nope'];
+    const whole = await run('cut', 'disk.csv', '-o', 'x.csv', ...volumes);
+    expect(whole.err).toMatch(/^tmem: warning: no request is of volume "nope"; .*\n$/);
+    const part = await run('cut', 'disk.csv', '-o', 'y.csv', ...volumes, '--requests', '9');
+    expect(part.err).toBe('');
+  });
+
   it.each(['--from', '--until'])('takes no %s of a trace without times', async (option) => {
     const { folder, run } = setUp();
     writeFileSync(join(folder, 'x.lis'), '0 8 0 1\n8 8 0 2\n');
