@@ -95,21 +95,18 @@ export class TargetFiles {
 
   /** Makes all of them durable, where that is wanted, and puts them in their places, the image itself last. */
   async finish(): Promise<void> {
-    const { isForced, isDurable } = this.#options;
+    const { isDurable } = this.#options;
     const placed: string[] = [];
     try {
       for (const { storage, temporary } of this.#files) {
         await storage.close();
         if (isDurable) await syncFile(temporary);
       }
-      for (const file of this.#lastIsImage()) {
-        await this.#place(file);
-        if (!isForced) placed.push(file.path);
-      }
+      for (const file of this.#lastIsImage()) await this.#place(file, placed);
       const folders = new Set(this.#files.map(({ path }) => dirname(path)));
       if (isDurable) for (const folder of folders) await syncFolder(folder);
     } catch (cause) {
-      for (const path of placed) await rm(path, { force: true });
+      for (const path of placed) await rm(path, { force: true }).catch(() => undefined);
       await this.abandon();
       throw this.named(cause);
     }
@@ -135,11 +132,14 @@ export class TargetFiles {
     return [...this.#files].sort((a, b) => isImage(a) - isImage(b));
   }
 
-  async #place({ path, temporary }: NewFile): Promise<void> {
+  /** Notes in `placed` what has its name now and had none before. */
+  async #place({ path, temporary }: NewFile, placed: string[]): Promise<void> {
+    const { isForced } = this.#options;
     try {
-      if (this.#options.isForced || !(await tryLink(temporary, path)))
-        await rename(temporary, path);
-      else await rm(temporary, { force: true });
+      const isLinked = !isForced && (await tryLink(temporary, path));
+      if (!isLinked) await rename(temporary, path);
+      if (!isForced) placed.push(path);
+      if (isLinked) await rm(temporary, { force: true });
     } catch (cause) {
       throw failure(path, 'put in place', cause);
     }

@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import { alignedBuffer, isAlignedMemory, MEMORY_ALIGNMENT_BYTES } from '../lib/aligned-buffer.ts';
 import { kindOfSystemError, messageOf, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { FileAllocation } from './allocation.ts';
+import { closeDescriptors } from './descriptors.ts';
 import { type FileNameState, type NamedFile, nameStateOf } from './file-name.ts';
 import { type FileStorageOptions, type OpenFile, openDescriptors } from './open-file.ts';
 import type { ResizableStorage, StorageCapabilities, StorageExtent } from './storage.ts';
@@ -17,7 +18,6 @@ import { THREAD_IO } from './thread-io.ts';
 import { END_OF_FILE, transferFully } from './transfer.ts';
 import { WriteTurns } from './write-turns.ts';
 
-const closeDescriptor = promisify(fs.close);
 const truncateDescriptor = promisify(fs.ftruncate);
 
 /** Zeros are written in pieces of this many bytes, all from the one buffer. */
@@ -196,10 +196,13 @@ export class FileStorage implements ResizableStorage, NamedFile {
       });
     }
     const { bufferedFd, directFd, allocationFd } = this.#file;
-    await closeDescriptor(allocationFd);
-    if (directFd !== undefined) await closeDescriptor(directFd);
-    // The lock is this one's: last, so that nobody comes in before all are closed.
-    await closeDescriptor(bufferedFd);
+    try {
+      // The lock is that of the last one: nobody comes in before all are closed.
+      await closeDescriptors([allocationFd, directFd, bufferedFd]);
+    } catch (cause) {
+      // What was only read has lost nothing.
+      if (!this.isReadOnly) throw this.#closeFailure(cause);
+    }
   }
 
   #transfer(
@@ -314,6 +317,15 @@ export class FileStorage implements ResizableStorage, NamedFile {
 
   #closed(): TmemError {
     return new TmemError('shutdown', `"${this.name}" is closed; open it again to use it`);
+  }
+
+  #closeFailure(cause: unknown): TmemError {
+    const advice = 'check the disk that it is on, and what was written last';
+    return new TmemError(
+      kindOfSystemError(cause),
+      `cannot close "${this.name}": ${messageOf(cause)}; ${advice}`,
+      { context: { storage: this.name, code: systemErrorCode(cause) ?? 'unknown' }, cause },
+    );
   }
 
   #notFast(): TmemError {

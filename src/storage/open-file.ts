@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { alignedBuffer, MEMORY_ALIGNMENT_BYTES } from '../lib/aligned-buffer.ts';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { checkTakesWrites, deviceSizeBytes } from './block-device.ts';
+import { closeDescriptors } from './descriptors.ts';
 import { type Libc, loadLibc } from './libc.ts';
 import { lockDescriptor } from './lock.ts';
 import { positionedIo } from './positioned-io.ts';
@@ -13,7 +14,6 @@ import type { PositionedIo } from './thread-io.ts';
 const openDescriptor = promisify(fs.open);
 const statDescriptor = promisify(fs.fstat);
 const readDescriptor = promisify(fs.read);
-const closeDescriptor = promisify(fs.close);
 
 /** The unit that every image's size is a multiple of, bytes. */
 const SECTOR_BYTES = 512;
@@ -72,6 +72,7 @@ export async function openDescriptors(
   const { isReadOnly, isContainer = false } = options;
   const access = isReadOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR;
   const opened: number[] = [];
+  let isMade = false;
   const open = async (flags: number) => {
     const fd = await openDescriptor(path, access | flags);
     opened.push(fd);
@@ -79,7 +80,11 @@ export async function openDescriptors(
   };
   try {
     // Looked at before it is opened: opening a pipe waits, and opening a tape rewinds it.
-    if (options.isNew === true) await createFile(path);
+    if (options.isNew === true) {
+      const fd = await createFile(path);
+      isMade = true;
+      await closeDescriptors([fd]);
+    }
     checkIsDisk(path, await fs.promises.stat(path, { bigint: true }));
     const bufferedFd = await open(0);
     const stats = await statDescriptor(bufferedFd, { bigint: true });
@@ -106,15 +111,16 @@ export async function openDescriptors(
       io: options.io ?? (await positionedIo()),
     };
   } catch (cause) {
-    for (const fd of opened) await closeDescriptor(fd);
+    await closeDescriptors(opened).catch(() => undefined); // of nothing that was written
+    if (isMade) await fs.promises.rm(path, { force: true }).catch(() => undefined);
     throw cause instanceof TmemError ? cause : openFailure(path, isReadOnly, cause);
   }
 }
 
-/** An empty file where there is none; what is there is never touched. */
-async function createFile(path: string): Promise<void> {
+/** An empty file where there is none; what is there is never touched. Answers its descriptor. */
+function createFile(path: string): Promise<number> {
   const { O_CREAT, O_EXCL, O_WRONLY } = fs.constants;
-  await closeDescriptor(await openDescriptor(path, O_WRONLY | O_CREAT | O_EXCL, 0o644));
+  return openDescriptor(path, O_WRONLY | O_CREAT | O_EXCL, 0o644);
 }
 
 /** A descriptor that takes unbuffered requests of our alignment, or undefined. */

@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import { userInfo } from 'node:os';
 import { promisify } from 'node:util';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { closeDescriptors } from './descriptors.ts';
 import { FileStorage } from './file.ts';
 import { type Libc, loadLibc } from './libc.ts';
 import { lockDescriptor } from './lock.ts';
@@ -20,7 +21,6 @@ const readDescriptor = promisify(fs.read);
 const writeDescriptor = promisify(fs.write);
 const truncateDescriptor = promisify(fs.ftruncate);
 const changeMode = promisify(fs.fchmod);
-const closeDescriptor = promisify(fs.close);
 
 /** Nobody but the service's user may read what its guests wrote. */
 const PRIVATE_MODE = 0o600;
@@ -108,7 +108,7 @@ export async function openSegmentFile(
     openMedia.add(medium);
     return new OpenSegmentFile(storage, bufferedFd, options);
   } catch (cause) {
-    for (const fd of opened) await closeDescriptor(fd);
+    await closeDescriptors(opened).catch(() => undefined); // of nothing that is kept
     throw cause instanceof TmemError ? cause : openFailure(path, cause);
   }
 }

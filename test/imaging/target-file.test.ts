@@ -1,8 +1,30 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { TargetFiles } from '../../src/imaging/target-file.ts';
 import { workspace } from '../tools/workspace.ts';
+
+/** The next removal of a file fails. */
+let failsNextRemoval = false;
+
+vi.mock('node:fs/promises', async (importOriginal) => {
+  const real = await importOriginal<typeof import('node:fs/promises')>();
+  const rm: typeof real.rm = async (...wish) => {
+    if (!failsNextRemoval) return real.rm(...wish);
+    failsNextRemoval = false;
+    throw Object.assign(new Error('EIO: injected'), { code: 'EIO' });
+  };
+  return { ...real, rm };
+});
+
+test('where a file has its name and cannot lose its other one, it has none in the end', async () => {
+  const target = path.join(workspace(), 'new.img');
+  const files = await TargetFiles.begin(target, { isForced: false, isDurable: true });
+  await files.create(files.name);
+  failsNextRemoval = true;
+  await expect(files.finish()).rejects.toThrow(`cannot put in place "${target}"`);
+  expect(fs.readdirSync(path.dirname(target))).toEqual([]);
+});
 
 test.each([true, false])(
   'a new file has its name when it is finished, durable %s',

@@ -130,6 +130,28 @@ describe('a file', () => {
     for (const storage of [first, second, third, other]) await storage.close();
   });
 
+  /** Has the system answer an error to the next close(2), which gives the descriptor up all the same. */
+  function failNextClose(): void {
+    const close = fs.close;
+    vi.spyOn(fs, 'close').mockImplementationOnce((fd, callback) => {
+      close(fd, () => callback?.(Object.assign(new Error('EIO: injected'), { code: 'EIO' })));
+    });
+  }
+
+  it.each([
+    [false, /^cannot close ".*image\.raw": EIO: injected; check the disk/],
+    [true, undefined],
+  ])('whose descriptor closes badly has all closed, read-only %s', async (isReadOnly, message) => {
+    const path = temporaryFile(pattern(4096));
+    const before = fs.readdirSync('/proc/self/fd').length;
+    const storage = await openFileStorage(path, { isReadOnly, io: THREAD_IO });
+    failNextClose();
+    const failure = await storage.close().catch((cause: unknown) => cause);
+    if (message === undefined) expect(failure).toBeUndefined();
+    else expect(failure).toMatchObject({ kind: 'io', message: expect.stringMatching(message) });
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(before);
+  });
+
   /** Makes the next call of that name fail without being made. */
   function failNext(name: 'read' | 'write' | 'fdatasync', code: string): void {
     vi.spyOn(fs, name).mockImplementationOnce(((...values: unknown[]) => {

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { TmemError } from '../../src/lib/errors.ts';
 import { openFileStorage } from '../../src/storage/file.ts';
 import { loadLibc } from '../../src/storage/libc.ts';
@@ -31,6 +31,20 @@ describe('opening a file', () => {
 
   it('below a file instead of a directory is not-found', async () => {
     expect((await refusal(path.join(temporaryFile(512), 'image.raw'))).kind).toBe('not-found');
+  });
+
+  it('that was made for it and cannot be opened leaves no file; one that was there stays', async () => {
+    const directory = temporaryDirectory();
+    const file = path.join(directory, 'new.raw');
+    const wish = { isReadOnly: false, isContainer: true, isNew: true };
+    const stat = vi.spyOn(fs.promises, 'stat');
+    stat.mockRejectedValueOnce(Object.assign(new Error('EIO: injected'), { code: 'EIO' }));
+    await expect(openFileStorage(file, wish)).rejects.toThrow('the system answered EIO');
+    stat.mockRestore();
+    expect(fs.readdirSync(directory)).toEqual([]);
+    fs.writeFileSync(file, 'mine');
+    await expect(openFileStorage(file, wish)).rejects.toThrow('there is a file already');
+    expect(fs.readFileSync(file, 'latin1')).toBe('mine');
   });
 
   it('that is a directory, a pipe or a character device is a usage error', async () => {
