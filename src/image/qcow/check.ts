@@ -4,6 +4,7 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
 import { readUInt64BE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { clearEntries, forEachPiece } from '../appended/entries.ts';
@@ -147,10 +148,12 @@ class QcowCheck {
   /** What is compressed and what is not must not overlap; answers where the image ends. */
   async finish(): Promise<number> {
     const sectors = this.#used.count;
-    const headSectors = Math.ceil(
-      (this.#header.l1Offset + this.#header.l1Entries * ENTRY_BYTES) / SECTOR_BYTES,
-    );
-    const isUsed = (at: number) => this.#used.has(at) || this.#packed.has(at);
+    const { l1Offset, l1Entries } = this.#header;
+    const l1Bytes = l1Entries * ENTRY_BYTES;
+    const headSectors = Math.ceil((l1Offset + l1Bytes) / SECTOR_BYTES);
+    // qemu-img writes the first level in whole sectors, of which the last may reach into one more.
+    const paddedSectors = Math.ceil((l1Offset + roundUp(l1Bytes, SECTOR_BYTES)) / SECTOR_BYTES);
+    const isUsed = (at: number) => at < paddedSectors || this.#used.has(at) || this.#packed.has(at);
     let overlaps = 0;
     let end = sectors;
     while (end > 0 && !isUsed(end - 1)) end--;

@@ -21,7 +21,7 @@ const SIZE = 4 * 1024 * 1024 + 512;
 const WHOLE = 4 * 1024 * 1024;
 const PASSPHRASE = 'twelve bytes';
 
-needsPrograms('qemu-img');
+needsPrograms('qemu-img', 'qemu-io');
 
 describe('qcow and qemu', () => {
   it.each([
@@ -58,6 +58,20 @@ describe('qcow and qemu', () => {
     const writable = containerOf(readFileSync(made));
     const passphrase = Buffer.from(PASSPHRASE);
     await expect(openOn(qcowDriver, writable, undefined, passphrase)).rejects.toThrow(/only read/);
+  });
+
+  it('an image by qemu-img on a base has no leaks, however its first level is padded', async () => {
+    const directory = workspace();
+    makeImage(directory, SIZE, 'base.raw');
+    const made = join(directory, 'made.qcow');
+    const create = ['create', '-f', 'qcow', '-b', 'base.raw', '-F', 'raw', made];
+    await runWell('qemu-img', create);
+    const sound = { corruptions: 0, leaks: 0, errors: 0 };
+    const empty = containerOf(readFileSync(made));
+    expect(await checkOf(qcowDriver, empty)).toMatchObject({ ...sound, allocatedUnits: 0 });
+    await runWell('qemu-io', ['-f', 'qcow', '-c', 'write -P 3 1M 4k', made]);
+    const written = containerOf(readFileSync(made));
+    expect(await checkOf(qcowDriver, written)).toMatchObject({ ...sound, allocatedUnits: 8 });
   });
 
   it('qemu reads what is written here, plain and compressed', async () => {
