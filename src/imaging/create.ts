@@ -43,10 +43,16 @@ export class NewImage {
     this.#storage = storage;
   }
 
+  /** Of the disk: whole sectors. */
+  get sizeBytes(): number {
+    return this.#wish.sizeBytes;
+  }
+
   /** Makes it, empty. After a rejection nothing of it is left. */
   static async begin(wish: NewImageWish): Promise<NewImage> {
     const { path, formatName, base, settings = {}, passphrase } = wish;
     const { isForced = false, isDurable = true } = wish;
+    const sizeBytes = roundUp(wish.sizeBytes, SECTOR_BYTES);
     const driver = await driverOf(formatName);
     if (driver.create === undefined) {
       throw new TmemError('unsupported', `cannot make ${formatName} images; take another format`);
@@ -55,14 +61,14 @@ export class NewImage {
     try {
       const storage = await files.create(files.name);
       await driver.create(storage, {
-        sizeBytes: roundUp(wish.sizeBytes, SECTOR_BYTES),
+        sizeBytes,
         fileName: files.name,
         backing: base?.reference,
         settings,
         createFile: (name) => files.create(name),
         passphrase,
       });
-      return new NewImage(wish, files, storage);
+      return new NewImage({ ...wish, sizeBytes }, files, storage);
     } catch (cause) {
       await files.abandon();
       throw ofWish(path, files.named(cause));
@@ -103,11 +109,12 @@ function ofWish(path: string, cause: unknown): unknown {
   return new TmemError(kind, `cannot make "${path}": ${message}`, { context, cause });
 }
 
-/** Makes an empty image; the base is closed by it. */
-export async function createImage(wish: NewImageWish): Promise<void> {
+/** Makes an empty image, and answers the size of its disk; the base is closed by it. */
+export async function createImage(wish: NewImageWish): Promise<number> {
   try {
     const image = await NewImage.begin(wish);
     await image.finish();
+    return image.sizeBytes;
   } finally {
     await wish.base?.image.close();
   }

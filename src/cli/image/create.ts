@@ -68,9 +68,9 @@ export const createVerb: ImageVerb = {
     const settings = parseSettings(parsed.all('options'));
     const passphrase = passphraseOf(call);
     const base = await baseOf(call, path, 'backing');
-    const sizeBytes = await sizeOrClose(size, base);
+    const wanted = { path, formatName, sizeBytes: await sizeOrClose(size, base), settings };
     const isForced = parsed.has('force');
-    await createImage({ path, formatName, sizeBytes, settings, base, passphrase, isForced });
+    const sizeBytes = await createImage({ ...wanted, base, passphrase, isForced });
     const on = base === undefined ? '' : ` on ${printable(base.reference.name)}`;
     return {
       json: { path, format: formatName, virtualSizeBytes: sizeBytes },

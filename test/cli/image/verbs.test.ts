@@ -167,6 +167,13 @@ test.each(['raw', 'qcow2', 'qed', 'vmdk'])('resize changes %s as qemu reads it',
   });
 });
 
+test('create tells the size that the disk has, in whole sectors', async () => {
+  const directory = workspace();
+  const made = await imageJson(directory, 'create', 'a.qcow2', '4528');
+  expect(made).toMatchObject({ virtualSizeBytes: 4608 });
+  expect(await imageJson(directory, 'info', 'a.qcow2')).toMatchObject({ virtualSizeBytes: 4608 });
+});
+
 test('info and map tell programs what qemu-img tells', async () => {
   const directory = workspace();
   makeImage(directory, MIB, 'base.raw');
