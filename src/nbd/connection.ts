@@ -15,9 +15,6 @@ import type { ServerStatistics } from './statistics.ts';
 import { ReplyWriter } from './transmission/reply-writer.ts';
 import { Transmission } from './transmission/transmission.ts';
 
-/** How long a client that has all its replies may keep its side open, milliseconds. */
-const LINGER_MS_MAX = 5_000;
-
 /** What all connections of a server share. */
 export interface ConnectionOptions {
   readonly directory: OptionDirectory;
@@ -134,7 +131,7 @@ export class Connection {
       statistics,
       host: {
         fail: (reason) => this.#violate(reason),
-        finish: () => this.#finish(),
+        finish: () => this.#socket.end(),
         wake: () => this.#wake(),
       },
       now,
@@ -160,14 +157,6 @@ export class Connection {
   #leave(): void {
     if (this.#transmission === undefined) this.#socket.end();
     else this.#transmission.leave();
-  }
-
-  /** Everything was answered: a client that has taken it gets a while to hang up as well. */
-  #finish(): void {
-    this.#socket.end(() => {
-      if (this.#isEnded) return;
-      this.#timer = setTimeout(() => this.#socket.destroy(), LINGER_MS_MAX);
-    });
   }
 
   #violate(reason: string): void {

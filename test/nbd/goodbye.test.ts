@@ -1,9 +1,10 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Command } from '../../src/nbd/protocol.ts';
 import type { NbdServer } from '../../src/nbd/server.ts';
+import { bindSocketCalls, type SocketCalls } from '../../src/nbd/socket/socket-calls.ts';
 import { KIB } from '../export/fixture.ts';
 import { workspace } from '../tools/workspace.ts';
 import { DISCONNECT } from './requests.ts';
@@ -14,6 +15,9 @@ const LINGER_MS = 5_000;
 const READ_COUNT = 16;
 /** So many turns, and every request has been answered. */
 const TURN_COUNT = 50;
+const TIMERS = ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] as const;
+
+const calls = await bindSocketCalls();
 
 function hasTakenGoodbye(server: NbdServer): boolean {
   let count = 0;
@@ -23,22 +27,72 @@ function hasTakenGoodbye(server: NbdServer): boolean {
   return count > 0;
 }
 
-test('a client that says goodbye and stays is hung up on', async () => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-  const { address, server } = await startServer();
+/** A client that keeps its side open, whatever the server does. */
+async function stubbornClient(address: NetConnectOpts): Promise<Socket> {
   const socket = connect({ ...address, allowHalfOpen: true });
+  onTestFinished(() => {
+    socket.destroy();
+  });
   socket.on('error', () => undefined);
   socket.write(Buffer.concat([HANDSHAKE, DISCONNECT]));
   socket.resume();
   await once(socket, 'end');
+  return socket;
+}
+
+test('a client that says goodbye and stays is hung up on', async () => {
+  vi.useFakeTimers({ toFake: [...TIMERS] });
+  const { address, server } = await startServer({ socketCalls: null });
+  await stubbornClient(address);
   vi.advanceTimersByTime(LINGER_MS - 1);
   expect(server.statistics.connections).toBe(1);
   vi.advanceTimersByTime(1);
   await deserted(server);
 });
 
+describe.runIf(calls !== undefined)('a client that says goodbye and stays', () => {
+  const real = calls as SocketCalls;
+
+  test('is hung up on at once when it has everything', async () => {
+    vi.useFakeTimers({ toFake: [...TIMERS] });
+    const { server } = await startServer();
+    const path = join(workspace(), 'socket');
+    await server.listen({ kind: 'unix', path });
+    const client = await SocketClient.ready({ path, allowHalfOpen: true });
+    client.socket.write(DISCONNECT);
+    await deserted(server);
+    client.socket.destroy();
+  });
+
+  test('is hung up on as soon as it has taken the rest', async () => {
+    vi.useFakeTimers({ toFake: [...TIMERS] });
+    let isDelivered = false;
+    const { address, server } = await startServer({
+      socketCalls: { ...real, isDelivered: () => isDelivered },
+    });
+    await stubbornClient(address);
+    vi.advanceTimersByTime(LINGER_MS / 2);
+    expect(server.statistics.connections).toBe(1);
+    isDelivered = true;
+    vi.advanceTimersByTime(LINGER_MS / 10);
+    await deserted(server);
+  });
+
+  test('is not hung up on while it sends, until it has had its time', async () => {
+    vi.useFakeTimers({ toFake: [...TIMERS] });
+    const { address, server } = await startServer({
+      socketCalls: { ...real, isDelivered: () => true, receive: () => 1 },
+    });
+    await stubbornClient(address);
+    vi.advanceTimersByTime(LINGER_MS - 1);
+    expect(server.statistics.connections).toBe(1);
+    vi.advanceTimersByTime(LINGER_MS / 10);
+    await deserted(server);
+  });
+});
+
 test('a client that says goodbye gets its replies first, however slowly it takes them', async () => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  vi.useFakeTimers({ toFake: [...TIMERS] });
   // A Unix socket that nobody enlarged holds less than is produced at once.
   const { server } = await startServer({ socketCalls: null });
   const path = join(workspace(), 'socket');

@@ -1,11 +1,16 @@
 import { once } from 'node:events';
-import { expect, test } from 'vitest';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
 import { Command } from '../../src/nbd/protocol.ts';
+import { bindSocketCalls } from '../../src/nbd/socket/socket-calls.ts';
 import { MIB, noise } from '../export/fixture.ts';
+import { workspace } from '../tools/workspace.ts';
 import { deserted, startServer } from './server-fixture.ts';
 import { SocketClient } from './socket-client.ts';
 
 const { READ, WRITE, FLUSH } = Command;
+
+const calls = await bindSocketCalls();
 
 test('a server that stops answers what is under way and nothing else, and hangs up', async () => {
   const { address, server, storage, disk } = await startServer();
@@ -35,6 +40,22 @@ test('a long reply under way is finished before the server has stopped', async (
   await stopped;
   expect(client.answers[0]?.data?.equals(disk)).toBe(true);
 });
+
+test.runIf(calls !== undefined)(
+  'clients that hold on and have everything delay no stop',
+  async () => {
+    const { server } = await startServer();
+    const path = join(workspace(), 'socket');
+    await server.listen({ kind: 'unix', path });
+    const clients = await Promise.all(
+      [1, 2, 3].map(() => SocketClient.ready({ path, allowHalfOpen: true })),
+    );
+    await Promise.all(clients.map((client) => client.ask({ command: READ, length: MIB })));
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
+    await server.stop();
+    for (const { socket } of clients) socket.destroy();
+  },
+);
 
 test('stopping twice is stopping once, and both wait for the end', async () => {
   const { address, server, storage } = await startServer();

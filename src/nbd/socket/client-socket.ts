@@ -20,6 +20,10 @@ const SEND_BYTES = 1024 * 1024;
 /** After so long without a word a client's system is asked whether it is still there, milliseconds. */
 const SILENT_MS_MAX = 60_000;
 
+/** How often it is asked whether a client has all that it was sent, and for how long, milliseconds. */
+const DELIVERY_MS = 20;
+const DELIVERY_MS_MAX = 5_000;
+
 /** Why a socket takes nothing now though nothing is wrong with it. */
 const { EAGAIN, EINTR, ENOBUFS, ENOMEM } = constants.errno;
 const WORTH_ANOTHER_TRY = new Set([EAGAIN, EINTR, ENOBUFS, ENOMEM]);
@@ -64,6 +68,7 @@ export class ClientSocket implements Poller {
   #hasJoined = false;
   /** Requests are looked for here, and not by Node. */
   #isPolled = false;
+  #deliveryTimer: NodeJS.Timeout | undefined;
 
   /** Takes over `accepted`, which is paused where there are means. */
   constructor(accepted: Socket, means: SocketMeans | undefined, events: SocketEvents) {
@@ -81,6 +86,7 @@ export class ClientSocket implements Poller {
     socket.on('error', () => undefined); // 'close' follows; a client that vanishes is normal
     socket.on('close', () => {
       means?.spinner.forget(this);
+      clearInterval(this.#deliveryTimer);
       for (const { sent } of this.#held.splice(0)) sent?.();
       events.closed();
     });
@@ -106,10 +112,19 @@ export class ClientSocket implements Poller {
     else if (this.#socket.isPaused()) this.#socket.resume();
   }
 
-  /** Sends what is queued, then says goodbye; `said` is called when the system has all of it. */
-  end(said?: () => void): void {
+  /**
+   * Sends what is queued, says goodbye, and hangs up when the client has all of it, or has had a
+   * while. To hang up earlier would lose the rest if the client sends something meanwhile: its system
+   * then learns that nobody is there, and stops asking. Without the calls it always gets the while.
+   */
+  end(): void {
     this.#enqueueHeld();
-    this.#socket.end(said);
+    if (this.#queuedCount === 0 && this.#mayHangUp()) {
+      this.#socket.destroy();
+      return;
+    }
+    this.#socket.end(() => this.#awaitDelivery());
+    this.resume(); // what still comes is for nobody, but it must not be left lying
   }
 
   /** Hangs up now. */
@@ -176,6 +191,24 @@ export class ClientSocket implements Poller {
       this.#held.shift();
       first.sent?.();
     }
+  }
+
+  #awaitDelivery(): void {
+    if (this.#socket.destroyed) return;
+    let msLeft = DELIVERY_MS_MAX;
+    const look = (): void => {
+      msLeft -= DELIVERY_MS;
+      if (msLeft <= 0 || this.#mayHangUp()) this.#socket.destroy();
+    };
+    this.#deliveryTimer = setInterval(look, DELIVERY_MS);
+  }
+
+  /** Whether nothing can be lost: no bytes lie unread, and the client has its own or sends no more. */
+  #mayHangUp(): boolean {
+    const means = this.#means;
+    if (means === undefined || this.#socket.destroyed) return false;
+    const count = means.calls.receive(this.#fd, means.memory);
+    return count === 0 || (count < 0 && means.calls.isDelivered(this.#fd));
   }
 
   /** Leaves to Node what is held. */

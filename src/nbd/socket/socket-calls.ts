@@ -18,6 +18,9 @@ const F_DUPFD_CLOEXEC = 1030;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 
+/** Of <asm-generic/ioctls.h>, also known as SIOCOUTQ. */
+const TIOCOUTQ = 0x5411;
+
 /** Words of 32 bits of a `struct iovec`, and of a `struct msghdr` with its fields' places. */
 const VECTOR_WORDS = 4;
 const MESSAGE = { words: 14, vectors: 4, vectorCount: 6 } as const;
@@ -31,6 +34,8 @@ export interface SocketCalls {
   receive(fd: number, buffer: Buffer): number;
   /** How many bytes of `segments`, in their order, the socket takes at once, or the negative errno. */
   send(fd: number, segments: readonly Buffer[]): number;
+  /** Whether all that was sent is there: TCP's peer has acknowledged it, a Unix one has read it. */
+  isDelivered(fd: number): boolean;
 }
 
 /** The calls; undefined where koffi or a C library it can load is not installed. */
@@ -43,6 +48,7 @@ function socketCallsOf(library: CLibrary): SocketCalls | undefined {
   const fcntl = library.func('fcntl', 'int', ['int', 'int', 'int']);
   const optionTypes = ['int', 'int', 'int', 'void *', 'uint32_t'];
   const setsockopt = library.func('setsockopt', 'int', optionTypes);
+  const ioctl = library.func('ioctl', 'int', ['int', 'unsigned long', 'void *']);
   const recv = library.func('recv', 'int64_t', ['int', 'int64_t', 'int64_t', 'int']);
   const sendmsg = library.func('sendmsg', 'int64_t', ['int', 'int64_t', 'int']);
   const vectors = new Uint32Array(SEGMENTS_MAX * VECTOR_WORDS);
@@ -67,6 +73,10 @@ function socketCallsOf(library: CLibrary): SocketCalls | undefined {
       message[MESSAGE.vectorCount] = count;
       const sentBytes = Number(sendmsg(fd, messageAddress, MSG_DONTWAIT | MSG_NOSIGNAL));
       return sentBytes === -1 ? -library.errno() : sentBytes;
+    },
+    isDelivered: (fd) => {
+      const waiting = new Int32Array(1);
+      return ioctl(fd, TIOCOUTQ, waiting) === 0 && waiting[0] === 0;
     },
   };
 }
