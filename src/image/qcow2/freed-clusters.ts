@@ -5,10 +5,12 @@
  * are said to be in, but is a table, stays: the entries of a damaged image may name any cluster.
  */
 
+import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { RequestEpochs } from '../tables/request-epochs.ts';
 import type { MetadataMap } from './metadata-map.ts';
 import type { Refcounts } from './refcounts.ts';
+import { Damage } from './refusal.ts';
 
 /** Clusters side by side that lose one reference each. */
 export interface FreedRun {
@@ -33,7 +35,7 @@ export interface FreedClustersOptions {
   readonly onLast: (cluster: number) => void;
   /** Hears of each cluster whose count has become zero. */
   readonly onFree: (cluster: number) => void;
-  /** Hears that a table's only reference was to go, though the table is in use. */
+  /** Hears of a count that is wrong, and of a table in use whose only reference was to go. */
   readonly onDamage: () => void;
 }
 
@@ -90,13 +92,16 @@ export class FreedClusters {
   }
 
   /**
-   * Counts down what nobody can touch any more. Rejects when a count cannot be read; what was not
-   * counted down by then is leaked.
+   * Counts down what nobody can touch any more. The guest's data are safe whatever fails: what cannot
+   * be counted down is leaked, and only a count that is wrong, not one that cannot be read, is damage.
    */
   settle(): Promise<void> {
-    const settled = this.#settling.then(() => this.#countDownPast());
-    this.#settling = settled.catch(() => undefined);
-    return settled;
+    this.#settling = this.#settling
+      .then(() => this.#countDownPast())
+      .catch((cause: unknown) => {
+        if (cause instanceof Damage || !(cause instanceof TmemError)) this.#options.onDamage();
+      });
+    return this.#settling;
   }
 
   /**
@@ -106,10 +111,9 @@ export class FreedClusters {
   #settleAborted(): void {
     if (this.#unreachable.length === 0 || this.#isSettlingAborted) return;
     this.#isSettlingAborted = true;
-    const ended = () => {
+    void this.settle().then(() => {
       this.#isSettlingAborted = false;
-    };
-    void this.settle().catch(this.#options.onDamage).then(ended);
+    });
   }
 
   async #countDownPast(): Promise<void> {

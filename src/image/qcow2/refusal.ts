@@ -11,9 +11,12 @@ export function refusal(name: string, offset: number, cause: string): TmemError 
   );
 }
 
+/** What is on the storage is wrong, as opposed to a storage that fails and may work again. */
+export class Damage extends TmemError {}
+
 /** A table of an open image is damaged at `offset`; other parts of the image may be fine. */
-export function damage(name: string, offset: number, cause: string): TmemError {
-  return new TmemError(
+export function damage(name: string, offset: number, cause: string): Damage {
+  return new Damage(
     'io',
     `"${name}" is damaged: at offset ${offset}, ${cause}; run "tmem image check" on it`,
     { context: { image: name, offset } },

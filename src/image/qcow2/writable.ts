@@ -126,7 +126,7 @@ export class WritableQcow2 implements WritableFormat {
     const nextCluster = () => allocator.next;
     const onWrote = (end: number) => allocator.wroteTo(end);
     const writeBack = new WriteBack({
-      ...{ disk, header: headerFile, refcounts, freed, coverage, nextCluster, onWrote, onDamage },
+      ...{ disk, header: headerFile, refcounts, freed, coverage, nextCluster, onWrote },
     });
     const tables = new L2Tables({ disk, allocator, freed, metadata, writeBack });
     const hasBacking = () => headerFile.header.backingName !== undefined;

@@ -27,8 +27,6 @@ export interface WriteBackOptions {
   readonly nextCluster: () => number;
   /** What a growth that came to nothing has written ends before that cluster. */
   readonly onWrote: (end: number) => void;
-  /** A count was wrong. */
-  readonly onDamage: () => void;
 }
 
 /** A switch to another L1 table or size, which the next write-back makes. */
@@ -193,15 +191,10 @@ export class WriteBack {
   }
 
   async #settle({ freed: runs, plan }: Batch): Promise<void> {
-    const { freed, coverage, onDamage } = this.#options;
+    const { freed, coverage } = this.#options;
     freed.confirm(runs);
     const left = plan === undefined ? undefined : coverage.adopt(plan);
     if (left !== undefined) freed.addUnreachable(left.offset, left.length);
-    try {
-      await freed.settle();
-    } catch {
-      // The guest's data are safe; what could not be counted down is leaked.
-      onDamage();
-    }
+    await freed.settle();
   }
 }
