@@ -7,7 +7,7 @@
  */
 
 import { createRequire } from 'node:module';
-import { messageOf, TmemError } from '../lib/errors.ts';
+import { messageOf, systemErrorCode, TmemError } from '../lib/errors.ts';
 
 /** Encodes and decodes one page. Both calls are synchronous and keep no reference to a buffer. */
 export interface PageCodec {
@@ -65,11 +65,13 @@ class OffsetCodec implements PageCodec {
 }
 
 class AllocatingCodec implements PageCodec {
-  readonly name = 'lz4-napi (prebuilt; slower: the native lz4 binding could not be built here)';
+  readonly name: string;
   readonly #binding: AllocatingBinding;
 
-  constructor(binding: AllocatingBinding) {
+  /** `remark` is what the name says of it. */
+  constructor(binding: AllocatingBinding, remark: string) {
     this.#binding = binding;
+    this.name = `lz4-napi (${remark})`;
   }
 
   encode(page: Buffer, dst: Buffer, limitBytes: number): number {
@@ -104,15 +106,20 @@ export function loadCodec(
   choice: CodecChoice = 'auto',
   load: Loader = createRequire(import.meta.url),
 ): PageCodec {
+  let remark = 'prebuilt';
   if (choice !== 'lz4-napi') {
     try {
       return new OffsetCodec(load('lz4') as OffsetBinding);
     } catch (cause) {
       if (choice === 'lz4') throw notInstalled('lz4', cause);
+      const why = isOfAnotherNode(cause)
+        ? `is not for this Node: ${REBUILD}`
+        : 'was not built here';
+      remark = `prebuilt; slower: the native lz4 binding ${why}`;
     }
   }
   try {
-    return new AllocatingCodec(load('lz4-napi') as AllocatingBinding);
+    return new AllocatingCodec(load('lz4-napi') as AllocatingBinding, remark);
   } catch (cause) {
     throw notInstalled(choice === 'auto' ? 'lz4 or lz4-napi' : 'lz4-napi', cause);
   }
@@ -122,7 +129,16 @@ export function loadCodec(
 function notInstalled(names: string, cause: unknown): TmemError {
   const [why = ''] = messageOf(cause).split('\n');
   const sentence = `pages cannot be compressed without the package ${names} (${why})`;
-  return new TmemError('unsupported', `${sentence}; install it, without --omit=optional`, {
-    cause,
-  });
+  const advice = isOfAnotherNode(cause) ? REBUILD : 'install it, without --omit=optional';
+  return new TmemError('unsupported', `${sentence}; ${advice}`, { cause });
 }
+
+/**
+ * Whether a binding is there, and was built for another version of Node or for another system: Node
+ * was replaced since, or the install script did not run.
+ */
+function isOfAnotherNode(cause: unknown): boolean {
+  return systemErrorCode(cause) === 'ERR_DLOPEN_FAILED';
+}
+
+const REBUILD = 'run npm rebuild lz4';

@@ -141,4 +141,22 @@ describe('a codec that is not installed', () => {
       expect(() => loadCodec(choice, only(...names))).toThrow(message);
     }
   });
+
+  it('is built again where the binding that is there is of another Node', () => {
+    const load = (name: string) => {
+      if (name === 'lz4-napi') return {};
+      const message = "Module did not self-register: '…/xxhash.node'.";
+      throw Object.assign(new Error(message), { code: 'ERR_DLOPEN_FAILED' });
+    };
+    const { name } = loadCodec('auto', load);
+    expect(name).toMatch(
+      /^lz4-napi .*the native lz4 binding is not for this Node: run npm rebuild/,
+    );
+    expect(() => loadCodec('lz4', load)).toThrow(/did not self-register.*; run npm rebuild lz4$/);
+  });
+
+  it('is not mentioned by the name of one that was asked for', () => {
+    expect(loadCodec('lz4-napi', only('lz4-napi')).name).toBe('lz4-napi (prebuilt)');
+    expect(loadCodec('auto', only('lz4-napi')).name).toMatch(/slower: .* was not built here/);
+  });
 });
