@@ -158,10 +158,12 @@ function resolveDirtyLimit(asked: number | undefined, memoryBytes: number): numb
   refuse(`dirtyLimit is ${statedSize(asked)}; it must be ${range}`);
 }
 
-function resolveShare(asked: RequestedShare, memoryBytes: number): EffectiveShare {
+function resolveShare(name: string, asked: RequestedShare, memoryBytes: number): EffectiveShare {
   const { weight = 100, cap, minimum = 0 } = asked;
-  if (minimum > (cap ?? memoryBytes)) {
-    refuse(`a minimum of ${statedSize(minimum)} is more than the cap or the memory; choose less`);
+  const most = cap ?? memoryBytes;
+  if (minimum > most) {
+    const bound = `${cap === undefined ? 'the memory' : 'its cap'}, ${statedSize(most)}`;
+    refuse(`the minimum of "${name}" is ${statedSize(minimum)}, more than ${bound}; choose less`);
   }
   return { weight, capBytes: cap, minimumBytes: minimum };
 }
@@ -186,7 +188,7 @@ function resolveSwaps(
     const { name, size, overflow } = each;
     if (names.has(name)) refuse(`there are two exports "${name}"; give one of them another name`);
     names.add(name);
-    const share = resolveShare(each, memoryBytes);
+    const share = resolveShare(name, each, memoryBytes);
     return { name, sizeBytes: size, overflowPath: overflow, share };
   });
 }
@@ -239,7 +241,7 @@ function resolveExports(
       refuse(`${what}; give one of them another name with NAME=IMAGE`);
     }
     pathByName.set(name, each.path);
-    const share = resolveShare(each, memoryBytes);
+    const share = resolveShare(name, each, memoryBytes);
     const opening = openingOf({ ...defaults, ...each });
     const mode = modeOf(each);
     checkMode(each.path, mode, opening);

@@ -200,3 +200,14 @@ test('resolveConfig refuses to guarantee more than half of the memory', () => {
   const more = { ...file, swap: [{ name: 's', size: GIB, minimum: 13 * MIB }] };
   expect(() => resolve(more)).toThrow(/the minimums come to 513MiB/);
 });
+
+test('resolveConfig says whose minimum is too much, and for what', () => {
+  const capped = { exports: [{ path: '/a' }, { path: '/b', cap: MIB, minimum: 3 * MIB }] };
+  expect(() => resolve(capped)).toThrow(
+    'the minimum of "b" is 3MiB, more than its cap, 1MiB; choose less',
+  );
+  const swap = { memory: GIB, swap: [{ name: 's', size: GIB, minimum: 2 * GIB }] };
+  expect(() => resolve(swap)).toThrow(
+    'the minimum of "s" is 2GiB, more than the memory, 1GiB; choose less',
+  );
+});
