@@ -210,7 +210,7 @@ export class Export {
 
   /**
    * Syncs, again after every failure, until all that was written before is on stable storage.
-   * Rejects with the last failure when `signal` is aborted before.
+   * Rejects with the last failure when `signal` is aborted before, or when no further try can help.
    */
   async drain(signal: AbortSignal): Promise<void> {
     const aborted = new Promise<'aborted'>((resolve) => {
@@ -228,16 +228,17 @@ export class Export {
         throw failure ?? new TmemError('io', `"${this.name}" could not be written in time`);
       }
       if ((await attempt) === 'done') return;
-      if (this.#isBeyondHelp) throw failure;
+      if (this.#isBeyondHelp(failure)) throw failure;
       const pause = new Promise((resolve) => setTimeout(resolve, DRAIN_PAUSE_MS).unref());
       await Promise.race([pause, aborted]);
     }
   }
 
-  /** Whether all that is unwritten is lost, so that no further try can help. */
-  get #isBeyondHelp(): boolean {
-    const table = this.writeBack?.tier.table;
-    return table !== undefined && table.count > 0 && table.count === table.lostCount;
+  /** Whether no further try can help: what is unwritten is lost, or all is written and no sync works. */
+  #isBeyondHelp(failure: unknown): boolean {
+    const { count, lostCount } = this.writeBack?.tier.table ?? { count: 0, lostCount: 0 };
+    const isFinal = failure instanceof TmemError && failure.context.isFinal === true;
+    return count === lostCount && (count > 0 || isFinal);
   }
 
   /** Allocation states from `offset` on, neighbours joined; at most `countMax` of them. */

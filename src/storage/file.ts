@@ -91,7 +91,8 @@ export class FileStorage implements ResizableStorage, NamedFile {
 
   /**
    * Linux reports lost writes to one fdatasync and forgets them, so after a failure nothing that was
-   * written can be said to be stable any more: every later sync fails as well.
+   * written can be said to be stable any more: every later sync fails as well, and `isFinal` in the
+   * context of the error says so.
    */
   async sync(): Promise<void> {
     if (this.isReadOnly) return;
@@ -102,7 +103,12 @@ export class FileStorage implements ResizableStorage, NamedFile {
         fs.fdatasync(this.#file.bufferedFd, (error) => (error ? reject(error) : resolve()));
       });
     } catch (cause) {
-      this.#failedSync = this.#failure('sync', 0, this.sizeBytes, cause);
+      const { kind, message, context } = this.#failure('sync', 0, this.sizeBytes, cause);
+      const isFinal = true;
+      this.#failedSync ??= new TmemError(kind, message, {
+        context: { ...context, isFinal },
+        cause,
+      });
       throw this.#failedSync;
     } finally {
       this.#end();

@@ -1,5 +1,7 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { TmemError } from '../../src/lib/errors.ts';
 import { KIB, makeExport, noise, quiet, write } from './fixture.ts';
+import { makeWriteBack } from './writes/write-back-fixture.ts';
 
 /** Whether a promise has been fulfilled by now. */
 function watch(promise: Promise<void>): { state: string } {
@@ -86,4 +88,26 @@ test('a read-only export has nothing to sync', async () => {
   const { storage, target } = makeExport({ isReadOnly: true });
   await target.sync();
   expect(storage.requests.sync).toBe(0);
+});
+
+test('a drain ends when no sync will ever work, though not before what is left is written', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  for (const parts of [makeExport(), makeWriteBack()]) {
+    const { storage, target, disk } = parts;
+    storage.onSync = () => {
+      throw new TmemError('io', 'cannot sync', { context: { isFinal: true } });
+    };
+    const written = noise(4 * KIB, 2);
+    await write(parts, 0, written);
+    storage.failNext('write'); // of write-back alone: the other has written
+    const drained = expect(target.drain(new AbortController().signal)).rejects.toThrow(
+      'cannot sync',
+    );
+    await vi.advanceTimersByTimeAsync(10_000);
+    await drained;
+    expect(disk.subarray(0, 4 * KIB).equals(written)).toBe(true);
+  }
 });

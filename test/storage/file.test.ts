@@ -112,8 +112,9 @@ describe('a file', () => {
   it('is never stable again after a sync has failed', async () => {
     const storage = await openFileStorage(temporaryFile(pattern(8192)), { isReadOnly: false });
     failNext('fdatasync', 'EIO');
-    await expect(storage.sync()).rejects.toMatchObject({ kind: 'io' });
-    await expect(storage.sync()).rejects.toMatchObject({ kind: 'io' });
+    const failure = { kind: 'io', context: { code: 'EIO', isFinal: true } };
+    await expect(storage.sync()).rejects.toMatchObject(failure);
+    await expect(storage.sync()).rejects.toMatchObject(failure);
     await storage.close();
   });
 
