@@ -59,9 +59,12 @@ export async function commitImage(options: CommitOptions): Promise<Committed> {
     });
     await base.sync();
   } finally {
-    await overlay.close();
-    // Also when it failed: the base has changed, and must not be refused for it.
-    if (knowsContent) await noteContent(options.path, overlay.formatName, basePath);
+    try {
+      await overlay.close();
+    } finally {
+      // Also when it failed: the base has changed, and must not be refused for it.
+      if (knowsContent) await noteContent(options.path, overlay.formatName, basePath);
+    }
   }
   return { basePath, writtenBytes };
 }

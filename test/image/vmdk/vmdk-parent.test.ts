@@ -1,6 +1,6 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import fs, { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { openImage } from '../../../src/image/open.ts';
 import { vmdkDriver } from '../../../src/image/vmdk/driver.ts';
 import { commitImage } from '../../../src/imaging/commit.ts';
@@ -167,6 +167,24 @@ it('an image that is committed to its parent still fits on it', async () => {
   expectSame(await contentThrough(child), content);
   expectSame(await qemuContentOf(child), content);
   expectSame(await qemuContentOf(parent), content);
+});
+
+it('an image whose parent fails to take all of it still fits on what that became', async () => {
+  const { parent, child } = await base();
+  const over = ['create', '-f', 'vmdk', '-b', 'base.vmdk', '-F', 'vmdk', child];
+  await runWell('qemu-img', over, { directory: path.dirname(parent) });
+  await qemuIo(child, 'write -P 3 1M 5k', 'write -P 4 5M 64k');
+  const [content, idBefore] = [await qemuContentOf(child), cidOf(parent)];
+  const sync = fs.fdatasync;
+  vi.spyOn(fs, 'fdatasync').mockImplementation((fd, callback) => {
+    const isLate = fs.readlinkSync(`/proc/self/fd/${fd}`) === parent && cidOf(parent) !== idBefore;
+    if (!isLate) return sync(fd, callback);
+    setImmediate(callback, Object.assign(new Error('EIO: injected'), { code: 'EIO' }));
+  });
+  await expect(commitImage({ path: child })).rejects.toThrow(/EIO: injected/);
+  vi.restoreAllMocks();
+  expect(cidOf(parent)).not.toBe(idBefore);
+  expectSame(await qemuContentOf(child), content);
 });
 
 it('names of extents and parents go through the gate', async () => {
