@@ -10,9 +10,7 @@ import { dirtyObjectBytes } from '../export/pages/dirty-pages.ts';
 import { Governor } from '../governor/governor.ts';
 import { loadCodec, type PageCodec } from '../layers/codec.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';
-import { messageOf, TmemError } from '../lib/errors.ts';
 import { bindForgetMemory, type ForgetMemory } from '../lib/forget-memory.ts';
-import { inTime } from '../lib/in-time.ts';
 import type { ListenAddress } from '../lib/listen-address.ts';
 import { nbdUri } from '../lib/nbd-uri.ts';
 import { formatSize } from '../lib/sizes.ts';
@@ -22,7 +20,8 @@ import { createAdminServer } from './admin.ts';
 import { Advisors, isAdvised, planAdvisors } from './advisors.ts';
 import { BaseCopies } from './base-copies.ts';
 import { type Disk, memoryBytesOfChain, openDisks } from './disks.ts';
-import { closeImages, dirtyBytesOf, drainExports, tellProgress } from './drain.ts';
+import { dirtyBytesOf } from './drain.ts';
+import { endInOrder } from './ending.ts';
 import { createExports } from './exports.ts';
 import { FileNames } from './file-names.ts';
 import { FullSwaps, swapsInMemory } from './full-swaps.ts';
@@ -36,9 +35,6 @@ import { WarmRestart } from './warm-restart.ts';
 
 /** The governor leaves the stack at least that, bytes. */
 const FLOOR_BYTES_MIN = 8 * 1024 * 1024;
-
-/** How long a disk may take to end what is under way and to close, milliseconds. */
-const CLOSE_MS_MAX = 10_000;
 
 /** Opens the disks, builds the stack, listens. Everything is closed again when a part fails. */
 export async function startService(
@@ -291,49 +287,21 @@ class Service implements RunningService {
     this.metricsUrl = await this.#admin.listen(address);
   }
 
-  /**
-   * Clients first, so that what they were told is done; then what is unwritten; then the disks; then
-   * those who watch. Rejects when something that was acknowledged could not be written.
-   */
   async #stop(): Promise<void> {
     this.#governor.stop();
-    const failures: unknown[] = [];
-    const collect = async (work: Promise<unknown>): Promise<void> => {
-      await work.catch((cause: unknown) => failures.push(cause));
-    };
-    // Of these nothing is lost to a client, but their disks may hang, too.
-    const within = async (work: Promise<unknown> | undefined, what: string): Promise<void> => {
-      await inTime(Promise.resolve(work), CLOSE_MS_MAX, what).catch((cause: unknown) =>
-        this.#log.warn(messageOf(cause)),
-      );
-    };
-    const endProgress = tellProgress(this.#exports, this.#log);
-    // What is dirty already need not wait for the last client; the drain hears of failures.
-    const early = this.#exports.map((each) => each.sync().catch(() => undefined));
-    try {
-      await within(this.#warmRestart?.stop(), 'the loading of the snapshot');
-      await this.#server.stop();
-      this.#fullSwaps.stop();
-      await within(this.#recordings.stop(), 'the recording');
-      const copied = this.#baseCopies.stop(CLOSE_MS_MAX);
-      await collect(drainExports(this.#exports, this.#settings.drainMsMax));
-      await copied;
-    } finally {
-      endProgress();
-    }
-    await collect(this.#fileNames.stop(CLOSE_MS_MAX));
-    for (const each of this.#exports) each.close();
-    // While the images are locked nobody else can have changed what is saved.
-    if (this.#hasStarted) await this.#warmRestart?.saveAtEnd();
-    const closing = this.#disks.map(({ image }, i) => ({ image, underWay: early[i] }));
-    failures.push(...(await closeImages(closing, CLOSE_MS_MAX)));
-    this.#admin?.close();
-    if (failures.length === 0) return;
-    const [first, ...others] = failures;
-    for (const each of others) this.#log.warn(messageOf(each));
-    throw first instanceof TmemError
-      ? first
-      : new TmemError('io', 'closing the images failed', { cause: first });
+    await endInOrder({
+      log: this.#log,
+      drainMsMax: this.#settings.drainMsMax,
+      server: this.#server,
+      exports: this.#exports,
+      disks: this.#disks,
+      warmRestart: this.#warmRestart,
+      hasStarted: this.#hasStarted,
+      fullSwaps: this.#fullSwaps,
+      recordings: this.#recordings,
+      baseCopies: this.#baseCopies,
+      fileNames: this.#fileNames,
+    }).finally(() => this.#admin?.close());
   }
 }
 
