@@ -71,6 +71,14 @@ it('what follows a request that closes the connection is not begun', async () =>
   expect(statuses()).toBe(0);
 });
 
+it('what follows a request whose refusal closes the connection is not begun', async () => {
+  const { socket, head, statuses } = await startWithObject();
+  const refused = head('PUT', '/v1/nothing', 'transfer-encoding: chunked\r\n');
+  socket.write(`${refused}0\r\n\r\n${head('GET', '/v1/status')}`);
+  expect(await readStatuses(socket, 2)).toEqual(['404']);
+  expect(statuses()).toBe(0);
+});
+
 it('buffers of all requests that were sent ahead are given back when the client hangs up', async () => {
   const { admin, object, socket, head } = await startWithObject();
   socket.write(head('GET', object).repeat(3));

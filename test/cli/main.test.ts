@@ -32,6 +32,22 @@ test.each([
   expect(await run(...args)).toEqual({ code: 2, out: '', err: `tmem: ${sentence}\n` });
 });
 
+test.each(['--version', 'sevre'])('main %s answers when what it printed is out', async (name) => {
+  const context = new ScriptedContext();
+  let isRead = (): void => undefined;
+  context.read = new Promise((resolve) => {
+    isRead = resolve;
+  });
+  let isDone = false;
+  const done = main([name], context).then(() => {
+    isDone = true;
+  });
+  await new Promise(setImmediate);
+  expect(isDone).toBe(false);
+  isRead();
+  await done;
+});
+
 test('every kind of error has an exit code that is not success', () => {
   expect(new Set(Object.values(EXIT_CODE_BY_KIND))).toEqual(new Set([1, 2]));
 });

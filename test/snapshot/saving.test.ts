@@ -142,6 +142,21 @@ describe('saving', () => {
     expect(filesThere()).toEqual(['cache.snapshot', 'disk.raw']);
   });
 
+  it('that waits for a disk that hangs is ended by its signal too', async () => {
+    const served = await serve(place);
+    const ending = new AbortController();
+    const { signal } = ending;
+    const settle = () => {
+      setImmediate(() => ending.abort());
+      return new Promise<void>(() => undefined);
+    };
+    const images = served.images.map((image) => ({ ...image, settle }));
+    await expect(save(place, served, { images, signal })).rejects.toMatchObject({
+      kind: 'shutdown',
+    });
+    expect(filesThere()).toEqual(['disk.raw']);
+  });
+
   it('removes what a process that is gone did not finish, at the next start or save', async () => {
     const served = await serve(place);
     const gone = `${place.snapshotPath}.tmp-4194999`; // no process has an id so high
@@ -189,7 +204,13 @@ describe('saving', () => {
       churn(2000);
       return length;
     });
-    const saved = await save(place, served, { turns: stepping(() => churn(1)), createFile });
+    let turnCount = 0;
+    const turns = stepping(() => {
+      turnCount++;
+      churn(1);
+    });
+    const saved = await save(place, served, { turns, createFile });
+    expect(turnCount).toBeGreaterThan(100);
     expect(saved.pages).toBeGreaterThan(100);
     const after = await serve(place);
     const { loader } = await load(place, after);
