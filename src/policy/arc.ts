@@ -4,8 +4,9 @@
  * (FAST'03), figure 4; T1, T2, B1, B2, c and p are the paper's.
  */
 import { GhostQueues } from './ghost-queues.ts';
-import type { EvictionPolicy, PolicyFamily, PolicyOptions } from './policy.ts';
-import { QueueFamily, SlotQueues } from './slot-queues.ts';
+import type { PolicyFamily, PolicyOptions } from './policy.ts';
+import { QueuePolicy } from './queue-policy.ts';
+import { QueueFamily } from './slot-queues.ts';
 
 const ONCE = 0; // T1 and B1
 const OFTEN = 1; // T2 and B2
@@ -16,10 +17,9 @@ export function arcFamily(options: PolicyOptions): PolicyFamily {
 }
 
 /** Counts pages, as the paper does; a capacity in bytes is as many pages as it holds on average. */
-export class Arc implements EvictionPolicy {
+export class Arc extends QueuePolicy {
   readonly name = 'arc';
   ghostHitCount = 0;
-  private readonly pages: SlotQueues;
   private readonly ghosts: GhostQueues;
   private readonly hashOf: (slot: number) => number;
   private capacityBytes = 0;
@@ -30,22 +30,14 @@ export class Arc implements EvictionPolicy {
   private isExpecting = false;
 
   constructor(family: QueueFamily) {
+    super(family, 2);
     const { options } = family;
-    this.pages = new SlotQueues(family.table, 2);
     this.ghosts = new GhostQueues({ queueCount: 2, keyCount: options.keyCount }, family.ghosts);
     this.hashOf = options.hashOf;
     this.setCapacity(options.capacityBytes);
   }
 
-  get count(): number {
-    return this.pages.count;
-  }
-
-  get chargedBytes(): number {
-    return this.pages.chargedBytes;
-  }
-
-  setCapacity(bytes: number): void {
+  override setCapacity(bytes: number): void {
     this.capacityBytes = bytes;
   }
 
@@ -71,14 +63,6 @@ export class Arc implements EvictionPolicy {
     this.pages.move(slot, OFTEN);
   }
 
-  remove(slot: number): void {
-    this.pages.leave(slot);
-  }
-
-  recharge(slot: number, charge: number): void {
-    this.pages.recharge(slot, charge);
-  }
-
   evict(): number {
     if (this.expectedFrom !== -1) return this.replace(this.expectedFrom === OFTEN);
     const capacity = this.pages.pagesIn(this.capacityBytes);
@@ -89,7 +73,7 @@ export class Arc implements EvictionPolicy {
     return this.replace(false);
   }
 
-  release(): void {
+  override release(): void {
     this.ghosts.release();
   }
 

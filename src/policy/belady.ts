@@ -5,9 +5,8 @@
  *
  * For simulations only: it has to be told the future.
  */
-import type { EvictionPolicy, PolicyFamily, PolicyOptions } from './policy.ts';
-import { SlotCharges } from './slot-charges.ts';
-import { SlotHeap } from './slot-heap.ts';
+import { HeapPolicy } from './heap-policy.ts';
+import type { PolicyFamily, PolicyOptions } from './policy.ts';
 
 const BYTES_PER_SLOT = 16;
 
@@ -32,54 +31,24 @@ export function beladyFamily(options: PolicyOptions, future: Future): PolicyFami
 }
 
 /** Furthest next use first. */
-export class Belady implements EvictionPolicy {
+export class Belady extends HeapPolicy {
   readonly name = 'belady';
-  private readonly heap: SlotHeap;
-  private readonly charges: SlotCharges;
   private readonly future: Future;
 
   constructor(slotCount: number, future: Future) {
-    this.heap = new SlotHeap(new Int32Array(slotCount));
-    this.charges = new SlotCharges(slotCount);
+    super(new Int32Array(slotCount));
     this.future = future;
   }
 
-  get count(): number {
-    return this.heap.count;
-  }
-
-  get chargedBytes(): number {
-    return this.charges.total;
-  }
-
   insert(slot: number, charge: number, _keyHash: number): void {
-    this.charges.enter(slot, charge);
+    this.charge(slot, charge);
     this.heap.set(slot, -this.nextUse());
   }
 
   touch(slot: number): void {
-    this.charges.of(slot, 'touch');
+    this.chargeOf(slot, 'touch');
     this.heap.set(slot, -this.nextUse());
   }
-
-  remove(slot: number): void {
-    this.charges.leave(slot);
-    this.heap.remove(slot);
-  }
-
-  recharge(slot: number, charge: number): void {
-    this.charges.change(slot, charge);
-  }
-
-  evict(): number {
-    const slot = this.heap.lowest;
-    if (slot !== -1) this.remove(slot);
-    return slot;
-  }
-
-  setCapacity(_bytes: number): void {}
-
-  release(): void {}
 
   private nextUse(): number {
     return this.future.nextUses[this.future.now]!;

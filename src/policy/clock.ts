@@ -3,13 +3,9 @@
  * Multics system" (1969); with a counter of more than one bit it is the generalised CLOCK of Smith,
  * "Sequentiality and prefetching in database systems" (TODS 1978).
  */
-import {
-  type EvictionPolicy,
-  type PolicyFamily,
-  type PolicyOptions,
-  sweepLimitOf,
-} from './policy.ts';
-import { QueueFamily, SlotQueues } from './slot-queues.ts';
+import { type PolicyFamily, type PolicyOptions, sweepLimitOf } from './policy.ts';
+import { QueuePolicy } from './queue-policy.ts';
+import { QueueFamily } from './slot-queues.ts';
 
 /** A family of CLOCKs; hits count up to `countMax`, which is 1 for the classic one. */
 export function clockFamily(options: PolicyOptions, countMax = 1): PolicyFamily {
@@ -17,25 +13,16 @@ export function clockFamily(options: PolicyOptions, countMax = 1): PolicyFamily 
 }
 
 /** A hit counts, up to a limit; the hand takes one off each page it passes. */
-export class Clock implements EvictionPolicy {
+export class Clock extends QueuePolicy {
   readonly name: string;
-  private readonly pages: SlotQueues;
   private readonly countMax: number;
   private readonly sweepLimit: number;
 
   constructor(family: QueueFamily, countMax: number) {
+    super(family, 1);
     this.name = countMax === 1 ? 'clock' : 'clock-2bit';
-    this.pages = new SlotQueues(family.table, 1);
     this.countMax = countMax;
     this.sweepLimit = sweepLimitOf(family.options);
-  }
-
-  get count(): number {
-    return this.pages.count;
-  }
-
-  get chargedBytes(): number {
-    return this.pages.chargedBytes;
   }
 
   insert(slot: number, charge: number, _keyHash: number): void {
@@ -45,14 +32,6 @@ export class Clock implements EvictionPolicy {
   touch(slot: number): void {
     const uses = this.pages.markOf(slot, 'touch');
     if (uses < this.countMax) this.pages.setMark(slot, uses + 1);
-  }
-
-  remove(slot: number): void {
-    this.pages.leave(slot);
-  }
-
-  recharge(slot: number, charge: number): void {
-    this.pages.recharge(slot, charge);
   }
 
   /** The first page that was not used; if all it may look at were, the one after them. */
@@ -69,8 +48,4 @@ export class Clock implements EvictionPolicy {
     }
     return -1;
   }
-
-  setCapacity(_bytes: number): void {}
-
-  release(): void {}
 }

@@ -7,9 +7,8 @@
  * For simulations only: a hit costs a walk through a heap, scans push out what they should not,
  * and large pages starve. It shows what knowing the sizes is worth at most.
  */
-import type { EvictionPolicy, PolicyFamily, PolicyOptions } from './policy.ts';
-import { SlotCharges } from './slot-charges.ts';
-import { SlotHeap } from './slot-heap.ts';
+import { HeapPolicy } from './heap-policy.ts';
+import type { PolicyFamily, PolicyOptions } from './policy.ts';
 
 const BYTES_PER_SLOT = 24;
 
@@ -20,57 +19,31 @@ export function gdsfFamily(options: PolicyOptions): PolicyFamily {
 }
 
 /** Lowest age + hits / charge first. */
-export class Gdsf implements EvictionPolicy {
+export class Gdsf extends HeapPolicy {
   readonly name = 'gdsf';
-  private readonly heap: SlotHeap;
-  private readonly charges: SlotCharges;
   private readonly uses: Uint32Array;
   private age = 0;
 
   constructor(slotCount: number) {
-    this.heap = new SlotHeap(new Float64Array(slotCount));
-    this.charges = new SlotCharges(slotCount);
+    super(new Float64Array(slotCount));
     this.uses = new Uint32Array(slotCount);
   }
 
-  get count(): number {
-    return this.heap.count;
-  }
-
-  get chargedBytes(): number {
-    return this.charges.total;
-  }
-
   insert(slot: number, charge: number, _keyHash: number): void {
-    this.charges.enter(slot, charge);
+    this.charge(slot, charge);
     this.uses[slot] = 0;
     this.use(slot, charge);
   }
 
   touch(slot: number): void {
-    this.use(slot, this.charges.of(slot, 'touch'));
+    this.use(slot, this.chargeOf(slot, 'touch'));
   }
 
-  remove(slot: number): void {
-    this.charges.leave(slot);
-    this.heap.remove(slot);
-  }
-
-  recharge(slot: number, charge: number): void {
-    this.charges.change(slot, charge);
-  }
-
-  evict(): number {
-    const slot = this.heap.lowest;
-    if (slot === -1) return -1;
-    this.age = this.heap.keyOf(slot);
-    this.remove(slot);
+  override evict(): number {
+    const slot = super.evict();
+    if (slot !== -1) this.age = this.heap.keyOf(slot);
     return slot;
   }
-
-  setCapacity(_bytes: number): void {}
-
-  release(): void {}
 
   private use(slot: number, charge: number): void {
     const uses = this.uses[slot]! + 1;

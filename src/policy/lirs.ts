@@ -9,8 +9,9 @@
  * the order of their last use, which is the order in which they left.
  */
 import { GhostQueues } from './ghost-queues.ts';
-import type { EvictionPolicy, PolicyFamily, PolicyOptions } from './policy.ts';
-import { QueueFamily, SlotQueues } from './slot-queues.ts';
+import type { PolicyFamily, PolicyOptions } from './policy.ts';
+import { QueuePolicy } from './queue-policy.ts';
+import { QueueFamily } from './slot-queues.ts';
 
 /** The numbers of the policy. */
 export interface LirsTuning {
@@ -35,10 +36,9 @@ export function lirsFamily(options: PolicyOptions, tuning: Partial<LirsTuning> =
 }
 
 /** Least recent HIR page first. */
-export class Lirs implements EvictionPolicy {
+export class Lirs extends QueuePolicy {
   readonly name = 'lirs';
   ghostHitCount = 0;
-  private readonly pages: SlotQueues;
   private readonly ghosts: GhostQueues;
   private readonly hashOf: (slot: number) => number;
   private readonly tuning: LirsTuning;
@@ -48,8 +48,8 @@ export class Lirs implements EvictionPolicy {
   private capacityBytes = 0;
 
   constructor(family: QueueFamily, tuning: LirsTuning, stamps: Int32Array) {
+    super(family, 2);
     const { options } = family;
-    this.pages = new SlotQueues(family.table, 2);
     this.ghosts = new GhostQueues(
       { queueCount: 1, keyCount: options.keyCount, hasStamps: true },
       family.ghosts,
@@ -60,15 +60,7 @@ export class Lirs implements EvictionPolicy {
     this.setCapacity(options.capacityBytes);
   }
 
-  get count(): number {
-    return this.pages.count;
-  }
-
-  get chargedBytes(): number {
-    return this.pages.chargedBytes;
-  }
-
-  setCapacity(bytes: number): void {
+  override setCapacity(bytes: number): void {
     this.capacityBytes = bytes;
   }
 
@@ -93,14 +85,6 @@ export class Lirs implements EvictionPolicy {
     if (isLir && queue === HIR) this.demote(this.lirBytesFor(this.pages.chargeOf(slot)), slot);
   }
 
-  remove(slot: number): void {
-    this.pages.leave(slot);
-  }
-
-  recharge(slot: number, charge: number): void {
-    this.pages.recharge(slot, charge);
-  }
-
   evict(): number {
     const [lir, hir] = this.pages.queues;
     const slot = hir!.tail;
@@ -114,7 +98,7 @@ export class Lirs implements EvictionPolicy {
     return slot;
   }
 
-  release(): void {
+  override release(): void {
     this.ghosts.release();
   }
 

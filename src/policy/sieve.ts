@@ -3,13 +3,9 @@
  * Zhang et al., "SIEVE is simpler than LRU" (NSDI'24), algorithm 1. Made for web caches; scans
  * that touch their pages twice do it much harm.
  */
-import {
-  type EvictionPolicy,
-  type PolicyFamily,
-  type PolicyOptions,
-  sweepLimitOf,
-} from './policy.ts';
-import { QueueFamily, SlotQueues } from './slot-queues.ts';
+import { type PolicyFamily, type PolicyOptions, sweepLimitOf } from './policy.ts';
+import { QueuePolicy } from './queue-policy.ts';
+import { QueueFamily } from './slot-queues.ts';
 
 /** A family of SIEVEs. */
 export function sieveFamily(options: PolicyOptions): PolicyFamily {
@@ -17,24 +13,15 @@ export function sieveFamily(options: PolicyOptions): PolicyFamily {
 }
 
 /** One bit a page, one hand. */
-export class Sieve implements EvictionPolicy {
+export class Sieve extends QueuePolicy {
   readonly name = 'sieve';
-  private readonly pages: SlotQueues;
   private readonly sweepLimit: number;
   /** The next slot to look at, or -1 for the oldest. */
   private hand = -1;
 
   constructor(family: QueueFamily) {
-    this.pages = new SlotQueues(family.table, 1);
+    super(family, 1);
     this.sweepLimit = sweepLimitOf(family.options);
-  }
-
-  get count(): number {
-    return this.pages.count;
-  }
-
-  get chargedBytes(): number {
-    return this.pages.chargedBytes;
   }
 
   insert(slot: number, charge: number, _keyHash: number): void {
@@ -45,15 +32,11 @@ export class Sieve implements EvictionPolicy {
     if (this.pages.markOf(slot, 'touch') === 0) this.pages.setMark(slot, 1);
   }
 
-  remove(slot: number): void {
+  override remove(slot: number): void {
     const isAtHand = slot === this.hand;
     const newer = isAtHand ? this.pages.queues[0]!.newerThan(slot) : -1;
     this.pages.leave(slot);
     if (isAtHand) this.hand = newer;
-  }
-
-  recharge(slot: number, charge: number): void {
-    this.pages.recharge(slot, charge);
   }
 
   evict(): number {
@@ -70,8 +53,4 @@ export class Sieve implements EvictionPolicy {
     this.pages.leave(slot);
     return slot;
   }
-
-  setCapacity(_bytes: number): void {}
-
-  release(): void {}
 }

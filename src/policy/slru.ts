@@ -3,8 +3,9 @@
  * Karedla, Love and Wherry, "Caching strategies to improve disk system performance" (IEEE Computer
  * 1994), here with more than two segments, as libCacheSim has it.
  */
-import type { EvictionPolicy, PolicyFamily, PolicyOptions } from './policy.ts';
-import { QueueFamily, SlotQueues } from './slot-queues.ts';
+import type { PolicyFamily, PolicyOptions } from './policy.ts';
+import { QueuePolicy } from './queue-policy.ts';
+import { QueueFamily } from './slot-queues.ts';
 
 /** A family of SLRUs with 2 to 16 segments of equal size. */
 export function slruFamily(options: PolicyOptions, segmentCount = 4): PolicyFamily {
@@ -12,29 +13,20 @@ export function slruFamily(options: PolicyOptions, segmentCount = 4): PolicyFami
 }
 
 /** Least recently used of the lowest segment first. */
-export class Slru implements EvictionPolicy {
+export class Slru extends QueuePolicy {
   readonly name = 'slru';
   /** Bytes that a hit has pushed out of the lowest segment, and that should leave now. */
   surplusBytes = 0;
-  private readonly pages: SlotQueues;
   private readonly segmentCount: number;
   private segmentBytes = 0;
 
   constructor(family: QueueFamily, segmentCount: number) {
-    this.pages = new SlotQueues(family.table, segmentCount);
+    super(family, segmentCount);
     this.segmentCount = segmentCount;
     this.setCapacity(family.options.capacityBytes);
   }
 
-  get count(): number {
-    return this.pages.count;
-  }
-
-  get chargedBytes(): number {
-    return this.pages.chargedBytes;
-  }
-
-  setCapacity(bytes: number): void {
+  override setCapacity(bytes: number): void {
     this.segmentBytes = Math.floor(bytes / this.segmentCount);
   }
 
@@ -55,14 +47,6 @@ export class Slru implements EvictionPolicy {
     if (target !== segment) this.settle(target, slot);
   }
 
-  remove(slot: number): void {
-    this.pages.leave(slot);
-  }
-
-  recharge(slot: number, charge: number): void {
-    this.pages.recharge(slot, charge);
-  }
-
   evict(): number {
     for (const { tail } of this.pages.queues) {
       if (tail === -1) continue;
@@ -72,8 +56,6 @@ export class Slru implements EvictionPolicy {
     }
     return -1;
   }
-
-  release(): void {}
 
   /** Lets the oldest of a segment sink until it is full at most; so on for those below. */
   private settle(from: number, entered: number): void {

@@ -4,8 +4,9 @@
  * replacement algorithm" (VLDB'94), the full version, with the shares the paper recommends.
  */
 import { GhostQueues } from './ghost-queues.ts';
-import type { EvictionPolicy, PolicyFamily, PolicyOptions } from './policy.ts';
-import { QueueFamily, SlotQueues } from './slot-queues.ts';
+import type { PolicyFamily, PolicyOptions } from './policy.ts';
+import { QueuePolicy } from './queue-policy.ts';
+import { QueueFamily } from './slot-queues.ts';
 
 /** Shares of the capacity: of the FIFO, in bytes, and of the ghosts, in pages. */
 export interface TwoQTuning {
@@ -26,10 +27,9 @@ export function twoQFamily(options: PolicyOptions, tuning: Partial<TwoQTuning> =
 }
 
 /** A1in, A1out and Am of the paper. */
-export class TwoQ implements EvictionPolicy {
+export class TwoQ extends QueuePolicy {
   readonly name = '2q';
   ghostHitCount = 0;
-  private readonly pages: SlotQueues;
   private readonly ghosts: GhostQueues;
   private readonly hashOf: (slot: number) => number;
   private readonly tuning: TwoQTuning;
@@ -37,23 +37,15 @@ export class TwoQ implements EvictionPolicy {
   private inBytes = 0;
 
   constructor(family: QueueFamily, tuning: TwoQTuning) {
+    super(family, 2);
     const { options } = family;
-    this.pages = new SlotQueues(family.table, 2);
     this.ghosts = new GhostQueues({ queueCount: 1, keyCount: options.keyCount }, family.ghosts);
     this.hashOf = options.hashOf;
     this.tuning = tuning;
     this.setCapacity(options.capacityBytes);
   }
 
-  get count(): number {
-    return this.pages.count;
-  }
-
-  get chargedBytes(): number {
-    return this.pages.chargedBytes;
-  }
-
-  setCapacity(bytes: number): void {
+  override setCapacity(bytes: number): void {
     this.capacityBytes = bytes;
     this.inBytes = Math.floor(bytes * this.tuning.inShare);
   }
@@ -70,14 +62,6 @@ export class TwoQ implements EvictionPolicy {
     if (this.pages.queueOf(slot, 'touch') === MAIN) this.pages.move(slot, MAIN);
   }
 
-  remove(slot: number): void {
-    this.pages.leave(slot);
-  }
-
-  recharge(slot: number, charge: number): void {
-    this.pages.recharge(slot, charge);
-  }
-
   evict(): number {
     const [first, main] = this.pages.queues;
     if (first!.count > 0 && (first!.chargedBytes > this.inBytes || main!.count === 0)) {
@@ -91,7 +75,7 @@ export class TwoQ implements EvictionPolicy {
     return slot;
   }
 
-  release(): void {
+  override release(): void {
     this.ghosts.release();
   }
 

@@ -7,8 +7,9 @@
  * software cache management", Middleware'18).
  */
 import { FrequencySketch } from './frequency-sketch.ts';
-import type { EvictionPolicy, PolicyFamily, PolicyOptions } from './policy.ts';
-import { QueueFamily, SlotQueues } from './slot-queues.ts';
+import type { PolicyFamily, PolicyOptions } from './policy.ts';
+import { QueuePolicy } from './queue-policy.ts';
+import { QueueFamily } from './slot-queues.ts';
 
 /** The numbers of the policy, as Caffeine has them. */
 export interface WTinyLfuTuning {
@@ -50,9 +51,8 @@ export function wTinyLfuFamily(
 }
 
 /** Sizes in bytes; twelve bytes a page, and eight to sixteen for the sketch. */
-export class WTinyLfu implements EvictionPolicy {
+export class WTinyLfu extends QueuePolicy {
   readonly name = 'w-tinylfu';
-  private readonly pages: SlotQueues;
   private readonly sketch: FrequencySketch;
   private readonly hashOf: (slot: number) => number;
   private readonly tuning: WTinyLfuTuning;
@@ -68,8 +68,8 @@ export class WTinyLfu implements EvictionPolicy {
   private random = 0x2545_f491;
 
   constructor(family: QueueFamily, tuning: WTinyLfuTuning) {
+    super(family, 3);
     const { options } = family;
-    this.pages = new SlotQueues(family.table, 3);
     this.sketch = new FrequencySketch(
       family.ghosts,
       options.keyCount === undefined ? undefined : options.slotCount,
@@ -81,15 +81,7 @@ export class WTinyLfu implements EvictionPolicy {
     this.setCapacity(options.capacityBytes);
   }
 
-  get count(): number {
-    return this.pages.count;
-  }
-
-  get chargedBytes(): number {
-    return this.pages.chargedBytes;
-  }
-
-  setCapacity(bytes: number): void {
+  override setCapacity(bytes: number): void {
     this.capacityBytes = bytes;
   }
 
@@ -108,14 +100,6 @@ export class WTinyLfu implements EvictionPolicy {
     this.sketch.add(this.hashOf(slot));
     this.pages.move(slot, queue === WINDOW ? WINDOW : PROTECTED);
     if (queue === PROBATION) this.demote();
-  }
-
-  remove(slot: number): void {
-    this.pages.leave(slot);
-  }
-
-  recharge(slot: number, charge: number): void {
-    this.pages.recharge(slot, charge);
   }
 
   /**
@@ -139,7 +123,7 @@ export class WTinyLfu implements EvictionPolicy {
     return loser;
   }
 
-  release(): void {
+  override release(): void {
     this.sketch.release();
   }
 
