@@ -4,6 +4,7 @@ import type { RecordRequest, RecordStatus } from '../admin/api.ts';
 import { checkRecordLimit, checkRecordSample, parseFraction } from '../config/values.ts';
 import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
+import { formatCount, formatPercent } from '../lib/quantities.ts';
 import { formatSize, parseSize } from '../lib/sizes.ts';
 import type { AdminClient } from './admin/client.ts';
 import { ADMIN_OPTIONS, adminClient } from './admin/options.ts';
@@ -18,7 +19,6 @@ import {
 import type { CliContext } from './command/context.ts';
 import { EXIT_DONE } from './command/exit-codes.ts';
 import { formatEntry, formatOptions } from './command/help.ts';
-import { formatCount, formatPercent } from './terminal/quantities.ts';
 import { printable } from './terminal/table.ts';
 
 const PATH = '/v1/record';

@@ -2,9 +2,9 @@
 
 import type { ExportStatus, LayerStatus, PoolStatus } from '../../admin/api.ts';
 import { TmemError } from '../../lib/errors.ts';
+import { formatCount, formatPercent } from '../../lib/quantities.ts';
 import { formatSize } from '../../lib/sizes.ts';
 import { evictionCount, hitRatio } from '../admin/status-changes.ts';
-import { formatCount, formatPercent } from '../terminal/quantities.ts';
 import { type Column, formatTable } from '../terminal/table.ts';
 import { formatCap } from './owners.ts';
 import type { Verb } from './verb.ts';

@@ -1,9 +1,9 @@
 /** The verbs of `tmem ctl` that are about the memory as a whole. */
 
 import type { MemoryStatus } from '../../admin/api.ts';
+import { formatCount } from '../../lib/quantities.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
 import { LONG_MS_MAX } from '../admin/client.ts';
-import { formatCount } from '../terminal/quantities.ts';
 import type { Verb } from './verb.ts';
 
 const NO_OPERANDS = { operands: '', operandsMin: 0, operandsMax: 0 } as const;

@@ -2,11 +2,11 @@
 
 import type { ShareStatus } from '../../admin/api.ts';
 import { TmemError } from '../../lib/errors.ts';
+import { formatCount } from '../../lib/quantities.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
 import { LONG_MS_MAX } from '../admin/client.ts';
 import { ownerPath, parsePool } from '../admin/owner-paths.ts';
 import { parseNumber } from '../command/arguments.ts';
-import { formatCount } from '../terminal/quantities.ts';
 import { printable } from '../terminal/table.ts';
 import type { Verb } from './verb.ts';
 

@@ -3,10 +3,10 @@
 import type { CheckReport } from '../../image/format.ts';
 import { checkImage } from '../../imaging/check.ts';
 import { TmemError } from '../../lib/errors.ts';
+import { formatCount, formatPercent } from '../../lib/quantities.ts';
 import type { OptionTable } from '../command/arguments.ts';
 import { fullPath } from '../command/context.ts';
 import { fractionOf } from '../terminal/bars.ts';
-import { formatCount, formatPercent } from '../terminal/quantities.ts';
 import { printable } from '../terminal/table.ts';
 import { ALLOW_OPTION, allowedBacking, FORMAT_OPTION, parseFormat } from './options.ts';
 import type { ImageCall, ImageResult, ImageVerb } from './verb.ts';

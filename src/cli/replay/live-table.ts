@@ -1,9 +1,9 @@
 /** What came of a replay against a server, for people. */
 
+import { formatCount, formatRate, formatSeconds } from '../../lib/quantities.ts';
 import { formatSize } from '../../lib/sizes.ts';
 import type { Percentiles } from '../../replay/live/latencies.ts';
 import type { LiveOp, LiveResult } from '../../replay/live/live.ts';
-import { formatCount, formatRate, formatSeconds } from '../terminal/quantities.ts';
 import { type Column, formatTable } from '../terminal/table.ts';
 
 interface Row {

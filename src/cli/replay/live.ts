@@ -1,6 +1,7 @@
 /** `tmem replay --live`: a trace against any NBD server. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { formatCount } from '../../lib/quantities.ts';
 import { formatSize } from '../../lib/sizes.ts';
 import { type LiveProgress, replayLive } from '../../replay/live/live.ts';
 import { openTrace } from '../../trace/open-trace.ts';
@@ -12,7 +13,6 @@ import { EXIT_DONE, EXIT_FAILED } from '../command/exit-codes.ts';
 import { stoppable } from '../command/stoppable.ts';
 import { fractionOf } from '../terminal/bars.ts';
 import { DrawnLine, LINE_MS, progressBar } from '../terminal/progress-line.ts';
-import { formatCount } from '../terminal/quantities.ts';
 import { inputOptions, tracePath } from '../trace/verb.ts';
 import { LIVE_HELP, LIVE_OPTIONS, parseLive } from './live-options.ts';
 import { formatLive } from './live-table.ts';

@@ -1,12 +1,12 @@
 /** How far a replay is: a bar on a terminal, now and then a line elsewhere. */
 
+import { formatCount, formatSeconds } from '../../lib/quantities.ts';
 import { formatSize } from '../../lib/sizes.ts';
 import type { ReplayProgress } from '../../replay/report/replay.ts';
 import type { Clock } from '../command/clock.ts';
 import type { CliContext } from '../command/context.ts';
 import { fractionOf } from '../terminal/bars.ts';
 import { DrawnLine, LINE_MS, progressBar } from '../terminal/progress-line.ts';
-import { formatCount, formatSeconds } from '../terminal/quantities.ts';
 
 const REDRAW_MS = 100;
 /** What is left is not told before so much is done: it would be a guess. */

@@ -1,10 +1,10 @@
 /** What `tmem replay` prints: the trace in a line, a table of hit ratios, and the advice. */
 
+import { formatCount, formatCounted, formatPercent } from '../../lib/quantities.ts';
 import { formatSize } from '../../lib/sizes.ts';
 import { coldName } from '../../replay/report/format.ts';
 import type { ReplayOutcome } from '../../replay/report/replay.ts';
 import type { RunFacts } from '../../replay/report/report.ts';
-import { formatCount, formatCounted, formatPercent } from '../terminal/quantities.ts';
 import { type Column, formatTable, printable } from '../terminal/table.ts';
 
 /** How the trace counts, and how it was read. */

@@ -8,11 +8,11 @@ import type {
   ServiceStatus,
   WriteBackStatus,
 } from '../../admin/api.ts';
+import { formatCount, formatPercent, formatRate, formatSeconds } from '../../lib/quantities.ts';
 import { formatSize } from '../../lib/sizes.ts';
 import { type Changes, evictionCount, hitRatio } from '../admin/status-changes.ts';
 import { bar, fractionOf, type Segment, stackedBar } from '../terminal/bars.ts';
 import { drawLine, type Line, type Paint, type Span, type Tone } from '../terminal/line.ts';
-import { formatCount, formatPercent, formatRate, formatSeconds } from '../terminal/quantities.ts';
 import { displayWidth, pad } from '../terminal/table.ts';
 import { adviceLines } from './advice.ts';
 

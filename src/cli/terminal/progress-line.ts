@@ -1,9 +1,9 @@
 /** How far long work is, in a line of standard error that is drawn over again and again. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { formatSeconds } from '../../lib/quantities.ts';
 import { bar } from './bars.ts';
 import { drawLine, type Line, plainPaint } from './line.ts';
-import { formatSeconds } from './quantities.ts';
 
 /** Back to the start of the line, and all of it cleared. */
 const CLEAR_LINE = '\r\u001b[K';

@@ -1,17 +1,17 @@
 /** `tmem trace info`: what a trace holds. */
 
-import { formatSize } from '../../lib/sizes.ts';
-import { openTrace } from '../../trace/open-trace.ts';
-import { OP_NAMES } from '../../trace/request-batch.ts';
-import { SUMMARY_PAGE_BYTES, TraceSummary } from '../../trace/summary.ts';
-import type { Trace } from '../../trace/trace.ts';
 import {
   formatCount,
   formatCounted,
   formatPercent,
   formatRate,
   formatSeconds,
-} from '../terminal/quantities.ts';
+} from '../../lib/quantities.ts';
+import { formatSize } from '../../lib/sizes.ts';
+import { openTrace } from '../../trace/open-trace.ts';
+import { OP_NAMES } from '../../trace/request-batch.ts';
+import { SUMMARY_PAGE_BYTES, TraceSummary } from '../../trace/summary.ts';
+import type { Trace } from '../../trace/trace.ts';
 import { type Column, formatTable, printable } from '../terminal/table.ts';
 import { INPUT_OPTIONS, inputOptions, type TraceCall, type TraceVerb } from './verb.ts';
 

@@ -1,6 +1,7 @@
 /** Writing traces, for the verbs that do. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { formatCount } from '../../lib/quantities.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
 import type { Exporter } from '../../trace/export/exporter.ts';
 import { OUTPUT_NAMES, outputNameOf, outputOfName } from '../../trace/export/exporters.ts';
@@ -9,7 +10,6 @@ import type { RequestBatch } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
 import type { OptionTable } from '../command/arguments.ts';
 import { fullPath } from '../command/context.ts';
-import { formatCount } from '../terminal/quantities.ts';
 import { printable } from '../terminal/table.ts';
 import type { TraceCall, TraceResult } from './verb.ts';
 

@@ -1,9 +1,9 @@
 /** A line on standard error that says how far long work is, how fast, and for how long still. */
 
+import { formatCount, formatPercent, formatRate } from '../../lib/quantities.ts';
 import type { Clock } from '../command/clock.ts';
 import type { CliContext } from '../command/context.ts';
 import { DrawnLine, parseProgress, progressBar, timeLeft } from '../terminal/progress-line.ts';
-import { formatCount, formatPercent, formatRate } from '../terminal/quantities.ts';
 
 /** Between two looks at the line. */
 const DRAW_MS = 200;

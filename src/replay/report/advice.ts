@@ -1,7 +1,8 @@
 /** The setting to choose, in one sentence. */
 
+import { formatPercent } from '../../lib/quantities.ts';
 import { servicePolicyOf } from '../engine/policy-specs.ts';
-import { coldName, pagesAs, percent } from './format.ts';
+import { coldName, pagesAs } from './format.ts';
 import type { Advice, RunFacts } from './report.ts';
 
 /** The cache that is worth its memory hits this part of what an endless one would. */
@@ -55,8 +56,8 @@ export function adviceOf(input: AdviceInput): Advice {
   const hitRatio = 1 - missRatio;
   const hitRatioMax = 1 - input.coldMissRatio;
   const sentence =
-    `${settingOf(input, chosen)} ${percent(hitRatio)} of the accesses hit, ` +
-    `of the ${percent(hitRatioMax)} that any cache could.`;
+    `${settingOf(input, chosen)} ${formatPercent(hitRatio)} of the accesses hit, ` +
+    `of the ${formatPercent(hitRatioMax)} that any cache could.`;
   const notes = notesOf(input, chosen);
   return { policy, capacityPages, capacityBytes, hitRatio, hitRatioMax, sentence, notes };
 }
@@ -65,7 +66,8 @@ export function adviceOf(input: AdviceInput): Advice {
 function settingOf(input: AdviceInput, { policy, capacityPages }: RunFacts): string {
   const { engine, footprintPages, pageBytes, unit } = input;
   const share = capacityPages / footprintPages;
-  const part = share > 1 ? 'more than the whole footprint' : `${percent(share)} of the footprint`;
+  const part =
+    share > 1 ? 'more than the whole footprint' : `${formatPercent(share)} of the footprint`;
   const what = engine === 'full' ? ' of memory' : unit === 'bytes' ? ' of pages' : '';
   const size = `${pagesAs(capacityPages, pageBytes, unit)}${what} (${part})`;
   const name = servicePolicyOf(policy);
@@ -80,7 +82,7 @@ function notesOf(input: AdviceInput, chosen: RunFacts): string[] {
   const notes: string[] = [];
   if (hitRatioMax < LITTLE) {
     notes.push(
-      `No cache helps this workload much: ${percent(coldMissRatio)} of the accesses are ${coldName(ops)}.`,
+      `No cache helps this workload much: ${formatPercent(coldMissRatio)} of the accesses are ${coldName(ops)}.`,
     );
   } else if (1 - missRatio < WORTH_IT * hitRatioMax) {
     notes.push(moreMemory(input, chosen));
@@ -115,7 +117,7 @@ function moreMemory({ runs, coldMissRatio }: AdviceInput, chosen: RunFacts): str
     (last, run) => (last === undefined || run.capacityPages > last.capacityPages ? run : last),
     undefined,
   );
-  const most = `a cache of the whole footprint would hit ${percent(1 - coldMissRatio)}`;
+  const most = `a cache of the whole footprint would hit ${formatPercent(1 - coldMissRatio)}`;
   if (before === undefined) return `No other size was tried; ${most}.`;
   if (before.missRatio - chosen.missRatio < WORTH_SAYING) {
     return `The last of the sizes brought hardly anything, but ${most}: larger ones are worth a try.`;

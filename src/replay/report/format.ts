@@ -1,21 +1,5 @@
-/** Numbers as a report shows them. */
-
-/** `81.2 %`; never rounded to all or nothing. */
-export function percent(ratio: number): string {
-  const rounded = Math.round(ratio * 1000) / 10;
-  const shown = ratio < 1 ? Math.min(rounded, 99.9) : rounded;
-  return `${(ratio > 0 ? Math.max(shown, 0.1) : shown).toFixed(1)} %`;
-}
-
-/** `1,234,567`. */
-export function count(value: number): string {
-  return Math.round(value).toLocaleString('en-US');
-}
-
-/** `1 request`, `1,234 requests`. */
-export function counted(value: number, one: string, many: string): string {
-  return `${count(value)} ${value === 1 ? one : many}`;
-}
+/** Numbers as only a report shows them. */
+import { formatCounted } from '../../lib/quantities.ts';
 
 /** `1.2 M`, for axes. */
 export function shortCount(value: number): string {
@@ -46,7 +30,7 @@ export function size(bytes: number): string {
 /** What a number of pages is called: bytes where pages have bytes, else the number. */
 export function pagesAs(pages: number, pageBytes: number, unit: 'bytes' | 'keys'): string {
   if (unit === 'bytes') return size(pages * pageBytes);
-  return counted(pages, 'object', 'objects');
+  return formatCounted(pages, 'object', 'objects');
 }
 
 /** What no cache can avoid to miss, by what writes do. */

@@ -1,10 +1,11 @@
 /** Reads a trace once: into the pages that it uses, and into what is told of it. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { formatCounted } from '../../lib/quantities.ts';
 import type { RequestBatch } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
 import { buildPageStream, type PageStream } from '../engine/page-stream.ts';
-import { counted } from './format.ts';
+
 import type { ReplayOptions } from './replay.ts';
 import { RequestStatistics } from './request-statistics.ts';
 import { SampledRequests, traceSampleOf } from './trace-sample.ts';
@@ -52,7 +53,7 @@ export async function readTrace(trace: Trace, options: ReplayOptions): Promise<R
   if (warmupAccesses >= accesses) {
     throw new TmemError(
       'usage',
-      `--warmup: ${trace.name} has ${counted(accesses, 'access', 'accesses')}, so a warm-up of ${warmupAccesses} leaves none to count`,
+      `--warmup: ${trace.name} has ${formatCounted(accesses, 'access', 'accesses')}, so a warm-up of ${warmupAccesses} leaves none to count`,
     );
   }
   const footprintPages = Math.round(stream.pageCount / stream.sampleRate);
@@ -60,7 +61,7 @@ export async function readTrace(trace: Trace, options: ReplayOptions): Promise<R
   return { trace, stream, statistics, accesses, warmupAccesses, footprintPages, notes };
 }
 
-/** The batches, counted as they go by. */
+/** The batches, formatCounted as they go by. */
 async function* countedBatches(
   trace: Trace,
   batches: AsyncIterable<RequestBatch>,
@@ -86,11 +87,11 @@ function refuseNothing(
     throw new TmemError('invalid', message);
   };
   if (requests === 0 && read > 0) {
-    const all = counted(read, 'request has', 'requests have');
+    const all = formatCounted(read, 'request has', 'requests have');
     refuse(`${name} is a sample of pages, and its ${all} none that count; take a larger sample`);
   }
   if (requests === 0) refuse(`${name} has no requests in it; check that it is the right file`);
-  const all = counted(requests, 'request', 'requests');
+  const all = formatCounted(requests, 'request', 'requests');
   if (sampleRate < 1) {
     refuse(`${name} has none of its ${all} in the sample; give a larger --sample`);
   }

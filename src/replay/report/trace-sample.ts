@@ -1,12 +1,12 @@
 /** What a trace that is a sample of a workload's pages says of the whole workload. */
 
+import { formatCounted, formatPercent } from '../../lib/quantities.ts';
 import { formatSize } from '../../lib/sizes.ts';
 import { SAMPLE_PAGE_BYTES } from '../../trace/own/format.ts';
 import { PageSampler, SPLIT_BYTES_MAX } from '../../trace/own/page-sampler.ts';
 import { OP, RequestBatch } from '../../trace/request-batch.ts';
 import { sampledBatches } from '../../trace/sampled-batches.ts';
 import type { Trace } from '../../trace/trace.ts';
-import { counted, percent } from './format.ts';
 
 /** How the trace is scaled. */
 export interface TraceSample {
@@ -39,7 +39,7 @@ export function traceSampleOf(
     return asIs(`to pages of ${formatSize(pageBytes)} since it was taken by those of ${taken}`);
   }
   const note =
-    `The trace has ${percent(sampleRate)} of the pages: sizes, footprint and accesses are scaled ` +
+    `The trace has ${formatPercent(sampleRate)} of the pages: sizes, footprint and accesses are scaled ` +
     'to all of them, requests and bytes are those of the sample.';
   return { rate: sampleRate, notes: [note] };
 }
@@ -73,7 +73,7 @@ export class SampledRequests {
   /** What is to be said of it; sentences. */
   notes(): string[] {
     if (this.leftOut === 0) return [];
-    const requests = counted(this.leftOut, 'request', 'requests');
+    const requests = formatCounted(this.leftOut, 'request', 'requests');
     const size = formatSize(SPLIT_BYTES_MAX);
     return [
       `${requests} above ${size} ${this.leftOut === 1 ? 'is' : 'are'} left out: samples have such ` +

@@ -7,7 +7,7 @@ import {
   formatPercent,
   formatRate,
   formatSeconds,
-} from '../../../src/cli/terminal/quantities.ts';
+} from '../../../src/lib/quantities.ts';
 
 const plain = (spans: ReturnType<typeof bar>) =>
   drawLine(spans, Number.POSITIVE_INFINITY, plainPaint);

@@ -2,13 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { heatLevel } from '../../../src/replay/report/charts/heat-chart.ts';
 import { drawLineChart, styleOfSeries } from '../../../src/replay/report/charts/line-chart.ts';
 import { sizeStep, timeStep } from '../../../src/replay/report/charts/steps.ts';
-import {
-  axisTime,
-  duration,
-  percent,
-  shortCount,
-  size,
-} from '../../../src/replay/report/format.ts';
+import { formatPercent } from '../../../src/lib/quantities.ts';
+import { axisTime, duration, shortCount, size } from '../../../src/replay/report/format.ts';
 
 const AXIS = { name: 'x', scale: 'linear', format: String } as const;
 
@@ -84,7 +79,7 @@ test('ticks are at round times and sizes', () => {
 });
 
 test('numbers are short, and never rounded to all or nothing', () => {
-  expect([0, 0.00001, 0.5, 0.99999, 1].map(percent)).toEqual([
+  expect([0, 0.00001, 0.5, 0.99999, 1].map(formatPercent)).toEqual([
     ...['0.0 %', '0.1 %', '50.0 %', '99.9 %', '100.0 %'],
   ]);
   expect([0, 1023, 1024, 2 ** 20 * 841.28, 2 ** 30].map(size)).toEqual([

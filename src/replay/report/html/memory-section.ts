@@ -1,7 +1,8 @@
 /** How much memory, and which policy: the miss-ratio curves and the table of all runs. */
 
+import { formatCount, formatPercent } from '../../../lib/quantities.ts';
 import { drawLineChart, type LineSeries } from '../charts/line-chart.ts';
-import { coldName, count, pagesAs, percent } from '../format.ts';
+import { coldName, pagesAs } from '../format.ts';
 import { type CurveFacts, type CurvePoint, FLOOR_POLICY, type ReplayReport } from '../report.ts';
 import { type Cell, figure, type LegendEntry, section, table } from './elements.ts';
 import { COLD_STYLE, policyStyles, policyTitle, styleOf } from './policy-styles.ts';
@@ -16,8 +17,8 @@ function sizeAxisName({ settings, trace }: ReplayReport): string {
 }
 
 function missText({ missRatio, low, high }: CurvePoint): string {
-  if (low === undefined || high === undefined) return percent(missRatio);
-  return `${percent(missRatio)} (${percent(low)} to ${percent(high)})`;
+  if (low === undefined || high === undefined) return formatPercent(missRatio);
+  return `${formatPercent(missRatio)} (${formatPercent(low)} to ${formatPercent(high)})`;
 }
 
 function seriesOf(report: ReplayReport): LineSeries[] {
@@ -73,8 +74,8 @@ function curvesFigure(report: ReplayReport): string {
     title: 'Miss ratio by size, for each policy',
     label:
       `Line chart of the miss ratio over the cache size for ${report.curves.length} policies. ` +
-      `${best.policy} misses ${percent(1 - best.hitRatio)} at ${sizeName(report, best.capacityPages)}; ` +
-      `${coldName(report.settings.ops)} are ${percent(report.workload.coldMissRatio)}.`,
+      `${best.policy} misses ${formatPercent(1 - best.hitRatio)} at ${sizeName(report, best.capacityPages)}; ` +
+      `${coldName(report.settings.ops)} are ${formatPercent(report.workload.coldMissRatio)}.`,
     legend: series.map(({ name, style }): LegendEntry => ({ name, style })),
     svg,
     seriesCount: series.length,
@@ -105,7 +106,7 @@ function curveTable(report: ReplayReport) {
       .sort((one, other) => one - other)
       .map((pages) => [
         sizeName(report, pages),
-        ...(hasBytes ? [{ number: count(pages) }] : []),
+        ...(hasBytes ? [{ number: formatCount(pages) }] : []),
         ...report.curves.map((curve) => at(curve, pages)),
       ]),
   };
@@ -126,11 +127,11 @@ function runsTable(report: ReplayReport): string {
     const share = footprintPages === 0 ? 0 : pages / footprintPages;
     return [
       sizeName(report, pages),
-      { number: share > 1 ? 'more than all' : percent(share) },
+      { number: share > 1 ? 'more than all' : formatPercent(share) },
       ...ratios.map((ratio, index): Cell => {
         if (ratio === undefined) return { number: '' };
         const isBest = ratio === least && policies[index] !== FLOOR_POLICY;
-        return { number: percent(1 - ratio), isBest };
+        return { number: formatPercent(1 - ratio), isBest };
       }),
     ];
   });

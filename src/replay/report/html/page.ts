@@ -1,7 +1,8 @@
 /** The whole report as one HTML file that needs no network, no script and no other file. */
 
+import { formatCount, formatCounted, formatPercent } from '../../../lib/quantities.ts';
 import { CHARTS_VERSION } from '../charts/svg.ts';
-import { coldName, count, counted, duration, pagesAs, percent, size } from '../format.ts';
+import { coldName, duration, pagesAs, size } from '../format.ts';
 import type { ReplayReport } from '../report.ts';
 import { escapeHtml, section } from './elements.ts';
 import { memorySection } from './memory-section.ts';
@@ -20,7 +21,7 @@ interface Fact {
 }
 
 function footprintOf({ workload, settings, trace }: ReplayReport): Pick<Fact, 'value' | 'more'> {
-  const pages = count(workload.footprintPages);
+  const pages = formatCount(workload.footprintPages);
   if (trace.unit === 'keys') return { value: pages, more: 'different objects' };
   const bytes = pagesAs(workload.footprintPages, settings.pageBytes, trace.unit);
   return { value: bytes, more: `${pages} different pages` };
@@ -36,8 +37,8 @@ function factsOf(report: ReplayReport): Fact[] {
   return [
     {
       term: 'Hit ratio, so set',
-      value: percent(advice.hitRatio),
-      more: `of at most ${percent(advice.hitRatioMax)}`,
+      value: formatPercent(advice.hitRatio),
+      more: `of at most ${formatPercent(advice.hitRatioMax)}`,
     },
     {
       term: 'Footprint',
@@ -45,26 +46,26 @@ function factsOf(report: ReplayReport): Fact[] {
     },
     {
       term: 'Accesses',
-      value: count(workload.accesses),
-      more: counted(workload.requests, 'request', 'requests'),
+      value: formatCount(workload.accesses),
+      more: formatCounted(workload.requests, 'request', 'requests'),
     },
     {
       term: 'Reads',
-      value: percent(workload.reads / transfers),
+      value: formatPercent(workload.reads / transfers),
       ...(trace.unit === 'bytes' && {
         more: `${size(workload.readBytes)} read, ${size(workload.writeBytes)} written`,
       }),
     },
     {
       term: 'Sequential',
-      value: percent(workload.sequential / transfers),
+      value: formatPercent(workload.sequential / transfers),
       more: 'of the requests',
     },
     workload.seconds > 0
       ? { term: 'Length', value: duration(workload.seconds) }
       : {
           term: capitalised(coldName(settings.ops)),
-          value: percent(workload.coldMissRatio),
+          value: formatPercent(workload.coldMissRatio),
           more: 'of the accesses',
         },
   ];
@@ -79,9 +80,9 @@ function header(report: ReplayReport): string {
   const notes = advice.notes.map((note) => `<li>${escapeHtml(note)}</li>`);
   const what = [
     `${trace.formatName} trace`,
-    counted(volumes.length, 'volume', 'volumes'),
+    formatCounted(volumes.length, 'volume', 'volumes'),
     trace.unit === 'bytes' ? `pages of ${size(settings.pageBytes)}` : 'one object a request',
-    settings.sampleRate < 1 ? `a sample of ${percent(settings.sampleRate)} of the pages` : '',
+    settings.sampleRate < 1 ? `a sample of ${formatPercent(settings.sampleRate)} of the pages` : '',
   ];
   return `<header>
 <p class="eyebrow">Replay of a recorded workload</p>
@@ -115,12 +116,12 @@ function origin({ settings, trace }: ReplayReport): string {
     ['Files', trace.files.join(', ')],
     ['SHA-256', trace.sha256 ?? 'not known: the trace came through a pipe'],
     ['Format', trace.formatName],
-    ['Malformed', `${count(trace.malformed)} lines or records were left out`],
+    ['Malformed', `${formatCount(trace.malformed)} lines or records were left out`],
     ...(trace.unit === 'bytes' ? [['Page', size(settings.pageBytes)] as [string, string]] : []),
     ['Operations', settings.ops],
     ['Engine', settings.engine],
-    ['Sample', settings.sampleRate === 1 ? 'all pages' : percent(settings.sampleRate)],
-    ['Warm-up', counted(settings.warmupAccesses, 'access', 'accesses')],
+    ['Sample', settings.sampleRate === 1 ? 'all pages' : formatPercent(settings.sampleRate)],
+    ['Warm-up', formatCounted(settings.warmupAccesses, 'access', 'accesses')],
     ['Seed', String(settings.seed)],
     ...Object.entries(settings.versions),
     ['Charts', `Apache ECharts ${CHARTS_VERSION}`],

@@ -1,8 +1,9 @@
 /** Where the requests go: the heat maps, and the table of volumes. */
 
+import { formatCount, formatPercent } from '../../../lib/quantities.ts';
 import { drawHeatChart, HEAT_LEVELS } from '../charts/heat-chart.ts';
 import { sizeStep, timeStep } from '../charts/steps.ts';
-import { axisTime, count, duration, percent, shortCount, size } from '../format.ts';
+import { axisTime, duration, shortCount, size } from '../format.ts';
 import type { HeatMapFacts, ReplayReport, VolumeFacts } from '../report.ts';
 import { figure, section, table } from './elements.ts';
 
@@ -74,16 +75,16 @@ function heatTable(report: ReplayReport, map: HeatMapFacts, columns: number) {
     const cells = map.rows.slice(row * rowsEach, (row + 1) * rowsEach);
     const from = row * rowsEach * map.rowBytes;
     return [
-      isBytes ? size(from) : count(from),
+      isBytes ? size(from) : formatCount(from),
       ...starts.map((_, column) => {
         const sum = cells
           .flatMap((each) => each.slice(column * columnsEach, (column + 1) * columnsEach))
           .reduce((total, value) => total + value, 0);
-        return { number: isBytes ? size(sum) : count(sum) };
+        return { number: isBytes ? size(sum) : formatCount(sum) };
       }),
     ];
   });
-  const when = (start: number) => (seconds > 0 ? duration(start) : count(start));
+  const when = (start: number) => (seconds > 0 ? duration(start) : formatCount(start));
   return {
     caption: 'What is asked for, by address (rows) and by when (columns)',
     head: ['From', ...starts.map((start) => ({ number: when(start) }))],
@@ -96,15 +97,15 @@ function volumeTable(report: ReplayReport): string {
   const row = (volume: VolumeFacts) => [
     volume.name,
     ...[
-      count(volume.reads),
-      count(volume.writes),
+      formatCount(volume.reads),
+      formatCount(volume.writes),
       ...(isBytes ? [size(volume.readBytes), size(volume.writeBytes)] : []),
-      percent(volume.sequentialReads),
-      percent(volume.sequentialWrites),
+      formatPercent(volume.sequentialReads),
+      formatPercent(volume.sequentialWrites),
       isBytes
         ? size(volume.footprintPages * report.settings.pageBytes)
-        : count(volume.footprintPages),
-      percent(volume.hitRatio),
+        : formatCount(volume.footprintPages),
+      formatPercent(volume.hitRatio),
     ].map((number) => ({ number })),
   ];
   const hidden = report.volumes.length - VOLUMES_SHOWN;
@@ -119,7 +120,7 @@ function volumeTable(report: ReplayReport): string {
   ];
   return table({
     caption:
-      `By volume, the busiest first${hidden > 0 ? ` (${count(hidden)} more are in volumes.csv)` : ''}; ` +
+      `By volume, the busiest first${hidden > 0 ? ` (${formatCount(hidden)} more are in volumes.csv)` : ''}; ` +
       'the hit ratio is that of the recommended setting',
     head: ['Volume', ...titles.map((number) => ({ number }))],
     rows: report.volumes.slice(0, VOLUMES_SHOWN).map(row),

@@ -1,19 +1,20 @@
 /** What memory would be made of, and what each part of it would answer. */
 
-import { count, percent, size } from '../format.ts';
+import { formatCount, formatPercent } from '../../../lib/quantities.ts';
+import { size } from '../format.ts';
 import type { ReplayReport, TierFacts } from '../report.ts';
 import { type Cell, escapeHtml, section, table } from './elements.ts';
 
 function row(tiers: TierFacts, hasFlash: boolean): Cell[] {
   const misses = 1 - tiers.hotHits - tiers.compressedHits - tiers.flashHits;
   const numbers = [
-    count(tiers.hotPages),
-    percent(tiers.hotHits),
-    count(tiers.compressedPages),
-    percent(tiers.compressedHits),
-    percent(tiers.hotHits + tiers.compressedHits),
-    ...(hasFlash ? [count(tiers.flashPages), percent(tiers.flashHits)] : []),
-    percent(Math.max(0, misses)),
+    formatCount(tiers.hotPages),
+    formatPercent(tiers.hotHits),
+    formatCount(tiers.compressedPages),
+    formatPercent(tiers.compressedHits),
+    formatPercent(tiers.hotHits + tiers.compressedHits),
+    ...(hasFlash ? [formatCount(tiers.flashPages), formatPercent(tiers.flashHits)] : []),
+    formatPercent(Math.max(0, misses)),
   ];
   return [size(tiers.memoryBytes), ...numbers.map((number) => ({ number }))];
 }
@@ -45,7 +46,7 @@ export function tiersSection({ tiers }: ReplayReport): string {
   return section(
     'tiers',
     'Tiers',
-    `Memory in two parts, as <code>tmem serve</code> divides it: ${percent(hotShare)} hot, as it is, and the rest ` +
+    `Memory in two parts, as <code>tmem serve</code> divides it: ${formatPercent(hotShare)} hot, as it is, and the rest ` +
       `compressed${below}. ${origin} ${escapeHtml(ending)}`,
     table({
       caption: 'Tier sizes and the share of all accesses that each would answer',

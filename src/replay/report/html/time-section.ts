@@ -1,8 +1,9 @@
 /** How it goes over time: hits, and how many pages are new. */
 
+import { formatCount, formatPercent } from '../../../lib/quantities.ts';
 import { drawLineChart, HALF, type LineSeries, WIDE } from '../charts/line-chart.ts';
 import { sizeStep } from '../charts/steps.ts';
-import { count, duration, pagesAs, percent, shortCount } from '../format.ts';
+import { duration, pagesAs, shortCount } from '../format.ts';
 import type { Point } from '../page-statistics.ts';
 import { FLOOR_POLICY, type ReplayReport } from '../report.ts';
 import { figure, section } from './elements.ts';
@@ -39,7 +40,7 @@ function hitsFigure(report: ReplayReport): string {
   const held = pagesAs(capacityPages, report.settings.pageBytes, report.trace.unit);
   const series = hitSeries(report);
   const ratio = (value: number | null | undefined) =>
-    value === null || value === undefined ? '' : percent(value);
+    value === null || value === undefined ? '' : formatPercent(value);
   return figure({
     id: 'hits-over-time',
     title: `Hit ratio over time, at ${held}`,
@@ -72,7 +73,7 @@ function hitsFigure(report: ReplayReport): string {
         const cold = coldMissRatios[at];
         const ceiling = cold === null || cold === undefined ? null : 1 - cold;
         return [
-          count(start.access),
+          formatCount(start.access),
           ...(seconds > 0 ? [{ number: duration(start.seconds) }] : []),
           ...policies.map(({ hitRatios }) => ({ number: ratio(hitRatios[at]) })),
           { number: ratio(ceiling) },
@@ -94,7 +95,7 @@ export function footprintFigure(report: ReplayReport): string {
     title: `Footprint: different ${isBytes ? 'pages' : 'objects'} used so far`,
     label:
       `Line chart of the footprint over accesses. It grows to ${name(workload.footprintPages)} ` +
-      `in ${count(workload.accesses)} accesses.`,
+      `in ${formatCount(workload.accesses)} accesses.`,
     legend: [],
     svg: drawLineChart({
       id: 'foot',
@@ -132,8 +133,8 @@ export function footprintFigure(report: ReplayReport): string {
         ...(isBytes ? ['Pages', 'Size'] : ['Objects']).map((number) => ({ number })),
       ],
       rows: footprint.map(({ x, y }) => [
-        count(x),
-        { number: count(y) },
+        formatCount(x),
+        { number: formatCount(y) },
         ...(isBytes ? [{ number: name(y) }] : []),
       ]),
     },

@@ -1,19 +1,11 @@
 /** What the workload is like: how soon and how often pages come again, what requests there are. */
 
+import { formatCount, formatPercent } from '../../../lib/quantities.ts';
 import { drawBarChart } from '../charts/bar-chart.ts';
 import { drawLineChart, HALF, type LineSeries, WIDE } from '../charts/line-chart.ts';
 import { timeStep } from '../charts/steps.ts';
 import { COLOURS } from '../charts/svg.ts';
-import {
-  axisTime,
-  coldName,
-  count,
-  duration,
-  pagesAs,
-  percent,
-  shortCount,
-  size,
-} from '../format.ts';
+import { axisTime, coldName, duration, pagesAs, shortCount, size } from '../format.ts';
 import type { ReplayReport } from '../report.ts';
 import { figure, section } from './elements.ts';
 import { footprintFigure } from './time-section.ts';
@@ -30,7 +22,7 @@ function reuseFigure(report: ReplayReport): string {
     title: 'Reuse distance: what was used in between',
     label:
       `Bar chart of reuse distances, in size of the different pages used in between; ` +
-      `${percent(reuse.cold)} of the accesses are ${coldName(settings.ops)}.`,
+      `${formatPercent(reuse.cold)} of the accesses are ${coldName(settings.ops)}.`,
     legend: [],
     svg: drawBarChart({
       id: 'reuse',
@@ -48,11 +40,14 @@ function reuseFigure(report: ReplayReport): string {
       height: 280,
     }),
     seriesCount: 1,
-    note: `An LRU cache hits what is left of its size. Not shown: ${coldName(settings.ops)}, ${percent(reuse.cold)}.`,
+    note: `An LRU cache hits what is left of its size. Not shown: ${coldName(settings.ops)}, ${formatPercent(reuse.cold)}.`,
     data: {
       caption: 'Accesses by reuse distance',
       head: ['Distance at most', { number: 'Share of accesses' }],
-      rows: reuse.bars.map(({ pagesMax, share }) => [name(pagesMax), { number: percent(share) }]),
+      rows: reuse.bars.map(({ pagesMax, share }) => [
+        name(pagesMax),
+        { number: formatPercent(share) },
+      ]),
     },
   });
 }
@@ -65,7 +60,10 @@ function popularityFigure({ popularity, trace }: ReplayReport): string {
   const object = trace.unit === 'bytes' ? 'page' : 'object';
   const { byRank, topShares, usedOnce } = popularity;
   const tops = topShares
-    .map(({ pages, accesses }) => `the top ${pages * 100} % of ${object}s get ${percent(accesses)}`)
+    .map(
+      ({ pages, accesses }) =>
+        `the top ${pages * 100} % of ${object}s get ${formatPercent(accesses)}`,
+    )
     .join(', ');
   return figure({
     id: 'popularity',
@@ -81,11 +79,11 @@ function popularityFigure({ popularity, trace }: ReplayReport): string {
       height: 280,
     }),
     seriesCount: 1,
-    note: `Of all accesses, ${tops}. Used only once: ${percent(usedOnce)} of the ${object}s.`,
+    note: `Of all accesses, ${tops}. Used only once: ${formatPercent(usedOnce)} of the ${object}s.`,
     data: {
       caption: 'Accesses by rank',
       head: ['Rank', { number: 'Accesses' }],
-      rows: byRank.map(({ x, y }) => [count(x), { number: count(y) }]),
+      rows: byRank.map(({ x, y }) => [formatCount(x), { number: formatCount(y) }]),
     },
   });
 }
@@ -123,7 +121,7 @@ function mixFigure(report: ReplayReport): string {
     title: hasTimes ? 'Requests per second' : 'Requests',
     label:
       `Line chart of reads, writes and sequential requests over the trace. ` +
-      `${percent(reads)} are reads, ${percent(sequential)} are sequential.`,
+      `${formatPercent(reads)} are reads, ${formatPercent(sequential)} are sequential.`,
     legend: series.map(({ name, style }) => ({ name, style })),
     svg: drawLineChart({
       id: 'mix',
@@ -141,7 +139,7 @@ function mixFigure(report: ReplayReport): string {
       height: 300,
     }),
     seriesCount: series.length,
-    note: `${percent(reads)} of the requests are reads; ${percent(sequential)} go on where another ended.`,
+    note: `${formatPercent(reads)} of the requests are reads; ${formatPercent(sequential)} go on where another ended.`,
     data: {
       caption: 'Requests in each part of the trace',
       head: [
@@ -151,10 +149,10 @@ function mixFigure(report: ReplayReport): string {
         ),
       ],
       rows: mix.reads.map((each, at) => [
-        hasTimes ? duration(at * mix.columnWidth) : count(at * mix.columnWidth),
-        { number: count(each) },
-        { number: count(mix.writes[at] ?? 0) },
-        { number: count(mix.sequential[at] ?? 0) },
+        hasTimes ? duration(at * mix.columnWidth) : formatCount(at * mix.columnWidth),
+        { number: formatCount(each) },
+        { number: formatCount(mix.writes[at] ?? 0) },
+        { number: formatCount(mix.sequential[at] ?? 0) },
         ...(hasBytes ? [mix.readBytes[at] ?? 0, mix.writeBytes[at] ?? 0] : []).map((bytes) => ({
           number: size(bytes),
         })),
@@ -192,8 +190,8 @@ function sizesFigure({ sizes }: ReplayReport): string {
       head: ['At most', { number: 'Reads' }, { number: 'Writes' }],
       rows: sizes.map(({ bytesMax, reads, writes }) => [
         size(bytesMax),
-        { number: count(reads) },
-        { number: count(writes) },
+        { number: formatCount(reads) },
+        { number: formatCount(writes) },
       ]),
     },
   });
