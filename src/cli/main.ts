@@ -1,6 +1,6 @@
 /** The program: finds the command, runs it, and turns whatever goes wrong into a sentence. */
 
-import { TmemError } from '../lib/errors.ts';
+import { kindOfSystemError, messageOf, TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import { COMMON_OPTIONS, parseArguments } from './command/arguments.ts';
@@ -91,11 +91,20 @@ async function dispatch(args: readonly string[], context: CliContext): Promise<n
   return run(rest, context);
 }
 
+/** A call of the system that nobody foresaw to fail: its message names the call, and the path if any. */
+function isOfSystem(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error && 'errno' in error;
+}
+
 /** What the user reads of a failure. A stack trace is for defects of this program only. */
 function report(error: unknown, context: CliContext): number {
   if (error instanceof TmemError) {
     context.stderr(`tmem: ${error.message}\n`);
     return EXIT_CODE_BY_KIND[error.kind];
+  }
+  if (isOfSystem(error)) {
+    context.stderr(`tmem: the system failed: ${messageOf(error)}; check the disk or the path\n`);
+    return EXIT_CODE_BY_KIND[kindOfSystemError(error)];
   }
   const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
   context.stderr(`tmem: this is a defect in tmem, please report it:\n${trace}\n`);
