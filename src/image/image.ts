@@ -15,7 +15,7 @@ import { isEncipheredAt } from './data/enciphered.ts';
 import { type ImageMemory, imageMemory, TABLE_BYTES_DEFAULT } from './data/image-memory.ts';
 import { ImageReads } from './data/image-reads.ts';
 import { ImageWrites } from './data/image-writes.ts';
-import { newCounters, type OperationCounters } from './data/operation-counters.ts';
+import { countFailure, newCounters, type OperationCounters } from './data/operation-counters.ts';
 import {
   type CheckReport,
   type FormatName,
@@ -166,7 +166,7 @@ export class BlockImage implements ChainedImage {
     try {
       await this.#reads.read(buffer, bufferOffset, length, offset);
     } catch (cause) {
-      counters.failures++;
+      countFailure(counters, cause);
       throw cause;
     } finally {
       this.#format.epochs?.leave(epoch);
@@ -181,7 +181,7 @@ export class BlockImage implements ChainedImage {
     try {
       await writes.write(buffer, bufferOffset, length, offset);
     } catch (cause) {
-      counters.failures++;
+      countFailure(counters, cause);
       throw cause;
     } finally {
       this.#format.epochs?.leave(epoch);
@@ -196,7 +196,7 @@ export class BlockImage implements ChainedImage {
       if (this.#writable !== undefined) await this.#writable.sync();
       else for (const storage of this.#format.storages) await storage.sync();
     } catch (cause) {
-      counters.failures++;
+      countFailure(counters, cause);
       throw cause;
     }
   }
@@ -361,7 +361,7 @@ export class BlockImage implements ChainedImage {
     try {
       await work();
     } catch (cause) {
-      counters.failures++;
+      countFailure(counters, cause);
       throw cause;
     } finally {
       this.#format.epochs?.leave(epoch);

@@ -1,13 +1,12 @@
 /** Metrics of the exports: what the cache answered, what was read ahead, what went to the image. */
 
-import type { OperationCounters } from '../image/data/operation-counters.ts';
 import { counter, gauge, type MetricDefinition } from './definition.ts';
 
 /** A counter that every export keeps for each operation on its image. */
 function perOperation(
   name: `${string}_total`,
   help: string,
-  field: keyof OperationCounters,
+  field: 'requests' | 'bytes' | 'failures',
 ): MetricDefinition {
   return counter(name, help, ['export', 'op'], ({ exports }, set) => {
     for (const each of exports) {

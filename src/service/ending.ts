@@ -7,6 +7,7 @@ import type { NbdServer } from '../nbd/server.ts';
 import type { BaseCopies } from './base-copies.ts';
 import type { Disk } from './disks.ts';
 import { closeImages, drainExports, tellProgress } from './drain.ts';
+import type { FailedRequests } from './failed-requests.ts';
 import type { FileNames } from './file-names.ts';
 import type { FullSwaps } from './full-swaps.ts';
 import type { Recordings } from './recordings.ts';
@@ -29,6 +30,7 @@ export interface EndingParts {
   /** Whether there was ever anything to save. */
   readonly hasStarted: boolean;
   readonly fullSwaps: Pick<FullSwaps, 'stop'>;
+  readonly failedRequests: Pick<FailedRequests, 'stop'>;
   readonly recordings: Pick<Recordings, 'stop'>;
   readonly baseCopies: Pick<BaseCopies, 'stop'>;
   readonly fileNames: Pick<FileNames, 'stop'>;
@@ -58,6 +60,7 @@ export async function endInOrder(parts: EndingParts): Promise<void> {
     const loaded = within(warmRestart?.stop(), 'the loading of the snapshot');
     await Promise.all([parts.server.stop(), loaded]);
     parts.fullSwaps.stop();
+    parts.failedRequests.stop();
     await Promise.all([
       collect(drainExports(exports, parts.drainMsMax)),
       within(parts.recordings.stop(), 'the recording'),

@@ -23,6 +23,7 @@ import { type Disk, memoryBytesOfChain, openDisks } from './disks.ts';
 import { dirtyBytesOf } from './drain.ts';
 import { endInOrder } from './ending.ts';
 import { createExports } from './exports.ts';
+import { FailedRequests, watchedRequests } from './failed-requests.ts';
 import { FileNames } from './file-names.ts';
 import { FullSwaps, swapsInMemory } from './full-swaps.ts';
 import { imageSources } from './image-sources.ts';
@@ -87,6 +88,7 @@ class Service implements RunningService {
   readonly #server: NbdServer;
   readonly #recordings: Recordings;
   readonly #fullSwaps: FullSwaps;
+  readonly #failedRequests: FailedRequests;
   readonly #fileNames: FileNames;
   #admin: AdminServer | undefined;
   #hasStarted = false;
@@ -152,6 +154,7 @@ class Service implements RunningService {
       log: (message) => this.#log.info(message),
     });
     this.#fullSwaps = new FullSwaps(swapsInMemory(disks, all), log);
+    this.#failedRequests = new FailedRequests(watchedRequests(all), log);
     this.#fileNames = new FileNames(all, log);
     this.#recordings = new Recordings({
       settings: settings.record,
@@ -183,6 +186,7 @@ class Service implements RunningService {
     if (settings.hasGovernor) this.#governor.start();
     this.#baseCopies.start();
     this.#fullSwaps.start();
+    this.#failedRequests.start();
     this.#hasStarted = true;
     this.exports = this.#exports.map((each, i) => ({
       name: each.name,
@@ -298,6 +302,7 @@ class Service implements RunningService {
       warmRestart: this.#warmRestart,
       hasStarted: this.#hasStarted,
       fullSwaps: this.#fullSwaps,
+      failedRequests: this.#failedRequests,
       recordings: this.#recordings,
       baseCopies: this.#baseCopies,
       fileNames: this.#fileNames,

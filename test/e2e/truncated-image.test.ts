@@ -28,6 +28,9 @@ async function session(script: string): Promise<void> {
   const image = makeImage(directory, SIZE);
   const server = await startServer(directory, [image, '--memory', '64MiB']);
   await nbdsh(server, image, BREAK + script);
+  const where = `cannot read \\d+ bytes at offset \\d+ of "${image}"`;
+  const failed = `export "disk.raw": a read failed(?: \\d+ times, the last time)?: ${where}`;
+  server.expectAtEnd(new RegExp(`^(?:tmem: ${failed}: .*; it was truncated .*\\n)*$`));
 }
 
 test.each(['True', 'False'])('a read that fails is EIO for it alone, structured=%s', (structured) =>

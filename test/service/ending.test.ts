@@ -34,6 +34,7 @@ function makeParts(given: Partial<EndingParts> = {}) {
     warmRestart: { ...ending('loading'), saveAtEnd: async () => undefined },
     hasStarted: true,
     fullSwaps: { stop: () => undefined },
+    failedRequests: { stop: () => undefined },
     recordings: ending('recording'),
     baseCopies: ending('copies'),
     fileNames: ending('names'),

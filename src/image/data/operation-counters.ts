@@ -6,9 +6,16 @@ export interface OperationCounters {
   /** Bytes asked for, of failed requests too. */
   bytes: number;
   failures: number;
+  /** Why the last one that failed did. */
+  lastFailure?: unknown;
 }
 
 /** Counters of an operation that was never asked for. */
 export function newCounters(): OperationCounters {
-  return { requests: 0, bytes: 0, failures: 0 };
+  return { requests: 0, bytes: 0, failures: 0, lastFailure: undefined };
+}
+
+export function countFailure(counters: OperationCounters, cause: unknown): void {
+  counters.failures++;
+  counters.lastFailure = cause;
 }
