@@ -103,7 +103,7 @@ describe('an image', () => {
     expect(storage.requests).toMatchObject({ read: 1, write: 1 });
   });
 
-  it('counts requests, bytes and failures of each operation', async () => {
+  it('counts requests, bytes and failures of each operation, and keeps the last failure', async () => {
     const storage = new FaultyStorage(new MemoryStorage(pattern(8192)));
     const image = rawImage(storage, 'test:3');
     const buffer = Buffer.alloc(8192);
@@ -118,12 +118,12 @@ describe('an image', () => {
     await image.read(buffer, 0, 200, 0);
     await image.sync();
     await image.discard(0, 4096);
-    expect(image.counters).toEqual({
-      read: { requests: 2, bytes: 300, failures: 1 },
-      write: { requests: 1, bytes: 10, failures: 1 },
-      sync: { requests: 2, bytes: 0, failures: 1 },
+    expect(image.counters).toMatchObject({
+      read: { requests: 2, bytes: 300, failures: 1, lastFailure: { kind: 'io' } },
+      write: { requests: 1, bytes: 10, failures: 1, lastFailure: { kind: 'no-space' } },
+      sync: { requests: 2, bytes: 0, failures: 1, lastFailure: { kind: 'io' } },
       discard: { requests: 1, bytes: 4096, failures: 0 },
-      zeroes: { requests: 1, bytes: 7, failures: 1 },
+      zeroes: { requests: 1, bytes: 7, failures: 1, lastFailure: { kind: 'io' } },
     });
   });
 
