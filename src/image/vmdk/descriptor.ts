@@ -4,6 +4,7 @@
  * not UTF-8 stays as it is; only names are decoded, as the descriptor says.
  */
 
+import { decodeText } from '../../lib/decode-text.ts';
 import { damaged, unsupported } from './damage.ts';
 import { SECTOR_BYTES } from './sparse-header.ts';
 
@@ -252,7 +253,7 @@ function decodeName(latin1: string, encoding: string, at: number, place: Place):
   }
   let name: string;
   try {
-    name = new TextDecoder(encoding, { fatal: true }).decode(Buffer.from(latin1, 'latin1'));
+    name = decodeText(Buffer.from(latin1, 'latin1'), encoding);
   } catch {
     const cause = `a file name is not in the encoding "${harmless(encoding)}"`;
     throw damaged(file, offset + at, cause);

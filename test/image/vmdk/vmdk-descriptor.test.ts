@@ -37,7 +37,7 @@ it('a descriptor as VMware writes it is understood', () => {
 });
 
 it.each([
-  ['windows-1252', Buffer.from([0x64, 0xfc]), 'd\u00fc'],
+  ['windows-1252', Buffer.from([0x64, 0x96, 0xfc]), 'd\u2013\u00fc'],
   ['Shift_JIS', Buffer.from([0x83, 0x65]), '\u30c6'],
   ['GBK', Buffer.from([0xb2, 0xe2]), '\u6d4b'],
   ['Big5', Buffer.from([0xb4, 0xfa]), '\u6e2c'],
