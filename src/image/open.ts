@@ -181,8 +181,9 @@ class ChainOpening {
 function formatMissing({ path }: Referrer, { role, name }: ImageReference): TmemError {
   const shown = JSON.stringify(name.slice(0, 80));
   const message = `"${path}" does not say of which format the ${role} ${shown} is`;
+  // qcow has no place for it, and QED for "raw" alone.
   const advice =
-    'say it with --backing-format, or write it into the image with qemu-img rebase -u -F';
+    'say it with --backing-format; a qcow2 image keeps it after tmem image rebase --unsafe';
   return new TmemError('usage', `${message}; ${advice}`, { context: { path, role } });
 }
 
