@@ -209,6 +209,11 @@ export interface OpenOptions {
   /** Which internal snapshot, by name or id, to open read-only; undefined for the active disk. */
   readonly snapshot?: string | undefined;
   /**
+   * The file has no name yet, and its syncs cost nothing: tables are made when they are needed, so
+   * that it is no longer than what is in it. Default false.
+   */
+  readonly isUnplaced?: boolean | undefined;
+  /**
    * Waited for before the image says of itself that its content is another, which images on top of
    * it refuse: `from` is the number that it says until then, `to` the one that follows.
    */

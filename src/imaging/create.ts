@@ -80,7 +80,7 @@ export class NewImage {
     const { path, formatName, passphrase, base } = this.#wish;
     const driver = await driverOf(formatName);
     const { format } = await driver.open(this.#storage, {
-      isReadOnly: false,
+      ...{ isReadOnly: false, isUnplaced: true },
       tableBytesMax: TABLE_BYTES_MAX,
       openFile: (reference) => this.#files.open(reference.name),
       passphrase,

@@ -26,6 +26,8 @@ export interface CoverageOptions {
   readonly refcounts: Refcounts;
   readonly header: HeaderFile;
   readonly metadata: MetadataMap;
+  /** Blocks are added before somebody has to wait for them. */
+  readonly isAhead: boolean;
 }
 
 /** What one growth adds; offsets and clusters are of the storage. */
@@ -79,10 +81,11 @@ export class Coverage {
     while (table.offsetOf(this.#firstBlock) !== 0) this.#firstBlock++;
     const firstBlock = this.#firstBlock;
     const left = firstBlock * blockEntries - next;
-    if (this.#wantedClusters === 0 && left > blockEntries / 4) return undefined;
+    const isNear = this.#options.isAhead && left <= blockEntries / 4;
+    if (this.#wantedClusters === 0 && !isNear) return undefined;
     const wanted = this.#wantedClusters;
     this.#wantedClusters = 0;
-    const usual = Math.min(BLOCKS_MAX, Math.ceil(firstBlock / 4));
+    const usual = this.#options.isAhead ? Math.min(BLOCKS_MAX, Math.ceil(firstBlock / 4)) : 1;
     // Without a block for the header's own cluster there is nothing to go on from.
     const plan = firstBlock === 0 ? undefined : this.#planBlocks(firstBlock, usual, wanted);
     this.#failure = plan === undefined && wanted > 0 ? this.#full() : undefined;

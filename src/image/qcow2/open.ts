@@ -29,8 +29,8 @@ export async function openQcow2(
   const disk = await openDisk(storage, header, options);
   const backing = backingReference(header);
   if (isReadOnly) return { format: new ReadOnlyQcow2(disk), backing };
-  const { tableBytesMax, pinnedBytesMax } = options;
-  const parts = { disk, header, tableBytesMax, pinnedBytesMax };
+  const { tableBytesMax, pinnedBytesMax, isUnplaced } = options;
+  const parts = { disk, header, tableBytesMax, pinnedBytesMax, isUnplaced };
   const { openWritable } = await import('./writable.ts');
   return { format: await openWritable(parts), backing };
 }

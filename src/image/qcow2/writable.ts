@@ -38,6 +38,8 @@ export interface WritableParts {
   readonly header: Qcow2Header;
   readonly tableBytesMax: number;
   readonly pinnedBytesMax?: number | undefined;
+  /** See `OpenOptions`. */
+  readonly isUnplaced?: boolean | undefined;
 }
 
 /** Reads the refcount table, and puts the parts together. */
@@ -92,6 +94,7 @@ export class WritableQcow2 implements WritableFormat {
   #bitmaps: KeptBitmaps | undefined;
   #isReady = false;
   #readying: Promise<void> | undefined;
+  #growing: Promise<void> | undefined;
   #isDamaged = false;
 
   constructor(
@@ -100,7 +103,7 @@ export class WritableQcow2 implements WritableFormat {
     bitmaps: KeptBitmaps | undefined,
     { metadata, fault }: KnownTables,
   ) {
-    const { disk, header, tableBytesMax } = parts;
+    const { disk, header, tableBytesMax, isUnplaced = false } = parts;
     const { geometry, name, storage } = disk;
     const { clusterBytes } = geometry;
     const { epochs } = this;
@@ -109,7 +112,13 @@ export class WritableQcow2 implements WritableFormat {
     const headerFile = new HeaderFile(storage, header);
     const inFlight = new InFlight();
     const onDamage = () => this.#onDamage();
-    const grow = (clusters: number) => this.#grow(clusters);
+    const grow = (clusters: number) => {
+      // Whoever comes meanwhile looks again when that is done: it was room for all, most likely.
+      this.#growing ??= this.#grow(clusters).finally(() => {
+        this.#growing = undefined;
+      });
+      return this.#growing;
+    };
     const allocator = new ClusterAllocator({
       ...{ name, clusterBytes, refcounts, metadata, grow, onDamage },
       storedClusters: Math.ceil(storage.sizeBytes / clusterBytes),
@@ -122,6 +131,7 @@ export class WritableQcow2 implements WritableFormat {
     });
     const coverage = new Coverage({
       ...{ name, storage, geometry, refcounts, header: headerFile, metadata },
+      isAhead: !isUnplaced,
     });
     const nextCluster = () => allocator.next;
     const onWrote = (end: number) => allocator.wroteTo(end);

@@ -1,9 +1,10 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it, test } from 'vitest';
+import type { Measure } from '../../../src/imaging/measure.ts';
 import { needsPrograms, runProgram, runWell } from '../../tools/programs.ts';
 import { hasSameContent, makeEmptyImage, makeImage, workspace } from '../../tools/workspace.ts';
-import { runImage } from './run-image.ts';
+import { imageJson, runImage } from './run-image.ts';
 
 needsPrograms('qemu-img', 'qemu-io');
 
@@ -151,6 +152,25 @@ describe('what convert leaves out', () => {
     expect(hasSameContent(path.join(directory, 'full.raw'), source)).toBe(true);
   });
 });
+
+// Of refcount blocks for 2 MiB each, one that is nearly full, and a second that has just begun.
+test.each([1_848_832, 3_000_320])(
+  'a qcow2 target for %i bytes is as long as was measured',
+  async (sizeBytes) => {
+    const directory = workspace();
+    fs.writeFileSync(path.join(directory, 'full.raw'), Buffer.alloc(sizeBytes, 1));
+    const format = ['-O', 'qcow2', '-o', 'cluster_size=2048'];
+    const made = await imageJson(directory, 'convert', ...format, 'full.raw', 'full.qcow2');
+    const { size } = fs.statSync(path.join(directory, 'full.qcow2'));
+    expect(made).toMatchObject({ fileBytes: size, writtenBytes: sizeBytes });
+    const measured = await imageJson<Measure>(directory, 'measure', ...format, 'full.raw');
+    expect(measured.fullyAllocatedBytes).toBe(measured.requiredBytes);
+    // The end of the last cluster is not there.
+    expect(measured.requiredBytes).toBeGreaterThanOrEqual(size);
+    expect(measured.requiredBytes).toBeLessThan(size + 2048);
+    await runWell('qemu-img', ['check', '-q', '-f', 'qcow2', path.join(directory, 'full.qcow2')]);
+  },
+);
 
 test('convert reads an internal snapshot', async () => {
   const directory = workspace();
