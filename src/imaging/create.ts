@@ -109,9 +109,19 @@ function ofWish(path: string, cause: unknown): unknown {
   return new TmemError(kind, `cannot make "${path}": ${message}`, { context, cause });
 }
 
+/** Nothing could be written to it any more. */
+function emptyStream({ path }: NewImageWish): TmemError {
+  const advice = 'make it with tmem image convert, or choose another subformat';
+  const message = `cannot make "${path}": a stream is written once, with all that is in it`;
+  return new TmemError('usage', `${message}; ${advice}`, { context: { path } });
+}
+
 /** Makes an empty image, and answers the size of its disk; the base is closed by it. */
 export async function createImage(wish: NewImageWish): Promise<number> {
   try {
+    const { formatName, settings } = wish;
+    const isStream = formatName === 'vmdk' && settings?.subformat === 'streamOptimized';
+    if (isStream) throw emptyStream(wish);
     const image = await NewImage.begin(wish);
     await image.finish();
     return image.sizeBytes;

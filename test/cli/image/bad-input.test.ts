@@ -123,6 +123,14 @@ test.each([
   expect(fs.readdirSync(directory).sort()).toEqual(['a.qcow2', 'base.raw', 'key']);
 });
 
+test('a stream is not made empty, since nobody could read it or write to it', async () => {
+  const { directory, run } = await made('a.qcow2');
+  const { code, err } = await run('create', '-o', 'subformat=streamOptimized', 'x.vmdk', '1MiB');
+  expect(code).toBe(2);
+  expectSentence(err, `cannot make "${path.join(directory, 'x.vmdk')}"`, 'tmem image convert');
+  expect(fs.existsSync(path.join(directory, 'x.vmdk'))).toBe(false);
+});
+
 test.each(['qcow', 'vmdk', 'cow'])('a %s image keeps its size', async (format) => {
   const { file, run } = await made(`a.${format}`);
   const { code, err } = await run('resize', file, '2MiB');
