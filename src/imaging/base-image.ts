@@ -16,6 +16,10 @@ export interface BaseWish {
   readonly formatName?: FormatName | undefined;
   /** Where files may be that the base names; see `OpenImageOptions`. */
   readonly allowBacking?: readonly string[] | undefined;
+  /** Of the base, and of what is below it. */
+  readonly passphrase?: Buffer | undefined;
+  /** Of what is below the base, where an image does not say it. */
+  readonly backingFormatName?: FormatName | undefined;
 }
 
 /** An open base, the receiver's to close, and how an image refers to it. */
@@ -26,13 +30,15 @@ export interface OpenBase {
 
 /** Opens the base of an image that is or will be at `path`; the operator has named both. */
 export async function openBase(path: string, wish: BaseWish): Promise<OpenBase> {
-  const { name, allowBacking, formatName = formatNameOf(name) } = wish;
+  const { name, allowBacking, passphrase, backingFormatName } = wish;
+  const { formatName = formatNameOf(name) } = wish;
   const basePath = resolve(dirname(path), name);
   if (basePath === path) {
     throw new TmemError('usage', `"${path}" cannot stand on itself; name another base`);
   }
   const image = await openImage(basePath, {
-    ...{ isReadOnly: true, wantsDirect: false, formatName, allowBacking },
+    ...{ isReadOnly: true, wantsDirect: false, formatName, allowBacking, backingFormatName },
+    ...{ passphrase, backingPassphrase: passphrase },
   });
   try {
     return { image, reference: await referenceTo(basePath, name, formatName) };

@@ -20,7 +20,7 @@ export interface RebaseOptions extends WorkOptions {
   /** Only changes what the image says: the bases are known to hold the same. Default false. */
   readonly isUnsafe?: boolean | undefined;
   readonly allowBacking?: readonly string[] | undefined;
-  /** The format of what it stands on, where it does not say that. */
+  /** The format of what it stands on, where it does not say that; and so of what its new base does. */
   readonly backingFormatName?: FormatName | undefined;
   readonly passphrase?: Buffer | undefined;
   /** As for `openImage`. */
@@ -37,7 +37,8 @@ export async function rebaseImage(options: RebaseOptions): Promise<number> {
   const { path, formatName = formatNameOf(path), isUnsafe = false } = options;
   const driver = await driverOf(formatName);
   if (driver.rebase === undefined) throw keepsBase(path, formatName);
-  const base = await openBase(path, options.base);
+  const { passphrase, backingFormatName } = options;
+  const base = await openBase(path, { passphrase, backingFormatName, ...options.base });
   let copied = 0;
   try {
     if (!isUnsafe) {

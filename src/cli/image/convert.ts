@@ -47,7 +47,7 @@ export const convertVerb: ImageVerb = {
     backing: {
       short: 'B',
       value: 'BASE',
-      help: 'have TARGET stand on BASE, and write only what differs\nfrom it; BASE is of --backing-format',
+      help: 'have TARGET stand on BASE, and write only what differs\nfrom it; BASE is of --backing-format, and opened with\n--passphrase-file',
     },
     'backing-format': {
       short: 'F',
@@ -89,7 +89,7 @@ export const convertVerb: ImageVerb = {
     const isDurable = parseSync(parsed.last('sync') ?? 'on');
     const opening = openInput(call, fullPath(from, context), { snapshot });
     const { sizeBytes, writtenBytes } = await withImage(opening, async (source) => {
-      const base = await baseOf(call, path, 'backing');
+      const base = await baseOf(call, path, passphraseOf(call));
       return convertImage({
         ...{ source, path, formatName, settings, passphrase, base, threads, sparseBytes },
         isForced: parsed.has('force'),

@@ -19,17 +19,28 @@ import {
 } from './options.ts';
 import type { ImageCall, ImageVerb } from './verb.ts';
 
-/** The base that an option names, open; undefined without one. */
+/** The base that --backing names, open; undefined without one. */
 export async function baseOf(
   call: ImageCall,
   path: string,
-  option: string,
+  passphrase: Buffer | undefined,
 ): Promise<OpenBase | undefined> {
   const { parsed } = call;
-  const name = parsed.last(option);
+  const name = parsed.last('backing');
   const formatName = parseFormat(parsed, 'backing-format');
   if (name === undefined) return undefined;
-  return openBase(path, { name, formatName, allowBacking: allowedBacking(call) });
+  const below = { passphrase, backingFormatName: formatName };
+  return openBase(path, { name, formatName, allowBacking: allowedBacking(call), ...below });
+}
+
+/** The passphrase is of the base where that does not open without one; else the image's alone. */
+async function openBaseFor(call: ImageCall, path: string, passphrase: Buffer | undefined) {
+  try {
+    return { base: await baseOf(call, path, undefined), opensWithout: true };
+  } catch (cause) {
+    if (passphrase === undefined) throw cause;
+    return { base: await baseOf(call, path, passphrase), opensWithout: false };
+  }
 }
 
 function sizeOf(text: string | undefined, base: OpenBase | undefined): number {
@@ -58,7 +69,10 @@ export const createVerb: ImageVerb = {
     ...SETTINGS_OPTION,
     ...FORCE_OPTION,
     ...ALLOW_OPTION,
-    'passphrase-file': { value: 'FILE', help: 'what the image is enciphered with' },
+    'passphrase-file': {
+      value: 'FILE',
+      help: 'what the image is enciphered with, and what opens\nan enciphered BASE',
+    },
   },
   run: async (call) => {
     const { operands, context, parsed } = call;
@@ -66,8 +80,11 @@ export const createVerb: ImageVerb = {
     const path = fullPath(file, context);
     const formatName = formatOfNew(call, path, 'format');
     const settings = parseSettings(parsed.all('options'));
-    const passphrase = passphraseOf(call);
-    const base = await baseOf(call, path, 'backing');
+    const given = passphraseOf(call);
+    const { base, opensWithout } = await openBaseFor(call, path, given);
+    // One that is of no use is refused, so that nobody takes a plain image for an enciphered one.
+    const isForImage = opensWithout || settings['encrypt.format'] !== undefined;
+    const passphrase = isForImage ? given : undefined;
     const wanted = { path, formatName, sizeBytes: await sizeOrClose(size, base), settings };
     const isForced = parsed.has('force');
     const sizeBytes = await createImage({ ...wanted, base, passphrase, isForced });

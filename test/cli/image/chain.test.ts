@@ -236,3 +236,30 @@ test('commit needs a base', async () => {
   const ran = await runImage(directory, 'commit', 'base.raw');
   expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(/stands on no other image/) });
 });
+
+test('an enciphered base opens with the passphrase that is given', async () => {
+  const { directory } = await chain();
+  fs.writeFileSync(path.join(directory, 'key'), 'a passphrase');
+  const key = ['--passphrase-file', 'key'];
+  const luks = ['-o', 'encrypt.format=luks,encrypt.iter-time=10'];
+  const run = (...args: string[]) => runImage(directory, ...args);
+  const ran = { code: 0, err: '' };
+  const targetKey = ['--target-passphrase-file', 'key'];
+  const convert = ['convert', ...luks, ...targetKey, 'base.raw', 'base.qcow2'];
+  expect(await run(...convert)).toMatchObject(ran);
+  const create = ['create', '-b', 'base.qcow2'];
+  const refused = await run(...create, 'top.qcow2');
+  expect(refused).toMatchObject({ code: 2, err: expect.stringMatching(/enciphered with LUKS/) });
+  expect(await run(...create, 'plain.qcow2', ...key)).toMatchObject(ran);
+  expect(await run(...create, ...luks, 'both.qcow2', ...key)).toMatchObject(ran);
+  const onBase = ['-B', 'base.qcow2', ...key, 'both.qcow2', 'thin.qcow2'];
+  expect(await run('convert', ...onBase)).toMatchObject(ran);
+  expect(await run('rebase', '-b', 'base.raw', 'thin.qcow2', ...key)).toMatchObject(ran);
+  expect(await run('rebase', '-b', 'base.qcow2', 'thin.qcow2', ...key)).toMatchObject(ran);
+  for (const image of ['plain.qcow2', 'both.qcow2', 'thin.qcow2']) {
+    expect(await run('compare', ...key, image, 'base.raw')).toMatchObject(ran);
+  }
+  // Nobody is to take a plain image for an enciphered one.
+  const idle = await run('create', '-b', 'base.raw', 'no.qcow2', ...key);
+  expect(idle).toMatchObject({ code: 2, err: expect.stringMatching(/of no use/) });
+});
