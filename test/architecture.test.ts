@@ -19,7 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   nbd: ['export', 'tmem', 'lib'],
   governor: ['lib'],
   trace: ['lib'],
-  replay: ['trace', 'layers', 'tmem', 'policy', 'curves', 'lib'],
+  replay: ['trace', 'nbd', 'layers', 'tmem', 'policy', 'curves', 'lib'],
   imaging: ['image', 'storage', 'lib'],
   metrics: ['lib'],
   admin: ['nbd', 'tmem', 'lib'],

@@ -5,10 +5,11 @@ import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.
 import { formatListenAddress } from '../../lib/listen-address.ts';
 import type { NbdTarget } from '../../lib/nbd-uri.ts';
 import { writeUInt64BE } from '../../lib/uint64.ts';
+import { Command, Magic, WireBytes } from '../../nbd/protocol.ts';
 import { OP } from '../../trace/request-batch.ts';
 import { ClientHandshake, type Negotiated } from './handshake.ts';
 import { Outstanding } from './outstanding.ts';
-import { COMMAND_BY_OP, DISCONNECT, MAGIC, REQUEST_BYTES } from './protocol.ts';
+import { COMMAND_BY_OP } from './protocol.ts';
 import { ReplyReader } from './reply-reader.ts';
 
 /** How long a server may take to agree, milliseconds. */
@@ -104,13 +105,13 @@ export class LiveConnection {
     }
     this.#unsentCount = 0;
     const { op, length, sentMs } = this.#outstanding;
-    const bytes = Buffer.allocUnsafe(count * REQUEST_BYTES);
+    const bytes = Buffer.allocUnsafe(count * WireBytes.REQUEST);
     this.#socket.cork();
     let from = 0;
     for (let i = 0; i < count; i++) {
       const slot = this.#unsent[i]!;
-      const end = (i + 1) * REQUEST_BYTES;
-      this.#encode(bytes, end - REQUEST_BYTES, slot);
+      const end = (i + 1) * WireBytes.REQUEST;
+      this.#encode(bytes, end - WireBytes.REQUEST, slot);
       sentMs[slot] = nowMs;
       if (op[slot] !== OP.write) continue;
       this.#socket.write(bytes.subarray(from, end));
@@ -125,9 +126,9 @@ export class LiveConnection {
   close(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    const goodbye = Buffer.alloc(REQUEST_BYTES);
-    goodbye.writeUInt32BE(MAGIC.request, 0);
-    goodbye.writeUInt16BE(DISCONNECT, 6);
+    const goodbye = Buffer.alloc(WireBytes.REQUEST);
+    goodbye.writeUInt32BE(Magic.REQUEST, 0);
+    goodbye.writeUInt16BE(Command.DISC, 6);
     this.#socket.end(goodbye);
     this.#socket.destroySoon();
   }
@@ -140,7 +141,7 @@ export class LiveConnection {
 
   #encode(to: Buffer, at: number, slot: number): void {
     const { op, offset, length, generation } = this.#outstanding;
-    to.writeUInt32BE(MAGIC.request, at);
+    to.writeUInt32BE(Magic.REQUEST, at);
     to.writeUInt16BE(0, at + 4);
     to.writeUInt16BE(COMMAND_BY_OP[op[slot]!]!, at + 6);
     to.writeUInt32BE(generation[slot]!, at + 8);

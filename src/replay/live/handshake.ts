@@ -8,24 +8,20 @@
 import { TmemError } from '../../lib/errors.ts';
 import { readUInt64BE } from '../../lib/uint64.ts';
 import {
-  GREETING_BYTES,
-  HANDSHAKE_FLAG,
-  INFO,
-  MAGIC,
-  OPTION,
-  OPTION_DATA_BYTES_MAX,
-  OPTION_ERROR,
-  OPTION_REPLY,
-  OPTION_REPLY_BYTES,
-  OPTION_REPLY_COUNT_MAX,
-  PAYLOAD_BYTES_MAX,
-  violation,
-} from './protocol.ts';
+  HandshakeFlag,
+  Info,
+  Magic,
+  Option,
+  OptionReply,
+  PAYLOAD_BYTES_DEFAULT,
+  WireBytes,
+} from '../../nbd/protocol.ts';
+import { OPTION_DATA_BYTES_MAX, OPTION_REPLY_COUNT_MAX, violation } from './protocol.ts';
 
 /** What was agreed on. */
 export interface Negotiated {
   readonly sizeBytes: number;
-  /** As in `EXPORT_FLAG`. */
+  /** As in `TransmissionFlag`. */
   readonly flags: number;
   readonly isStructured: boolean;
   /** Requests are multiples of that, a power of two. */
@@ -51,7 +47,7 @@ export class ClientHandshake {
   #sizeBytes = -1;
   #flags = 0;
   #minimumBytes = 1;
-  #maximumBytes = PAYLOAD_BYTES_MAX;
+  #maximumBytes = PAYLOAD_BYTES_DEFAULT;
 
   constructor(exportName: string, wantsStructured: boolean, send: (bytes: Buffer) => void) {
     this.#exportName = exportName;
@@ -71,15 +67,15 @@ export class ClientHandshake {
   #takeOne(): boolean {
     const input = this.#input;
     if (!this.#hasGreeting) {
-      if (input.length < GREETING_BYTES) return false;
+      if (input.length < WireBytes.GREETING) return false;
       this.#greet(input);
-      this.#input = input.subarray(GREETING_BYTES);
+      this.#input = input.subarray(WireBytes.GREETING);
       return true;
     }
-    if (input.length < OPTION_REPLY_BYTES) return false;
+    if (input.length < WireBytes.OPTION_REPLY_HEADER) return false;
     const isReply =
-      input.readUInt32BE(0) === MAGIC.optionReplyHigh &&
-      input.readUInt32BE(4) === MAGIC.optionReplyLow;
+      input.readUInt32BE(0) === Magic.OPTION_REPLY_HIGH &&
+      input.readUInt32BE(4) === Magic.OPTION_REPLY_LOW;
     if (!isReply || input.readUInt32BE(8) !== this.#option)
       throw violation('no answer to an option');
     const length = input.readUInt32BE(16);
@@ -87,37 +83,37 @@ export class ClientHandshake {
       throw violation(`an answer of ${length} bytes to an option`);
     if (++this.#replyCount > OPTION_REPLY_COUNT_MAX)
       throw violation('too many answers to an option');
-    const end = OPTION_REPLY_BYTES + length;
+    const end = WireBytes.OPTION_REPLY_HEADER + length;
     if (input.length < end) return false;
-    this.#takeReply(input.readUInt32BE(12), input.subarray(OPTION_REPLY_BYTES, end));
+    this.#takeReply(input.readUInt32BE(12), input.subarray(WireBytes.OPTION_REPLY_HEADER, end));
     this.#input = this.#input.subarray(end);
     return true;
   }
 
   #greet(input: Buffer): void {
     const isNbd =
-      input.readUInt32BE(0) === MAGIC.greetingHigh && input.readUInt32BE(4) === MAGIC.greetingLow;
+      input.readUInt32BE(0) === Magic.GREETING_HIGH && input.readUInt32BE(4) === Magic.GREETING_LOW;
     if (!isNbd)
       throw new TmemError('invalid', 'what answers there is no NBD server; check the URI');
     const isNewstyle =
-      input.readUInt32BE(8) === MAGIC.optionHigh && input.readUInt32BE(12) === MAGIC.optionLow;
+      input.readUInt32BE(8) === Magic.OPTION_HIGH && input.readUInt32BE(12) === Magic.OPTION_LOW;
     const flags = input.readUInt16BE(16);
-    if (!isNewstyle || (flags & HANDSHAKE_FLAG.fixedNewstyle) === 0) {
+    if (!isNewstyle || (flags & HandshakeFlag.FIXED_NEWSTYLE) === 0) {
       const sentence = 'the server speaks only the old style of the NBD protocol';
       throw new TmemError('unsupported', `${sentence}; replay against one of after 2012`);
     }
     const answer = Buffer.alloc(4);
-    answer.writeUInt32BE(HANDSHAKE_FLAG.fixedNewstyle | (flags & HANDSHAKE_FLAG.noZeroes));
+    answer.writeUInt32BE(HandshakeFlag.FIXED_NEWSTYLE | (flags & HandshakeFlag.NO_ZEROES));
     this.#send(answer);
     this.#hasGreeting = true;
-    if (this.#wantsStructured) this.#ask(OPTION.structuredReply, Buffer.alloc(0));
+    if (this.#wantsStructured) this.#ask(Option.STRUCTURED_REPLY, Buffer.alloc(0));
     else this.#askToGo();
   }
 
   #ask(option: number, data: Buffer): void {
     const header = Buffer.alloc(16);
-    header.writeUInt32BE(MAGIC.optionHigh, 0);
-    header.writeUInt32BE(MAGIC.optionLow, 4);
+    header.writeUInt32BE(Magic.OPTION_HIGH, 0);
+    header.writeUInt32BE(Magic.OPTION_LOW, 4);
     header.writeUInt32BE(option, 8);
     header.writeUInt32BE(data.length, 12);
     this.#option = option;
@@ -130,18 +126,18 @@ export class ClientHandshake {
     data.writeUInt32BE(name.length, 0);
     name.copy(data, 4);
     data.writeUInt16BE(1, 4 + name.length);
-    data.writeUInt16BE(INFO.blockSize, 6 + name.length);
-    this.#ask(OPTION.go, data);
+    data.writeUInt16BE(Info.BLOCK_SIZE, 6 + name.length);
+    this.#ask(Option.GO, data);
   }
 
   #takeReply(type: number, data: Buffer): void {
-    if (this.#option === OPTION.structuredReply) {
+    if (this.#option === Option.STRUCTURED_REPLY) {
       // A server that does not know them answers an error, and is asked without.
-      this.#isStructured = type === OPTION_REPLY.ack;
+      this.#isStructured = type === OptionReply.ACK;
       this.#askToGo();
-    } else if (type === OPTION_REPLY.info) {
+    } else if (type === OptionReply.INFO) {
       this.#takeInfo(data);
-    } else if (type === OPTION_REPLY.ack) {
+    } else if (type === OptionReply.ACK) {
       this.#finish();
     } else {
       throw this.#refusal(type, data);
@@ -150,12 +146,12 @@ export class ClientHandshake {
 
   #takeInfo(data: Buffer): void {
     const type = data.length < 2 ? -1 : data.readUInt16BE(0);
-    if (type === INFO.export && data.length === 12) {
+    if (type === Info.EXPORT && data.length === 12) {
       this.#sizeBytes = readUInt64BE(data, 2);
       this.#flags = data.readUInt16BE(10);
-    } else if (type === INFO.blockSize && data.length === 14) {
+    } else if (type === Info.BLOCK_SIZE && data.length === 14) {
       this.#minimumBytes = data.readUInt32BE(2);
-      this.#maximumBytes = Math.min(PAYLOAD_BYTES_MAX, data.readUInt32BE(10));
+      this.#maximumBytes = Math.min(PAYLOAD_BYTES_DEFAULT, data.readUInt32BE(10));
     }
   }
 
@@ -184,13 +180,13 @@ export class ClientHandshake {
     const words = said === '' ? '' : ` (${said})`;
     const name = JSON.stringify(this.#exportName);
     switch (type) {
-      case OPTION_ERROR.unknown:
+      case OptionReply.ERR_UNKNOWN:
         return new TmemError('not-found', `the server has no export ${name}${words}; name another`);
-      case OPTION_ERROR.tlsRequired:
+      case OptionReply.ERR_TLS_REQD:
         return new TmemError('unsupported', 'the server wants TLS; replay against one without');
-      case OPTION_ERROR.policy:
+      case OptionReply.ERR_POLICY:
         return new TmemError('permission', `the server refuses export ${name}${words}`);
-      case OPTION_ERROR.unsupported:
+      case OptionReply.ERR_UNSUP:
         return new TmemError('unsupported', 'the server is too old: it does not know NBD_OPT_GO');
       default:
         return new TmemError('invalid', `the server refuses export ${name}${words}`);

@@ -6,16 +6,17 @@
  */
 
 import { readUInt64BE } from '../../lib/uint64.ts';
+import { Chunk, ChunkFlag, Magic, WireBytes } from '../../nbd/protocol.ts';
 import { OP } from '../../trace/request-batch.ts';
 import type { Outstanding } from './outstanding.ts';
-import { CHUNK, CHUNK_DONE, ERROR_BYTES_MAX, MAGIC, violation } from './protocol.ts';
+import { CHUNK_ERROR_BIT, ERROR_BYTES_MAX, violation } from './protocol.ts';
 
 const MAGIC_BYTES = 4;
-const SIMPLE_BYTES = 16;
-const CHUNK_BYTES = 20;
+const SIMPLE_BYTES = WireBytes.SIMPLE_REPLY;
+const CHUNK_BYTES = WireBytes.CHUNK_HEADER;
 /** What is looked at of the payload of a chunk of data, a hole, and an error. */
-const DATA_HEAD_BYTES = 8;
-const HOLE_HEAD_BYTES = 12;
+const DATA_HEAD_BYTES = WireBytes.CHUNK_OFFSET;
+const HOLE_HEAD_BYTES = WireBytes.CHUNK_HOLE;
 const ERROR_HEAD_BYTES = 6;
 /** Chunks of one reply: a server that never ends one would never be done. */
 const CHUNK_COUNT_MAX = 65_536;
@@ -78,8 +79,8 @@ export class ReplyReader {
   }
 
   #takeMagic(magic: number): void {
-    const isChunk = magic === MAGIC.structuredReply && this.#isStructured;
-    if (!isChunk && magic !== MAGIC.simpleReply)
+    const isChunk = magic === Magic.STRUCTURED_REPLY && this.#isStructured;
+    if (!isChunk && magic !== Magic.SIMPLE_REPLY)
       throw violation('a reply without its magic number');
     this.#wantedBytes = isChunk ? CHUNK_BYTES : SIMPLE_BYTES;
   }
@@ -110,18 +111,18 @@ export class ReplyReader {
     const { chunks, op, length } = this.#outstanding;
     const type = this.#head.readUInt16BE(6);
     const bytes = this.#head.readUInt32BE(16);
-    this.#isLast = (this.#head.readUInt16BE(4) & CHUNK_DONE) !== 0;
+    this.#isLast = (this.#head.readUInt16BE(4) & ChunkFlag.DONE) !== 0;
     if (++chunks[slot]! > CHUNK_COUNT_MAX) throw violation('a reply without end');
-    const isContent = type === CHUNK.offsetData || type === CHUNK.offsetHole;
+    const isContent = type === Chunk.OFFSET_DATA || type === Chunk.OFFSET_HOLE;
     if (isContent && op[slot] !== OP.read) throw violation('data that was not asked for');
-    if (type === CHUNK.none && bytes === 0 && this.#isLast) {
+    if (type === Chunk.NONE && bytes === 0 && this.#isLast) {
       this.#end();
-    } else if (type === CHUNK.offsetData && bytes > DATA_HEAD_BYTES) {
+    } else if (type === Chunk.OFFSET_DATA && bytes > DATA_HEAD_BYTES) {
       if (bytes - DATA_HEAD_BYTES > length[slot]!) throw violation('more data than was asked for');
       this.#wantedBytes = CHUNK_BYTES + DATA_HEAD_BYTES;
-    } else if (type === CHUNK.offsetHole && bytes === HOLE_HEAD_BYTES) {
+    } else if (type === Chunk.OFFSET_HOLE && bytes === HOLE_HEAD_BYTES) {
       this.#wantedBytes = CHUNK_BYTES + HOLE_HEAD_BYTES;
-    } else if (type >= CHUNK.errorBit && bytes >= ERROR_HEAD_BYTES && bytes <= ERROR_BYTES_MAX) {
+    } else if (type >= CHUNK_ERROR_BIT && bytes >= ERROR_HEAD_BYTES && bytes <= ERROR_BYTES_MAX) {
       this.#wantedBytes = CHUNK_BYTES + ERROR_HEAD_BYTES;
     } else {
       throw violation(`a chunk of type ${type} with ${bytes} bytes`);
@@ -132,7 +133,7 @@ export class ReplyReader {
     const head = this.#head;
     const bytes = head.readUInt32BE(16);
     const type = head.readUInt16BE(6);
-    if (type >= CHUNK.errorBit) {
+    if (type >= CHUNK_ERROR_BIT) {
       const { errno } = this.#outstanding;
       const said = head.readUInt32BE(CHUNK_BYTES);
       if (said === 0) throw violation('an error that is none');
@@ -141,7 +142,7 @@ export class ReplyReader {
       return;
     }
     const offset = readUInt64BE(head, CHUNK_BYTES);
-    const isHole = type === CHUNK.offsetHole;
+    const isHole = type === Chunk.OFFSET_HOLE;
     const length = isHole ? head.readUInt32BE(CHUNK_BYTES + 8) : bytes - DATA_HEAD_BYTES;
     this.#takeContent(offset, length);
     this.#skip(isHole ? 0 : length);

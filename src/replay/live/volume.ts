@@ -1,8 +1,8 @@
 /** A volume of the trace on the export that it is replayed on: where its requests go, and which do. */
 
+import { TransmissionFlag } from '../../nbd/protocol.ts';
 import { OP } from '../../trace/request-batch.ts';
 import type { LiveConnection } from './connection.ts';
-import { EXPORT_FLAG } from './protocol.ts';
 
 /** Requests without payload are bounded by the 32 bits of their length alone. */
 const BARE_BYTES_MAX = 1024 * 1024 * 1024;
@@ -34,14 +34,14 @@ export class LiveVolume {
   }
 
   get isReadOnly(): boolean {
-    return (this.#flags & EXPORT_FLAG.readOnly) !== 0;
+    return (this.#flags & TransmissionFlag.READ_ONLY) !== 0;
   }
 
   /** Whether the server takes such requests. */
   supports(op: number): boolean {
-    if (op === OP.flush) return (this.#flags & EXPORT_FLAG.sendFlush) !== 0;
-    if (op === OP.trim) return (this.#flags & EXPORT_FLAG.sendTrim) !== 0;
-    if (op === OP.zero) return (this.#flags & EXPORT_FLAG.sendWriteZeroes) !== 0;
+    if (op === OP.flush) return (this.#flags & TransmissionFlag.SEND_FLUSH) !== 0;
+    if (op === OP.trim) return (this.#flags & TransmissionFlag.SEND_TRIM) !== 0;
+    if (op === OP.zero) return (this.#flags & TransmissionFlag.SEND_WRITE_ZEROES) !== 0;
     return true;
   }
 
