@@ -38,10 +38,6 @@ export class LevelOne {
     return this.#entries.byteLength;
   }
 
-  get unlinkedCount(): number {
-    return this.#unlinked.size;
-  }
-
   /** Reads the entries that a larger disk has more. */
   async extend(count: number, convert?: (table: Buffer) => void): Promise<void> {
     const { codec, l1Offset } = this.#layout;

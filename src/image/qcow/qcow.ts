@@ -7,16 +7,10 @@
 import { TmemError } from '../../lib/errors.ts';
 import { roundUp } from '../../lib/round-up.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
+import { AppendedFormat } from '../appended/appended-format.ts';
 import { AppendedDisk } from '../appended/disk.ts';
 import { ENTRY_BYTES } from '../appended/layout.ts';
-import type {
-  ImageFormat,
-  Mapping,
-  OpenOptions,
-  SectorCipher,
-  WritableFormat,
-  WriteTarget,
-} from '../format.ts';
+import type { ImageFormat, Mapping, OpenOptions, SectorCipher } from '../format.ts';
 import type { TableStatistics } from '../tables/table-cache.ts';
 import {
   compress,
@@ -63,68 +57,34 @@ export async function openQcowDisk(
 }
 
 /** A qcow image that may be written: it is not enciphered and not of blktap. */
-export class QcowFormat implements WritableFormat {
+export class QcowFormat extends AppendedFormat {
   readonly formatName = 'qcow';
-  readonly isWritable = true;
   readonly compression = 'deflate';
-  readonly unitBytes: number;
-  readonly storages: readonly [ResizableStorage];
-  readonly #disk: AppendedDisk;
   readonly #clusterBits: number;
 
   constructor(disk: AppendedDisk, header: QcowHeader) {
-    this.unitBytes = disk.layout.unitBytes;
-    this.storages = [disk.storage];
-    this.#disk = disk;
+    super(disk);
     this.#clusterBits = header.clusterBits;
   }
 
-  get virtualSizeBytes(): number {
-    return this.#disk.virtualSizeBytes;
-  }
-
-  get tables(): TableStatistics {
-    return this.#disk.tables.cache.statistics;
-  }
-
-  get pinnedBytes(): number {
-    return this.#disk.pinnedBytes;
-  }
-
-  map(offset: number, length: number): Mapping | Promise<Mapping> {
-    return this.#disk.map(offset, length);
-  }
-
-  allocate(offset: number, length: number): WriteTarget | Promise<WriteTarget> {
-    return this.#disk.allocate(offset, length);
-  }
-
-  zero(offset: number, length: number, mayDiscard: boolean, mustBeFast = false): Promise<boolean> {
-    return this.#disk.zero(offset, length, mayDiscard, mustBeFast);
-  }
-
-  discard(offset: number, length: number): Promise<void> {
-    return this.#disk.discard(offset, length);
-  }
-
   sync(): Promise<void> {
-    return this.#disk.tables.flush();
+    return this.disk.tables.flush();
   }
 
   /** The place and the length of its name are all that the header says of a backing file. */
   async dropBacking(): Promise<void> {
     await this.sync();
-    const { storage } = this.#disk;
+    const { storage } = this.disk;
     await storage.write(Buffer.alloc(BACKING_NAME.bytes), 0, BACKING_NAME.bytes, BACKING_NAME.at);
     await storage.sync();
-    this.#disk.dropBacking();
+    this.disk.dropBacking();
   }
 
   /** Compressed clusters are packed one behind the other while nothing else is written. */
   async writeCompressed(offset: number, unit: Buffer): Promise<void> {
     const packed = await compress(unit);
-    await this.#disk.replace(offset / this.unitBytes, async () => {
-      const { space, storage } = this.#disk;
+    await this.disk.replace(offset / this.unitBytes, async () => {
+      const { space, storage } = this.disk;
       const bytes = packed ?? unit;
       const run = packed === undefined ? space.take(unit.length) : space.takeBytes(packed.length);
       const entry = compressedEntry({ offset: run.offset, length: run.length }, this.#clusterBits);
@@ -137,10 +97,6 @@ export class QcowFormat implements WritableFormat {
       }
       return raw;
     });
-  }
-
-  async close(): Promise<void> {
-    if (!this.#disk.storage.isReadOnly) await this.sync();
   }
 }
 

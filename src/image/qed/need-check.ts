@@ -40,10 +40,6 @@ export class NeedCheck implements AllocationGate {
     this.#parts = parts;
   }
 
-  get isSet(): boolean {
-    return this.#isSet;
-  }
-
   async enter(): Promise<void> {
     this.#insideCount++;
     this.#stopTimer();

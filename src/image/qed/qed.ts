@@ -7,15 +7,9 @@
 import { TmemError } from '../../lib/errors.ts';
 import { writeUInt64LE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
+import { AppendedFormat } from '../appended/appended-format.ts';
 import { AppendedDisk } from '../appended/disk.ts';
-import type {
-  CheckReport,
-  Mapping,
-  OnlineCheckOptions,
-  WritableFormat,
-  WriteTarget,
-} from '../format.ts';
-import type { TableStatistics } from '../tables/table-cache.ts';
+import type { CheckReport, OnlineCheckOptions } from '../format.ts';
 import { FEATURE, FIELD, type QedHeader, qedLayout, virtualSizeMax } from './header.ts';
 import { type After, NeedCheck, systemAfter } from './need-check.ts';
 import { checkOnline } from './online-check.ts';
@@ -27,23 +21,17 @@ export interface QedFormatOptions {
 }
 
 /** An open QED image; writable only on a storage that is. */
-export class QedFormat implements WritableFormat {
+export class QedFormat extends AppendedFormat {
   readonly formatName = 'qed';
-  readonly isWritable = true;
-  readonly unitBytes: number;
-  readonly storages: readonly [ResizableStorage];
-  readonly #disk: AppendedDisk;
   readonly #needCheck: NeedCheck | undefined;
   readonly #header: QedHeader;
   /** As the storage has it: a larger disk is noted with the next sync, when what is new is zeros. */
   #storedSizeBytes: number;
 
   private constructor(header: QedHeader, disk: AppendedDisk, needCheck: NeedCheck | undefined) {
-    this.unitBytes = header.clusterBytes;
-    this.storages = [disk.storage];
+    super(disk);
     this.#header = header;
     this.#storedSizeBytes = header.virtualSizeBytes;
-    this.#disk = disk;
     this.#needCheck = needCheck;
   }
 
@@ -75,50 +63,17 @@ export class QedFormat implements WritableFormat {
     return new QedFormat(header, disk, needCheck);
   }
 
-  get virtualSizeBytes(): number {
-    return this.#disk.virtualSizeBytes;
-  }
-
-  get tables(): TableStatistics {
-    return this.#disk.tables.cache.statistics;
-  }
-
-  /** Whether the image would have to be checked, were the power lost now. */
-  get needsCheck(): boolean {
-    return this.#needCheck?.isSet ?? false;
-  }
-
-  get pinnedBytes(): number {
-    return this.#disk.pinnedBytes;
-  }
-
-  map(offset: number, length: number): Mapping | Promise<Mapping> {
-    return this.#disk.map(offset, length);
-  }
-
-  allocate(offset: number, length: number): WriteTarget | Promise<WriteTarget> {
-    return this.#disk.allocate(offset, length);
-  }
-
-  zero(offset: number, length: number, mayDiscard: boolean, mustBeFast = false): Promise<boolean> {
-    return this.#disk.zero(offset, length, mayDiscard, mustBeFast);
-  }
-
-  discard(offset: number, length: number): Promise<void> {
-    return this.#disk.discard(offset, length);
-  }
-
   async sync(): Promise<void> {
     const sizeBytes = this.virtualSizeBytes;
-    await this.#disk.tables.flush();
+    await this.disk.tables.flush();
     if (sizeBytes === this.#storedSizeBytes) return;
-    await writeImageSize(this.#disk.storage, sizeBytes);
+    await writeImageSize(this.disk.storage, sizeBytes);
     this.#storedSizeBytes = sizeBytes;
   }
 
   /** Only larger than the storage says, in steps of 512 bytes; durable after the next sync. */
   async resize(sizeBytes: number): Promise<void> {
-    const { name } = this.#disk.storage;
+    const { name } = this.disk.storage;
     const refuse = (kind: 'unsupported' | 'invalid', why: string): never => {
       const message = `cannot resize "${name}" to ${sizeBytes} bytes: ${why}`;
       throw new TmemError(kind, message, { context: { image: name, sizeBytes } });
@@ -129,8 +84,8 @@ export class QedFormat implements WritableFormat {
     if (sizeBytes % 512 !== 0) refuse('invalid', 'give a multiple of 512');
     const max = virtualSizeMax(this.#header);
     if (sizeBytes > max) refuse('invalid', `its tables have room for ${max}; convert it`);
-    await this.#disk.prepareGrowth(sizeBytes);
-    this.#disk.setVirtualSize(sizeBytes);
+    await this.disk.prepareGrowth(sizeBytes);
+    this.disk.setVirtualSize(sizeBytes);
   }
 
   /**
@@ -139,17 +94,17 @@ export class QedFormat implements WritableFormat {
    */
   async dropBacking(): Promise<void> {
     await this.sync();
-    await writeNoBacking(this.#disk.storage, this.#header.features);
-    this.#disk.dropBacking();
+    await writeNoBacking(this.disk.storage, this.#header.features);
+    this.disk.dropBacking();
   }
 
   /** Checks the image while it is served; see `online-check.ts`. */
   checkOnline(options: OnlineCheckOptions = {}): Promise<CheckReport> {
-    return checkOnline(this.#disk, options);
+    return checkOnline(this.disk, options);
   }
 
-  async close(): Promise<void> {
-    if (this.#disk.storage.isReadOnly) return;
+  override async close(): Promise<void> {
+    if (this.disk.storage.isReadOnly) return;
     // First the timer, which must not meet a closed storage.
     if (this.#needCheck !== undefined) await this.#needCheck.close();
     await this.sync();
