@@ -34,25 +34,31 @@ export interface HeldPool extends PoolDescription {
   readonly tenant: Tenant;
 }
 
-export interface HeldPagesOptions {
+/** What every layer is given. */
+export interface LayerOptions {
   /** Bytes that data and metadata together may take; hard. */
   readonly limitBytes: number;
   /** The largest page of any pool, bytes. */
   readonly pageBytesMax: number;
   readonly policy: PolicyFactory;
   /** Asked before every allocation of memory; a test makes it answer false. */
-  readonly mayAllocate: (() => boolean) | undefined;
+  readonly mayAllocate?: (() => boolean) | undefined;
   /** See `SlabOptions`. */
   readonly forget?: ForgetMemory | undefined;
-  /** What spreads the names of pages; chosen at random unless a run is to be repeated exactly. */
+  /**
+   * What spreads the names of pages. It makes a replay the same each time; a service leaves it to
+   * chance, so that nobody knows it.
+   */
   readonly indexSeed?: number | undefined;
+}
+
+/** What a layer adds to that. */
+export interface HeldPagesOptions extends LayerOptions {
   /** Pages that there can be. */
   readonly slotCount: number;
   readonly slabBytes: number;
   /** Ephemeral same-filled pages that there can be. */
   readonly filledCountMax: number;
-  /** Metadata charged for each page, bytes: what a slot costs in all tables. */
-  readonly pageMetadataBytes: number;
   /** Whether persistent pages wait to leave as others do; else they stay until flushed. */
   readonly arePersistentQueued: boolean;
   /** Tries for room that one put may make. */
@@ -69,6 +75,9 @@ export interface HeldPagesOptions {
   /** Frees the bytes of a page that leaves. Default: at once. */
   readonly freeLocation?: (location: number) => void;
 }
+
+/** Metadata charged for each page, bytes: what a slot costs in all tables. */
+export const PAGE_METADATA_BYTES = 44;
 
 /** What a slot that was never used before costs in the row and the policy, at most. */
 const FRESH_SLOT_BYTES = ROW_BYTES + 16;
@@ -149,7 +158,7 @@ export class HeldPages {
     if (this.#options.mayAllocate?.() === false) return REFUSED_ALLOCATION;
     const { tenant } = pool;
     const { account } = tenant;
-    const charge = this.#options.pageMetadataBytes + this.#slabBytesOf(encoding, length);
+    const charge = PAGE_METADATA_BYTES + this.#slabBytesOf(encoding, length);
     if (account.usedBytes + charge > account.capBytes && !this.#options.fitCap(tenant, charge)) {
       return REFUSED_LIMIT;
     }
@@ -243,9 +252,8 @@ export class HeldPages {
 
   /** What the page is charged for, bytes: its place in a slab, and metadata. */
   chargeOf(slot: number): number {
-    const { pageMetadataBytes } = this.#options;
-    if (this.pages.encodingOf(slot) === FILLED) return pageMetadataBytes;
-    return this.slabs.sizeAt(this.pages.locationOf(slot) >>> 0) + pageMetadataBytes;
+    if (this.pages.encodingOf(slot) === FILLED) return PAGE_METADATA_BYTES;
+    return this.slabs.sizeAt(this.pages.locationOf(slot) >>> 0) + PAGE_METADATA_BYTES;
   }
 
   /** Points `page` at the bytes of the page in `slot`. */
@@ -317,9 +325,8 @@ export class HeldPages {
     pool.tenant.charge(bytes);
     pool.usage?.charge(bytes);
     if (!pool.isPersistent) return;
-    const { pageMetadataBytes } = this.#options;
     this.#persistentBytes += bytes;
-    this.#persistentDataBytes += bytes - Math.sign(bytes) * pageMetadataBytes;
+    this.#persistentDataBytes += bytes - Math.sign(bytes) * PAGE_METADATA_BYTES;
   }
 
   /** Whether the page is, or would be if it were persistent or not, among a policy's. */

@@ -13,8 +13,6 @@
  * Source: the hot zone of zExpander (EuroSys 2016).
  */
 
-import type { ForgetMemory } from '../lib/forget-memory.ts';
-import type { PolicyFactory } from '../policy/policy.ts';
 import {
   type Encoding,
   type GetOutcome,
@@ -32,31 +30,19 @@ import { type Lender, NO_LOAN } from '../tmem/lender.ts';
 import { NO_SLOT, type PageIndex } from '../tmem/page-index.ts';
 import { isSameFilled } from '../tmem/same-filled.ts';
 import type { Slabs } from '../tmem/slabs.ts';
-import type { HeldPool } from './held-pages.ts';
+import type { HeldPool, LayerOptions } from './held-pages.ts';
 import { LayerFrame } from './layer-frame.ts';
 import { Loans } from './loans.ts';
 import { OneIn } from './one-in.ts';
 import type { PageTable } from './page-table.ts';
 import { slabBytesNear } from './slab-bytes.ts';
 
-export interface HotOptions {
-  /** Bytes that pages and metadata together may take; hard. */
-  readonly limitBytes: number;
-  /** The largest page of any pool, bytes. */
-  readonly pageBytesMax: number;
-  readonly policy: PolicyFactory;
+export interface HotOptions extends LayerOptions {
   readonly next: Layer;
   /** One hit in this many below is copied up; 0 never. Default 16. */
   readonly promoteOneIn?: number;
-  /** Asked before every allocation of memory; a test makes it answer false. */
-  readonly mayAllocate?: () => boolean;
-  /** See `SlabOptions`. */
-  readonly forget?: ForgetMemory | undefined;
-  /** Makes a replay the same each time; a service leaves it to chance, so that nobody knows it. */
-  readonly indexSeed?: number;
 }
 
-const PAGE_METADATA_BYTES = 44;
 /** A put makes at most this many tries for room (Xen: 10). */
 const TRIES_PER_PUT_MAX = 10;
 
@@ -74,12 +60,10 @@ export class Hot extends LayerFrame implements Lender {
   constructor(options: HotOptions) {
     super({
       ...options,
-      mayAllocate: options.mayAllocate,
       slotCount: Math.ceil(options.limitBytes / 4096) + 64,
       // A slab holds many pages, and the limit many slabs.
       slabBytes: slabBytesNear(options.limitBytes / 256, options.pageBytesMax),
       filledCountMax: 0,
-      pageMetadataBytes: PAGE_METADATA_BYTES,
       arePersistentQueued: true,
       triesPerPutMax: TRIES_PER_PUT_MAX,
     });

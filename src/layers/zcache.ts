@@ -9,8 +9,6 @@
  * Source: zcache2 and zswap (Linux); same-filled pages and raw storage after zram.
  */
 
-import type { ForgetMemory } from '../lib/forget-memory.ts';
-import type { PolicyFactory } from '../policy/policy.ts';
 import {
   type Encoding,
   FILLED,
@@ -25,32 +23,19 @@ import {
 import { NO_SLOT, type PageIndex } from '../tmem/page-index.ts';
 import type { Slabs } from '../tmem/slabs.ts';
 import type { PageCodec } from './codec.ts';
-import type { HeldPool } from './held-pages.ts';
+import { type HeldPool, type LayerOptions, PAGE_METADATA_BYTES } from './held-pages.ts';
 import { LayerFrame } from './layer-frame.ts';
 import { PageEncoder } from './page-encoder.ts';
 import type { PageTable } from './page-table.ts';
 import { slabBytesNear } from './slab-bytes.ts';
 
-export interface ZcacheOptions {
-  /** Bytes that data and metadata together may take; hard. */
-  readonly limitBytes: number;
-  /** The largest page of any pool, bytes. */
-  readonly pageBytesMax: number;
+export interface ZcacheOptions extends LayerOptions {
   readonly codec: PageCodec;
-  readonly policy: PolicyFactory;
   readonly next?: Layer;
-  /** Asked before every allocation of memory; a test makes it answer false. */
-  readonly mayAllocate?: () => boolean;
-  /** See `SlabOptions`. */
-  readonly forget?: ForgetMemory | undefined;
-  /** Makes a replay the same each time; a service leaves it to chance, so that nobody knows it. */
-  readonly indexSeed?: number;
 }
 
 /** The share of the limit that same-filled pages' metadata may take. */
 const FILLED_SHARE = 0.05;
-/** Metadata charged for each page, bytes: what a slot costs in all tables. */
-const PAGE_METADATA_BYTES = 44;
 /** A put makes at most this many tries for room; then it is refused (Xen: 10; here pages vary). */
 const TRIES_PER_PUT_MAX = 128;
 
@@ -68,11 +53,9 @@ export class Zcache extends LayerFrame {
     super({
       ...options,
       next,
-      mayAllocate: options.mayAllocate,
       slotCount: Math.ceil(limitBytes / 512) + filledMax + 64,
       slabBytes: slabBytesFor(limitBytes, pageBytesMax),
       filledCountMax: filledMax,
-      pageMetadataBytes: PAGE_METADATA_BYTES,
       arePersistentQueued: false,
       triesPerPutMax: TRIES_PER_PUT_MAX,
     });
