@@ -1,3 +1,4 @@
+import fs from 'node:fs';
 import { expect, test } from 'vitest';
 import { runFio } from '../tools/fio.ts';
 import { needsPrograms, runWell } from '../tools/programs.ts';
@@ -35,6 +36,34 @@ test.each([
     640 * MIB,
   );
   expect(server.residentBytesMax()).toBeLessThan(memory * MIB + BESIDES_BYTES);
+});
+
+/** Makes garbage that is old when it becomes some, and says what the heap came to at most, in MiB. */
+const LITTER = `
+  const { getHeapStatistics } = require('node:v8');
+  const held = [];
+  let peak = 0;
+  const litter = (left) => {
+    held.push(Array.from({ length: 5000 }, (_, i) => ({ i, next: [i] })));
+    if (held.length > 10) held.shift();
+    peak = Math.max(peak, getHeapStatistics().used_heap_size);
+    if (left > 0) setImmediate(litter, left - 1);
+    else process.stderr.write('heap ' + Math.round(peak / 2 ** 20));
+  };
+  setTimeout(litter, 500, 800);
+`;
+
+test('what is no longer in use is collected before it comes to much', async () => {
+  const directory = workspace();
+  const litter = `${directory}/litter.cjs`;
+  fs.writeFileSync(litter, LITTER);
+  const env = { NODE_OPTIONS: `--require=${litter}` };
+  const options = [makeImage(directory, MIB), '--memory', '64MiB'];
+  const server = await startServer(directory, options, { env });
+  const told = /^heap (\d+)$/;
+  server.expectAtEnd(told);
+  await server.waitForStderr(told);
+  expect(Number(told.exec(server.stderr())?.[1])).toBeLessThan(60);
 });
 
 test('a chain of three qcow2 images has its tables, units and buffers inside 32 MiB', async () => {
