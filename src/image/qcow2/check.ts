@@ -46,9 +46,12 @@ export async function repairRefcounts(storage: ResizableStorage): Promise<CheckR
   );
 }
 
-/** Leaked space is given back, unless what could not be read may be using it. */
+/**
+ * Leaked space is given back, unless what could not be read may be using it, or the counts lie where
+ * something else does, which writing them would destroy.
+ */
 async function giveBack(storage: ResizableStorage, pass: CheckPass): Promise<void> {
-  if (pass.findings.isIncomplete) return;
+  if (pass.findings.isIncomplete || pass.stored.isBroken) return;
   const { correctRefcounts } = await import('./repair-refcounts.ts');
   await correctRefcounts(storage, pass, true);
   await storage.sync();
