@@ -234,11 +234,13 @@ export class Export {
     }
   }
 
-  /** Whether no further try can help: what is unwritten is lost, or all is written and no sync works. */
+  /** Whether no further try can help: what is unwritten is lost, or needs a sync as all the rest does. */
   #isBeyondHelp(failure: unknown): boolean {
-    const { count, lostCount } = this.writeBack?.tier.table ?? { count: 0, lostCount: 0 };
-    const isFinal = failure instanceof TmemError && failure.context.isFinal === true;
-    return count === lostCount && (count > 0 || isFinal);
+    if (this.writeBack === undefined) return isFinal(failure);
+    const { tier, writer } = this.writeBack;
+    const { count, lostCount } = tier.table;
+    if (count === lostCount) return count > 0 || isFinal(failure);
+    return isFinal(failure) && isFinal(writer.failure);
   }
 
   /** Allocation states from `offset` on, neighbours joined; at most `countMax` of them. */
@@ -345,4 +347,9 @@ function cleanPagesOf({ image, cache, bases = [], owners }: ExportOptions): Clea
 export function ownersBytesOf(image: BlockImage, pageBytes: number): number {
   if (image.backing === undefined) return 0;
   return PageOwners.bytesFor(Math.ceil(image.virtualSizeBytes / pageBytes), OWNERS_BYTES_MAX);
+}
+
+/** Whether the disk will answer so to every sync, and to every write that needs one. */
+function isFinal(failure: unknown): boolean {
+  return failure instanceof TmemError && failure.context.isFinal === true;
 }

@@ -90,6 +90,20 @@ test('a read-only export has nothing to sync', async () => {
   expect(storage.requests.sync).toBe(0);
 });
 
+/** How a disk fails of which no sync will work any more. */
+const NO_SYNC = new TmemError('io', 'cannot sync', { context: { isFinal: true } });
+
+test('a drain ends when what is left cannot be written without a sync that will never work', async () => {
+  const { storage, target, table, ...parts } = makeWriteBack();
+  await write({ target, ...parts }, 0, noise(4 * KIB, 2));
+  const fail = () => {
+    throw NO_SYNC;
+  };
+  [storage.onWrite, storage.onSync] = [fail, fail];
+  await expect(target.drain(new AbortController().signal)).rejects.toBe(NO_SYNC);
+  expect(table.count).toBe(1);
+});
+
 test('a drain ends when no sync will ever work, though not before what is left is written', async () => {
   vi.useFakeTimers();
   onTestFinished(() => {
@@ -98,7 +112,7 @@ test('a drain ends when no sync will ever work, though not before what is left i
   for (const parts of [makeExport(), makeWriteBack()]) {
     const { storage, target, disk } = parts;
     storage.onSync = () => {
-      throw new TmemError('io', 'cannot sync', { context: { isFinal: true } });
+      throw NO_SYNC;
     };
     const written = noise(4 * KIB, 2);
     await write(parts, 0, written);
