@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import { userInfo } from 'node:os';
 import { promisify } from 'node:util';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { settleAll } from '../lib/settle-all.ts';
 import { closeDescriptors } from './descriptors.ts';
 import { FileStorage } from './file.ts';
 import { type Libc, loadLibc } from './libc.ts';
@@ -146,9 +147,12 @@ class OpenSegmentFile implements SegmentFile {
   }
 
   async close(): Promise<void> {
+    const { header, removesAtClose } = this.#options;
     try {
-      await truncateDescriptor(this.#fd, this.#options.header.length);
-      if (this.#options.removesAtClose) await this.#remove();
+      const removed = removesAtClose ? this.#remove() : undefined;
+      await settleAll([truncateDescriptor(this.#fd, header.length), removed]);
+    } catch (cause) {
+      throw closeFailure(this.name, cause);
     } finally {
       openMedia.delete(this.medium);
       await this.#storage.close();
@@ -161,7 +165,7 @@ class OpenSegmentFile implements SegmentFile {
       const stats = await fs.promises.stat(this.name, { bigint: true });
       if (mediumOf(stats) === this.medium) await fs.promises.unlink(this.name);
     } catch (cause) {
-      if (systemErrorCode(cause) !== 'ENOENT') throw openFailure(this.name, cause);
+      if (systemErrorCode(cause) !== 'ENOENT') throw cause;
     }
   }
 }
@@ -203,6 +207,16 @@ function inUseHere(path: string): TmemError {
   return new TmemError('busy', `cannot use "${path}" for overflow twice; ${advice}`, {
     context: { path },
   });
+}
+
+function closeFailure(path: string, cause: unknown): TmemError {
+  const code = systemErrorCode(cause) ?? String(cause);
+  return new TmemError(
+    kindOfSystemError(cause),
+    `cannot empty and remove "${path}", the overflow of a device that has ended: the system answered ` +
+      `${code}; remove it`,
+    { context: { path, code }, cause },
+  );
 }
 
 function openFailure(path: string, cause: unknown): TmemError {

@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { loadCodec } from '../../src/layers/codec.ts';
 import { TmemError } from '../../src/lib/errors.ts';
 import { loadLibc } from '../../src/storage/libc.ts';
@@ -68,6 +68,22 @@ it('an empty file is taken, and removed at the end if that is wanted', async () 
   const file = temporaryFile(0);
   const storage = await open(file, { removesAtClose: true });
   await storage.close();
+  expect(fs.existsSync(file)).toBe(false);
+});
+
+it('a file that cannot be removed is emptied, named, and free for another', async () => {
+  const file = newPath();
+  const storage = await open(file, { removesAtClose: true });
+  await storage.write(pageOf(4096, 'random', 1), 0, 4096, 0);
+  const failure = Object.assign(new Error('EIO: injected'), { code: 'EIO' });
+  vi.spyOn(fs.promises, 'unlink').mockRejectedValueOnce(failure);
+  await expect(storage.close()).rejects.toMatchObject({
+    kind: 'io',
+    message: expect.stringContaining(`cannot empty and remove "${file}"`),
+  });
+  vi.restoreAllMocks();
+  expect(fs.statSync(file).size).toBe(4096);
+  await (await open(file, { removesAtClose: true })).close();
   expect(fs.existsSync(file)).toBe(false);
 });
 
