@@ -35,8 +35,6 @@ export interface Converted {
   readonly writtenBytes: number;
 }
 
-const SPARSE_BYTES_DEFAULT = 4096;
-
 /** Makes the image at `path`; after a rejection nothing of it is left. */
 export async function convertImage(options: ConvertOptions): Promise<Converted> {
   const { source, path, formatName, settings, passphrase, base, signal } = options;
@@ -75,7 +73,7 @@ async function fill(made: NewImage, options: ConvertOptions): Promise<number> {
 
 /** Answers how many bytes were written as content. */
 async function copy(target: BlockImage, options: ConvertOptions): Promise<number> {
-  const { source, base, threads, sparseBytes = SPARSE_BYTES_DEFAULT } = options;
+  const { source, base, threads, sparseBytes } = options;
   const keepsZeroes = sparseBytes === 0;
   const skips = base === undefined ? undefined : newSharing(source, base.image);
   return copyDisk({
