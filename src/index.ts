@@ -4,6 +4,7 @@
  */
 
 import { CODEC_CHOICES, type CodecChoice, loadCodec } from './layers/codec.ts';
+import { HOT_FRACTION_DEFAULT } from './layers/hot-bytes.ts';
 import { TmemError } from './lib/errors.ts';
 import { DEFAULT_POLICY, type PolicyName } from './policy/policies.ts';
 import { createStack } from './service/stack.ts';
@@ -53,7 +54,11 @@ const MEMORY_BYTES_MIN = 4 * 1024 * 1024;
 
 /** Makes a stack with no pools. Throws a TmemError of kind `usage` for bad options. */
 export function createTmem(options: TmemOptions): Tmem {
-  const { memoryBytes, hotFraction = 0.25, pageBytesMax = PAGE_BYTES_MAX } = options;
+  const {
+    memoryBytes,
+    hotFraction = HOT_FRACTION_DEFAULT,
+    pageBytesMax = PAGE_BYTES_MAX,
+  } = options;
   const { codec = 'auto' } = options;
   checkPageBytes(pageBytesMax);
   if (!(Number.isSafeInteger(memoryBytes) && memoryBytes >= MEMORY_BYTES_MIN)) {

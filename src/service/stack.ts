@@ -2,6 +2,7 @@
 
 import type { PageCodec } from '../layers/codec.ts';
 import { Hot } from '../layers/hot.ts';
+import { hotBytesOf } from '../layers/hot-bytes.ts';
 import { Zcache } from '../layers/zcache.ts';
 import { TmemError } from '../lib/errors.ts';
 import type { ForgetMemory } from '../lib/forget-memory.ts';
@@ -27,10 +28,6 @@ export interface Stack {
   readonly lender: Lender | undefined;
 }
 
-/** Below this a hot layer holds too few pages to be worth it, bytes. */
-const HOT_BYTES_MIN = 1024 * 1024;
-/** The share that zcache keeps whatever is asked for hot: same-filled pages cost next to nothing. */
-const ZCACHE_SHARE_MIN = 1 / 64;
 /** What one stack can name: locations have 20 bits for a slab of 256 KiB. */
 const MEMORY_BYTES_MAX = 128 * 1024 ** 3;
 
@@ -41,8 +38,7 @@ export function createStack(options: StackOptions): Stack {
   if (memoryBytes > MEMORY_BYTES_MAX) {
     throw new TmemError('usage', 'one stack takes at most 128 GiB; give it less memory');
   }
-  const wanted = Math.floor(memoryBytes * Math.min(hotFraction, 1 - ZCACHE_SHARE_MIN));
-  const hotBytes = wanted < HOT_BYTES_MIN ? 0 : wanted;
+  const hotBytes = hotBytesOf(memoryBytes, hotFraction);
   const same = { pageBytesMax, policy, forget };
   const zcache = new Zcache({ ...same, limitBytes: memoryBytes - hotBytes, codec });
   if (hotBytes === 0) return { tmem: new Tmem([zcache]), lender: undefined };

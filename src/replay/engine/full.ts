@@ -5,6 +5,7 @@
  */
 import { loadCodec, type PageCodec } from '../../layers/codec.ts';
 import { Hot } from '../../layers/hot.ts';
+import { HOT_FRACTION_DEFAULT, hotBytesOf } from '../../layers/hot-bytes.ts';
 import { Zcache } from '../../layers/zcache.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { DEFAULT_POLICY, policyFactoryFor } from '../../policy/policies.ts';
@@ -21,8 +22,6 @@ import { SwapCache } from './swap-cache.ts';
 export interface FullRun {
   /** Bytes that all layers together may take, data and metadata; at least a mebibyte. */
   readonly memoryBytes: number;
-  /** The share of it for pages as they are, 0 to 1. Default 0.25, as a service has it. */
-  readonly hotFraction?: number;
   /**
    * `clean`, the default: accesses read through a cache of clean pages. `swap`: writes store pages
    * that may not vanish, reads get them back; needs a stream of all operations.
@@ -36,7 +35,6 @@ export interface FullRun {
   readonly contents?: PageContents;
   readonly codec?: PageCodec;
   readonly warmupRequests?: number;
-  readonly timeLimitMs?: number;
   readonly onProgress?: (doneRequests: number) => void;
 }
 
@@ -76,11 +74,8 @@ export interface FullResult extends RunResult {
 /** Hashes of pages decide which ghosts are mistaken for others: the same ones each time. */
 const INDEX_SEED = 1;
 const MEMORY_BYTES_MIN = 1024 * 1024;
-/** Below this a hot layer holds too few pages to be worth it; zcache keeps some share. As served. */
-const HOT_BYTES_MIN = 1024 * 1024;
-const ZCACHE_SHARE_MIN = 1 / 64;
 
-/** Runs to the end, or to the time limit. Throws a usage error for what cannot be run. */
+/** Runs to the end. Throws a usage error for what cannot be run. */
 export function runFull(stream: PageStream, run: FullRun): FullResult {
   const startMs = performance.now();
   const pageBytes = run.pageBytes ?? stream.pageBytes;
@@ -98,14 +93,13 @@ export function runFull(stream: PageStream, run: FullRun): FullResult {
   const contents = run.contents ?? new SynthesisedContents(stream, pageBytes);
   const Cache = run.frontend === 'swap' ? SwapCache : FullCache;
   const cache = new Cache(stream, tmem, pageBytes, contents);
-  const measured = measure(stream, cache, run, startMs, run.onProgress);
+  const measured = measure(stream, cache, run, run.onProgress);
   return {
     ...identityOf(
       { ...stream, pageBytes },
       { policy: policyName, capacityBytes: memoryBytes },
       policyName,
     ),
-    params: {},
     ...measured,
     tiers: layers.map(tierOf),
     refusals: cache.refusals,
@@ -116,9 +110,8 @@ export function runFull(stream: PageStream, run: FullRun): FullResult {
 }
 
 function createLayers(run: FullRun, pageBytesMax: number, policy: PolicyFactory): Layer[] {
-  const { memoryBytes, hotFraction = 0.25 } = run;
-  const wanted = Math.floor(memoryBytes * Math.min(hotFraction, 1 - ZCACHE_SHARE_MIN));
-  const hotBytes = wanted < HOT_BYTES_MIN ? 0 : wanted;
+  const { memoryBytes } = run;
+  const hotBytes = hotBytesOf(memoryBytes, HOT_FRACTION_DEFAULT);
   const codec = run.codec ?? loadCodec();
   const common = { pageBytesMax, policy, indexSeed: INDEX_SEED };
   const zcache = new Zcache({ ...common, limitBytes: memoryBytes - hotBytes, codec });

@@ -30,12 +30,11 @@ export function identityOf(stream: PageStream, run: Run, policy: string) {
   };
 }
 
-/** Runs the stream to its end, or to the time limit, which counts from `startMs`. */
+/** Runs the stream to its end. */
 export function measure(
   stream: PageStream,
   cache: CountingCache,
-  run: Pick<Run, 'warmupRequests' | 'timeLimitMs'>,
-  startMs: number,
+  run: Pick<Run, 'warmupRequests'>,
   onProgress?: (doneRequests: number) => void,
 ) {
   const { requestCount } = stream;
@@ -43,8 +42,7 @@ export function measure(
   const points = Math.min(SERIES_POINTS, requestCount);
   const series = { requests: [] as number[], hits: [] as number[] };
   let start = startOf(cache);
-  let isComplete = true;
-  for (let point = 0, from = 0; point < points && isComplete; point++) {
+  for (let point = 0, from = 0; point < points; point++) {
     const to = Math.floor((requestCount * (point + 1)) / points);
     const [hits, misses] = [cache.hits, cache.misses];
     if (from < warmupEnd) {
@@ -56,7 +54,6 @@ export function measure(
     series.requests.push(cache.hits - hits + cache.misses - misses);
     onProgress?.(to);
     from = to;
-    isComplete = to === requestCount || performance.now() - startMs < (run.timeLimitMs ?? Infinity);
   }
   return {
     ...countsSince(cache, start.counts),
@@ -66,7 +63,6 @@ export function measure(
     warmup: start.counts,
     timeSeries: series,
     volumes: volumesSince(cache, start),
-    isComplete,
   };
 }
 

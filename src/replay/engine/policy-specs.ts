@@ -122,11 +122,8 @@ export interface PolicySpec {
   readonly needsFuture: boolean;
 }
 
-/**
- * Reads `NAME` or `NAME:PARAMETER=VALUE,…`, with `params` over what the text says. Throws a usage
- * error that lists what there is.
- */
-export function parsePolicy(text: string, params: PolicyParams = {}): PolicySpec {
+/** Reads `NAME` or `NAME:PARAMETER=VALUE,…`. Throws a usage error that lists what there is. */
+export function parsePolicy(text: string): PolicySpec {
   const colon = text.indexOf(':');
   const name = colon < 0 ? text : text.slice(0, colon);
   const list = colon < 0 ? undefined : text.slice(colon + 1);
@@ -135,7 +132,7 @@ export function parsePolicy(text: string, params: PolicyParams = {}): PolicySpec
   if (kind === undefined) {
     refuse(`there is no policy "${name}" to replay; choose of ${REPLAY_POLICY_NAMES.join(', ')}`);
   }
-  const given = { ...variantParams, ...readParams(text, list), ...params };
+  const given = { ...variantParams, ...readParams(text, list) };
   const all: Record<string, number> = {};
   for (const [key, { value }] of Object.entries(kind.parameters)) all[key] = value;
   for (const [key, value] of Object.entries(given)) {

@@ -63,10 +63,6 @@ const RUN_BYTES_PER_PAGE = 40;
  */
 const LARGE_RUN_PAGES = 1 << 18;
 
-/** A thread that is this much over the time limit of its run is taken for lost. */
-const GRACE_FACTOR = 2;
-const GRACE_MS = 5000;
-
 /**
  * Runs all, and answers a result for each, in order. Throws a usage error before anything is run
  * if one of them cannot be, and what a run throws.
@@ -176,18 +172,12 @@ class RunThread {
     signal: AbortSignal,
   ): Promise<RunResult> {
     const { worker } = this;
-    const { policy, timeLimitMs } = task.run;
+    const { policy } = task.run;
     return new Promise<RunResult>((resolve, reject) => {
       const lost = (cause?: unknown) => {
         const message = `the replay of ${policy} failed; report the trace and the command`;
         settle(() => reject(new TmemError('io', message, { cause })));
       };
-      const late = () => {
-        const message = `the replay of ${policy} did not end in time; raise the limit or leave it out`;
-        settle(() => reject(new TmemError('busy', message)));
-      };
-      const limitMs = timeLimitMs === undefined ? 0 : timeLimitMs * GRACE_FACTOR + GRACE_MS;
-      const timer = limitMs === 0 ? undefined : setTimeout(late, limitMs);
       const aborted = () => settle(() => reject(signal.reason));
       const told = (message: FromWorker) => {
         if (message.kind === 'progress') tell(message.index, message.doneRequests);
@@ -195,7 +185,6 @@ class RunThread {
         else lost(message.cause);
       };
       const settle = (answer: () => void) => {
-        clearTimeout(timer);
         signal.removeEventListener('abort', aborted);
         worker.off('message', told).off('error', lost).off('exit', lost);
         answer();

@@ -1,12 +1,9 @@
 /** What is run on a stream, and what comes of it. Plain data that passes between threads. */
-import type { PolicyParams } from './policy-specs.ts';
 
 /** One policy at one size. */
 export interface Run {
   /** As `parsePolicy` reads it: `lru`, `s3fifo:threshold=1`. */
   readonly policy: string;
-  /** Parameters over those in `policy`. */
-  readonly params?: PolicyParams;
   /** Pages that the cache holds, at least 1. May be more than the stream has. */
   readonly capacityPages?: number;
   /**
@@ -18,8 +15,6 @@ export interface Run {
   readonly warmupRequests?: number;
   /** A scan in the middle of the stream. Default: none. */
   readonly scan?: Scan;
-  /** Gives up after that time. Default: never. */
-  readonly timeLimitMs?: number;
 }
 
 /** Pages that the stream has nowhere else, each touched so many times in a row; none is counted. */
@@ -42,8 +37,6 @@ export interface Counts {
 export interface RunResult extends Counts {
   readonly trace: string;
   readonly policy: string;
-  /** All parameters of the policy, defaults included. */
-  readonly params: PolicyParams;
   /** What was asked for; of a run in bytes, the pages that fit if they charge a page each. */
   readonly capacityPages: number;
   readonly capacityBytes: number;
@@ -59,8 +52,6 @@ export interface RunResult extends Counts {
   readonly timeSeries: { readonly requests: readonly number[]; readonly hits: readonly number[] };
   /** By number of the volume, without the warm-up. */
   readonly volumes: { readonly requests: readonly number[]; readonly hits: readonly number[] };
-  /** False if the time limit came first: the counts are those until then. */
-  readonly isComplete: boolean;
   /** How long it took. The only figure that differs from one time to the next. */
   readonly elapsedMs: number;
 }

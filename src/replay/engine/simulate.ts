@@ -21,7 +21,7 @@ export interface SimulateContext {
   readonly onProgress?: (doneRequests: number) => void;
 }
 
-/** Runs to the end, or to the time limit. Throws a usage error for what cannot be run. */
+/** Runs to the end. Throws a usage error for what cannot be run. */
 export function simulate(stream: PageStream, run: Run, context: SimulateContext = {}): RunResult {
   const startMs = performance.now();
   const spec = checkRun(stream, run);
@@ -31,10 +31,9 @@ export function simulate(stream: PageStream, run: Run, context: SimulateContext 
   const future = spec.needsFuture ? nextUses : undefined;
   try {
     const cache = new SimulatedCache(stream, { spec, ...size, nextUses: future, scan: run.scan });
-    const measured = measure(stream, cache, run, startMs, context.onProgress);
+    const measured = measure(stream, cache, run, context.onProgress);
     return {
       ...identityOf(stream, run, spec.label),
-      params: spec.params,
       ...measured,
       elapsedMs: performance.now() - startMs,
     };
@@ -45,7 +44,7 @@ export function simulate(stream: PageStream, run: Run, context: SimulateContext 
 
 /** Throws a usage error for a run that makes no sense on this stream; answers its policy. */
 export function checkRun(stream: PageStream, run: Run): PolicySpec {
-  const spec = parsePolicy(run.policy, run.params);
+  const spec = parsePolicy(run.policy);
   const { capacityPages, capacityBytes, warmupRequests = 0 } = run;
   if ((capacityPages === undefined) === (capacityBytes === undefined)) {
     refuse(`a run of ${run.policy} needs a capacity, either in pages or in bytes`);
