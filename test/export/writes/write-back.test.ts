@@ -62,6 +62,20 @@ describe('a write', () => {
     expect(page.subarray(1024).equals(storage.disk.subarray(1024, PAGE))).toBe(true);
   });
 
+  test('of a page that another one is merged into goes behind that', async () => {
+    const storage = new SteppedStorage(noise(MIB));
+    const parts = writeBackOn(storage, { tuning: LAZY });
+    const merged = write(parts, 7, noise(100, 9));
+    await quiet();
+    expect(storage.steps.length).toBe(1); // the rest of the page is being read
+    const data = noise(PAGE, 10);
+    expect(parts.target.tryWrite(0, PAGE, data, 0)).toBe(false);
+    const written = write(parts, 0, data);
+    while (storage.steps.length > 0) await storage.step(0);
+    await Promise.all([merged, written]);
+    expect((await read(parts, 0, PAGE)).equals(data)).toBe(true);
+  });
+
   test('whose rest can not be read fails and changes nothing', async () => {
     const parts = makeWriteBack({ tuning: LAZY });
     parts.storage.failNext('read');
