@@ -160,7 +160,7 @@ export class DirtyTier {
 
   /** Lends the page from where it lies; NO_LOAN if it can not be. */
   lend(page: number): number {
-    if (this.#stranded.has(page) || (this.#held.size > 0 && this.#held.has(page))) return NO_LOAN;
+    if (this.#held.size > 0 && this.#held.has(page)) return NO_LOAN;
     return this.frontswap.lend(page);
   }
 

@@ -17,13 +17,9 @@ export class StrandedPages {
     this.#countMax = Math.floor(STRANDED_BYTES_MAX / pageBytes);
   }
 
-  has(page: number): boolean {
-    return this.#buffers.size > 0 && this.#buffers.has(page);
-  }
-
   /** Copies the page in; no when there is no room. */
   put(page: number, src: Buffer, srcOffset: number): boolean {
-    if (!this.has(page) && this.#buffers.size >= this.#countMax) return false;
+    if (!this.#buffers.has(page) && this.#buffers.size >= this.#countMax) return false;
     this.#buffers.set(page, Buffer.from(src.subarray(srcOffset, srcOffset + this.#pageBytes)));
     return true;
   }

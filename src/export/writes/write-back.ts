@@ -173,9 +173,8 @@ export class WriteBack implements WritePath {
       if (refusedCount > 0) await this.#fallThrough.write(first, count, piece);
     } finally {
       this.#room.giveBack(reserved);
-      this.#locks.release(lock);
+      this.#locks.release(lock); // the writer looks whether there is something to write
     }
-    this.writer.noteWritten();
   }
 
   async writeZeroes(

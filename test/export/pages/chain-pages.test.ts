@@ -4,11 +4,20 @@ import { type ChainDisk, ChainWorld, fill, PAGE, SECTOR, SIZE, valueIn } from '.
 
 const UNIT = 4096;
 
-function world() {
+function world(owners = { piecePages: 100, pieceCount: 1 }, mayAllocate = () => true) {
   return new ChainWorld({
     ...{ modes: ['writethrough', 'writeback'], unitBytes: UNIT, middleData: [2], middleZeros: [3] },
-    ...{ piecePages: 100, pieceCount: 1, limitPages: 100, mayAllocate: () => true },
+    ...{ ...owners, limitPages: 100, mayAllocate },
   });
+}
+
+/** A promise, and what resolves it. */
+function gate() {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { open, opened };
 }
 
 /** Takes every step there is until the work has ended; answers how many reads each storage had. */
@@ -85,6 +94,53 @@ describe('a page that is shared', () => {
       expect(answer.subarray(SECTOR).every((byte) => byte === 0)).toBe(true);
       expect(reads.bottom).toBe(readCount);
     }
+  });
+});
+
+describe.each([0, 1])('zeroes over many pages of disk %i', (number) => {
+  it('are read, though the base was found to have a page before they were there', async () => {
+    const chain = world({ piecePages: 1, pieceCount: 8 }); // no owners are noted of long ranges
+    const disk = chain.disks[number]!;
+    const { open, opened } = gate();
+    const zero = disk.format.zero.bind(disk.format);
+    disk.format.zero = async (...range) => {
+      await opened;
+      return await zero(...range);
+    };
+    const zeroed = disk.target.writeZeroes(0, 4 * PAGE, true);
+    await quiet();
+    const before = await finish(chain, pageOf(disk, 1));
+    expect(valueIn(before.answer, 0)).toBe(2_000_008);
+    open();
+    await finish(chain, zeroed);
+    expect((await finish(chain, pageOf(disk, 1))).answer.equals(Buffer.alloc(PAGE))).toBe(true);
+    const { answer } = await finish(chain, pageOf(chain.disks[1 - number]!, 1));
+    expect(valueIn(answer, 0)).toBe(2_000_008);
+  });
+});
+
+describe.each([false, true])('a page that is written back (refused by memory: %s)', (isRefused) => {
+  it('is read, though the base was found to have it before it was there', async () => {
+    let isFull = isRefused;
+    const owners = { piecePages: 1, pieceCount: 2 };
+    const chain = world(owners, () => !isFull);
+    const disk = chain.disks[1]!;
+    const { open, opened } = gate();
+    const allocate = disk.format.allocate.bind(disk.format);
+    disk.format.allocate = async (...range) => {
+      await opened;
+      return await allocate(...range);
+    };
+    const written = write(disk, PAGE, whole(77));
+    await quiet();
+    for (const page of [5, 6]) await finish(chain, pageOf(disk, page)); // its owner is forgotten
+    await finish(chain, pageOf(disk, 0, 3)); // and found out with those of its neighbours
+    open();
+    isFull = false;
+    await finish(chain, written);
+    await finish(chain, disk.target.sync());
+    const { answer } = await finish(chain, pageOf(disk, 1));
+    expect(answer.equals(whole(77))).toBe(true);
   });
 });
 

@@ -44,6 +44,20 @@ describe('zeroes over dirty pages', () => {
     expect(parts.disk.subarray(0, 6 * PAGE).equals(expected)).toBe(true);
   });
 
+  test('of which they cover a part, and that memory does not take again, go to the disk', async () => {
+    let isFull = false;
+    const options = { hasHot: false, mayAllocate: () => !isFull };
+    const parts = makeWriteBack({ tuning: LAZY, ...options });
+    const expected = noise(PAGE, 40);
+    await writeAtOnce(parts, 0, expected);
+    isFull = true;
+    await parts.target.writeZeroes(512, 1024, true);
+    expected.fill(0, 512, 1536);
+    expect((await read(parts, 0, PAGE)).equals(expected)).toBe(true);
+    expect(parts.disk.subarray(0, PAGE).equals(expected)).toBe(true);
+    expect([parts.table.count, parts.writerBuffers.lentBytes]).toEqual([0, 0]);
+  });
+
   test('that fail keep what was there', async () => {
     const parts = await makeDirty();
     parts.storage.failNext('writeZeroes', 'ENOSPC');

@@ -242,6 +242,8 @@ describe('a page that memory refuses', () => {
       false,
       0,
     ]);
+    options.memory.isFull = false;
+    expect(await writeAtOnce(parts, PAGE, data)).toBe(true);
   });
 
   test('goes behind an older version that is under way', async () => {

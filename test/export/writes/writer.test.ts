@@ -2,7 +2,12 @@ import { describe, expect, test } from 'vitest';
 import { BufferPool } from '../../../src/lib/buffer-pool.ts';
 import { KIB, MIB, noise, quiet, read, write } from '../fixture.ts';
 import { SteppedStorage } from '../stepped-storage.ts';
-import { makeWriteBack, type WriteBackOptions, writeBackOn } from './write-back-fixture.ts';
+import {
+  makeWriteBack,
+  type WriteBackOptions,
+  writeAtOnce,
+  writeBackOn,
+} from './write-back-fixture.ts';
 
 const PAGE = 4 * KIB;
 /** Nothing is written before somebody asks for it. */
@@ -105,6 +110,15 @@ describe('the writer begins by itself', () => {
       [5, 1],
     ]);
     expect(parts.clock.nextMs).toBeUndefined();
+  });
+
+  test('with a write of many pages, when its time has come', async () => {
+    const parts = makeWriteBack({ tuning: { ageMsMax: 5000 } });
+    const data = noise(32 * PAGE, 9);
+    expect(await writeAtOnce(parts, 0, data)).toBe(false);
+    parts.clock.turn(5000);
+    await quiet();
+    expect(parts.disk.subarray(0, data.length).equals(data)).toBe(true);
   });
 });
 
@@ -280,6 +294,35 @@ describe('a flush', () => {
     await Promise.all([trimmed, synced]);
     expect(parts.table.count).toBe(0);
   });
+});
+
+test('a buffer that was waited for takes no more pages than it has room for', async () => {
+  const writerBuffers = new BufferPool(1, PAGE);
+  const parts = makeWriteBack({ tuning: LAZY, writerBuffers });
+  const lent = Array.from({ length: writerBuffers.smallCount }, () => writerBuffers.wait(PAGE));
+  const data = noise(32 * PAGE, 9);
+  await writeAtOnce(parts, 0, data.subarray(0, PAGE));
+  const synced = parts.target.sync();
+  await quiet();
+  await writeAtOnce(parts, PAGE, data.subarray(PAGE));
+  for (const piece of await Promise.all(lent)) writerBuffers.release(piece);
+  await synced;
+  await parts.target.sync();
+  expect(parts.disk.subarray(0, data.length).equals(data)).toBe(true);
+  expect(writerBuffers.lentBytes).toBe(0);
+});
+
+test('a page found damaged on its way to the disk fails the flush, and keeps no other', async () => {
+  const parts = makeWriteBack({ tuning: LAZY });
+  const data = noise(5 * PAGE, 9);
+  await writeAtOnce(parts, 0, data);
+  for (const page of [0, 3]) parts.frontswap.flush(page);
+  await expect(parts.target.sync()).rejects.toThrow(/2 written pages of "memory" were damaged/);
+  for (const page of [1, 2, 4]) {
+    const [from, to] = [page * PAGE, (page + 1) * PAGE];
+    expect(parts.disk.subarray(from, to).equals(data.subarray(from, to))).toBe(true);
+  }
+  expect([parts.table.count, parts.writerBuffers.lentBytes]).toEqual([2, 0]);
 });
 
 test('exports that share few buffers all get their turn', async () => {
