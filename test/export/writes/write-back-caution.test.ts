@@ -67,6 +67,19 @@ test('a write that memory and image refuse leaves the page as it was acknowledge
   expect(parts.disk.subarray(0, PAGE).equals(noise(PAGE, 1))).toBe(true);
 });
 
+test('so does one while the image lacks another page that the writer had for it', async () => {
+  const { memory, options } = refusing();
+  const parts = makeWriteBack(options);
+  await writeAtOnce(parts, 5 * PAGE, noise(PAGE, 5));
+  parts.storage.failNext('write');
+  await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
+  await writeAtOnce(parts, 0, noise(PAGE, 1));
+  memory.refusals = 1;
+  parts.storage.failNext('write');
+  await expect(writeAtOnce(parts, 512, noise(512, 2))).rejects.toMatchObject({ kind: 'io' });
+  expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 1))).toBe(true);
+});
+
 test('an older version that was kept is dropped when the image has the newer one', async () => {
   const { memory, options } = refusing();
   const parts = makeWriteBack(options);
@@ -155,6 +168,25 @@ test('a page held beside memory that the image takes with a newer version never 
   for (let page = 100; page < 164; page++) await writeAtOnce(parts, page * PAGE, noise(PAGE, page));
   for (let page = 100; page < 164; page++) await failToRewrite(parts, memory, page);
   expect(parts.table.lostCount).toBe(0);
+});
+
+test('a page held beside memory that memory takes back later is there alone', async () => {
+  const { memory, options } = refusing();
+  const parts = makeWriteBack(options);
+  await failOnce(parts, memory, () => parts.storage.failNext('write'));
+  await writeAtOnce(parts, 0, noise(PAGE, 1));
+  for (const [refusals, held] of [
+    [Number.POSITIVE_INFINITY, 0],
+    [1, 1],
+  ] as const) {
+    memory.refusals = refusals;
+    parts.storage.failNext('write');
+    await expect(writeAtOnce(parts, 0, noise(PAGE, 2))).rejects.toMatchObject({ kind: 'io' });
+    expect(persistentPages(parts)).toBe(held);
+  }
+  await parts.target.sync();
+  expect([parts.table.count, persistentPages(parts)]).toEqual([0, 0]);
+  expect(parts.disk.subarray(0, PAGE).equals(noise(PAGE, 1))).toBe(true);
 });
 
 test('caution ends a minute after the image refused something', async () => {
