@@ -32,6 +32,8 @@ export interface NbdServerOptions {
   /** Time that requests under way have to finish when the server stops, milliseconds; 10 000. */
   readonly drainTimeoutMs?: number;
   readonly log: (message: string) => void;
+  /** Called when a client is turned away, once until there has been room for many. */
+  readonly onFull?: () => void;
   /** The calls for sockets without Node's streams; null does without. By default they are looked for. */
   readonly socketCalls?: SocketCalls | null;
 }
@@ -48,6 +50,7 @@ export class NbdServer {
   /** Found when it first listens, for all of its listeners. */
   #means: Promise<SocketMeans | undefined> | undefined;
   #stopping: Promise<void> | undefined;
+  #hasToldOfFull = false;
   readonly #stallTimer: NodeJS.Timeout;
   #drained: () => void = () => undefined;
 
@@ -115,6 +118,7 @@ export class NbdServer {
     const { statistics } = this;
     if (this.#connections.size >= this.#options.maxConnections || this.#stopping !== undefined) {
       statistics.refused++;
+      if (this.#stopping === undefined) this.#tellOfFull();
       socket.on('error', () => undefined);
       socket.destroy();
       return;
@@ -137,8 +141,16 @@ export class NbdServer {
     connection.onEnd = () => {
       this.#connections.delete(connection);
       statistics.connections--;
+      if (this.#connections.size * 2 <= this.#options.maxConnections) this.#hasToldOfFull = false;
       if (this.#connections.size === 0) this.#drained();
     };
+  }
+
+  /** A client that is turned away learns nothing of why, so somebody else should. */
+  #tellOfFull(): void {
+    if (this.#hasToldOfFull) return;
+    this.#hasToldOfFull = true;
+    this.#options.onFull?.();
   }
 
   #exportOf(name: string): Export {

@@ -12,6 +12,8 @@ const MIB = 1024 * 1024;
 const BUFFER_SHARE = 1 / 8;
 const BUFFER_BYTES_MIN = 8 * MIB;
 const BUFFER_BYTES_MAX = 64 * MIB;
+/** More memory than that is no room for more clients. */
+export const CLIENTS_MEMORY_BYTES_MAX = BUFFER_BYTES_MAX / BUFFER_SHARE;
 /** What each export that is written back has besides: a spare, pages that are merged, stranded ones. */
 const WRITE_BACK_BYTES = 256 * 1024 + STRANDED_BYTES_MAX;
 /** The share for buffers of writing back, and its bounds for each export. */

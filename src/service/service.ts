@@ -27,7 +27,7 @@ import { FailedRequests, watchedRequests } from './failed-requests.ts';
 import { FileNames } from './file-names.ts';
 import { FullSwaps, swapsInMemory } from './full-swaps.ts';
 import { imageSources } from './image-sources.ts';
-import { type MemoryPlan, planMemory } from './memory-plan.ts';
+import { CLIENTS_MEMORY_BYTES_MAX, type MemoryPlan, planMemory } from './memory-plan.ts';
 import { RECORD_BUFFER_BYTES } from './recorder.ts';
 import { Recordings } from './recordings.ts';
 import type { RunningExport, RunningService, ServiceLog, ServiceSettings } from './settings.ts';
@@ -152,6 +152,7 @@ class Service implements RunningService {
       handshakeTimeoutMs: settings.handshakeTimeoutMs,
       spinMicroseconds: settings.spinMicroseconds,
       log: (message) => this.#log.info(message),
+      onFull: () => this.#log.warn(this.#fullSentence()),
     });
     this.#fullSwaps = new FullSwaps(swapsInMemory(disks, all), log);
     this.#failedRequests = new FailedRequests(watchedRequests(all), log);
@@ -207,6 +208,15 @@ class Service implements RunningService {
     if (bytes > 0) this.#log.warn(`${formatSize(bytes)} were not written back and are lost`);
     this.#server.abort();
     this.#admin?.close();
+  }
+
+  #fullSentence(): string {
+    const { connectionCount } = this.#plan;
+    const sentence = `clients are turned away, for ${connectionCount} are connected`;
+    if (connectionCount === this.#settings.maxConnections)
+      return `${sentence}; raise maxConnections`;
+    const more = `give more memory, up to ${formatSize(CLIENTS_MEMORY_BYTES_MAX)}`;
+    return `${sentence} and have all the buffers; let each use fewer connections, or ${more}`;
   }
 
   #createGovernor(): Governor {

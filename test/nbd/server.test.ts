@@ -35,16 +35,21 @@ test('requests right behind the handshake are answered', async () => {
 });
 
 test('clients beyond the limit are turned away, and admitted when there is room', async () => {
-  const { address, server } = await startServer({ maxConnections: 2 });
+  const onFull = vi.fn();
+  const { address, server } = await startServer({ maxConnections: 2, onFull });
   const [first] = [await SocketClient.ready(address), await SocketClient.ready(address)];
   const third = new SocketClient(address);
   await third.isClosed;
-  expect(server.statistics).toMatchObject({ connections: 2, refused: 1, accepted: 2 });
+  await new SocketClient(address).isClosed;
+  expect(server.statistics).toMatchObject({ connections: 2, refused: 2, accepted: 2 });
+  expect(onFull).toHaveBeenCalledTimes(1);
   first.socket.end(DISCONNECT);
   await first.isClosed;
   while (server.statistics.connections > 1) await new Promise((resolve) => setImmediate(resolve));
   const fourth = await SocketClient.ready(address);
   expect((await fourth.ask({ command: FLUSH })).length).toBe(1);
+  await new SocketClient(address).isClosed;
+  expect(onFull).toHaveBeenCalledTimes(2);
 });
 
 test('a handshake that takes too long is cut off and counted once; one in time is not', async () => {
