@@ -48,8 +48,8 @@ class FileSource implements ByteSource {
     }
   }
 
-  close(): Promise<void> {
-    return this.#handle.close();
+  async close(): Promise<void> {
+    await this.#handle.close().catch(() => undefined); // it was only read: nothing is lost
   }
 }
 
@@ -186,7 +186,9 @@ class ZstdSource extends BlockSource {
   }
 }
 
-function readError(path: string, cause: unknown): TmemError {
+/** What a user reads of a trace that cannot be read; what says that already stays as it is. */
+export function readError(path: string, cause: unknown): TmemError {
+  if (cause instanceof TmemError) return cause;
   const sentence = `cannot read the trace ${path}: ${readAdvice(cause)}`;
   return new TmemError(kindOfSystemError(cause), sentence, { cause });
 }
@@ -272,7 +274,7 @@ export async function openByteSource(path: string): Promise<OpenedFile> {
     };
   } catch (error) {
     await handle.close().catch(() => undefined);
-    throw error;
+    throw readError(path, error);
   }
 }
 

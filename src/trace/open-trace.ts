@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { TmemError } from '../lib/errors.ts';
-import { type OpenedFile, openByteSource } from './byte-source.ts';
+import { type OpenedFile, openByteSource, readError } from './byte-source.ts';
 import { clockWarning } from './clock-check.ts';
 import { type FileHead, fileHeadOf, HEAD_BYTES, traceName } from './file-head.ts';
 import { readFileBatches, showMalformed } from './file-reader.ts';
@@ -244,8 +244,12 @@ class FileTrace implements Trace {
     const hash = createHash('sha256');
     for (const { path, pipe } of this.#inputs) {
       if (pipe !== undefined) refusePipe(path);
-      for await (const piece of createReadStream(path, { highWaterMark: MIB })) {
-        hash.update(piece as Buffer);
+      try {
+        for await (const piece of createReadStream(path, { highWaterMark: MIB })) {
+          hash.update(piece as Buffer);
+        }
+      } catch (cause) {
+        throw readError(path, cause);
       }
     }
     return hash.digest('hex');

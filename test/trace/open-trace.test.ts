@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
@@ -68,6 +68,16 @@ describe('a trace', () => {
     expect(await readAll(trace)).toEqual(await readAll(trace));
     expect(await trace.hash()).toBe(createHash('sha256').update(LONG).digest('hex'));
     expect(trace.doneBytes).toBe(trace.sizeBytes);
+  });
+
+  it('that is gone when it is hashed is named', async () => {
+    const [path = ''] = writeFiles(['trace', alibaba(1, [1, 2, 3])]);
+    const trace = await openTrace([path]);
+    rmSync(path);
+    await expect(trace.hash()).rejects.toMatchObject({
+      kind: 'not-found',
+      message: `cannot read the trace ${path}: there is no such file; check the path`,
+    });
   });
 
   it('that is a pipe can be read once', async () => {
