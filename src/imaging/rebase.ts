@@ -41,6 +41,7 @@ export async function rebaseImage(options: RebaseOptions): Promise<number> {
   const base = await openBase(path, { passphrase, backingFormatName, ...options.base });
   let copied = 0;
   try {
+    await checkIsNotBelow(path, base.image);
     if (!isUnsafe) {
       await checkHasNoSnapshots(options);
       await checkIsPossible(driver, path, base.reference);
@@ -64,6 +65,17 @@ function keepsBase(path: string, formatName: FormatName): TmemError {
       ? 'qcow images keep their base; convert it with --backing to a new image'
       : `${formatName} images cannot stand on another image; put one of another format on it`;
   return new TmemError('unsupported', `cannot rebase "${path}": ${what}`, { context: { path } });
+}
+
+/** An image that stands on one that stands on it could not be opened any more, nor could that one. */
+async function checkIsNotBelow(path: string, base: BlockImage): Promise<void> {
+  const storage = await openFileStorage(path, { isReadOnly: true, isContainer: true });
+  await storage.close();
+  for (let image: BlockImage | undefined = base; image !== undefined; image = image.backing) {
+    if (image.medium !== storage.medium) continue;
+    const message = `"${path}" cannot stand on "${base.name}", which itself stands on it`;
+    throw new TmemError('usage', `${message}; name another base`, { context: { path } });
+  }
 }
 
 /** Refuses what the format would refuse when all is copied: names without room, for one. */

@@ -237,6 +237,21 @@ test('commit needs a base', async () => {
   expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(/stands on no other image/) });
 });
 
+test.each([{ how: [] }, { how: ['--unsafe'] }])(
+  'no image comes to stand on one that stands on it ($how)',
+  async ({ how }) => {
+    const { directory, at } = await chain();
+    fs.symlinkSync(at('overlay.qcow2'), at('link.qcow2'));
+    await runImage(directory, 'create', '-b', 'overlay.qcow2', 'top.qcow2');
+    const before = fs.readFileSync(at('overlay.qcow2'));
+    for (const base of ['overlay.qcow2', 'link.qcow2', 'top.qcow2']) {
+      const ran = await runImage(directory, 'rebase', ...how, '-b', base, 'overlay.qcow2');
+      expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(/cannot stand on/) });
+    }
+    expect(fs.readFileSync(at('overlay.qcow2')).equals(before)).toBe(true);
+  },
+);
+
 test('an enciphered base opens with the passphrase that is given', async () => {
   const { directory } = await chain();
   fs.writeFileSync(path.join(directory, 'key'), 'a passphrase');
