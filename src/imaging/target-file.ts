@@ -197,7 +197,12 @@ async function syncFolder(path: string): Promise<void> {
 
 /** A target that cannot be written is not opened for reading instead. */
 function notMade(path: string, cause: unknown): unknown {
-  if (!(cause instanceof TmemError) || cause.kind !== 'read-only') return cause;
+  if (!(cause instanceof TmemError)) return cause;
+  if (cause.kind === 'not-found') {
+    const message = `cannot make "${path}": there is no directory "${dirname(path)}"; make that first`;
+    return new TmemError('not-found', message, { context: { path }, cause });
+  }
+  if (cause.kind !== 'read-only') return cause;
   const message = `cannot make "${path}": its medium takes no writes; name another target`;
   return new TmemError('read-only', message, { context: { path }, cause });
 }

@@ -77,6 +77,12 @@ test.each([
   expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(/is no regular file/) });
 });
 
+test('a target in no directory is told by that', async () => {
+  const ran = await runImage(workspace(), 'create', 'none/target.raw', '1M');
+  const sentence = /cannot make ".*none\/target.raw": there is no directory ".*none"; make that/;
+  expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(sentence) });
+});
+
 test('a file in use is never replaced', async () => {
   const directory = workspace();
   const used = makeImage(directory, MIB, 'used.raw');
