@@ -1,10 +1,11 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it, test } from 'vitest';
+import { main } from '../../../src/cli/main.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { startServer } from '../../tools/server.ts';
 import { MIB, makeImage, workspace } from '../../tools/workspace.ts';
-import { imageJson, runImage } from './run-image.ts';
+import { contextIn, imageJson, runImage } from './run-image.ts';
 
 needsPrograms('qemu-img', 'qemu-io');
 
@@ -165,6 +166,15 @@ test.each(['raw', 'qcow2', 'qed', 'vmdk'])('resize changes %s as qemu reads it',
     code: 2,
     err: expect.stringMatching(/would be lost; say --shrink/),
   });
+});
+
+test('map ends well when nobody reads it any more', async () => {
+  const directory = workspace();
+  await runImage(directory, 'create', 'a.qcow2', '1M');
+  const context = contextIn(directory);
+  context.unreadController.abort();
+  expect(await main(['image', 'map', 'a.qcow2'], context)).toBe(0);
+  expect(context.err).toBe('');
 });
 
 test('create tells the size that the disk has, in whole sectors', async () => {
