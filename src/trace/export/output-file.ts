@@ -2,12 +2,20 @@
 
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, link, lstat, open, rename, rm, stat } from 'node:fs/promises';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { kindOfSystemError, systemErrorCode, TmemError, writeAdvice } from '../../lib/errors.ts';
 import { writeWhole } from '../../lib/write-whole.ts';
 
+/** What a file system answers that has no hard links. */
+const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EMLINK']);
+
 function outputError(path: string, what: string, cause: unknown): TmemError {
+  if (cause instanceof TmemError) return cause;
   const code = systemErrorCode(cause) ?? String(cause);
-  return new TmemError(kindOfSystemError(cause), `cannot ${what} ${path}: ${code}`, { cause });
+  const kind = kindOfSystemError(cause);
+  const isTaken = code === 'EEXIST';
+  const advice = isTaken ? 'somebody has made it meanwhile, name another' : writeAdvice(kind);
+  const sentence = `cannot ${what} ${path}: the system answered ${code}; ${advice}`;
+  return new TmemError(kind, sentence, { cause });
 }
 
 /** Refuses a path that something is at; what is no file is never replaced. */
@@ -83,16 +91,26 @@ export class OutputFile {
     try {
       await this.#handle.sync();
       await this.#handle.close();
-      if (this.#isForced) {
-        await rename(this.#temporary, this.path);
-      } else {
-        // Fails if someone else was quicker, which a rename does not.
-        await link(this.#temporary, this.path);
-        await rm(this.#temporary, { force: true });
-      }
+      if (this.#isForced || !(await this.#link())) await rename(this.#temporary, this.path);
     } catch (cause) {
       throw outputError(this.path, 'put in place', cause);
     }
+  }
+
+  /** Fails if someone else was quicker, which a rename does not; false where there are no links. */
+  async #link(): Promise<boolean> {
+    try {
+      await link(this.#temporary, this.path);
+    } catch (cause) {
+      if (!NO_LINKS.has(systemErrorCode(cause) ?? '')) throw cause;
+      await checkFree(this.path, false);
+      return false;
+    }
+    await rm(this.#temporary, { force: true }).catch(async (cause: unknown) => {
+      await rm(this.path, { force: true }).catch(() => undefined); // it was not there before
+      throw cause;
+    });
+    return true;
   }
 
   /** Removes what was written. */
