@@ -296,20 +296,75 @@ describe('a flush', () => {
   });
 });
 
-test('a buffer that was waited for takes no more pages than it has room for', async () => {
+/** An export whose writer finds no small buffer until `giveBack` is called. */
+async function withoutBuffers(options: WriteBackOptions = {}) {
   const writerBuffers = new BufferPool(1, PAGE);
-  const parts = makeWriteBack({ tuning: LAZY, writerBuffers });
-  const lent = Array.from({ length: writerBuffers.smallCount }, () => writerBuffers.wait(PAGE));
+  const parts = makeWriteBack({ tuning: LAZY, writerBuffers, ...options });
+  const takeAll = async () => {
+    const count = writerBuffers.smallCount;
+    const lent = await Promise.all(Array.from({ length: count }, () => writerBuffers.wait(PAGE)));
+    return () => {
+      for (const piece of lent) writerBuffers.release(piece);
+    };
+  };
+  return { ...parts, takeAll, giveBack: await takeAll() };
+}
+
+test('a buffer that was waited for takes no more pages than it has room for', async () => {
+  const parts = await withoutBuffers();
   const data = noise(32 * PAGE, 9);
   await writeAtOnce(parts, 0, data.subarray(0, PAGE));
   const synced = parts.target.sync();
   await quiet();
   await writeAtOnce(parts, PAGE, data.subarray(PAGE));
-  for (const piece of await Promise.all(lent)) writerBuffers.release(piece);
+  parts.giveBack();
   await synced;
   await parts.target.sync();
   expect(parts.disk.subarray(0, data.length).equals(data)).toBe(true);
-  expect(writerBuffers.lentBytes).toBe(0);
+  expect(parts.writerBuffers.lentBytes).toBe(0);
+});
+
+test('a buffer that was waited for and is not needed any more is not used later', async () => {
+  const parts = await withoutBuffers();
+  await writeAtOnce(parts, 0, noise(PAGE, 1));
+  const synced = parts.target.sync();
+  await quiet();
+  await parts.target.trim(0, PAGE);
+  await synced;
+  parts.giveBack();
+  await quiet();
+  expect(parts.writerBuffers.lentBytes).toBe(0);
+  const giveBack = await parts.takeAll();
+  await writeAtOnce(parts, PAGE, noise(PAGE, 2));
+  const later = parts.target.sync();
+  await quiet();
+  expect(parts.storage.requests.write).toBe(0);
+  giveBack();
+  await later;
+  expect(parts.disk.subarray(PAGE, 2 * PAGE).equals(noise(PAGE, 2))).toBe(true);
+});
+
+test('who waits for room is let in when the page in its way was damaged in memory', async () => {
+  const parts = await withoutBuffers({ limitPages: 1 });
+  await writeAtOnce(parts, 0, noise(PAGE, 1));
+  parts.frontswap.flush(0);
+  const written = writeAtOnce(parts, 5 * PAGE, noise(PAGE, 5));
+  await quiet();
+  parts.giveBack();
+  await written;
+  expect(parts.disk.subarray(5 * PAGE, 6 * PAGE).equals(noise(PAGE, 5))).toBe(true);
+});
+
+test('a page that is damaged and written again during a flush fails it all the same', async () => {
+  const storage = new SteppedStorage(noise(MIB));
+  const parts = writeBackOn(storage, { tuning: LAZY });
+  await writeAtOnce(parts, 0, noise(2 * PAGE, 9));
+  parts.frontswap.flush(1);
+  const synced = expect(parts.target.sync()).rejects.toThrow(/1 written pages of "stepped"/);
+  await quiet();
+  await writeAtOnce(parts, PAGE, noise(PAGE, 3)); // the disk need not have it when this flush ends
+  while (storage.steps.length > 0) await storage.step(0);
+  await synced;
 });
 
 test('a page found damaged on its way to the disk fails the flush, and keeps no other', async () => {
