@@ -213,9 +213,19 @@ export class Export {
    * Rejects with the last failure when `signal` is aborted before, or when no further try can help.
    */
   async drain(signal: AbortSignal): Promise<void> {
+    let onAbort = (): void => undefined;
     const aborted = new Promise<'aborted'>((resolve) => {
-      signal.addEventListener('abort', () => resolve('aborted'), { once: true });
+      onAbort = () => resolve('aborted');
+      signal.addEventListener('abort', onAbort, { once: true });
     });
+    try {
+      await this.#syncUntil(aborted, signal);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async #syncUntil(aborted: Promise<'aborted'>, signal: AbortSignal): Promise<void> {
     for (let failure: unknown; ; ) {
       const attempt = this.sync().then(
         () => 'done' as const,

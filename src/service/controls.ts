@@ -188,7 +188,11 @@ export class ServiceControls implements Controls {
     }
     // What clients write while a drain runs may be dirty after it.
     while (dirtyBytesOf(each) > 0 && !signal.aborted) {
-      await each.drain(signal).catch(() => undefined); // the status of the export says why
+      try {
+        await each.drain(signal);
+      } catch {
+        break; // it is too late, or no further try can help: the status of the export says why
+      }
       await nextTurn();
     }
     const dirtyBytes = dirtyBytesOf(each);

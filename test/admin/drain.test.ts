@@ -1,8 +1,9 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { Export } from '../../src/export/export.ts';
 import { Export as RealExport } from '../../src/export/export.ts';
 import { rawImage } from '../../src/image/raw.ts';
 import { BufferPool } from '../../src/lib/buffer-pool.ts';
+import { TmemError } from '../../src/lib/errors.ts';
 import { MemoryStorage } from '../../src/storage/memory.ts';
 import { Cleancache } from '../../src/tmem/cleancache.ts';
 import { Frontswap } from '../../src/tmem/frontswap.ts';
@@ -103,6 +104,15 @@ test('a drain that cannot end says how much is left, and why is in the status', 
   const { writeBack } = (await admin.ask('GET', '/v1/exports/disk')).json;
   expect(writeBack).toMatchObject({ state: 'failing', dirtyBytes: 3 * PAGE });
   expect((writeBack as { failure: string }).failure).not.toBe('');
+});
+
+test('a drain that no further try can help is answered at once', async () => {
+  const { admin, target } = await startDirty(2);
+  const failure = new TmemError('io', 'what was written is lost');
+  const tries = vi.spyOn(target, 'drain').mockRejectedValue(failure);
+  const { status, json } = await drain(admin);
+  expect([status, json]).toMatchObject([504, { isClean: false, dirtyBytes: 2 * PAGE }]);
+  expect(tries).toHaveBeenCalledOnce();
 });
 
 test('an export that writes through is always clean; one that is not there is 404', async () => {

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { TmemError } from '../../src/lib/errors.ts';
 import { KIB, makeExport, noise, quiet, write } from './fixture.ts';
@@ -124,4 +125,16 @@ test('a drain ends when no sync will ever work, though not before what is left i
     await drained;
     expect(disk.subarray(0, 4 * KIB).equals(written)).toBe(true);
   }
+});
+
+test('a drain leaves nothing on its signal, which may be that of many drains', async () => {
+  const { storage, target } = makeExport();
+  const { signal } = new AbortController();
+  await target.drain(signal);
+  const sync = storage.holdNext('sync');
+  const running = target.drain(signal);
+  expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+  sync.release();
+  await running;
+  expect(getEventListeners(signal, 'abort')).toEqual([]);
 });
