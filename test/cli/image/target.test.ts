@@ -38,7 +38,7 @@ test.each(TARGETS)('an interrupted conversion leaves nothing of %s', async (name
 test.each(TARGETS)('no space for %s leaves nothing of it', async (name, options) => {
   const directory = workspace();
   makeImage(directory, 8 * MIB, 'source.raw');
-  const args = ['image', 'convert', ...options, 'source.raw', name];
+  const args = ['image', 'convert', '--progress=off', ...options, 'source.raw', name];
   const limited = ['--fsize=1048576', process.execPath, TMEM, ...args];
   const ended = await runProgram('prlimit', limited, { directory });
   expect(ended).toMatchObject({ code: 1, stdout: '' });
