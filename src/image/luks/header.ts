@@ -78,7 +78,7 @@ export function parseLuksHeader(
   name: string,
   headerOffset = 0,
 ): LuksHeader {
-  const damaged = (at: number, what: string) => {
+  const damaged: Damaged = (at, what) => {
     const offset = headerOffset + at;
     const message = `"${name}" has a damaged LUKS header: at offset ${offset}, ${what}`;
     const context = { image: name, offset };
@@ -99,29 +99,9 @@ export function parseLuksHeader(
   const payloadOffset = bytes.readUInt32BE(104) * SECTOR_BYTES;
   const digestIterations = bytes.readUInt32BE(164);
   if (!isIterations(digestIterations)) throw damaged(164, `${digestIterations} iterations`);
-  const slots = Array.from({ length: SLOT_COUNT }, (_, index): KeySlot => {
-    const at = SLOTS_OFFSET + index * SLOT_BYTES;
-    const state = bytes.readUInt32BE(at);
-    const iterations = bytes.readUInt32BE(at + 4);
-    const materialOffset = bytes.readUInt32BE(at + 40) * SECTOR_BYTES;
-    const isEnabled = state === SLOT_ENABLED;
-    if (!isEnabled && state !== SLOT_DISABLED)
-      throw damaged(at, `slot ${index} has no valid state`);
-    if (isEnabled) {
-      const stripes = bytes.readUInt32BE(at + 44);
-      if (stripes !== STRIPE_COUNT) throw damaged(at + 44, `slot ${index} has ${stripes} stripes`);
-      if (!isIterations(iterations)) {
-        throw damaged(at + 4, `slot ${index} has ${iterations} iterations`);
-      }
-      const end = materialOffset + materialBytes(keyBytes);
-      if (materialOffset < LUKS_HEADER_BYTES || end > areaBytes) {
-        const cause = `slot ${index} keeps its key at ${materialOffset}, which is not`;
-        throw damaged(at + 40, `${cause} within the ${areaBytes} bytes that are there`);
-      }
-    }
-    const salt = Buffer.from(bytes.subarray(at + 8, at + 8 + SALT_BYTES));
-    return { isEnabled, iterations, salt, materialOffset };
-  });
+  const slots = Array.from({ length: SLOT_COUNT }, (_, index) =>
+    parseSlot(bytes, index, keyBytes, areaBytes, damaged),
+  );
   return {
     cipherName,
     cipherMode,
@@ -136,6 +116,37 @@ export function parseLuksHeader(
     uuid: textAt(bytes, 168, 40),
     slots,
   };
+}
+
+/** What is wrong with the byte at a place of the header. */
+type Damaged = (at: number, what: string) => TmemError;
+
+/** Only a slot that is in use has to make sense. */
+function parseSlot(
+  bytes: Buffer,
+  index: number,
+  keyBytes: number,
+  areaBytes: number,
+  damaged: Damaged,
+): KeySlot {
+  const at = SLOTS_OFFSET + index * SLOT_BYTES;
+  const state = bytes.readUInt32BE(at);
+  const iterations = bytes.readUInt32BE(at + 4);
+  const materialOffset = bytes.readUInt32BE(at + 40) * SECTOR_BYTES;
+  const salt = Buffer.from(bytes.subarray(at + 8, at + 8 + SALT_BYTES));
+  const slot = { isEnabled: state === SLOT_ENABLED, iterations, salt, materialOffset };
+  if (state === SLOT_DISABLED) return slot;
+  if (!slot.isEnabled) throw damaged(at, `slot ${index} has no valid state`);
+  const stripes = bytes.readUInt32BE(at + 44);
+  if (stripes !== STRIPE_COUNT) throw damaged(at + 44, `slot ${index} has ${stripes} stripes`);
+  if (!isIterations(iterations))
+    throw damaged(at + 4, `slot ${index} has ${iterations} iterations`);
+  const end = materialOffset + materialBytes(keyBytes);
+  if (materialOffset < LUKS_HEADER_BYTES || end > areaBytes) {
+    const cause = `slot ${index} keeps its key at ${materialOffset}, which is not`;
+    throw damaged(at + 40, `${cause} within the ${areaBytes} bytes that are there`);
+  }
+  return slot;
 }
 
 /** The 592 bytes of a header. */

@@ -89,10 +89,9 @@ function popularityFigure({ popularity, trace }: ReplayReport): string {
 }
 
 function mixFigure(report: ReplayReport): string {
-  const { mix, workload, trace } = report;
-  // Objects are counted: how large they are is not known.
-  const hasBytes = trace.unit === 'bytes';
+  const { mix, workload } = report;
   const hasTimes = workload.seconds > 0;
+  const points = (counts: readonly number[]) => mixPoints(counts, report);
   const series: LineSeries[] = [
     { name: 'reads', points: points(mix.reads), style: READ_STYLE, isStepped: true },
     { name: 'writes', points: points(mix.writes), style: WRITE_STYLE, isStepped: true },
@@ -103,16 +102,6 @@ function mixFigure(report: ReplayReport): string {
       isStepped: true,
     },
   ];
-  function points(counts: readonly number[]) {
-    const steps = counts.map((each, at) => {
-      const x = at * mix.columnWidth;
-      // The trace may end within its last column; of a moment there is no rate.
-      const rest = Math.max(workload.seconds - x, mix.columnWidth / 10);
-      return { x, y: hasTimes ? each / Math.min(mix.columnWidth, rest) : each };
-    });
-    const last = steps.at(-1);
-    return last === undefined ? steps : [...steps, { x: last.x + mix.columnWidth, y: last.y }];
-  }
   const transfers = workload.reads + workload.writes;
   const shares = transfers === 0 ? [0, 0] : [workload.reads, workload.sequential];
   const [reads = 0, sequential = 0] = shares.map((each) => each / Math.max(1, transfers));
@@ -140,25 +129,45 @@ function mixFigure(report: ReplayReport): string {
     }),
     seriesCount: series.length,
     note: `${formatPercent(reads)} of the requests are reads; ${formatPercent(sequential)} go on where another ended.`,
-    data: {
-      caption: 'Requests in each part of the trace',
-      head: [
-        'From',
-        ...['Reads', 'Writes', 'Sequential', ...(hasBytes ? ['Read', 'Written'] : [])].map(
-          (number) => ({ number }),
-        ),
-      ],
-      rows: mix.reads.map((each, at) => [
-        hasTimes ? duration(at * mix.columnWidth) : formatCount(at * mix.columnWidth),
-        { number: formatCount(each) },
-        { number: formatCount(mix.writes[at] ?? 0) },
-        { number: formatCount(mix.sequential[at] ?? 0) },
-        ...(hasBytes ? [mix.readBytes[at] ?? 0, mix.writeBytes[at] ?? 0] : []).map((bytes) => ({
-          number: size(bytes),
-        })),
-      ]),
-    },
+    data: mixTable(report),
   });
+}
+
+/** The steps of a line: requests of each column, each second where there are times. */
+function mixPoints(counts: readonly number[], { mix: { columnWidth }, workload }: ReplayReport) {
+  const { seconds } = workload;
+  const steps = counts.map((each, at) => {
+    const x = at * columnWidth;
+    // The trace may end within its last column; of a moment there is no rate.
+    const rest = Math.max(seconds - x, columnWidth / 10);
+    return { x, y: seconds > 0 ? each / Math.min(columnWidth, rest) : each };
+  });
+  const last = steps.at(-1);
+  return last === undefined ? steps : [...steps, { x: last.x + columnWidth, y: last.y }];
+}
+
+function mixTable({ mix, workload, trace }: ReplayReport) {
+  // Objects are counted: how large they are is not known.
+  const hasBytes = trace.unit === 'bytes';
+  const hasTimes = workload.seconds > 0;
+  return {
+    caption: 'Requests in each part of the trace',
+    head: [
+      'From',
+      ...['Reads', 'Writes', 'Sequential', ...(hasBytes ? ['Read', 'Written'] : [])].map(
+        (number) => ({ number }),
+      ),
+    ],
+    rows: mix.reads.map((each, at) => [
+      hasTimes ? duration(at * mix.columnWidth) : formatCount(at * mix.columnWidth),
+      { number: formatCount(each) },
+      { number: formatCount(mix.writes[at] ?? 0) },
+      { number: formatCount(mix.sequential[at] ?? 0) },
+      ...(hasBytes ? [mix.readBytes[at] ?? 0, mix.writeBytes[at] ?? 0] : []).map((bytes) => ({
+        number: size(bytes),
+      })),
+    ]),
+  };
 }
 
 function sizesFigure({ sizes }: ReplayReport): string {
