@@ -4,7 +4,7 @@ import { driverOf } from '../../../src/image/formats.ts';
 import { Random } from '../../tools/crash-random.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { makeImage, workspace } from '../../tools/workspace.ts';
-import { checkOf, containerOf, openOn } from '../appended/images.ts';
+import { checkOf, containerOf, FaultyContainer, openOn } from '../appended/images.ts';
 import { LoggedContainer } from '../appended/write-log.ts';
 import {
   contentByQemu,
@@ -112,6 +112,36 @@ describe('a qcow2 image that gets another size', () => {
         expectSame((await contentOf(left)).subarray(0, MIB), Buffer.alloc(MIB, 5), when);
         expect(await checkOf(driver, containerOf(bytes)), when).toMatchObject({ corruptions: 0 });
       }
+    }
+  });
+
+  it('holds what is written when it gets it at the second try, whichever write fails first', async () => {
+    const directory = workspace();
+    const image = await create(`${directory}/disk.qcow2`, MIB, { cluster_size: 512 });
+    const driver = await driverOf('qcow2');
+    const [size, data] = [3 * MIB, Buffer.alloc(512, 7)];
+    for (let failing = 0, hasFailed = true; hasFailed; failing++) {
+      const inner = containerOf(readFileSync(image));
+      const container = new FaultyContainer(inner);
+      const disk = await openOn(driver, container);
+      await disk.write(data, 0, 512, MIB - 512);
+      let left = failing;
+      container.write = (...range) =>
+        left-- === 0 ? Promise.reject(new Error('EIO: injected')) : inner.write(...range);
+      hasFailed = await disk.resize(size).then(
+        () => false,
+        () => true,
+      );
+      left = -1;
+      await disk.resize(size);
+      await disk.write(data, 0, 512, size - 512);
+      await disk.close();
+      const again = await openOn(driver, inner);
+      const expected = Buffer.alloc(size);
+      for (const end of [MIB, size]) data.copy(expected, end - 512);
+      expectSame(await contentOf(again), expected, `when write ${failing} failed`);
+      await again.close();
+      expect(await checkOf(driver, inner), `write ${failing}`).toMatchObject({ corruptions: 0 });
     }
   });
 
