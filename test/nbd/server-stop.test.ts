@@ -38,6 +38,8 @@ test('a long reply under way is finished before the server has stopped', async (
   const stopped = server.stop();
   client.socket.resume();
   await stopped;
+  // It is there, and has to be read.
+  await client.isClosed;
   expect(client.answers[0]?.data?.equals(disk)).toBe(true);
 });
 
