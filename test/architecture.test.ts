@@ -76,8 +76,9 @@ const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
 
 /** Which folders may import what is not ours; anything else is for everyone. */
 const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
-  'node:fs': ['storage', 'config', 'cli', 'governor', 'trace', 'replay'],
-  // A Unix socket that a server left behind is a file, and listening includes removing it.
+  // A Unix socket that a server left behind is a file, and listening includes removing it; to close
+  // one is not waited for.
+  'node:fs': ['storage', 'config', 'cli', 'governor', 'trace', 'replay', 'nbd/socket/listen.ts'],
   'node:fs/promises': [
     ...['storage', 'snapshot', 'cli', 'trace', 'replay', 'image/gate.ts'],
     ...['imaging/target-file.ts', 'nbd/socket/listen.ts'],

@@ -13,7 +13,7 @@ import {
 import { messageOf, TmemError } from '../lib/errors.ts';
 import { formatHostAndPort, type ListenAddress } from '../lib/listen-address.ts';
 import { packageVersion } from '../lib/package-version.ts';
-import { listenAt } from '../nbd/socket/listen.ts';
+import { listenAt, stopListening } from '../nbd/socket/listen.ts';
 import { AuditLog } from './audit-log.ts';
 import { Authorisation, checkOrigin } from './authorisation.ts';
 import { BodyBudget } from './body.ts';
@@ -157,7 +157,7 @@ export class AdminServer {
 
   /** Stops listening and hangs up on everybody, also in the middle of an answer. */
   close(): void {
-    this.#server.close();
+    stopListening(this.#server);
     this.#server.closeAllConnections();
   }
 

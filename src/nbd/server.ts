@@ -11,7 +11,7 @@ import type { HandshakeExport, OptionDirectory } from './handshake/handshake.ts'
 import { PAYLOAD_BYTES_DEFAULT, TransmissionFlag } from './protocol.ts';
 import { Recording } from './recording.ts';
 import { RECEIVE_BYTES, type SocketMeans } from './socket/client-socket.ts';
-import { listenAt } from './socket/listen.ts';
+import { listenAt, stopListening } from './socket/listen.ts';
 import { bindSocketCalls, type SocketCalls } from './socket/socket-calls.ts';
 import { Spinner } from './socket/spinner.ts';
 import { ServerStatistics } from './statistics.ts';
@@ -71,7 +71,7 @@ export class NbdServer {
     );
     const bound = await listenAt(listener, address, '--listen');
     if (this.#stopping === undefined) this.#listeners.push(listener);
-    else listener.close();
+    else stopListening(listener);
     return bound;
   }
 
@@ -84,7 +84,7 @@ export class NbdServer {
   /** Drops every client and listener at once. */
   abort(): void {
     clearInterval(this.#stallTimer);
-    for (const listener of this.#listeners.splice(0)) listener.close();
+    for (const listener of this.#listeners.splice(0)) stopListening(listener);
     for (const connection of [...this.#connections]) connection.destroy();
   }
 
@@ -96,7 +96,7 @@ export class NbdServer {
 
   async #stop(): Promise<void> {
     clearInterval(this.#stallTimer);
-    for (const listener of this.#listeners.splice(0)) listener.close();
+    for (const listener of this.#listeners.splice(0)) stopListening(listener);
     this.spinner.stop();
     if (this.#connections.size === 0) return;
     const timer = setTimeout(() => this.abort(), this.#options.drainTimeoutMs ?? DRAIN_MS_MAX);

@@ -4,6 +4,7 @@
  */
 
 import { once } from 'node:events';
+import { linkSync, lstatSync, renameSync } from 'node:fs';
 import { lstat, stat, unlink } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
@@ -16,10 +17,13 @@ import {
 } from '../../lib/errors.ts';
 import { formatListenAddress, type ListenAddress } from '../../lib/listen-address.ts';
 
+/** Which files are the Unix sockets of servers that listen. */
+const ownSockets = new WeakMap<Server, { readonly path: string; readonly inode: number }>();
+
 /**
  * Makes `server` listen at `address`; answers the address in force, with the port that was given for
- * port 0. The file of a Unix socket at which nobody listens any more is replaced; the server removes
- * its own when it is closed. Rejects with a TmemError that names `option`, by which the user chose.
+ * port 0. The file of a Unix socket at which nobody listens any more is replaced; `stopListening`
+ * removes its own. Rejects with a TmemError that names `option`, by which the user chose.
  */
 export async function listenAt(
   server: Server,
@@ -33,9 +37,43 @@ export async function listenAt(
   }
   // A failure to accept one client (no descriptor is left) is that client's, not the server's.
   server.on('error', () => undefined);
+  if (address.kind === 'unix') {
+    ownSockets.set(server, { path: address.path, inode: inodeOf(address.path) });
+  }
   const bound = server.address();
   if (address.kind !== 'tcp' || bound === null || typeof bound === 'string') return address;
   return { ...address, port: bound.port };
+}
+
+/**
+ * Closes what `listenAt` opened. libuv then removes what is at the path, even if somebody else has
+ * begun to listen there after ours was deleted: that is put aside meanwhile.
+ */
+export function stopListening(server: Server): void {
+  const { path, inode } = ownSockets.get(server) ?? { path: '', inode: -1 };
+  const found = inodeOf(path);
+  const aside = `${path}.aside`;
+  const isOthers = found !== -1 && found !== inode && succeeds(() => linkSync(path, aside));
+  server.close();
+  if (isOthers) succeeds(() => renameSync(aside, path));
+}
+
+/** -1 where there is nothing that can be looked at. */
+function inodeOf(path: string): number {
+  let inode = -1;
+  succeeds(() => {
+    inode = lstatSync(path).ino;
+  });
+  return inode;
+}
+
+function succeeds(act: () => void): boolean {
+  try {
+    act();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function listenReplacing(

@@ -1,11 +1,11 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import path from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import type { ListenAddress } from '../../../src/lib/listen-address.ts';
-import { listenAt } from '../../../src/nbd/socket/listen.ts';
+import { listenAt, stopListening } from '../../../src/nbd/socket/listen.ts';
 import { temporaryDirectory } from '../../storage/temporary-files.ts';
 
 const servers: Server[] = [];
@@ -112,4 +112,18 @@ test('the socket file goes when the server is closed', async () => {
   expect(existsSync(address.path)).toBe(true);
   servers[0]?.close();
   expect(existsSync(address.path)).toBe(false);
+});
+
+test('who stops listening removes a socket of its own, and none that another has made there', async () => {
+  const address = unix();
+  await listen(address);
+  unlinkSync(address.path);
+  await listen(address);
+  const [first, second] = servers.splice(0) as [Server, Server];
+  stopListening(first);
+  const client = connect(address);
+  await once(client, 'connect');
+  client.destroy();
+  stopListening(second);
+  expect(readdirSync(path.dirname(address.path))).toEqual([]);
 });
