@@ -48,6 +48,8 @@ export class Coverage {
   /** Entries of the table before this one are not empty: they never become so again. */
   #firstBlock = 0;
   #failure: TmemError | undefined;
+  /** A move whose switch failed: the header may name that table, so no other comes to lie there. */
+  #unsureMove: CoveragePlan | undefined;
 
   constructor(options: CoverageOptions) {
     this.#options = options;
@@ -75,6 +77,7 @@ export class Coverage {
    * free, or when the format has room for no more: see `takeFailure`.
    */
   plan(next: number): CoveragePlan | undefined {
+    if (this.#unsureMove !== undefined) return this.#unsureMove;
     const { refcounts, geometry } = this.#options;
     const { table } = refcounts;
     const { blockEntries } = geometry;
@@ -138,9 +141,11 @@ export class Coverage {
   }
 
   /** Second phase: the switch, durable with the sync that follows. */
-  async writeSwitch({ table, isMoved }: CoveragePlan): Promise<void> {
+  async writeSwitch(plan: CoveragePlan): Promise<void> {
     const { storage, header, geometry } = this.#options;
-    if (isMoved) {
+    const { table } = plan;
+    if (plan.isMoved) {
+      this.#unsureMove = plan;
       const clusters = (table.entries * 8) / geometry.clusterBytes;
       await header.writeRefcountTable(table.offset, clusters);
       return;
@@ -155,6 +160,7 @@ export class Coverage {
     const { refcounts, metadata, geometry } = this.#options;
     const { clusterBytes } = geometry;
     const old = refcounts.table;
+    this.#unsureMove = undefined;
     plan.table.takeDirty();
     refcounts.table = plan.table;
     metadata.add(plan.firstCluster * clusterBytes, plan.usedClusters * clusterBytes);

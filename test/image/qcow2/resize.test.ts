@@ -4,7 +4,7 @@ import { driverOf } from '../../../src/image/formats.ts';
 import { Random } from '../../tools/crash-random.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { makeImage, workspace } from '../../tools/workspace.ts';
-import { checkOf, containerOf, FaultyContainer, openOn } from '../appended/images.ts';
+import { bytesOf, checkOf, containerOf, FaultyContainer, openOn } from '../appended/images.ts';
 import { LoggedContainer } from '../appended/write-log.ts';
 import {
   contentByQemu,
@@ -17,6 +17,9 @@ import {
   openAt,
   rawAt,
 } from './images.ts';
+
+/** Where the header says where the refcount table is. */
+const REFCOUNT_TABLE_FIELD = 48;
 
 /** Resizes a copy of random content and holds it against that. */
 async function resizeAndCompare(image: string, directory: string, sizes: readonly number[]) {
@@ -143,6 +146,35 @@ describe('a qcow2 image that gets another size', () => {
       await again.close();
       expect(await checkOf(driver, inner), `write ${failing}`).toMatchObject({ corruptions: 0 });
     }
+  });
+
+  it('keeps the counts that its header may name, when those of more space are written', async () => {
+    const options = { cluster_size: 512, refcount_bits: 64 };
+    const image = await create(`${workspace()}/disk.qcow2`, 4 * MIB, options);
+    const driver = await driverOf('qcow2');
+    const inner = containerOf(readFileSync(image));
+    const container = new FaultyContainer(inner);
+    const disk = await openOn(driver, container);
+    let hasMoved = false;
+    container.write = async (...range) => {
+      await inner.write(...range);
+      if (range[3] !== REFCOUNT_TABLE_FIELD) return;
+      hasMoved = true;
+      throw new Error('EIO: injected behind the write');
+    };
+    for (let at = 0; !hasMoved; at += 64 * KIB) {
+      await disk.write(Buffer.alloc(64 * KIB, 7), 0, 64 * KIB, at).catch(() => undefined);
+    }
+    let syncs = 0;
+    container.sync = () => (syncs++ === 0 ? Promise.reject(new Error('power cut')) : inner.sync());
+    await expect(disk.resize(4096 * MIB)).rejects.toThrow('power cut');
+    expect(await checkOf(driver, containerOf(await bytesOf(inner)))).toMatchObject({
+      corruptions: 0,
+    });
+    container.write = (...range) => inner.write(...range);
+    await disk.resize(4096 * MIB);
+    await disk.close();
+    expect(await checkOf(driver, inner)).toMatchObject({ corruptions: 0 });
   });
 
   it('is refused a size that no table describes', async () => {
