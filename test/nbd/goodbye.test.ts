@@ -2,11 +2,12 @@ import { once } from 'node:events';
 import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { Command } from '../../src/nbd/protocol.ts';
+import { Command, Option } from '../../src/nbd/protocol.ts';
 import type { NbdServer } from '../../src/nbd/server.ts';
 import { bindSocketCalls, type SocketCalls } from '../../src/nbd/socket/socket-calls.ts';
 import { KIB } from '../export/fixture.ts';
 import { workspace } from '../tools/workspace.ts';
+import { FIXED, NO_ZEROES, option, u32 } from './handshake/scripted-client.ts';
 import { DISCONNECT } from './requests.ts';
 import { deserted, startServer } from './server-fixture.ts';
 import { HANDSHAKE, SocketClient } from './socket-client.ts';
@@ -48,6 +49,20 @@ test('a client that says goodbye and stays is hung up on', async () => {
   expect(server.statistics.connections).toBe(1);
   vi.advanceTimersByTime(1);
   await deserted(server);
+});
+
+test('a client that gives up and goes on talking is watched once, and leaves nothing behind', async () => {
+  vi.useFakeTimers({ toFake: [...TIMERS] });
+  const { address, server } = await startServer({ socketCalls: null });
+  const timerCount = vi.getTimerCount();
+  const socket = connect({ ...address, allowHalfOpen: true });
+  socket.write(Buffer.concat([u32(FIXED | NO_ZEROES), option(Option.ABORT)]));
+  socket.resume();
+  await once(socket, 'end');
+  expect(vi.getTimerCount()).toBe(timerCount + 2); // of its handshake, and of its goodbye
+  socket.end('more');
+  await deserted(server);
+  expect(vi.getTimerCount()).toBe(timerCount);
 });
 
 describe.runIf(calls !== undefined)('a client that says goodbye and stays', () => {

@@ -68,6 +68,7 @@ export class ClientSocket implements Poller {
   #hasJoined = false;
   /** Requests are looked for here, and not by Node. */
   #isPolled = false;
+  #isEnding = false;
   #deliveryTimer: NodeJS.Timeout | undefined;
 
   /** Takes over `accepted`, which is paused where there are means. */
@@ -116,8 +117,11 @@ export class ClientSocket implements Poller {
    * Sends what is queued, says goodbye, and hangs up when the client has all of it, or has had a
    * while. To hang up earlier would lose the rest if the client sends something meanwhile: its system
    * then learns that nobody is there, and stops asking. Without the calls it always gets the while.
+   * More than once is once.
    */
   end(): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
     this.#enqueueHeld();
     if (this.#queuedCount === 0 && this.#mayHangUp()) {
       this.#socket.destroy();
