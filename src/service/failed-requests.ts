@@ -4,9 +4,11 @@
  */
 
 import type { Export } from '../export/export.ts';
+import type { Writer } from '../export/writes/writer.ts';
 import type { OperationCounters } from '../image/data/operation-counters.ts';
 import type { BlockImage } from '../image/image.ts';
 import { kindOfSystemError, messageOf } from '../lib/errors.ts';
+import type { Disk } from './disks.ts';
 import type { ServiceLog } from './settings.ts';
 
 /** How often it is looked, milliseconds: counters are compared, nothing more. */
@@ -31,21 +33,42 @@ interface WatchedRequests {
 }
 
 /** All that may fail and is told of by nobody else: the writer and full swap devices have a say. */
-export function watchedRequests(exports: readonly Export[]): WatchedRequests[] {
+export function watchedRequests(
+  disks: readonly Pick<Disk, 'overflow'>[],
+  exports: readonly Export[],
+): WatchedRequests[] {
   const watched: WatchedRequests[] = [];
   const seen = new Set<BlockImage>();
-  for (const { name: exportName, image, writeBack } of exports) {
+  for (const [i, { name: exportName, image, mode, writeBack }] of exports.entries()) {
+    const mayBeFull = mode === 'swap' && disks[i]?.overflow === undefined;
     for (let each: BlockImage | undefined = image; each !== undefined; each = each.backing) {
       if (seen.has(each)) break;
       seen.add(each);
       for (const [operation, noun] of Object.entries(NOUNS)) {
-        if (operation === 'write' && writeBack !== undefined) continue;
-        const counters = each.counters[operation as keyof typeof NOUNS];
+        const isWrite = operation === 'write';
+        if (isWrite && mayBeFull) continue;
+        const all = each.counters[operation as keyof typeof NOUNS];
+        const counters = isWrite && writeBack ? besidesWriter(all, writeBack.writer) : all;
         watched.push({ exportName, noun, counters });
       }
     }
   }
   return watched;
+}
+
+/** The writes that a client waited for, since memory did not take them. */
+function besidesWriter(
+  all: OperationCounters,
+  { statistics }: Writer,
+): WatchedRequests['counters'] {
+  return {
+    get failures() {
+      return all.failures - statistics.failures;
+    },
+    get lastFailure() {
+      return all.lastFailure;
+    },
+  };
 }
 
 /** Tells of each kind of request when the first has failed, and then at most once a minute. */
@@ -70,6 +93,7 @@ export class FailedRequests {
   }
 
   #look(isLast: boolean): void {
+    const told = new Set<unknown>();
     for (const each of this.#watched) {
       const { exportName, noun, counters, toldCount } = each;
       if (each.quietLooks > 0) each.quietLooks--;
@@ -78,6 +102,9 @@ export class FailedRequests {
       // A client that asks for fast zeroes is told so, and writes them.
       if (kindOfSystemError(counters.lastFailure) === 'unsupported') continue;
       each.quietLooks = QUIET_LOOKS;
+      // What failed in an image below failed in those above it, too.
+      if (told.has(counters.lastFailure)) continue;
+      told.add(counters.lastFailure);
       const count = counters.failures - toldCount;
       const times = count === 1 ? '' : ` ${count} times, the last time`;
       const reason = messageOf(counters.lastFailure);

@@ -155,7 +155,7 @@ class Service implements RunningService {
       onFull: () => this.#log.warn(this.#fullSentence()),
     });
     this.#fullSwaps = new FullSwaps(swapsInMemory(disks, all), log);
-    this.#failedRequests = new FailedRequests(watchedRequests(all), log);
+    this.#failedRequests = new FailedRequests(watchedRequests(disks, all), log);
     this.#fileNames = new FileNames(all, log);
     this.#recordings = new Recordings({
       settings: settings.record,

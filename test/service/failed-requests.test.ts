@@ -1,7 +1,9 @@
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { countFailure, newCounters } from '../../src/image/data/operation-counters.ts';
 import { TmemError } from '../../src/lib/errors.ts';
-import { FailedRequests } from '../../src/service/failed-requests.ts';
+import { FailedRequests, watchedRequests } from '../../src/service/failed-requests.ts';
+import { KIB, noise } from '../export/fixture.ts';
+import { makeWriteBack, writeAtOnce } from '../export/writes/write-back-fixture.ts';
 
 const SECOND_MS = 1000;
 
@@ -9,13 +11,15 @@ let counters: ReturnType<typeof newCounters>;
 let warnings: string[];
 let requests: FailedRequests;
 
+const log = {
+  info: () => undefined,
+  warn: (line: string) => void warnings.push(line),
+};
+
 beforeEach(() => {
   vi.useFakeTimers();
   [counters, warnings] = [newCounters(), []];
-  requests = new FailedRequests([{ exportName: 'disk', noun: 'read', counters }], {
-    info: () => undefined,
-    warn: (line) => void warnings.push(line),
-  });
+  requests = new FailedRequests([{ exportName: 'disk', noun: 'read', counters }], log);
   requests.start();
   onTestFinished(() => {
     vi.useRealTimers();
@@ -55,4 +59,31 @@ test('what an image cannot do fast is no failure', () => {
   vi.advanceTimersByTime(SECOND_MS);
   requests.stop();
   expect(warnings).toEqual([]);
+});
+
+test('of writes in write-back those are told that a client waited for, and not those of the writer', async () => {
+  let isFull = false;
+  const parts = makeWriteBack({ hasHot: false, mayAllocate: () => !isFull });
+  const all = new FailedRequests(watchedRequests([], [parts.target]), log);
+  await writeAtOnce(parts, 0, noise(4 * KIB, 1));
+  parts.storage.failNext('write');
+  await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
+  all.stop();
+  expect(warnings).toEqual([]);
+  isFull = true;
+  parts.storage.failNext('write', 'ENOSPC');
+  const refused = writeAtOnce(parts, 64 * KIB, noise(4 * KIB, 2));
+  await expect(refused).rejects.toMatchObject({ kind: 'no-space' });
+  all.stop();
+  expect(warnings).toEqual([expect.stringMatching(/^export "disk": a write failed: \w/)]);
+});
+
+test('a failure is told of once, though the images above the one that failed have it, too', () => {
+  const [top, base] = [newCounters(), newCounters()];
+  const counted = [top, base].map((each) => ({ exportName: 'disk', noun: 'read', counters: each }));
+  const chain = new FailedRequests(counted, log);
+  const cause = new TmemError('io', 'cannot read "base"');
+  for (const each of [base, top]) countFailure(each, cause);
+  chain.stop();
+  expect(warnings).toEqual(['export "disk": a read failed: cannot read "base"']);
 });
