@@ -212,11 +212,12 @@ class Service implements RunningService {
 
   #fullSentence(): string {
     const { connectionCount } = this.#plan;
+    const { maxConnections, memoryBytes } = this.#settings;
     const sentence = `clients are turned away, for ${connectionCount} are connected`;
-    if (connectionCount === this.#settings.maxConnections)
-      return `${sentence}; raise maxConnections`;
-    const more = `give more memory, up to ${formatSize(CLIENTS_MEMORY_BYTES_MAX)}`;
-    return `${sentence} and have all the buffers; let each use fewer connections, or ${more}`;
+    if (connectionCount === maxConnections) return `${sentence}; raise maxConnections`;
+    const advice = `${sentence} and have all the buffers; let each use fewer connections`;
+    if (memoryBytes >= CLIENTS_MEMORY_BYTES_MAX) return advice;
+    return `${advice}, or give more memory, up to ${formatSize(CLIENTS_MEMORY_BYTES_MAX)}`;
   }
 
   #createGovernor(): Governor {
