@@ -16,7 +16,8 @@ import { bindSocketCalls, type SocketCalls } from './socket/socket-calls.ts';
 import { Spinner } from './socket/spinner.ts';
 import { ServerStatistics } from './statistics.ts';
 
-const DRAIN_MS_MAX = 10_000;
+/** Time that requests under way have to finish when a server stops, unless it is told another. */
+export const DRAIN_MS_MAX = 10_000;
 /** A client may keep others waiting for this long, and at most twice as long, milliseconds. */
 const STALL_MS_MAX = 15_000;
 const SECONDS_PER_MS = 1e-3;

@@ -3,7 +3,8 @@
 import type { Export } from '../export/export.ts';
 import { messageOf, TmemError } from '../lib/errors.ts';
 import { inTime } from '../lib/in-time.ts';
-import type { NbdServer } from '../nbd/server.ts';
+import { formatCounted } from '../lib/quantities.ts';
+import { DRAIN_MS_MAX, type NbdServer } from '../nbd/server.ts';
 import type { BaseCopies } from './base-copies.ts';
 import type { Disk } from './disks.ts';
 import { closeImages, drainExports, tellProgress } from './drain.ts';
@@ -16,13 +17,17 @@ import type { WarmRestart } from './warm-restart.ts';
 
 /** How long a disk may take to end what is under way and to close, milliseconds. */
 const CLOSE_MS_MAX = 10_000;
+/** When clients have held up the end for so long it is said, milliseconds. */
+const QUIET_MS_MAX = 2_000;
 
 /** What has to end. */
 export interface EndingParts {
   readonly log: ServiceLog;
   /** How long what is unwritten may take, milliseconds. */
   readonly drainMsMax: number;
-  readonly server: Pick<NbdServer, 'stop'>;
+  readonly server: Pick<NbdServer, 'stop'> & {
+    readonly statistics: Pick<NbdServer['statistics'], 'connections'>;
+  };
   /** Of the disks, in order. */
   readonly exports: readonly Export[];
   readonly disks: readonly Pick<Disk, 'image'>[];
@@ -58,7 +63,7 @@ export async function endInOrder(parts: EndingParts): Promise<void> {
   const early = exports.map((each) => each.sync().catch(() => undefined));
   try {
     const loaded = within(warmRestart?.stop(), 'the loading of the snapshot');
-    await Promise.all([parts.server.stop(), loaded]);
+    await Promise.all([stopServer(parts), loaded]);
     parts.fullSwaps.stop();
     parts.failedRequests.stop();
     await Promise.all([
@@ -82,4 +87,14 @@ export async function endInOrder(parts: EndingParts): Promise<void> {
   throw first instanceof TmemError
     ? first
     : new TmemError('io', 'closing the images failed', { cause: first });
+}
+
+/** A client that does not read its replies may hold that up, and so may a disk that has none for it. */
+async function stopServer({ server, log }: EndingParts): Promise<void> {
+  const timer = setTimeout(() => {
+    const clients = formatCounted(server.statistics.connections, 'client', 'clients');
+    const seconds = DRAIN_MS_MAX / 1000;
+    log.warn(`waiting for replies to reach ${clients}, for at most ${seconds} s`);
+  }, QUIET_MS_MAX);
+  await server.stop().finally(() => clearTimeout(timer));
 }

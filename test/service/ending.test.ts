@@ -6,6 +6,8 @@ const LIMIT_MS = 10 * SECOND_MS;
 const DRAIN_MS = 60 * SECOND_MS;
 
 const never = <Result>(): Promise<Result> => new Promise<Result>(() => undefined);
+/** Of a server that two clients hold up. */
+const statistics = { connections: 2 };
 const within = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 beforeEach(() => {
@@ -28,7 +30,7 @@ function makeParts(given: Partial<EndingParts> = {}) {
   const parts = {
     log: { info: () => undefined, warn: (message: string) => log.push(message) },
     drainMsMax: DRAIN_MS,
-    server: ending('server'),
+    server: { ...ending('server'), statistics },
     exports: [],
     disks: [],
     warmRestart: { ...ending('loading'), saveAtEnd: async () => undefined },
@@ -46,7 +48,7 @@ function makeParts(given: Partial<EndingParts> = {}) {
 it('disks that hang hold up the end of a service side by side, not one after the other', async () => {
   const saved = vi.fn(() => within(LIMIT_MS));
   const { parts, log } = makeParts({
-    server: { stop: () => within(LIMIT_MS) },
+    server: { stop: () => within(LIMIT_MS), statistics },
     warmRestart: { stop: never, saveAtEnd: saved },
     recordings: { stop: never },
     baseCopies: { stop: (ms) => within(ms) },
@@ -63,6 +65,7 @@ it('disks that hang hold up the end of a service side by side, not one after the
   expect(isOver).toBe(true);
   expect(saved).toHaveBeenCalledTimes(1);
   expect(log).toEqual([
+    'waiting for replies to reach 2 clients, for at most 10 s',
     'the loading of the snapshot did not end what was under way within 10 s; look at its disk',
     'the recording did not end what was under way within 10 s; look at its disk',
   ]);
@@ -71,6 +74,7 @@ it('disks that hang hold up the end of a service side by side, not one after the
 it('a base is let go of when no client is left, and names are looked at when all is written', async () => {
   let clientsGone = (): void => undefined;
   const server = {
+    statistics,
     stop: () =>
       new Promise<void>((resolve) => {
         clientsGone = resolve;
@@ -95,4 +99,11 @@ it('a service that never started saves nothing', async () => {
   });
   await endInOrder(parts);
   expect(saveAtEnd).not.toHaveBeenCalled();
+});
+
+it('clients who take their replies soon are not told of', async () => {
+  const { parts, log } = makeParts({ server: { stop: () => within(SECOND_MS), statistics } });
+  void endInOrder(parts);
+  await vi.advanceTimersByTimeAsync(LIMIT_MS);
+  expect(log).toEqual([]);
 });
