@@ -5,7 +5,6 @@ import { formatCounted } from '../../lib/quantities.ts';
 import type { RequestBatch } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
 import { buildPageStream, type PageStream } from '../engine/page-stream.ts';
-
 import type { ReplayOptions } from './replay.ts';
 import { RequestStatistics } from './request-statistics.ts';
 import { SampledRequests, traceSampleOf } from './trace-sample.ts';
@@ -61,7 +60,7 @@ export async function readTrace(trace: Trace, options: ReplayOptions): Promise<R
   return { trace, stream, statistics, accesses, warmupAccesses, footprintPages, notes };
 }
 
-/** The batches, formatCounted as they go by. */
+/** The batches, counted as they go by. */
 async function* countedBatches(
   trace: Trace,
   batches: AsyncIterable<RequestBatch>,
