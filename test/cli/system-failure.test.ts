@@ -8,18 +8,27 @@ import { ScriptedContext } from './scripted-context.ts';
 vi.mock('node:fs/promises', async (importOriginal) => {
   const real = await importOriginal<typeof import('node:fs/promises')>();
   const stat = async (file: string) => {
-    const message = `EIO: i/o error, stat '${file}'`;
-    throw Object.assign(new Error(message), { code: 'EIO', errno: -5, syscall: 'stat' });
+    const message = `${code}: it failed, stat '${file}'`;
+    throw Object.assign(new Error(message), { code, errno: -1, syscall: 'stat' });
   };
   return { ...real, stat };
 });
 
-test('a call of the system that nobody foresaw to fail is a sentence, and no defect', async () => {
-  const folder = workspace();
-  const [source, target] = [path.join(folder, 'a.raw'), path.join(folder, 'b.raw')];
-  fs.writeFileSync(source, Buffer.alloc(4096, 7));
-  const context = new ScriptedContext();
-  expect(await main(['image', 'convert', source, target], context)).toBe(1);
-  const cause = `EIO: i/o error, stat '${target}'`;
-  expect(context.err).toBe(`tmem: the system failed: ${cause}; check the disk or the path\n`);
-});
+let code: string;
+
+test.each([
+  ['EIO', 'check the disk or the path'],
+  ['EMFILE', 'let it have more files open at a time (ulimit -n)'],
+])(
+  'a call of the system that nobody foresaw to fail, as %s, is a sentence, and no defect',
+  async (failure, advice) => {
+    code = failure;
+    const folder = workspace();
+    const [source, target] = [path.join(folder, 'a.raw'), path.join(folder, 'b.raw')];
+    fs.writeFileSync(source, Buffer.alloc(4096, 7));
+    const context = new ScriptedContext();
+    expect(await main(['image', 'convert', source, target], context)).toBe(1);
+    const cause = `${code}: it failed, stat '${target}'`;
+    expect(context.err).toBe(`tmem: the system failed: ${cause}; ${advice}\n`);
+  },
+);
