@@ -1,6 +1,6 @@
 /** The program: finds the command, runs it, and turns whatever goes wrong into a sentence. */
 
-import { kindOfSystemError, messageOf, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { kindOfSystemError, messageOf, systemAdvice, TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import { COMMON_OPTIONS, parseArguments } from './command/arguments.ts';
@@ -91,9 +91,6 @@ async function dispatch(args: readonly string[], context: CliContext): Promise<n
   return run(rest, context);
 }
 
-/** What to do where the code of the program itself cannot be opened. */
-const TOO_FEW_DESCRIPTORS = 'let it have more files open at a time (ulimit -n)';
-
 /** A call of the system that nobody foresaw to fail: its message names the call, and the path if any. */
 function isOfSystem(error: unknown): boolean {
   return error instanceof Error && 'syscall' in error && 'errno' in error;
@@ -106,8 +103,7 @@ function report(error: unknown, context: CliContext): number {
     return EXIT_CODE_BY_KIND[error.kind];
   }
   if (isOfSystem(error)) {
-    const hasNoDescriptor = systemErrorCode(error) === 'EMFILE';
-    const advice = hasNoDescriptor ? TOO_FEW_DESCRIPTORS : 'check the disk or the path';
+    const advice = systemAdvice(error, 'check the disk or the path');
     context.stderr(`tmem: the system failed: ${messageOf(error)}; ${advice}\n`);
     return EXIT_CODE_BY_KIND[kindOfSystemError(error)];
   }

@@ -61,6 +61,12 @@ export function kindOfSystemError(cause: unknown): ErrorKind {
   return (code !== undefined && KIND_BY_ERRNO[code]) || 'io';
 }
 
+/** What to do when the system failed: `usual`, unless this process may open no more files. */
+export function systemAdvice(cause: unknown, usual: string): string {
+  if (systemErrorCode(cause) !== 'EMFILE') return usual;
+  return 'let it have more files open at a time (ulimit -n)';
+}
+
 /** Why a file could not be read, and what to do about it. */
 export function readAdvice(cause: unknown): string {
   const advice: Partial<Record<ErrorKind, string>> = {
@@ -69,7 +75,8 @@ export function readAdvice(cause: unknown): string {
   };
   const code = systemErrorCode(cause) ?? String(cause);
   return (
-    advice[kindOfSystemError(cause)] ?? `the system answered ${code}; check the disk that it is on`
+    advice[kindOfSystemError(cause)] ??
+    `the system answered ${code}; ${systemAdvice(cause, 'check the disk that it is on')}`
   );
 }
 

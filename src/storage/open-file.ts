@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { alignedBuffer, MEMORY_ALIGNMENT_BYTES } from '../lib/aligned-buffer.ts';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { kindOfSystemError, systemAdvice, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { checkTakesWrites, deviceSizeBytes } from './block-device.ts';
 import { closeDescriptors } from './descriptors.ts';
 import { type Libc, loadLibc } from './libc.ts';
@@ -204,8 +204,8 @@ function openFailure(path: string, isReadOnly: boolean, cause: unknown): TmemErr
     busy: 'something else is using it; stop that first',
   };
   const taken = code === 'EEXIST' ? 'there is a file already; remove it or take another name' : '';
-  const problem =
-    taken || (problems[kind] ?? `the system answered ${code}; check the disk that it is on`);
+  const advice = systemAdvice(cause, 'check the disk that it is on');
+  const problem = taken || (problems[kind] ?? `the system answered ${code}; ${advice}`);
   return new TmemError(kind, `cannot open "${path}": ${problem}`, {
     context: { path, code },
     cause,

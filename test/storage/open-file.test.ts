@@ -47,6 +47,14 @@ describe('opening a file', () => {
     expect(fs.readFileSync(file, 'latin1')).toBe('mine');
   });
 
+  it('for which no descriptor is left says how to have more', async () => {
+    const stat = vi.spyOn(fs.promises, 'stat');
+    stat.mockRejectedValueOnce(Object.assign(new Error('EMFILE: injected'), { code: 'EMFILE' }));
+    const failure = await refusal(temporaryFile(512));
+    stat.mockRestore();
+    expect(failure.message).toMatch(/answered EMFILE; let it have more files open .*ulimit -n/);
+  });
+
   it('that is a directory, a pipe or a character device is a usage error', async () => {
     const directory = temporaryDirectory();
     expect((await refusal(directory)).kind).toBe('usage');
