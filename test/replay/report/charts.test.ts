@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { formatPercent } from '../../../src/lib/quantities.ts';
 import { heatLevel } from '../../../src/replay/report/charts/heat-chart.ts';
 import { drawLineChart, styleOfSeries } from '../../../src/replay/report/charts/line-chart.ts';
 import { sizeStep, timeStep } from '../../../src/replay/report/charts/steps.ts';
-import { formatPercent } from '../../../src/lib/quantities.ts';
 import { axisTime, duration, shortCount, size } from '../../../src/replay/report/format.ts';
 
 const AXIS = { name: 'x', scale: 'linear', format: String } as const;
