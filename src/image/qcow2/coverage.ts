@@ -48,16 +48,16 @@ export class Coverage {
   /** Entries of the table before this one are not empty: they never become so again. */
   #firstBlock = 0;
   #failure: TmemError | undefined;
-  /** A move whose switch failed: the header may name that table, so no other comes to lie there. */
-  #unsureMove: CoveragePlan | undefined;
+  /** Its switch has begun: the storage may have it, so what it adds stays until it is in force. */
+  #unsure: CoveragePlan | undefined;
 
   constructor(options: CoverageOptions) {
     this.#options = options;
   }
 
-  /** Whether somebody waits for more. */
+  /** Whether somebody waits for more, or a switch that failed is to be made again. */
   get isWanted(): boolean {
-    return this.#wantedClusters > 0;
+    return this.#wantedClusters > 0 || this.#unsure !== undefined;
   }
 
   /** The next plan has room for that many clusters side by side. */
@@ -77,7 +77,7 @@ export class Coverage {
    * free, or when the format has room for no more: see `takeFailure`.
    */
   plan(next: number): CoveragePlan | undefined {
-    if (this.#unsureMove !== undefined) return this.#unsureMove;
+    if (this.#unsure !== undefined) return this.#unsure;
     const { refcounts, geometry } = this.#options;
     const { table } = refcounts;
     const { blockEntries } = geometry;
@@ -144,13 +144,15 @@ export class Coverage {
   async writeSwitch(plan: CoveragePlan): Promise<void> {
     const { storage, header, geometry } = this.#options;
     const { table } = plan;
+    this.#unsure = plan;
     if (plan.isMoved) {
-      this.#unsureMove = plan;
       const clusters = (table.entries * 8) / geometry.clusterBytes;
       await header.writeRefcountTable(table.offset, clusters);
       return;
     }
-    for (const { storageOffset, bytes } of table.takeDirty()) {
+    const sectors = table.takeDirty();
+    table.restore(sectors); // until `adopt`: they may have to be written again
+    for (const { storageOffset, bytes } of sectors) {
       await storage.write(bytes, 0, bytes.length, storageOffset);
     }
   }
@@ -160,7 +162,7 @@ export class Coverage {
     const { refcounts, metadata, geometry } = this.#options;
     const { clusterBytes } = geometry;
     const old = refcounts.table;
-    this.#unsureMove = undefined;
+    this.#unsure = undefined;
     plan.table.takeDirty();
     refcounts.table = plan.table;
     metadata.add(plan.firstCluster * clusterBytes, plan.usedClusters * clusterBytes);

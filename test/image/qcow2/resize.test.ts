@@ -177,6 +177,34 @@ describe('a qcow2 image that gets another size', () => {
     expect(await checkOf(driver, inner)).toMatchObject({ corruptions: 0 });
   });
 
+  it.each([
+    ['blocks in the table there is', 16],
+    ['a table elsewhere', 64],
+  ])('keeps counts that may be in force when it becomes smaller: %s', async (_name, bits) => {
+    const options = { cluster_size: 512, refcount_bits: bits };
+    const image = await create(`${workspace()}/disk.qcow2`, 4 * MIB, options);
+    const driver = await driverOf('qcow2');
+    const inner = containerOf(readFileSync(image));
+    const tableOffset = Number((await bytesOf(inner)).readBigUInt64BE(REFCOUNT_TABLE_FIELD));
+    const switchOffset = bits === 64 ? REFCOUNT_TABLE_FIELD : tableOffset;
+    const container = new FaultyContainer(inner);
+    const disk = await openOn(driver, container);
+    container.write = async (...range) => {
+      await inner.write(...range);
+      if (range[3] === switchOffset) throw new Error('EIO: injected behind the write');
+    };
+    let failure: unknown;
+    for (let at = 0; failure === undefined; at += 4 * KIB) {
+      await disk.write(Buffer.alloc(4 * KIB, 7), 0, 4 * KIB, at);
+      failure = await disk.sync().catch((cause: unknown) => cause);
+    }
+    expect(failure).toMatchObject({ message: 'EIO: injected behind the write' });
+    container.write = (...range) => inner.write(...range);
+    await disk.resize(3 * MIB);
+    await disk.close();
+    expect(await checkOf(driver, inner)).toMatchObject({ corruptions: 0 });
+  });
+
   it('is refused a size that no table describes', async () => {
     const directory = workspace();
     const disk = await openAt(await create(`${directory}/disk.qcow2`, MIB, { cluster_size: 512 }));
