@@ -137,12 +137,16 @@ export class BlockImage implements ChainedImage {
     return this.#format.tables;
   }
 
-  /** The most that its tables, and pieces of data on their way, take in memory; without the backing. */
-  get memoryBytesMax(): number {
+  /**
+   * The most that its tables, and pieces of data on their way, take in memory; without the backing.
+   * With a `growth` above 1 no less than that would be, were tables allowed so many times as much.
+   */
+  memoryBytesWith(growth: number): number {
     if (this.formatName === 'raw') return 0; // nothing of it is put together
     const { unitBytesMax, scratchBytesMax, copyBytesMax } = this.#memory;
-    const tableBytes = (this.tables?.limitBytes ?? 0) + (this.#format.pinnedBytes ?? 0);
-    return tableBytes + 2 * unitBytesMax + scratchBytesMax + copyBytesMax;
+    const dataBytes = 2 * unitBytesMax + scratchBytesMax + copyBytesMax;
+    const { pinnedBytes = 0 } = this.#format;
+    return ((this.tables?.limitBytes ?? 0) + dataBytes) * growth + pinnedBytes;
   }
 
   /**

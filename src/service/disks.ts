@@ -89,11 +89,21 @@ function tableBytesOf(memoryBytes: number): number {
   return Math.min(TABLE_BYTES_MAX, Math.max(TABLE_BYTES_MIN, Math.floor(memoryBytes / 64)));
 }
 
-/** Bytes of memory that an image and those below it may hold. */
-export function memoryBytesOfChain(image: BlockImage): number {
+/**
+ * Bytes of memory that images, opened in a service of `memoryBytes`, and those below them may hold;
+ * in one of `otherBytes`, which is more, no more than what is answered.
+ */
+export function memoryBytesOfImages(
+  disks: readonly Disk[],
+  memoryBytes: number,
+  otherBytes: number,
+): number {
+  const growth = tableBytesOf(otherBytes) / tableBytesOf(memoryBytes);
   let bytes = 0;
-  for (let each: BlockImage | undefined = image; each !== undefined; each = each.backing) {
-    bytes += each.memoryBytesMax;
+  for (const { image } of disks) {
+    for (let each: BlockImage | undefined = image; each !== undefined; each = each.backing) {
+      bytes += each.memoryBytesWith(growth);
+    }
   }
   return bytes;
 }

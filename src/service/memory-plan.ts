@@ -4,7 +4,8 @@ import { BODY_BYTES_MAX } from '../admin/http-server.ts';
 import { DIRTY_PAGE_METADATA_BYTES } from '../export/pages/dirty-pages.ts';
 import { STRANDED_BYTES_MAX } from '../export/pages/stranded-pages.ts';
 import { TmemError } from '../lib/errors.ts';
-import { formatSize } from '../lib/sizes.ts';
+import { roundUp } from '../lib/round-up.ts';
+import { exactSize, formatSize } from '../lib/sizes.ts';
 import { WRITER_BYTES } from '../nbd/transmission/reply-writer.ts';
 
 const MIB = 1024 * 1024;
@@ -28,9 +29,8 @@ const SWAP_TABLE_SHARE = 1 / 20;
 /** The least that is worth a stack. */
 const STACK_BYTES_MIN = 8 * MIB;
 
-/** What there is to divide, and among whom. */
+/** Among whom memory is divided. */
 export interface MemoryNeeds {
-  readonly memoryBytes: number;
   readonly maxConnections: number;
   readonly pageBytes: number;
   /** Exports that are written back. */
@@ -61,9 +61,39 @@ export interface MemoryPlan {
   readonly swapDirtyPages: readonly number[];
 }
 
-/** Divides the memory. Throws `usage` when there is too little for what is wanted. */
-export function planMemory(needs: MemoryNeeds): MemoryPlan {
-  const { memoryBytes, maxConnections, pageBytes, writeBackCount, swapBytes } = needs;
+/**
+ * Divides the memory; `needsOf` says what is wanted of so many bytes. Throws `usage` when there is too
+ * little, with an amount that suffices.
+ */
+export function planMemory(
+  memoryBytes: number,
+  needsOf: (memoryBytes: number) => MemoryNeeds,
+): MemoryPlan {
+  const plan = divide(memoryBytes, needsOf(memoryBytes));
+  if (plan.stackBytes >= STACK_BYTES_MIN) return plan;
+  const enough = exactSize(sufficientBytes(memoryBytes, needsOf));
+  throw new TmemError(
+    'usage',
+    `memory is ${formatSize(memoryBytes)}, too little for these exports; give ${enough}, or have ` +
+      'fewer images, or fewer or smaller swap devices',
+  );
+}
+
+/** Shares grow with the memory, so that what is missing of `memoryBytes` is not all that is. */
+function sufficientBytes(
+  memoryBytes: number,
+  needsOf: (memoryBytes: number) => MemoryNeeds,
+): number {
+  for (let bytes = memoryBytes; ; ) {
+    const missingBytes = STACK_BYTES_MIN - divide(bytes, needsOf(bytes)).stackBytes;
+    if (missingBytes <= 0) return bytes;
+    bytes = roundUp(bytes + missingBytes, MIB);
+  }
+}
+
+/** The stack has what is left, which may be less than nothing. */
+function divide(memoryBytes: number, needs: MemoryNeeds): MemoryPlan {
+  const { maxConnections, pageBytes, writeBackCount, swapBytes } = needs;
   const bufferBytes = clamp(memoryBytes * BUFFER_SHARE, BUFFER_BYTES_MIN, BUFFER_BYTES_MAX);
   const admitted = Math.floor(bufferBytes / 2 / WRITER_BYTES);
   const connectionCount = Math.max(1, Math.min(maxConnections, admitted));
@@ -85,14 +115,6 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
   const writersBytes = writerCount * (writerBytes + WRITE_BACK_BYTES);
   const fixedBytes = bufferBytes + writersBytes + bodyBytes + tablesBytes;
   const stackBytes = Math.floor(memoryBytes - fixedBytes - needs.takenBytes);
-  if (stackBytes < STACK_BYTES_MIN) {
-    const least = formatSize(memoryBytes - stackBytes + STACK_BYTES_MIN);
-    throw new TmemError(
-      'usage',
-      `memory is ${formatSize(memoryBytes)}, but these exports need ${least}; give more, or have ` +
-        'fewer images, or fewer or smaller swap devices',
-    );
-  }
   const poolBytes = Math.floor(bufferBytes - connectionCount * WRITER_BYTES);
   const counts = { connectionCount, dirtyPages, swapDirtyPages };
   return { stackBytes, poolBytes, writerBytes, bodyBytes, ...counts };

@@ -19,7 +19,7 @@ import { WRITER_BYTES } from '../nbd/transmission/reply-writer.ts';
 import { createAdminServer } from './admin.ts';
 import { Advisors, isAdvised, planAdvisors } from './advisors.ts';
 import { BaseCopies } from './base-copies.ts';
-import { type Disk, memoryBytesOfChain, openDisks } from './disks.ts';
+import { type Disk, memoryBytesOfImages, openDisks } from './disks.ts';
 import { dirtyBytesOf } from './drain.ts';
 import { endInOrder } from './ending.ts';
 import { createExports } from './exports.ts';
@@ -106,13 +106,12 @@ class Service implements RunningService {
     const overflowBuffers = sum(overflows.map(({ bufferBytes }) => bufferBytes));
     const overflowTables = sum(overflows.map(({ metadataBytes }) => metadataBytes));
     const advisedCount = settings.hasAdvisor ? disks.filter(isAdvised).length : 0;
-    const advisors = planAdvisors(settings.policyName, advisedCount, memoryBytes);
-    this.#plan = planMemory({
-      memoryBytes,
+    const advisorsIn = (bytes: number) => planAdvisors(settings.policyName, advisedCount, bytes);
+    this.#plan = planMemory(memoryBytes, (bytes) => ({
       maxConnections,
       pageBytes,
       writeBackCount: disks.filter(({ mode }) => mode === 'writeback').length,
-      dirtyLimitBytes: settings.dirtyLimitBytes,
+      dirtyLimitBytes: settings.dirtyLimitBytes * (bytes / memoryBytes),
       dirtyObjectBytes: sum(
         disks
           .filter(({ mode }) => mode === 'writeback' || mode === 'swap')
@@ -121,12 +120,13 @@ class Service implements RunningService {
       swapBytes: settings.swaps.map(({ sizeBytes }) => sizeBytes),
       hasAdmin: settings.admin !== undefined,
       takenBytes:
-        advisors.bytes +
+        advisorsIn(bytes).bytes +
         overflowBuffers +
         overflowTables +
         (settings.record === undefined ? 0 : RECORD_BUFFER_BYTES) +
-        sum(disks.map(({ image }) => ownersBytesOf(image, pageBytes) + memoryBytesOfChain(image))),
-    });
+        sum(disks.map(({ image }) => ownersBytesOf(image, pageBytes))) +
+        memoryBytesOfImages(disks, memoryBytes, bytes),
+    }));
     this.#buffers = new BufferPool(this.#plan.poolBytes, pageBytes);
     this.#stack = createStack({
       memoryBytes: this.#plan.stackBytes,
@@ -141,7 +141,7 @@ class Service implements RunningService {
     this.#baseImages = baseImages;
     this.#baseCopies = new BaseCopies({ disks, exports: all, baseImages, log });
     this.#exports = all;
-    this.#advisors = new Advisors(advisors, all, this.#stack.tmem);
+    this.#advisors = new Advisors(advisorsIn(memoryBytes), all, this.#stack.tmem);
     this.#fixedBufferBytes = writerBytes + overflowBuffers;
     this.#governor = this.#createGovernor();
     this.#warmRestart = this.#createWarmRestart();

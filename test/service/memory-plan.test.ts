@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { DIRTY_PAGE_METADATA_BYTES } from '../../src/export/pages/dirty-pages.ts';
+import { parseSize } from '../../src/lib/sizes.ts';
 import { WRITER_BYTES } from '../../src/nbd/transmission/reply-writer.ts';
 import { type MemoryNeeds, planMemory } from '../../src/service/memory-plan.ts';
 
 const MIB = 1024 * 1024;
 const NEEDS: MemoryNeeds = {
-  memoryBytes: 256 * MIB,
   maxConnections: 100,
   pageBytes: 4096,
   writeBackCount: 0,
@@ -30,13 +30,15 @@ test('the parts of a plan never come to more than the memory', () => {
         const swapBytes = swaps.map((each) => each * MIB);
         const needs = {
           ...NEEDS,
-          memoryBytes,
           maxConnections,
           writeBackCount,
           swapBytes,
           hasAdmin,
         };
-        const plan = planMemory({ ...needs, dirtyLimitBytes: memoryBytes / 4 });
+        const plan = planMemory(memoryBytes, () => ({
+          ...needs,
+          dirtyLimitBytes: memoryBytes / 4,
+        }));
         const writers = writeBackCount + swapBytes.length;
         let dirtyPages = plan.dirtyPages * writeBackCount;
         for (const count of plan.swapDirtyPages) dirtyPages += count;
@@ -56,11 +58,41 @@ test('the parts of a plan never come to more than the memory', () => {
 });
 
 test('what is not asked for takes nothing', () => {
-  const plan = planMemory(NEEDS);
+  const plan = planMemory(256 * MIB, () => NEEDS);
   expect([plan.writerBytes, plan.bodyBytes, plan.swapDirtyPages]).toEqual([0, 0, []]);
 });
 
-test('a plan that leaves no stack is refused with what it would take', () => {
-  const needs = { ...NEEDS, memoryBytes: 32 * MIB, takenBytes: 20 * MIB };
-  expect(() => planMemory(needs)).toThrow(/memory is 32MiB, but these exports need 36MiB/);
+test('memory that leaves no stack is refused with an amount that leaves one', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 20, max: 4096 }),
+      fc.double({ min: 0, max: 0.8, noNaN: true }),
+      (fixed, share) => {
+        const needsOf = (memoryBytes: number) => ({
+          ...NEEDS,
+          writeBackCount: 1,
+          takenBytes: fixed * MIB + share * memoryBytes,
+        });
+        const refusal = refusalOf(() => planMemory(32 * MIB, needsOf));
+        const [, enough = ''] =
+          /^memory is 32MiB, too little for these exports; give (\w+),/.exec(refusal) ?? [];
+        expect(planMemory(parseSize(enough), needsOf).stackBytes).toBeGreaterThanOrEqual(8 * MIB);
+      },
+    ),
+  );
 });
+
+test('the amount in a refusal is no more than a MiB too much', () => {
+  const needsOf = () => ({ ...NEEDS, takenBytes: 20.5 * MIB });
+  expect(() => planMemory(32 * MIB, needsOf)).toThrow(/these exports; give 37MiB, or have fewer/);
+  expect(planMemory(37 * MIB, needsOf).stackBytes).toBeLessThan(9 * MIB);
+});
+
+function refusalOf(act: () => unknown): string {
+  try {
+    act();
+  } catch (cause) {
+    return String((cause as Error).message);
+  }
+  return '';
+}

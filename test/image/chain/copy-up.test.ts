@@ -89,9 +89,9 @@ describe('copying up', () => {
   it('has memory of its own, which counts as long as the image is open', async () => {
     const { image } = overlay(128 * 1024);
     // Twice a half for units, a half for pieces, and one for copies.
-    expect(image.memoryBytesMax).toBe(4 * 64 * 1024);
+    expect(image.memoryBytesWith(1)).toBe(4 * 64 * 1024);
     await image.dropBacking();
-    expect(image.memoryBytesMax).toBe(4 * 64 * 1024);
+    expect(image.memoryBytesWith(1)).toBe(4 * 64 * 1024);
   });
 
   it('that fails leaves the image as it was, and can be done again', async () => {

@@ -67,7 +67,7 @@ describe.each(KINDS)('the tables of $formatName that are in memory as a whole', 
     const { pinnedBytes = 0 } = format;
     expect(pinnedBytes).toBeGreaterThanOrEqual(kind.tableBytes);
     const cachesBytes = (format.tables?.limitBytes ?? 0) + MIB + MIB / 2;
-    expect(image.memoryBytesMax).toBe(pinnedBytes + cachesBytes);
+    expect(image.memoryBytesWith(1)).toBe(pinnedBytes + cachesBytes);
     await image.close();
   });
 
@@ -91,11 +91,26 @@ describe('the bitmaps of a qcow2 image', () => {
     const bytesOf = async (pinnedBytesMax?: number) => {
       const image = await openImage(file, { isReadOnly: false, pinnedBytesMax });
       await image.close();
-      return image.memoryBytesMax;
+      return image.memoryBytesWith(1);
     };
     const before = await bytesOf();
     await runWell('qemu-img', ['bitmap', '--add', '-g', '512', file, 'backup']);
     expect(await bytesOf()).toBeGreaterThanOrEqual(before + 256 * KIB);
     await expect(bytesOf(256 * KIB)).rejects.toThrow(/of its tables are in memory/);
   });
+});
+
+it('what an image would take with larger tables is no less than it then takes', async () => {
+  const file = path.join(workspace(), 'disk.qcow2');
+  await runWell('qemu-img', ['create', '-q', '-f', 'qcow2', file, '1T']);
+  const takenWith = async (tableBytesMax: number, growth: number) => {
+    const image = await openImage(file, { isReadOnly: false, tableBytesMax });
+    await image.close();
+    return image.memoryBytesWith(growth);
+  };
+  for (const growth of [1, 1.25, 2, 7.3, 32]) {
+    const taken = await takenWith(growth * 512 * KIB, 1);
+    const foreseen = await takenWith(512 * KIB, growth);
+    expect(foreseen, `${growth}`).toBeGreaterThanOrEqual(taken);
+  }
 });
