@@ -7,7 +7,7 @@ import type { Export } from '../export/export.ts';
 import type { Writer } from '../export/writes/writer.ts';
 import type { OperationCounters } from '../image/data/operation-counters.ts';
 import type { BlockImage } from '../image/image.ts';
-import { kindOfSystemError, messageOf } from '../lib/errors.ts';
+import { messageOf } from '../lib/errors.ts';
 import type { Disk } from './disks.ts';
 import type { ServiceLog } from './settings.ts';
 
@@ -97,10 +97,8 @@ export class FailedRequests {
     for (const each of this.#watched) {
       const { exportName, noun, counters, toldCount } = each;
       if (each.quietLooks > 0) each.quietLooks--;
-      if (counters.failures === toldCount || (each.quietLooks > 0 && !isLast)) continue;
+      if (counters.failures <= toldCount || (each.quietLooks > 0 && !isLast)) continue;
       each.toldCount = counters.failures;
-      // A client that asks for fast zeroes is told so, and writes them.
-      if (kindOfSystemError(counters.lastFailure) === 'unsupported') continue;
       each.quietLooks = QUIET_LOOKS;
       // What failed in an image below failed in those above it, too.
       if (told.has(counters.lastFailure)) continue;
