@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { exportOn, makeMemory, read, write } from './fixture.ts';
+import { RequestsUnderWay } from './requests-under-way.ts';
 import { type Fate, SteppedStorage } from './stepped-storage.ts';
 
 const PAGE = 4096;
@@ -44,7 +45,8 @@ class World {
   readonly parts = exportOn(this.storage, MEMORY);
   /** What each unit has been, and since when. */
   readonly #history: { since: number; value: number }[][];
-  readonly #underWay = new Set<Promise<unknown>>();
+  /** A request may fail, for the storage does; but only so. */
+  readonly #requests = new RequestsUnderWay((cause) => /as the test wants/.test(String(cause)));
   #time = 0;
   #nextValue = 1;
 
@@ -68,6 +70,7 @@ class World {
       this.#begin(action.kind, offset, Math.min(action.units * UNIT, SIZE - offset));
       await new Promise((resolve) => setImmediate(resolve));
     }
+    this.#requests.check();
     this.#checkCache();
   }
 
@@ -78,7 +81,8 @@ class World {
       await this.carryOut({ kind: 'step', pick: steps });
     }
     await new Promise((resolve) => setImmediate(resolve));
-    expect(this.#underWay.size).toBe(0);
+    this.#requests.check();
+    expect(this.#requests.count).toBe(0);
     expect(MEMORY.buffers.lentBytes).toBe(0);
     this.#checkCache();
     this.parts.cache.pool.destroy();
@@ -87,24 +91,14 @@ class World {
   #begin(kind: string, offset: number, length: number): void {
     const { target, cache } = this.parts;
     if (kind === 'forget') cache.flush(Math.floor(offset / PAGE), 1);
-    else if (kind === 'read') this.#track(this.#read(offset, length));
+    else if (kind === 'read') this.#requests.track(this.#read(offset, length));
     else if (kind === 'write') {
       const data = Buffer.alloc(length);
       for (let unit = 0; unit < length / UNIT; unit++) this.#fill(data, unit, this.#nextValue++);
-      this.#track(write(this.parts, offset, data));
-    } else if (kind === 'zeroes') this.#track(target.writeZeroes(offset, length, false));
-    else if (kind === 'trim') this.#track(target.trim(offset, length));
-    else this.#track(target.reads.prefetch(offset, length, () => true));
-  }
-
-  /** A request may fail, for the storage does; but only so. */
-  #track(work: Promise<unknown>): void {
-    this.#underWay.add(work);
-    const end = () => this.#underWay.delete(work);
-    work.then(end, (cause: unknown) => {
-      if (!/as the test wants/.test(String(cause))) throw cause;
-      end();
-    });
+      this.#requests.track(write(this.parts, offset, data));
+    } else if (kind === 'zeroes') this.#requests.track(target.writeZeroes(offset, length, false));
+    else if (kind === 'trim') this.#requests.track(target.trim(offset, length));
+    else this.#requests.track(target.reads.prefetch(offset, length, () => true));
   }
 
   async #read(offset: number, length: number): Promise<void> {

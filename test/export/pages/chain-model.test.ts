@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { read, write } from '../fixture.ts';
+import { RequestsUnderWay } from '../requests-under-way.ts';
 import type { Fate } from '../stepped-storage.ts';
 import { WriteHistory } from '../write-history.ts';
 import {
@@ -70,14 +71,13 @@ class World {
   readonly #chain: ChainWorld;
   readonly #plan: Plan;
   readonly #histories: readonly WriteHistory[];
-  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #requests = new RequestsUnderWay((cause) => this.#mayFailBy(cause));
   /** Changes that were asked for and not answered. */
   readonly #changing = new Set<{ disk: ChainDisk; offset: number; length: number }>();
   #isOver = false;
   /** A disk lets go of what it is based on. */
   #isLeaving = false;
   #nextValue = 1;
-  #failure: unknown;
 
   constructor(each: Plan) {
     this.#plan = each;
@@ -104,7 +104,7 @@ class World {
       await new Promise((resolve) => setImmediate(resolve));
     }
     for (const disk of this.#chain.disks) this.#checkCaches(disk);
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#requests.check();
   }
 
   /** From now on all goes well: whatever is under way ends, and the images hold what they should. */
@@ -129,7 +129,7 @@ class World {
 
   async #settle(): Promise<void> {
     const isBusy = () => this.#chain.storages.some(({ steps }) => steps.length > 0);
-    for (let steps = 0; this.#underWay.size > 0 || isBusy(); steps++) {
+    for (let steps = 0; this.#requests.count > 0 || isBusy(); steps++) {
       if (steps > 8000) throw new Error('there is no end to it');
       await this.carryOut(isBusy() ? { kind: 'step', pick: steps } : { kind: 'pass', ms: 6000 });
     }
@@ -148,13 +148,14 @@ class World {
     const first = isTrim ? from - (from % TRIM_SECTORS) : from;
     const wanted = isTrim ? Math.ceil(count / TRIM_SECTORS) * TRIM_SECTORS : count;
     const [offset, length] = [first * SECTOR, Math.min(wanted, SECTORS - first) * SECTOR];
-    if (verb === 'read') this.#track(this.#read(i, offset, length));
-    else if (verb === 'prefetch') this.#track(target.reads.prefetch(offset, length, () => true));
-    else if (verb === 'sync') this.#track(this.#sync(i));
+    if (verb === 'read') this.#requests.track(this.#read(i, offset, length));
+    else if (verb === 'prefetch')
+      this.#requests.track(target.reads.prefetch(offset, length, () => true));
+    else if (verb === 'sync') this.#requests.track(this.#sync(i));
     else if (verb === 'forget') target.cache.flush(Math.floor(offset / PAGE), 1);
     else if (verb === 'alone') {
       // Others read through the images that the first disk opened.
-      if (i === this.#chain.disks.length - 1) this.#track(this.#standAlone(disk));
+      if (i === this.#chain.disks.length - 1) this.#requests.track(this.#standAlone(disk));
     } else {
       const data = Buffer.alloc(length);
       if (verb === 'write') {
@@ -169,7 +170,7 @@ class World {
           : verb === 'zeroes'
             ? target.writeZeroes(offset, length, length > PAGE)
             : target.trim(offset, length);
-      this.#track(work, (wentWell) => {
+      this.#requests.track(work, (wentWell) => {
         this.#changing.delete(changing);
         ended(wentWell);
       });
@@ -186,22 +187,9 @@ class World {
   }
 
   /** A request may fail, for the storages do, and for pages may be lost then; but only so. */
-  #track(work: Promise<unknown>, ended: (wentWell: boolean) => void = () => undefined): void {
-    this.#underWay.add(work);
-    const end = (wentWell: boolean): void => {
-      this.#underWay.delete(work);
-      ended(wentWell);
-    };
-    work.then(
-      () => end(true),
-      (cause: unknown) => {
-        end(false);
-        if (this.#plan.fates.some((each) => each !== 'well')) {
-          if (/as the test wants|damaged in memory/.test(String(cause))) return;
-        }
-        this.#failure ??= cause;
-      },
-    );
+  #mayFailBy(cause: unknown): boolean {
+    const canFail = this.#plan.fates.some((each) => each !== 'well');
+    return canFail && /as the test wants|damaged in memory/.test(String(cause));
   }
 
   async #read(i: number, offset: number, length: number): Promise<void> {

@@ -50,6 +50,16 @@ async function failToRewrite(
   memory.refusals = 0;
 }
 
+/** Nothing is held beside memory, so that there is room for as many pages as may lie there. */
+async function expectRoom(
+  parts: ReturnType<typeof makeWriteBack>,
+  memory: { refusals: number },
+): Promise<void> {
+  for (let page = 100; page < 164; page++) await writeAtOnce(parts, page * PAGE, noise(PAGE, page));
+  for (let page = 100; page < 164; page++) await failToRewrite(parts, memory, page);
+  expect(parts.table.lostCount).toBe(0);
+}
+
 const persistentPages = ({ frontswap }: WriteBackParts) => [...frontswap.pool.objects()].length;
 
 test('a write that memory and image refuse leaves the page as it was acknowledged', async () => {
@@ -143,10 +153,7 @@ test('pages that memory does not take back are held beside it, as far as there i
       true,
     );
   }
-  // Nothing of it is held any more, so that there is room for as many again.
-  for (let page = 100; page < 164; page++) await writeAtOnce(parts, page * PAGE, noise(PAGE, page));
-  for (let page = 100; page < 164; page++) await rewrite(page);
-  expect(parts.table.lostCount).toBe(0);
+  await expectRoom(parts, memory);
 });
 
 test('a page held beside memory that the image takes with a newer version never comes back', async () => {
@@ -165,9 +172,7 @@ test('a page held beside memory that the image takes with a newer version never 
   await writeAtOnce(parts, 0, noise(PAGE, 3));
   memory.refusals = 0;
   expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 3))).toBe(true);
-  for (let page = 100; page < 164; page++) await writeAtOnce(parts, page * PAGE, noise(PAGE, page));
-  for (let page = 100; page < 164; page++) await failToRewrite(parts, memory, page);
-  expect(parts.table.lostCount).toBe(0);
+  await expectRoom(parts, memory);
 });
 
 test('a page held beside memory that memory takes back later is there alone', async () => {

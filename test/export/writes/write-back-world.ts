@@ -8,6 +8,7 @@ import { expect } from 'vitest';
 import { PIECE_BYTES } from '../../../src/lib/buffer-pool.ts';
 import { MISS } from '../../../src/tmem/layer.ts';
 import { read, write } from '../fixture.ts';
+import { RequestsUnderWay } from '../requests-under-way.ts';
 import { type Fate, SteppedStorage, TRIMMED } from '../stepped-storage.ts';
 import { WriteHistory } from '../write-history.ts';
 import { type WriteBackParts, writeAtOnce, writeBackOn } from './write-back-fixture.ts';
@@ -55,7 +56,7 @@ export class WriteBackWorld {
   readonly storage: SteppedStorage;
   readonly parts: WriteBackParts;
   readonly #history: WriteHistory;
-  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #requests = new RequestsUnderWay((cause) => this.#mayFailBy(cause));
   readonly #plan: Plan;
   readonly #pageBytes: number;
   readonly #unitBytes: number;
@@ -65,7 +66,6 @@ export class WriteBackWorld {
   #isFrozen = false;
   #weather = { isImageBroken: false, isMemoryFull: false };
   #nextValue = 1;
-  #failure: unknown;
 
   constructor(plan: Plan) {
     this.#plan = plan;
@@ -102,7 +102,7 @@ export class WriteBackWorld {
       this.#act(action);
       await new Promise((resolve) => setImmediate(resolve));
     }
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#requests.check();
     this.#checkMemory();
     expect(tmem.usedBytes).toBeLessThanOrEqual(
       Math.max(tmem.limitBytes, usedBytes + REMEMBERED_BYTES_MAX),
@@ -124,7 +124,7 @@ export class WriteBackWorld {
     }
     let isSynced = false;
     await this.#settle(() => {
-      this.#track(this.#sync().then(() => (isSynced = true)));
+      this.#requests.track(this.#sync().then(() => (isSynced = true)));
     });
     expect(isSynced).toBe(true);
     expect([table.count, table.writingCount, table.owedCount, table.lostCount]).toEqual(
@@ -142,7 +142,7 @@ export class WriteBackWorld {
   /** Takes steps until nothing is under way any more; pauses between retries pass. */
   async #settle(begin: () => void = () => undefined): Promise<void> {
     begin();
-    for (let steps = 0; this.#underWay.size > 0 || this.storage.steps.length > 0; steps++) {
+    for (let steps = 0; this.#requests.count > 0 || this.storage.steps.length > 0; steps++) {
       if (steps > 5000) throw new Error('there is no end to it');
       await this.carryOut(
         this.storage.steps.length > 0 ? { kind: 'step', pick: steps } : { kind: 'pass', ms: 6000 },
@@ -156,7 +156,7 @@ export class WriteBackWorld {
     else if (action.kind === 'freeze' || action.kind === 'thaw') {
       this.#isFrozen = action.kind === 'freeze';
       tmem[action.kind]();
-    } else if (action.kind === 'sync') this.#track(this.#sync());
+    } else if (action.kind === 'sync') this.#requests.track(this.#sync());
     else if (action.kind === 'shrink') tmem.shrink(action.bytes);
     else if (action.kind === 'limit') {
       tmem.setLimit(action.part === undefined ? MEMORY_BYTES : action.part * tmem.usedBytes);
@@ -180,15 +180,15 @@ export class WriteBackWorld {
     const { target, cache } = this.parts;
     const unitBytes = this.#unitBytes;
     if (kind === 'forget') cache.flush(Math.floor(offset / this.#pageBytes), 1);
-    else if (kind === 'read') this.#track(this.#read(offset, length));
+    else if (kind === 'read') this.#requests.track(this.#read(offset, length));
     else if (kind === 'prefetch') {
-      this.#track(target.reads.prefetch(offset, length, () => true));
+      this.#requests.track(target.reads.prefetch(offset, length, () => true));
     } else if (kind === 'zeroes') {
       const ended = this.#noteChange(offset, length, () => 0);
-      this.#track(target.writeZeroes(offset, length, false), ended);
+      this.#requests.track(target.writeZeroes(offset, length, false), ended);
     } else if (kind === 'trim') {
       const ended = this.#noteChange(offset, length, () => TRIMMED_VALUE);
-      this.#track(target.trim(offset, length), ended);
+      this.#requests.track(target.trim(offset, length), ended);
     } else {
       const data = Buffer.alloc(length);
       for (let unit = 0; unit < length / unitBytes; unit++) {
@@ -196,7 +196,7 @@ export class WriteBackWorld {
       }
       const ended = this.#noteChange(offset, length, (unit) => this.#valueIn(data, unit));
       const way = kind === 'write' ? writeAtOnce : write;
-      this.#track(way(this.parts, offset, data), ended);
+      this.#requests.track(way(this.parts, offset, data), ended);
     }
   }
 
@@ -224,25 +224,14 @@ export class WriteBackWorld {
    * A request may fail since the storage does, or since a page was lost; but pages are lost only
    * where more of them than lie beside memory were refused by both.
    */
-  #track(work: Promise<unknown>, ended: (wentWell: boolean) => void = () => undefined): void {
-    this.#underWay.add(work);
-    const end = (wentWell: boolean): void => {
-      this.#underWay.delete(work);
-      ended(wentWell);
-    };
-    work.then(
-      () => end(true),
-      (cause: unknown) => {
-        end(false);
-        const { fates, actions } = this.#plan;
-        const canFail =
-          fates.some((each) => each !== 'well') ||
-          actions.some((each) => each.kind === 'weather' && each.isImageBroken);
-        if (canFail && /as the test wants/.test(String(cause))) return;
-        if (canFail && this.#canLose && /damaged in memory/.test(String(cause))) return;
-        this.#failure ??= cause;
-      },
-    );
+  #mayFailBy(cause: unknown): boolean {
+    const { fates, actions } = this.#plan;
+    const canFail =
+      fates.some((each) => each !== 'well') ||
+      actions.some((each) => each.kind === 'weather' && each.isImageBroken);
+    if (!canFail) return false;
+    const isLoss = this.#canLose && /damaged in memory/.test(String(cause));
+    return isLoss || /as the test wants/.test(String(cause));
   }
 
   get #canLose(): boolean {
