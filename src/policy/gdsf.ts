@@ -40,9 +40,9 @@ export class Gdsf extends HeapPolicy {
   }
 
   override evict(): number {
-    const slot = super.evict();
-    if (slot !== -1) this.age = this.heap.keyOf(slot);
-    return slot;
+    const { lowest } = this.heap;
+    if (lowest !== -1) this.age = this.heap.keyOf(lowest);
+    return super.evict();
   }
 
   private use(slot: number, charge: number): void {
