@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { link, lstat, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { openHere } from '../image/gate.ts';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { isWithoutLinks, kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { openFileStorage } from '../storage/file.ts';
 import { syncFile } from '../storage/file-stamp.ts';
 import { UnplacedFile } from './unplaced-file.ts';
@@ -21,9 +21,6 @@ interface NewFile {
   readonly temporary: string;
   storage: UnplacedFile;
 }
-
-/** What a file system answers that has no hard links. */
-const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EMLINK']);
 
 export interface TargetOptions {
   /** Files that are there are replaced. */
@@ -152,7 +149,7 @@ async function tryLink(from: string, to: string): Promise<boolean> {
     await link(from, to);
     return true;
   } catch (cause) {
-    if (!NO_LINKS.has(systemErrorCode(cause) ?? '')) throw cause;
+    if (!isWithoutLinks(cause)) throw cause;
     await checkIsFree(to, false);
     return false;
   }

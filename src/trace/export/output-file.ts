@@ -2,11 +2,14 @@
 
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, link, lstat, open, rename, rm, stat } from 'node:fs/promises';
-import { kindOfSystemError, systemErrorCode, TmemError, writeAdvice } from '../../lib/errors.ts';
+import {
+  isWithoutLinks,
+  kindOfSystemError,
+  systemErrorCode,
+  TmemError,
+  writeAdvice,
+} from '../../lib/errors.ts';
 import { writeWhole } from '../../lib/write-whole.ts';
-
-/** What a file system answers that has no hard links. */
-const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EMLINK']);
 
 function outputError(path: string, what: string, cause: unknown): TmemError {
   if (cause instanceof TmemError) return cause;
@@ -102,7 +105,7 @@ export class OutputFile {
     try {
       await link(this.#temporary, this.path);
     } catch (cause) {
-      if (!NO_LINKS.has(systemErrorCode(cause) ?? '')) throw cause;
+      if (!isWithoutLinks(cause)) throw cause;
       await checkFree(this.path, false);
       return false;
     }
