@@ -36,7 +36,7 @@ export function describeStorageContract(
     it('keeps every write where it was made, aligned or not', async () => {
       const model = pattern(SIZE_BYTES);
       const storage = await openWith(model);
-      const memory = alignedBuffer(SIZE_BYTES + 4096);
+      const memory = alignedBuffer(SIZE_BYTES + 2 * 4096);
       const edge = fc.constantFrom(0, 1, 511, 512, 4095, 4096, 4097, 8192, 16384, SIZE_BYTES - 1);
       const step = fc.record({
         kind: fc.constantFrom('read', 'write', 'zeroes', 'zeroes-discarding'),
