@@ -65,6 +65,21 @@ const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['format.ts', 'below.ts'],
     ['tables'],
   ],
+  'image/qcow2': [
+    ['driver.ts'],
+    ['open.ts', 'info.ts', 'rebase.ts'],
+    ['create', 'check', 'writes'],
+    ['space', 'reads'],
+    ['structures'],
+  ],
+  'image/vmdk': [
+    ['driver.ts'],
+    ['check', 'info.ts', 'rebase.ts'],
+    ['open.ts', 'create'],
+    ['scan'],
+    ['extents'],
+    ['structures'],
+  ],
   nbd: [
     ['server.ts'],
     ['connection.ts'],

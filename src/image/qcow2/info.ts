@@ -2,11 +2,11 @@
 
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageInfo } from '../format.ts';
-import { bitmapDirectory, readBitmaps } from './bitmaps.ts';
-import { has, isRawDataFile, type Qcow2Header, readHeader } from './header.ts';
-import { COMPATIBLE, COMPRESSION, CRYPT } from './layout.ts';
-import { backingReference, dataFileReference } from './references.ts';
-import { readSnapshots } from './snapshot-table.ts';
+import { bitmapDirectory, readBitmaps } from './structures/bitmaps.ts';
+import { has, isRawDataFile, type Qcow2Header, readHeader } from './structures/header.ts';
+import { COMPATIBLE, COMPRESSION, CRYPT } from './structures/layout.ts';
+import { backingReference, dataFileReference } from './structures/references.ts';
+import { readSnapshots } from './structures/snapshot-table.ts';
 
 /** Characters of names that are told. */
 const BITMAP_NAMES_MAX = 4096;

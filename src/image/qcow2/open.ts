@@ -8,16 +8,16 @@ import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageFormat, OpenedFormat, OpenOptions, SectorCipher } from '../format.ts';
 import { checkPinned } from '../tables/pinned.ts';
 import { TableCache } from '../tables/table-cache.ts';
-import { deflateCodec, zstdCodec } from './compression.ts';
-import { type Qcow2Disk, storagesOf } from './disk.ts';
-import { geometryOf } from './geometry.ts';
-import { has, type Qcow2Header, readHeader } from './header.ts';
-import { COMPRESSION, CRYPT, FIELD } from './layout.ts';
-import { Qcow2Mapping } from './mapping.ts';
-import { PinnedTable } from './pinned-table.ts';
-import { backingReference, dataFileReference } from './references.ts';
-import { refusal } from './refusal.ts';
-import { checkSnapshot, findSnapshot, readSnapshots } from './snapshot-table.ts';
+import { deflateCodec, zstdCodec } from './reads/compression.ts';
+import { type Qcow2Disk, storagesOf } from './reads/disk.ts';
+import { Qcow2Mapping } from './reads/mapping.ts';
+import { geometryOf } from './structures/geometry.ts';
+import { has, type Qcow2Header, readHeader } from './structures/header.ts';
+import { COMPRESSION, CRYPT, FIELD } from './structures/layout.ts';
+import { PinnedTable } from './structures/pinned-table.ts';
+import { backingReference, dataFileReference } from './structures/references.ts';
+import { refusal } from './structures/refusal.ts';
+import { checkSnapshot, findSnapshot, readSnapshots } from './structures/snapshot-table.ts';
 
 /** Opens the image on `storage`; see `FormatDriver.open`. */
 export async function openQcow2(
@@ -31,7 +31,7 @@ export async function openQcow2(
   if (isReadOnly) return { format: new ReadOnlyQcow2(disk), backing };
   const { tableBytesMax, pinnedBytesMax, isUnplaced } = options;
   const parts = { disk, header, tableBytesMax, pinnedBytesMax, isUnplaced };
-  const { openWritable } = await import('./writable.ts');
+  const { openWritable } = await import('./writes/writable.ts');
   return { format: await openWritable(parts), backing };
 }
 
@@ -44,7 +44,7 @@ async function headerForWriting(storage: ResizableStorage): Promise<Qcow2Header>
     throw new TmemError('invalid', `"${name}" is marked as corrupt; ${advice}`);
   }
   if (!has(header, 'dirty')) return header;
-  const { repairRefcounts } = await import('./check.ts');
+  const { repairRefcounts } = await import('./check/check.ts');
   await repairRefcounts(storage);
   return readHeader(storage);
 }
@@ -75,7 +75,7 @@ async function cipherOf(
   { passphrase, isReadOnly }: OpenOptions,
 ): Promise<SectorCipher | undefined> {
   if (header.crypt === CRYPT.none) return undefined;
-  const { openCipher } = await import('./encryption.ts');
+  const { openCipher } = await import('./structures/encryption.ts');
   return openCipher(storage, header, passphrase, isReadOnly);
 }
 

@@ -3,9 +3,9 @@
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageReference } from '../format.ts';
-import { isRawDataFile, readHeader } from './header.ts';
-import { encodeHeader } from './header-encode.ts';
-import { BACKING_NAME_BYTES_MAX, EXTENSION } from './layout.ts';
+import { isRawDataFile, readHeader } from './structures/header.ts';
+import { encodeHeader } from './structures/header-encode.ts';
+import { BACKING_NAME_BYTES_MAX, EXTENSION } from './structures/layout.ts';
 
 /** See `FormatDriver.rebase`. The first cluster is written as a whole, in one write. */
 export async function rebaseQcow2(

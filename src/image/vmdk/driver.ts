@@ -1,8 +1,8 @@
 /** VMware's format, as VMware, qemu and VirtualBox write it; see docs/images/vmdk.md. */
 
 import type { FormatDriver } from '../format.ts';
-import { checkVmdk } from './check.ts';
-import { createVmdk } from './create.ts';
+import { checkVmdk } from './check/check.ts';
+import { createVmdk } from './create/create.ts';
 import { vmdkInfo } from './info.ts';
 import { openVmdk } from './open.ts';
 import { rebaseVmdk } from './rebase.ts';

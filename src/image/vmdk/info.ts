@@ -3,8 +3,8 @@
 import type { Storage } from '../../storage/storage.ts';
 import type { ImageInfo, ImageReference } from '../format.ts';
 import { parentOf } from './open.ts';
-import { SECTOR_BYTES } from './sparse-header.ts';
-import { readVmdkFile } from './vmdk-file.ts';
+import { SECTOR_BYTES } from './structures/sparse-header.ts';
+import { readVmdkFile } from './structures/vmdk-file.ts';
 
 /** See `FormatDriver.info`. */
 export async function vmdkInfo(storage: Storage): Promise<ImageInfo> {

@@ -6,22 +6,27 @@ import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageReference, OpenedFormat, OpenOptions } from '../format.ts';
 import { RequestEpochs } from '../tables/request-epochs.ts';
 import { TableCache } from '../tables/table-cache.ts';
-import { ContentId } from './content-id.ts';
-import { type Descriptor, hasParent } from './descriptor.ts';
-import type { Extent } from './extent.ts';
-import { type ExtentFile, openExtentFiles } from './extent-files.ts';
-import { flatExtent, zeroExtent } from './flat-extent.ts';
-import { GrainAllocation } from './grain-allocation.ts';
-import { GrainTables, SLICE_BYTES } from './grain-tables.ts';
-import { checkPlacesForWriting } from './occupied.ts';
-import { reconcile } from './reconcile.ts';
-import { SparseExtent } from './sparse-extent.ts';
-import { SECTOR_BYTES } from './sparse-header.ts';
-import { openStreamWriter } from './stream-writer.ts';
-import { TablesSpace, WINDOW_BYTES } from './tables-space.ts';
-import { checkIsWritable, readVmdkFile, type SparseLayout, type VmdkFile } from './vmdk-file.ts';
-import { VmdkFormat } from './vmdk-format.ts';
-import { WritableVmdk } from './writable-vmdk.ts';
+import type { Extent } from './extents/extent.ts';
+import { type ExtentFile, openExtentFiles } from './extents/extent-files.ts';
+import { flatExtent, zeroExtent } from './extents/flat-extent.ts';
+import { GrainAllocation } from './extents/grain-allocation.ts';
+import { GrainTables, SLICE_BYTES } from './extents/grain-tables.ts';
+import { SparseExtent } from './extents/sparse-extent.ts';
+import { openStreamWriter } from './extents/stream-writer.ts';
+import { TablesSpace, WINDOW_BYTES } from './extents/tables-space.ts';
+import { VmdkFormat } from './extents/vmdk-format.ts';
+import { WritableVmdk } from './extents/writable-vmdk.ts';
+import { checkPlacesForWriting } from './scan/occupied.ts';
+import { reconcile } from './scan/reconcile.ts';
+import { ContentId } from './structures/content-id.ts';
+import { type Descriptor, hasParent } from './structures/descriptor.ts';
+import { SECTOR_BYTES } from './structures/sparse-header.ts';
+import {
+  checkIsWritable,
+  readVmdkFile,
+  type SparseLayout,
+  type VmdkFile,
+} from './structures/vmdk-file.ts';
 
 /** Two tables and two directories at once, whatever the limit is. */
 const CACHE_BYTES_MIN = 64 * SLICE_BYTES;

@@ -3,10 +3,10 @@
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageReference } from '../format.ts';
-import { checkParent } from './create-settings.ts';
-import { isNextContentLine, nextContentLine, parseDescriptor } from './descriptor.ts';
-import { SECTOR_BYTES } from './sparse-header.ts';
-import { readExactly, readVmdkFile } from './vmdk-file.ts';
+import { checkParent } from './create/settings.ts';
+import { isNextContentLine, nextContentLine, parseDescriptor } from './structures/descriptor.ts';
+import { SECTOR_BYTES } from './structures/sparse-header.ts';
+import { readExactly, readVmdkFile } from './structures/vmdk-file.ts';
 
 const OF_PARENT = /^\s*(parentcid|parentfilenamehint)\s*=/i;
 const CONTENT_ID = /^\s*cid\s*=/i;

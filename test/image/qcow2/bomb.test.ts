@@ -1,6 +1,6 @@
 import { deflateRawSync } from 'node:zlib';
 import { expect, it } from 'vitest';
-import { FIELD } from '../../../src/image/qcow2/layout.ts';
+import { FIELD } from '../../../src/image/qcow2/structures/layout.ts';
 import { MemoryStorage } from '../../../src/storage/memory.ts';
 import { KIB, MIB, openOn } from './images.ts';
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { countPlain } from '../../../src/image/qcow2/check-plain.ts';
-import { ClusterCounts } from '../../../src/image/qcow2/cluster-counts.ts';
+import { ClusterCounts } from '../../../src/image/qcow2/check/cluster-counts.ts';
+import { countPlain } from '../../../src/image/qcow2/check/plain.ts';
 
 const CLUSTER_BITS = 16;
 const CLUSTERS = 10_000;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createInflateRaw } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { deflateCodec, zstdCodec } from '../../../src/image/qcow2/compression.ts';
+import { deflateCodec, zstdCodec } from '../../../src/image/qcow2/reads/compression.ts';
 import { Random } from '../../tools/crash-random.ts';
 import { needsPrograms } from '../../tools/programs.ts';
 import { makeImage, workspace } from '../../tools/workspace.ts';

@@ -2,7 +2,7 @@
 
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { expect } from 'vitest';
-import { FIELD } from '../../../src/image/qcow2/layout.ts';
+import { FIELD } from '../../../src/image/qcow2/structures/layout.ts';
 import { runWell } from '../../tools/programs.ts';
 import { create, KIB, MIB, qemuIo } from './images.ts';
 

@@ -1,9 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { parseHeader } from '../../../src/image/qcow2/header.ts';
-import { encodeHeader } from '../../../src/image/qcow2/header-encode.ts';
-import { extensionOf } from '../../../src/image/qcow2/header-extensions.ts';
-import { EXTENSION, FIELD } from '../../../src/image/qcow2/layout.ts';
+import { parseHeader } from '../../../src/image/qcow2/structures/header.ts';
+import { encodeHeader } from '../../../src/image/qcow2/structures/header-encode.ts';
+import { extensionOf } from '../../../src/image/qcow2/structures/header-extensions.ts';
+import { EXTENSION, FIELD } from '../../../src/image/qcow2/structures/layout.ts';
 import { openFileStorage } from '../../../src/storage/file.ts';
 import { needsPrograms, runProgram, runWell } from '../../tools/programs.ts';
 import { makeImage, workspace } from '../../tools/workspace.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { BlockImage } from '../../../src/image/image.ts';
-import { FIELD } from '../../../src/image/qcow2/layout.ts';
+import { FIELD } from '../../../src/image/qcow2/structures/layout.ts';
 import { needsPrograms } from '../../tools/programs.ts';
 import { workspace } from '../../tools/workspace.ts';
 import { CLUSTER, COPIED, damage, damaged, type Places, placesIn } from './damaged-tables.ts';

@@ -1,6 +1,6 @@
 /** Storages in memory that tell what is asked of them, and hold it up or fail it. */
 
-import { createQcow2 } from '../../../src/image/qcow2/create.ts';
+import { createQcow2 } from '../../../src/image/qcow2/create/create.ts';
 import { TmemError } from '../../../src/lib/errors.ts';
 import { MemoryStorage } from '../../../src/storage/memory.ts';
 import type { Random } from '../../tools/crash-random.ts';

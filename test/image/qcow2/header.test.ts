@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { createQcow2 } from '../../../src/image/qcow2/create.ts';
-import { FIELD } from '../../../src/image/qcow2/layout.ts';
+import { createQcow2 } from '../../../src/image/qcow2/create/create.ts';
+import { FIELD } from '../../../src/image/qcow2/structures/layout.ts';
 import { MemoryStorage } from '../../../src/storage/memory.ts';
 import { KIB, MIB, openOn } from './images.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { checkQcow2 } from '../../../src/image/qcow2/check.ts';
-import { EXTENSION } from '../../../src/image/qcow2/layout.ts';
+import { checkQcow2 } from '../../../src/image/qcow2/check/check.ts';
+import { EXTENSION } from '../../../src/image/qcow2/structures/layout.ts';
 import { openFileStorage } from '../../../src/storage/file.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { makeWithKeySlot, PASSPHRASE, SECRET } from '../../tools/qemu-luks.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseDescriptor } from '../../../src/image/vmdk/descriptor.ts';
+import { parseDescriptor } from '../../../src/image/vmdk/structures/descriptor.ts';
 import { TmemError } from '../../../src/lib/errors.ts';
 
 function text(...lines: string[]): Buffer {

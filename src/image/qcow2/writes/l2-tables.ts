@@ -1,0 +1,79 @@
+/** L2 tables that may be changed: made where there is none, copied where a snapshot has them too. */
+
+import { type Qcow2Disk, tableOffsetOf } from '../reads/disk.ts';
+import type { ClusterAllocator } from '../space/cluster-allocator.ts';
+import type { FreedClusters } from '../space/freed-clusters.ts';
+import type { MetadataMap } from '../space/metadata-map.ts';
+import type { WriteBack } from './write-back.ts';
+
+export interface L2TablesOptions {
+  readonly disk: Qcow2Disk;
+  readonly allocator: ClusterAllocator;
+  readonly freed: FreedClusters;
+  readonly metadata: MetadataMap;
+  readonly writeBack: WriteBack;
+}
+
+export class L2Tables {
+  readonly #options: L2TablesOptions;
+  /** Tables on their way, by their index in L1. */
+  readonly #making = new Map<number, Promise<void>>();
+
+  constructor(options: L2TablesOptions) {
+    this.#options = options;
+  }
+
+  /** The offset of the table of a guest offset, if it is there and may be changed; else 0. */
+  own(guestOffset: number): number {
+    const { disk } = this.#options;
+    const index = Math.floor(guestOffset / disk.geometry.tableCoverageBytes);
+    if (index >= disk.l1.entries || !disk.l1.isCopied(index)) return 0;
+    return tableOffsetOf(disk, guestOffset);
+  }
+
+  /** Makes a table for a guest offset that `own` can answer. */
+  async make(guestOffset: number): Promise<void> {
+    const { disk } = this.#options;
+    const index = Math.floor(guestOffset / disk.geometry.tableCoverageBytes);
+    let making = this.#making.get(index);
+    if (making === undefined) {
+      making = this.#make(index, guestOffset).finally(() => this.#making.delete(index));
+      this.#making.set(index, making);
+    }
+    await making;
+  }
+
+  async #make(index: number, guestOffset: number): Promise<void> {
+    const { disk, allocator, freed, metadata, writeBack } = this.#options;
+    const { clusterBytes } = disk.geometry;
+    const old = tableOffsetOf(disk, guestOffset);
+    const run = await allocator.takeExactly(1);
+    const offset = run.first * clusterBytes;
+    try {
+      if (old === 0) this.#clear(offset);
+      else await this.#copy(old, offset);
+    } catch (cause) {
+      disk.l2.drop(offset, clusterBytes);
+      freed.addUnreachable(offset, clusterBytes);
+      throw cause;
+    }
+    writeBack.addNewTable(offset);
+    metadata.add(offset, clusterBytes);
+    disk.l1.set(index, offset, true);
+    if (old !== 0) freed.addTable(old);
+  }
+
+  #clear(offset: number): void {
+    const { l2, geometry } = this.#options.disk;
+    for (let at = 0; at < geometry.clusterBytes; at += geometry.sliceBytes) l2.create(offset + at);
+  }
+
+  /** A table of a snapshot is not changed, so that copying it piece by piece is safe. */
+  async #copy(from: number, to: number): Promise<void> {
+    const { l2, geometry } = this.#options.disk;
+    for (let at = 0; at < geometry.clusterBytes; at += geometry.sliceBytes) {
+      const slice = l2.get(from + at) ?? (await l2.load(from + at));
+      slice.copy(l2.create(to + at));
+    }
+  }
+}
