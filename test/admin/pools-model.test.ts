@@ -1,7 +1,7 @@
 /** The data plane against a map of what a client was told is held. */
 
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { fc } from '../tools/seed.ts';
 import { type BatchItem, decodeResults, encodeBatch } from './batch-form.ts';
 import { type AdminFixture, MIB, page, startAdmin } from './fixture.ts';
 

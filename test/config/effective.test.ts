@@ -1,9 +1,9 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { resolveConfig, type Surroundings } from '../../src/config/effective.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { formatConfig } from '../../src/config/print.ts';
 import type { RequestedConfig } from '../../src/config/schema.ts';
+import { fc } from '../tools/seed.ts';
 
 const GIB = 1024 ** 3;
 const MIB = 1024 ** 2;

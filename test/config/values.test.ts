@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import * as values from '../../src/config/values.ts';
 import { POLICY_NAMES } from '../../src/policy/policies.ts';
+import { fc } from '../tools/seed.ts';
 
 describe('parseFraction', () => {
   test.each([

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SampledKeys } from '../../src/curves/sampled-keys.ts';
+import { fc } from '../tools/seed.ts';
 
 test('SampledKeys behaves as a map whose largest key can be dropped', () => {
   const hashes = fc.array(fc.oneof(fc.integer({ min: 0, max: 200 }), fc.constant(-1)), {

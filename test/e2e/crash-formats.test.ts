@@ -6,6 +6,7 @@ import { CrashModel } from '../tools/crash-model.ts';
 import { Random } from '../tools/crash-random.ts';
 import { SECTOR_BYTES } from '../tools/crash-sectors.ts';
 import { needsPrograms, runProgram, runWell } from '../tools/programs.ts';
+import { SEED } from '../tools/seed.ts';
 import { makeServed, type ServedKind } from '../tools/served-kinds.ts';
 import { startServer } from '../tools/server.ts';
 import { MIB, workspace } from '../tools/workspace.ts';
@@ -14,7 +15,6 @@ needsPrograms('qemu-img');
 
 /** Kills in all; more of them by TMEM_CRASH_ROUNDS. */
 const ROUNDS = Number(process.env.TMEM_CRASH_ROUNDS ?? 30);
-const SEED = Number(process.env.TMEM_CRASH_SEED ?? 1);
 const SIZE = 8 * MIB;
 /** A new image after so many kills: what is allocated is not allocated again. */
 const KILLS_PER_IMAGE = 3;

@@ -5,12 +5,12 @@ import { checkServed, killOnce } from '../tools/crash-kill.ts';
 import { CrashModel, type Survival } from '../tools/crash-model.ts';
 import { Random } from '../tools/crash-random.ts';
 import { SECTOR_BYTES } from '../tools/crash-sectors.ts';
+import { SEED } from '../tools/seed.ts';
 import { startServer } from '../tools/server.ts';
 import { MIB, makeEmptyImage, workspace } from '../tools/workspace.ts';
 
 /** Kills in all; half of them in the modes that write back. */
 const ROUNDS = Number(process.env.TMEM_CRASH_ROUNDS ?? 200);
-const SEED = Number(process.env.TMEM_CRASH_SEED ?? 1);
 /** Of a whole mode; what hangs is found by each kill for itself. */
 const TIMEOUT_MS = 60_000 + ROUNDS * 5000;
 const SIZE = 8 * MIB;

@@ -5,12 +5,12 @@ import { Random } from '../tools/crash-random.ts';
 import { cutPowerEverywhere, RecordingStorage } from '../tools/crash-recorder.ts';
 import { SECTOR_BYTES } from '../tools/crash-sectors.ts';
 import { runWorkload } from '../tools/crash-workload.ts';
+import { SEED } from '../tools/seed.ts';
 
 const SECTORS = 300; // the last page is not a whole one
 const REQUESTS = 250;
 const CONNECTIONS = 4;
 const COUNT_MAX = 64;
-const SEED = Number(process.env.TMEM_CRASH_SEED ?? 1);
 const SEEDS = [0, 1, 2, 3, 4, 5].map((more) => SEED + more);
 /** Turns of the event loop in which nothing happens, after which nothing will. */
 const IDLE_TURNS_MAX = 20_000;

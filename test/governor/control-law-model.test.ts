@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ControlLaw, type LawInput } from '../../src/governor/control-law.ts';
 import { type Pressure, pressureOf } from '../../src/governor/pressure.ts';
+import { fc } from '../tools/seed.ts';
 import { GIB, MIB, readings, stalls } from './scripted.ts';
 
 const bytes = fc.integer({ min: -4 * GIB, max: 4 * GIB });

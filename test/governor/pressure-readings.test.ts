@@ -1,7 +1,6 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import {
   PressureReader,
@@ -9,6 +8,7 @@ import {
   parseMeminfo,
   parseStalls,
 } from '../../src/governor/pressure-readings.ts';
+import { fc } from '../tools/seed.ts';
 import { GIB, MIB } from './scripted.ts';
 
 const SOME = 'some avg10=12.50 avg60=3.00 avg300=0.10 total=123456';

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { loadCodec } from '../../src/layers/codec.ts';
 import { type PageKind, pageOf } from '../tmem/page-content.ts';
+import { fc } from '../tools/seed.ts';
 
 const CODECS = [loadCodec('lz4'), loadCodec('lz4-napi')];
 const PAGE = 4096;

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FilledQueue } from '../../src/layers/filled-queue.ts';
 import { NO_SLOT } from '../../src/tmem/page-index.ts';
+import { fc } from '../tools/seed.ts';
 
 /** A queue and the pages that are in it, by slot, in order of arrival. */
 class Model {

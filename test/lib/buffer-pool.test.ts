@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isAlignedMemory } from '../../src/lib/aligned-buffer.ts';
 import { BufferPool, PIECE_BYTES, type PooledBuffer } from '../../src/lib/buffer-pool.ts';
+import { fc } from '../tools/seed.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

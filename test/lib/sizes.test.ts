@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { TmemError } from '../../src/lib/errors.ts';
 import { exactSize, formatSize, parseSize, statedSize } from '../../src/lib/sizes.ts';
+import { fc } from '../tools/seed.ts';
 
 describe('parseSize', () => {
   test.each([

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { ExactGhost } from '../../src/policy/exact-ghost.ts';
 import { GhostQueues } from '../../src/policy/ghost-queues.ts';
+import { fc } from '../tools/seed.ts';
 import { ExactGhost as ReferenceGhost } from './simulate.ts';
 
 const KEYS = 5000;

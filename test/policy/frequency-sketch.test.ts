@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { FrequencySketch } from '../../src/policy/frequency-sketch.ts';
 import { GhostMemory } from '../../src/policy/ghost.ts';
+import { fc } from '../tools/seed.ts';
 
 const hashOf = (key: number) => Math.imul(key, 0x9e3779b1) >>> 0;
 

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { gdsfFamily } from '../../src/policy/gdsf.ts';
+import { fc } from '../tools/seed.ts';
 
 const SLOTS = 30;
 

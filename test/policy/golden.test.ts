@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LruFamily } from '../../src/policy/lru.ts';
 import { S3FifoCwFamily, type S3FifoCwTuning } from '../../src/policy/s3fifo-cw.ts';
+import { fc } from '../tools/seed.ts';
 import { CAPACITIES, MISSES, type StreamName, stream } from './golden-synthetic.ts';
 import { referenceMisses } from './reference-s3fifo.ts';
 import { ExactGhost, type MakePolicy, missesOf } from './simulate.ts';

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { LruFamily } from '../../src/policy/lru.ts';
+import { fc } from '../tools/seed.ts';
 import { UnitCache } from './simulate.ts';
 
 it('lru holds exactly the most recently used keys, whatever the stream', () => {

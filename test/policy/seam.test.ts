@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { POLICIES, POLICY_NAMES } from '../../src/policy/policies.ts';
 import {
@@ -7,6 +6,7 @@ import {
   type PolicyFactory,
 } from '../../src/policy/policy.ts';
 import { S3FifoCwFamily } from '../../src/policy/s3fifo-cw.ts';
+import { fc } from '../tools/seed.ts';
 
 const SLOTS = 24;
 

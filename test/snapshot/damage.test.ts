@@ -1,9 +1,9 @@
 import fs from 'node:fs';
-import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { BLOCK_BYTES } from '../../src/snapshot/head.ts';
 import { SEGMENT_BYTES } from '../../src/snapshot/segment.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
+import { fc } from '../tools/seed.ts';
 import {
   fill,
   load,

@@ -1,9 +1,9 @@
-import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { SnapshotLoader } from '../../src/snapshot/loader.ts';
 import { MISS } from '../../src/tmem/layer.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
 import { pageOf } from '../tmem/page-content.ts';
+import { fc } from '../tools/seed.ts';
 import {
   fill,
   load,

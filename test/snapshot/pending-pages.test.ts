@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PendingPages } from '../../src/snapshot/pending-pages.ts';
 import { PAGES_PER_OBJECT } from '../../src/tmem/cleancache.ts';
+import { fc } from '../tools/seed.ts';
 
 const COUNT = 5 * PAGES_PER_OBJECT + 100;
 

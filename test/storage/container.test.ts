@@ -1,5 +1,4 @@
 import fs from 'node:fs';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import { openFileStorage } from '../../src/storage/file.ts';
@@ -7,6 +6,7 @@ import { MemoryStorage } from '../../src/storage/memory.ts';
 import type { ResizableStorage } from '../../src/storage/storage.ts';
 import { withFileSizeLimit } from '../tools/file-size-limit.ts';
 import { needsPrograms } from '../tools/programs.ts';
+import { fc } from '../tools/seed.ts';
 import { describeStorageContract } from './contract.ts';
 import { temporaryDirectory, temporaryFile } from './temporary-files.ts';
 

@@ -1,9 +1,9 @@
 /** The contract of a storage as a suite: every kind of storage passes it. */
 
-import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import type { Storage } from '../../src/storage/storage.ts';
+import { fc } from '../tools/seed.ts';
 
 const SIZE_BYTES = 5 * 4096 + 512;
 

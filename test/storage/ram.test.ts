@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { RamStorage } from '../../src/storage/ram.ts';
+import { fc } from '../tools/seed.ts';
 
 const SLAB = 64 * 1024;
 

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { WriteTurns } from '../../src/storage/write-turns.ts';
+import { fc } from '../tools/seed.ts';
 
 const DIRECT = false;
 const BUFFERED = true;

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { defaultFileBytes, geometryFor } from '../../src/swap/geometry.ts';
+import { fc } from '../tools/seed.ts';
 
 const pageBytes = fc.constantFrom(4096, 8192, 16384, 32768, 65536);
 const MIB = 1024 * 1024;

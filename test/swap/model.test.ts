@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { TmemError } from '../../src/lib/errors.ts';
 import { PAGE_KINDS, pageOf } from '../tmem/page-content.ts';
+import { fc } from '../tools/seed.ts';
 import { type Fixture, openFixture, PAGE_BYTES } from './overflow-fixture.ts';
 
 const PAGES = 190;

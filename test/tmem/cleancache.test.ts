@@ -1,10 +1,10 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Cleancache, PAGES_PER_OBJECT } from '../../src/tmem/cleancache.ts';
 import { HIT, HIT_ZERO, MISS, STORED } from '../../src/tmem/layer.ts';
 import { NO_LOAN } from '../../src/tmem/lender.ts';
 import { Tmem } from '../../src/tmem/tmem.ts';
 import { COMPOSITIONS } from '../layers/compositions.ts';
+import { fc } from '../tools/seed.ts';
 import { pageOf } from './page-content.ts';
 
 const PAGE = 4096;

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { IdTable } from '../../src/tmem/id-table.ts';
+import { fc } from '../tools/seed.ts';
 
 it('a table by ids answers as a map does, also where ids collide', () => {
   const id = fc.oneof(

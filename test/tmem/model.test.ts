@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, it } from 'vitest';
 import { COMPOSITIONS } from '../layers/compositions.ts';
+import { fc } from '../tools/seed.ts';
 import { Model, SHARED_NAME, SHARING_CLIENTS } from './model.ts';
 import { PAGE_KINDS } from './page-content.ts';
 

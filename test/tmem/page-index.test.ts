@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { NO_SLOT, PageIndex } from '../../src/tmem/page-index.ts';
+import { fc } from '../tools/seed.ts';
 
 const POOLS = [0, 1, 7];
 

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { isSameFilled } from '../../src/tmem/same-filled.ts';
+import { fc } from '../tools/seed.ts';
 
 const isFilled = (words: Int32Array): boolean =>
   isSameFilled(Buffer.from(words.buffer), 0, words.byteLength);

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { NO_LOCATION, Slabs } from '../../src/tmem/slabs.ts';
+import { fc } from '../tools/seed.ts';
 
 const SLAB = 64 * 1024;
 const ARENA = 4 * SLAB;

@@ -45,13 +45,6 @@ export function mutationCount(usual: number): number {
   return Number(process.env.TMEM_FUZZ_IMAGES ?? usual);
 }
 
-/** The first seed of a run: today's in the long mode, so that runs differ; else always the same. */
-export function firstSeed(): number {
-  const given = process.env.TMEM_FUZZ_SEED;
-  if (given !== undefined) return Number(given);
-  return process.env.TMEM_FUZZ_IMAGES === undefined ? 1 : Math.floor(Date.now() / 1000);
-}
-
 /** A copy of one of the images with one to three damages. */
 export function damage(corpus: readonly CorpusImage[], seed: number): Damage {
   const random = randomNumbers(seed);

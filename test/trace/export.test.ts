@@ -1,11 +1,11 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ExportOptions } from '../../src/trace/export/exporter.ts';
 import { outputNameOf, outputOfName } from '../../src/trace/export/exporters.ts';
 import { OutputFile } from '../../src/trace/export/output-file.ts';
 import { OP, RequestBatch } from '../../src/trace/request-batch.ts';
+import { fc } from '../tools/seed.ts';
 import { workspace } from '../tools/workspace.ts';
 import { readFiles, writeFiles } from './written.ts';
 

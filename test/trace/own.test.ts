@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   decodeHeader,
@@ -8,6 +7,7 @@ import {
 } from '../../src/trace/own/format.ts';
 import { OwnTraceWriter, type OwnWriterOptions } from '../../src/trace/own/writer.ts';
 import { OP } from '../../src/trace/request-batch.ts';
+import { fc } from '../tools/seed.ts';
 import { type Parsed, parseInPieces } from './parsing.ts';
 
 /** A file in memory; what `gate` says is waited for before each write. */

@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { fc } from '../tools/seed.ts';
 import { type PlainRequest, parseInPieces } from './parsing.ts';
 
 /** A request as formats of text can have it: microseconds, sectors. */

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { bar, fractionOf, stackedBar } from '../../../src/cli/terminal/bars.ts';
 import { drawLine, plainPaint } from '../../../src/cli/terminal/line.ts';
@@ -8,6 +7,7 @@ import {
   formatRate,
   formatSeconds,
 } from '../../../src/lib/quantities.ts';
+import { fc } from '../../tools/seed.ts';
 
 const plain = (spans: ReturnType<typeof bar>) =>
   drawLine(spans, Number.POSITIVE_INFINITY, plainPaint);

@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { fc } from '../../tools/seed.ts';
 import { read, write } from '../fixture.ts';
 import { RequestsUnderWay } from '../requests-under-way.ts';
 import type { Fate } from '../stepped-storage.ts';

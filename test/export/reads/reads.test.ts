@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { fc } from '../../tools/seed.ts';
 import {
   exportOn,
   KIB,

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type PageLock, PageLocks } from '../../../src/export/writes/page-locks.ts';
+import { fc } from '../../tools/seed.ts';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 

@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { test } from 'vitest';
+import { fc } from '../../tools/seed.ts';
 import type { Fate } from '../stepped-storage.ts';
 import { type Action, type RangeKind, UNITS, WriteBackWorld } from './write-back-world.ts';
 

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { FormatDriver } from '../../../src/image/format.ts';
 import { qcowDriver } from '../../../src/image/qcow/driver.ts';
 import { qedDriver } from '../../../src/image/qed/driver.ts';
 import { TmemError } from '../../../src/lib/errors.ts';
 import { leaveOutWithout, runProgram } from '../../tools/programs.ts';
+import { fc } from '../../tools/seed.ts';
 import { workspace } from '../../tools/workspace.ts';
 import {
   bytesOf,

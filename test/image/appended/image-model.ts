@@ -1,8 +1,8 @@
 /** Random requests at once against an image, and a Buffer that says what it must hold. */
 
-import fc from 'fast-check';
 import { expect } from 'vitest';
 import type { BlockImage } from '../../../src/image/image.ts';
+import { fc } from '../../tools/seed.ts';
 
 const operation = fc.record({
   kind: fc.constantFrom('write', 'write', 'write', 'zeroes', 'read', 'sync'),

@@ -1,9 +1,9 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { cowDriver } from '../../../src/image/cow/driver.ts';
 import { BlockImage } from '../../../src/image/image.ts';
 import { rawImage } from '../../../src/image/raw.ts';
 import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { fc } from '../../tools/seed.ts';
 import { createOn, openOn, SIZE, STAMP } from './images.ts';
 
 test('an image on a base reads as the base with what was written, zeroed and discarded over it', async () => {

@@ -1,7 +1,6 @@
 import { createCipheriv, randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { OpenOptions, WritableFormat } from '../../../src/image/format.ts';
 import { mergeStripes, splitIntoStripes } from '../../../src/image/luks/anti-forensic.ts';
@@ -11,6 +10,7 @@ import { openImage } from '../../../src/image/open.ts';
 import { openFileStorage } from '../../../src/storage/file.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { makeWithKeySlot, PASSPHRASE, SECRET } from '../../tools/qemu-luks.ts';
+import { fc } from '../../tools/seed.ts';
 import { MIB, makeImage, workspace } from '../../tools/workspace.ts';
 
 async function openContainer(file: string, isReadOnly = false) {

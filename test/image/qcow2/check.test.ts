@@ -5,9 +5,10 @@ import type { CheckOptions } from '../../../src/image/format.ts';
 import { checkQcow2, repairRefcounts } from '../../../src/image/qcow2/check/check.ts';
 import { TmemError } from '../../../src/lib/errors.ts';
 import { MemoryStorage } from '../../../src/storage/memory.ts';
-import { type CorpusImage, damage, firstSeed } from '../../tools/image-mutator.ts';
+import { type CorpusImage, damage } from '../../tools/image-mutator.ts';
 import { needsPrograms, runProgram, runWell } from '../../tools/programs.ts';
 import { makeQcow2Corpus } from '../../tools/qcow2-corpus.ts';
+import { SEED } from '../../tools/seed.ts';
 import { workspace } from '../../tools/workspace.ts';
 
 /** Where reading a damaged image ends is a matter of taste; that it is damaged is not. */
@@ -81,10 +82,9 @@ describe('the check of qcow2', () => {
 
   it('finds damaged images as good or bad as qemu-img does, and so after repairing them', async () => {
     const { images, file } = await corpus();
-    const seed = firstSeed();
     let cleanAfterwards = 0;
     for (let index = 0; index < DAMAGES; index++) {
-      const { bytes, what } = damage(images, seed + index);
+      const { bytes, what } = damage(images, SEED + index);
       fs.writeFileSync(file, bytes);
       const ours = await ourVerdict(bytes);
       expect(ours.verdict, what).toBe(await theirVerdict(file));

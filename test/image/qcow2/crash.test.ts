@@ -4,6 +4,7 @@ import type { BlockImage } from '../../../src/image/image.ts';
 import { MemoryStorage } from '../../../src/storage/memory.ts';
 import { Random } from '../../tools/crash-random.ts';
 import { needsPrograms, runProgram, runWell } from '../../tools/programs.ts';
+import { SEED } from '../../tools/seed.ts';
 import { makeImage, workspace } from '../../tools/workspace.ts';
 import { CrashWorkload } from '../appended/crash-workload.ts';
 import { LoggedContainer } from '../appended/write-log.ts';
@@ -84,7 +85,7 @@ describe('a qcow2 image after a loss of power', () => {
 
   it.each(KINDS)('with $name only leaks, and has what was flushed', async (kind) => {
     const directory = workspace();
-    const seed = Number(process.env.TMEM_CRASH_SEED ?? 1);
+    const seed = SEED;
     const { log, workload, random, backing, before, end } = await record(kind, directory, seed);
     expect(log.syncs.length).toBeGreaterThan(4);
     const path = `${directory}/crashed.qcow2`;

@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { qedDriver } from '../../../src/image/qed/driver.ts';
 import { readQedHeader } from '../../../src/image/qed/header.ts';
 import { TmemError } from '../../../src/lib/errors.ts';
+import { fc } from '../../tools/seed.ts';
 import {
   BASE,
   bytesOf,

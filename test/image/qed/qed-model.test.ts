@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { qedDriver } from '../../../src/image/qed/driver.ts';
 import { pattern } from '../../storage/contract.ts';
+import { fc } from '../../tools/seed.ts';
 import { expectSame, roundsOf, runRounds } from '../appended/image-model.ts';
 import {
   BASE,

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../tools/crash-random.ts';
+import { fc } from '../../tools/seed.ts';
 import { expectSame, roundsOf, runRounds } from '../appended/image-model.ts';
 import {
   checkSmall,
@@ -16,8 +16,6 @@ import { ScribbledContainer } from './scribbled-container.ts';
 const GRAIN = 8 * SECTOR;
 /** Three tables of eight grains, the last of which is cut. */
 const CAPACITY = 2 * 8 * 8 + 5 * 8 + 3;
-
-const SEED = Date.now() % 2 ** 31;
 
 function pattern(length: number): Buffer {
   return Buffer.from(Array.from({ length }, (_, i) => (i * 7 + (i >> 9)) % 251));
@@ -43,7 +41,7 @@ const KINDS: Kind[] = [
 ];
 
 describe.each(KINDS)('an image that is written by requests at once: %o', (kind) => {
-  it(`holds what a Buffer holds, and is clean (seed ${SEED})`, async () => {
+  it('holds what a Buffer holds, and is clean', async () => {
     const { capacitySectors = CAPACITY } = kind;
     const sizeBytes = capacitySectors * SECTOR;
     await fc.assert(
@@ -66,7 +64,7 @@ describe.each(KINDS)('an image that is written by requests at once: %o', (kind) 
         const { corruptions, errors } = await checkSmall(stored);
         expect({ corruptions, errors }).toEqual({ corruptions: 0, errors: 0 });
       }),
-      { numRuns: capacitySectors > CAPACITY ? 5 : 12, seed: SEED },
+      { numRuns: capacitySectors > CAPACITY ? 5 : 12 },
     );
   });
 });

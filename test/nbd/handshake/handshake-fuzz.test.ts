@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Handshake } from '../../../src/nbd/handshake/handshake.ts';
 import { Magic, Option } from '../../../src/nbd/protocol.ts';
+import { fc } from '../../tools/seed.ts';
 import {
   directoryOf,
   exportOf,

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Command, CommandFlag, NbdErrno } from '../../../src/nbd/protocol.ts';
 import { KIB, MIB, makeExport, noise } from '../../export/fixture.ts';
+import { fc } from '../../tools/seed.ts';
 import { cut, encodeRequest } from '../requests.ts';
 import { TestClient } from './transmission-fixture.ts';
 

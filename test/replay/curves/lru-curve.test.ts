@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { StackDistances, stackDistancesOf } from '../../../src/replay/curves/lru-curve.ts';
+import { fc } from '../../tools/seed.ts';
 import { synthetics } from './streams.ts';
 
 /** Misses of LRU by pages of capacity, counted by independent programs. */

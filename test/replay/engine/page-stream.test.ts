@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { GrowingIds } from '../../../src/replay/engine/growing-ids.ts';
 import { hashPage, PageIds } from '../../../src/replay/engine/page-ids.ts';
@@ -9,6 +8,7 @@ import {
 } from '../../../src/replay/engine/page-stream.ts';
 import { TimeIndex } from '../../../src/replay/engine/time-index.ts';
 import { OP, RequestBatch } from '../../../src/trace/request-batch.ts';
+import { fc } from '../../tools/seed.ts';
 
 type Request = readonly [op: keyof typeof OP, offset: number, length: number, volume?: number];
 

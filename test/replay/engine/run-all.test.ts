@@ -1,5 +1,4 @@
 import { availableParallelism } from 'node:os';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { buildPageStream } from '../../../src/replay/engine/page-stream.ts';
 import { REPLAY_POLICY_NAMES } from '../../../src/replay/engine/policy-specs.ts';
@@ -7,6 +6,7 @@ import type { Run, RunResult } from '../../../src/replay/engine/run.ts';
 import { runAll, threadsFor } from '../../../src/replay/engine/run-all.ts';
 import { simulate } from '../../../src/replay/engine/simulate.ts';
 import { OP, RequestBatch } from '../../../src/trace/request-batch.ts';
+import { fc } from '../../tools/seed.ts';
 import { goldenStream, streamOfKeys } from './golden-streams.ts';
 
 const workerUrl = new URL('../../../dist/replay/engine/run-worker.js', import.meta.url);

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Latencies } from '../../../src/replay/live/latencies.ts';
+import { fc } from '../../tools/seed.ts';
 
 test('percentiles are those of the sorted values, to 1 part in 64', () => {
   const values = fc.array(fc.double({ min: 0.1, max: 1e9, noNaN: true }), { minLength: 1 });
