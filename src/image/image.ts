@@ -12,7 +12,7 @@ import { Below, type ChainedImage, type ImageExtent, type ImageOwner } from './b
 import { CopyUp } from './chain/copy-up.ts';
 import { ImageState } from './chain/image-state.ts';
 import { isEncipheredAt } from './data/enciphered.ts';
-import { type ImageMemory, imageMemory, TABLE_BYTES_DEFAULT } from './data/image-memory.ts';
+import { imageMemory, TABLE_BYTES_DEFAULT } from './data/image-memory.ts';
 import { ImageReads } from './data/image-reads.ts';
 import { ImageWrites } from './data/image-writes.ts';
 import { countFailure, newCounters, type OperationCounters } from './data/operation-counters.ts';
@@ -73,7 +73,8 @@ export class BlockImage implements ChainedImage {
   #backing: BlockImage | undefined;
   readonly #below: Below;
   readonly #format: ImageFormat;
-  readonly #memory: ImageMemory;
+  readonly #tableBytesMax: number;
+  readonly #mayCopyUp: boolean;
   readonly #writable: WritableFormat | undefined;
   readonly #reads: ImageReads;
   readonly #writes: ImageWrites | undefined;
@@ -94,9 +95,10 @@ export class BlockImage implements ChainedImage {
     this.#below = new Below(backing);
     this.#format = format;
     const mayWrite = isWritableFormat(format) && !storages.some((storage) => storage.isReadOnly);
-    const tableBytesMax = parts.tableBytesMax ?? TABLE_BYTES_DEFAULT;
-    this.#memory = imageMemory(tableBytesMax, mayWrite && backing !== undefined);
-    this.#reads = new ImageReads(format, this.#below, this.#memory);
+    this.#tableBytesMax = parts.tableBytesMax ?? TABLE_BYTES_DEFAULT;
+    this.#mayCopyUp = mayWrite && backing !== undefined;
+    const memory = imageMemory(this.#tableBytesMax, this.#mayCopyUp);
+    this.#reads = new ImageReads(format, this.#below, memory);
     this.#state = new ImageState(format, this.#below, this.#reads);
     this.#writable = mayWrite ? format : undefined;
     this.#writes = mayWrite ? new ImageWrites(format, this.#reads) : undefined;
@@ -143,10 +145,10 @@ export class BlockImage implements ChainedImage {
    */
   memoryBytesWith(growth: number): number {
     if (this.formatName === 'raw') return 0; // nothing of it is put together
-    const { unitBytesMax, scratchBytesMax, copyBytesMax } = this.#memory;
-    const dataBytes = 2 * unitBytesMax + scratchBytesMax + copyBytesMax;
-    const { pinnedBytes = 0 } = this.#format;
-    return ((this.tables?.limitBytes ?? 0) + dataBytes) * growth + pinnedBytes;
+    const { dataBytes } = imageMemory(this.#tableBytesMax * growth, this.#mayCopyUp);
+    const { pinnedBytes = 0 } = this.#format; // of which counts of qcow2 grow, an eighth as fast
+    const countBytes = (this.#tableBytesMax * (growth - 1)) / 8;
+    return (this.tables?.limitBytes ?? 0) * growth + dataBytes + pinnedBytes + countBytes;
   }
 
   /**

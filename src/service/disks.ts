@@ -1,5 +1,7 @@
 /** The disks behind the exports of a service: images, and the overflows of swap devices. */
 
+import type { FormatName } from '../image/format.ts';
+import { formatNameOf } from '../image/formats.ts';
 import type { BlockImage } from '../image/image.ts';
 import { openImage } from '../image/open.ts';
 import { openRamDisk } from '../image/ramdisk.ts';
@@ -25,6 +27,8 @@ export interface Disk {
   readonly overflow: OverflowStorage | undefined;
 }
 
+/** What of the memory the tables of all exported images have; of those below them as much again. */
+const TABLE_SHARE = 1 / 32;
 const TABLE_BYTES_MIN = 512 * 1024;
 const TABLE_BYTES_MAX = 16 * 1024 * 1024;
 /** A quarter of the memory for tables that cannot be read piece by piece, of one image. */
@@ -40,8 +44,12 @@ export async function openDisks(
   log: ServiceLog,
 ): Promise<Disk[]> {
   const disks: Disk[] = [];
+  const formats = settings.exports.map(({ path, opening }) => opening.format ?? formatNameOf(path));
+  const tableBytesMax = tableBytesOf(settings.memoryBytes, formats);
   try {
-    for (const each of settings.exports) disks.push(await openDisk(each, settings, disks, log));
+    for (const each of settings.exports) {
+      disks.push(await openDisk(each, settings, { others: disks, tableBytesMax }, log));
+    }
     for (const each of settings.swaps) disks.push(await openSwap(each, settings, codec));
     for (const { name, sizeBytes } of settings.ramDisks) {
       const image = openRamDisk(name, sizeBytes);
@@ -57,7 +65,7 @@ export async function openDisks(
 async function openDisk(
   { name, path, mode, opening, share }: ServiceSettings['exports'][number],
   { wantsDirect, allowBacking, memoryBytes }: ServiceSettings,
-  others: readonly Disk[],
+  { others, tableBytesMax }: { readonly others: readonly Disk[]; readonly tableBytesMax: number },
   log: ServiceLog,
 ): Promise<Disk> {
   const image = await openImage(path, {
@@ -68,7 +76,7 @@ async function openDisk(
     backingFormatName: opening.backingFormat,
     passphrase: opening.passphrase,
     snapshot: opening.loadSnapshot,
-    tableBytesMax: tableBytesOf(memoryBytes),
+    tableBytesMax,
     pinnedBytesMax: Math.floor(memoryBytes / PINNED_SHARE),
     warn: (message) => log.warn(message),
   });
@@ -84,9 +92,14 @@ async function openDisk(
   return { name, image, mode, share, snapshotName, copyBytesPerSecond, overflow: undefined };
 }
 
-/** For the tables of one image: the tables of 128 GiB in clusters of 64 KiB at most. */
-function tableBytesOf(memoryBytes: number): number {
-  return Math.min(TABLE_BYTES_MAX, Math.max(TABLE_BYTES_MIN, Math.floor(memoryBytes / 64)));
+/**
+ * For the tables of one image: those of 128 GiB in clusters of 64 KiB at most. Of more than two images
+ * that have tables each gets less, since they would leave little of the memory to pages.
+ */
+function tableBytesOf(memoryBytes: number, formats: readonly FormatName[]): number {
+  const count = formats.filter((format) => format !== 'raw').length;
+  const bytes = Math.floor((memoryBytes * TABLE_SHARE) / Math.max(2, count));
+  return Math.min(TABLE_BYTES_MAX, Math.max(TABLE_BYTES_MIN, bytes));
 }
 
 /**
@@ -98,7 +111,8 @@ export function memoryBytesOfImages(
   memoryBytes: number,
   otherBytes: number,
 ): number {
-  const growth = tableBytesOf(otherBytes) / tableBytesOf(memoryBytes);
+  const formats = disks.map(({ image }) => image.formatName);
+  const growth = tableBytesOf(otherBytes, formats) / tableBytesOf(memoryBytes, formats);
   let bytes = 0;
   for (const { image } of disks) {
     for (let each: BlockImage | undefined = image; each !== undefined; each = each.backing) {

@@ -17,9 +17,9 @@ async function metric(directory: string, series: string): Promise<number> {
   return Number(line?.slice(series.length + 1));
 }
 
-async function overlayOn(base: string, name: string): Promise<string> {
+async function overlayOn(base: string, name: string, format = 'raw'): Promise<string> {
   const file = path.join(path.dirname(base), name);
-  await runWell('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', 'raw', file]);
+  await runWell('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', format, file]);
   return file;
 }
 
@@ -58,6 +58,21 @@ test('ten overlays of one base read each page of the base from disk once', async
   await server.stop();
   for (const overlay of overlays) await runWell('qemu-img', ['check', '-q', overlay]);
   await runWell('qemu-img', ['compare', '-f', 'qcow2', '-F', 'raw', overlays[4] ?? '', copy]);
+});
+
+test('ten overlays of a qcow2 base, written back, leave a third of 128 MiB to pages', async () => {
+  const directory = workspace();
+  const base = path.join(directory, 'base.qcow2');
+  await runWell('qemu-img', ['create', '-q', '-f', 'qcow2', base, '8M']);
+  const names = Array.from({ length: 10 }, (_, i) => `disk${i}.qcow2`);
+  const overlays = await Promise.all(names.map((name) => overlayOn(base, name, 'qcow2')));
+  const admin = ['--admin', `unix:${path.join(directory, 'admin.sock')}`];
+  const options = ['--memory', '128MiB', '--mode', 'writeback', ...admin];
+  const server = await startServer(directory, [...options, ...overlays]);
+  const limitOf = (layer: string) =>
+    metric(directory, `tmem_layer_memory_limit_bytes{layer="${layer}"}`);
+  expect((await limitOf('hot')) + (await limitOf('zcache'))).toBeGreaterThan((128 * MIB) / 3);
+  await server.stop();
 });
 
 test('block status tells how deep in a chain the data are, and which parts nobody has', async () => {

@@ -12,12 +12,16 @@ export interface ImageMemory {
   readonly scratchBytesMax: number;
   /** The same for what is copied up from below. */
   readonly copyBytesMax: number;
+  /** All of it. */
+  readonly dataBytes: number;
 }
 
 /** `mayCopyUp` for an image that can be written and has another below it. */
 export function imageMemory(tableBytesMax: number, mayCopyUp: boolean): ImageMemory {
   const half = Math.floor(tableBytesMax / 2);
+  const unitBytesMax = Math.min(4 * MIB, half);
   const scratchBytesMax = Math.min(2 * MIB, half);
   const copyBytesMax = mayCopyUp ? scratchBytesMax : 0;
-  return { unitBytesMax: Math.min(4 * MIB, half), scratchBytesMax, copyBytesMax };
+  const dataBytes = 2 * unitBytesMax + scratchBytesMax + copyBytesMax;
+  return { unitBytesMax, scratchBytesMax, copyBytesMax, dataBytes };
 }
