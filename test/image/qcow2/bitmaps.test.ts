@@ -3,9 +3,16 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { BlockImage } from '../../../src/image/image.ts';
 import { qcow2Driver } from '../../../src/image/qcow2/driver.ts';
+import { bitmapDirectory, readBitmaps } from '../../../src/image/qcow2/structures/bitmaps.ts';
+import { readHeader } from '../../../src/image/qcow2/structures/header.ts';
+import { KeptBitmap } from '../../../src/image/qcow2/writes/kept-bitmap.ts';
 import { openFileStorage } from '../../../src/storage/file.ts';
+import { Random } from '../../tools/crash-random.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { workspace } from '../../tools/workspace.ts';
+import { checkOf, containerOf } from '../appended/images.ts';
+import { LoggedContainer } from '../appended/write-log.ts';
+import { openOn } from './images.ts';
 
 const KIB = 1024;
 const SIZE = 8 << 20;
@@ -26,25 +33,32 @@ async function openImage(file: string): Promise<BlockImage> {
 }
 
 /** An image with a bitmap that is kept, one that is not, and some content from before them. */
-async function makeImage(settings: string): Promise<string> {
+async function makeImage(settings: string, granularity = '64k'): Promise<string> {
   const file = path.join(workspace(), 'disk.qcow2');
   await runWell('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', settings, file, String(SIZE)]);
   await runWell('qemu-io', ['-f', 'qcow2', '-c', 'write -q -P 1 0 128k', file]);
-  await runWell('qemu-img', ['bitmap', '--add', '-g', '64k', file, 'kept']);
-  await runWell('qemu-img', ['bitmap', '--add', '-g', '64k', file, 'still']);
+  await runWell('qemu-img', ['bitmap', '--add', '-g', granularity, file, 'kept']);
+  await runWell('qemu-img', ['bitmap', '--add', '-g', granularity, file, 'still']);
   await runWell('qemu-img', ['bitmap', '--disable', file, 'still']);
   // What qemu marked is to stay marked.
   await runWell('qemu-io', ['-f', 'qcow2', '-c', 'write -q -P 2 7M 64k', file]);
   return file;
 }
 
-/** The parts of the disk, in units of 64 KiB, that qemu says are dirty in that bitmap. */
-async function dirtyParts(file: string, bitmap: string): Promise<number[]> {
+/** What qemu says of that bitmap. */
+async function mapOf(
+  file: string,
+  bitmap: string,
+): Promise<{ offset: number; length: number; type: number }[]> {
   const server = ['[', 'qemu-nbd', '-r', '-f', 'qcow2', '-B', bitmap, file, ']'];
   const context = `--map=qemu:dirty-bitmap:${bitmap}`;
-  const map = JSON.parse(await runWell('nbdinfo', [context, '--json', '--', ...server]));
+  return JSON.parse(await runWell('nbdinfo', [context, '--json', '--', ...server]));
+}
+
+/** The parts of the disk, in units of 64 KiB, that qemu says are dirty in that bitmap. */
+async function dirtyParts(file: string, bitmap: string): Promise<number[]> {
   const parts: number[] = [];
-  for (const { offset, length, type } of map) {
+  for (const { offset, length, type } of await mapOf(file, bitmap)) {
     for (let at = offset; type !== 0 && at < offset + length; at += 64 * KIB) {
       parts.push(at / 64 / KIB);
     }
@@ -108,13 +122,74 @@ describe('persistent bitmaps of a qcow2 image', () => {
     await check(`${file}.crashed`);
   });
 
-  it('are disowned when the disk gets another size', async () => {
-    const file = await makeImage('cluster_size=64k');
-    const image = await openImage(file);
-    await image.resize(2 * SIZE);
-    await image.close();
-    expect(await flagsOf(file)).toEqual({});
-    await runWell('qemu-io', ['-f', 'qcow2', '-c', 'read -P 0 8M 8M', file]);
+  it.each([
+    ['cluster_size=64k', '64k', [2 * SIZE, 2 * SIZE - 130 * KIB, 5 << 20, 9 << 20]],
+    // Bits of several clusters.
+    ['cluster_size=512', '512', [SIZE + 4 * KIB, SIZE + KIB, SIZE + 64 * KIB]],
+  ])(
+    'have the length of the disk as those of qemu have: %s',
+    async (settings, granularity, sizes) => {
+      const file = await makeImage(settings, granularity);
+      const other = `${file}.qemu`;
+      fs.copyFileSync(file, other);
+      for (const sizeBytes of sizes) {
+        const image = await openImage(file);
+        await image.resize(sizeBytes);
+        await image.write(Buffer.alloc(1024, 3), 0, 1024, sizeBytes - 2048);
+        await image.close();
+        await check(file);
+        await runWell('qemu-img', [
+          'resize',
+          '-q',
+          '-f',
+          'qcow2',
+          '--shrink',
+          other,
+          `${sizeBytes}`,
+        ]);
+        const write = `write -q -P 3 ${sizeBytes - 2048} 1k`;
+        await runWell('qemu-io', ['-f', 'qcow2', '-c', write, other]);
+        expect(await flagsOf(file)).toEqual({ kept: ['auto'], still: [] });
+        for (const bitmap of ['kept', 'still']) {
+          expect(await mapOf(file, bitmap)).toEqual(await mapOf(other, bitmap));
+        }
+      }
+    },
+  );
+
+  it('are marked, or tell the truth, when the power is lost while the disk gets another size', async () => {
+    const file = await makeImage('cluster_size=512', '512');
+    const log = new LoggedContainer(fs.readFileSync(file), new Random(9));
+    // From 128 MiB on a table needs a second cluster.
+    for (const sizeBytes of [160 << 20, 3 << 20]) {
+      const image = await openOn(log);
+      await image.write(Buffer.alloc(64 * KIB, 7), 0, 64 * KIB, 960 * KIB);
+      await image.resize(sizeBytes);
+      await image.close();
+    }
+    const end = log.tick();
+    let usable = 0;
+    for (let now = 1; now <= end; now += now > end - 40 ? 1 : 13) {
+      for (const lost of [0, 1, 0.5, 'oldest'] as const) {
+        const bytes = log.mediumAt(now, lost);
+        const when = `at ${now} of ${end}, lost ${lost}`;
+        const left = containerOf(bytes);
+        expect(await checkOf(qcow2Driver, left), when).toMatchObject({ corruptions: 0 });
+        const header = await readHeader(left);
+        const directory = bitmapDirectory(header, 'left');
+        if (directory === undefined) throw new Error(`the bitmaps are gone ${when}`);
+        for (const bitmap of await readBitmaps(left, header, directory)) {
+          if (bitmap.isInUse) continue;
+          usable++;
+          expect(await KeptBitmap.read(left, header, directory.offset, bitmap), when).toBeDefined();
+        }
+      }
+    }
+    expect(usable).toBeGreaterThan(8);
+    fs.writeFileSync(file, log.mediumAt(end, 0));
+    await check(file);
+    expect(await dirtyParts(file, 'kept')).toEqual([15]);
+    expect(await dirtyParts(file, 'still')).toEqual([]);
   });
 
   it('are told by info', async () => {

@@ -18,6 +18,7 @@ import { HeaderFile } from '../structures/header-file.ts';
 import { PinnedTable } from '../structures/pinned-table.ts';
 import { CompressedWrites } from './compressed-writes.ts';
 import { InFlight } from './in-flight.ts';
+import type { BitmapSpace } from './kept-bitmap.ts';
 import { KeptBitmaps } from './kept-bitmaps.ts';
 import { type KnownTables, knownTables } from './known-tables.ts';
 import { L2Tables } from './l2-tables.ts';
@@ -87,11 +88,11 @@ export class WritableQcow2 implements WritableFormat {
   readonly #zeroing: Zeroing;
   readonly #compressed: CompressedWrites;
   readonly #sizeChange: SizeChange;
-  readonly #allocator: ClusterAllocator;
   /** What was wrong with the tables from the beginning. */
   readonly #fault: TmemError | undefined;
   /** Undefined for an image without bitmaps, or whose bitmaps are disowned. */
-  #bitmaps: KeptBitmaps | undefined;
+  readonly #bitmaps: KeptBitmaps | undefined;
+  readonly #bitmapSpace: BitmapSpace;
   #isReady = false;
   #readying: Promise<void> | undefined;
   #growing: Promise<void> | undefined;
@@ -151,7 +152,11 @@ export class WritableQcow2 implements WritableFormat {
     this.#disk = disk;
     this.#fault = fault;
     this.#bitmaps = bitmaps;
-    this.#allocator = allocator;
+    this.#bitmapSpace = {
+      allocate: async (count) => (await allocator.takeExactly(count)).first * clusterBytes,
+      free: (offset, length) => freed.add(offset, length),
+      sync: () => writeBack.sync(),
+    };
     this.#header = headerFile;
     this.#dirtyBytesMax = tableBytesMax / DIRTY_SHARE;
     this.#mapping = new Qcow2Mapping(disk);
@@ -223,12 +228,15 @@ export class WritableQcow2 implements WritableFormat {
 
   async resize(sizeBytes: number): Promise<void> {
     await this.#ready();
-    if (this.#bitmaps !== undefined) {
-      // They have the length of the disk: those of another size are nobody's.
-      this.#bitmaps = undefined;
-      await this.#header.clearAutoclear(false);
+    await this.#bitmaps?.prepareResize(sizeBytes);
+    // Bitmaps are never shorter than the disk, and as long as it is in the end.
+    try {
+      const longer = Math.max(sizeBytes, this.virtualSizeBytes);
+      await this.#bitmaps?.resize(longer, this.#bitmapSpace);
+      await this.#sizeChange.resize(sizeBytes);
+    } finally {
+      await this.#bitmaps?.resize(this.virtualSizeBytes, this.#bitmapSpace);
     }
-    await this.#sizeChange.resize(sizeBytes);
   }
 
   /** Snapshots have holes of their own, which nobody has filled: with them the image keeps its base. */
@@ -284,10 +292,8 @@ export class WritableQcow2 implements WritableFormat {
 
   /** Bitmaps that cannot be stored, for want of space, stay marked: then nobody believes them. */
   async #storeBitmaps(): Promise<void> {
-    const { clusterBytes } = this.#disk.geometry;
-    const allocate = async () => (await this.#allocator.takeExactly(1)).first * clusterBytes;
     try {
-      await this.#bitmaps?.store({ allocate, sync: () => this.#writeBack.sync() });
+      await this.#bitmaps?.store(this.#bitmapSpace);
     } catch (cause) {
       if (!(cause instanceof TmemError) || cause.kind !== 'no-space') throw cause;
     }
