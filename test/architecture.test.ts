@@ -42,6 +42,13 @@ const MAY_IMPORT_TYPES: Readonly<Record<string, readonly string[]>> = {
 
 /** What is in a folder, from top to bottom: files and rooms import only what is in a row beneath. */
 const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  admin: [
+    ['http-server.ts'],
+    ['openapi.ts', 'pool-routes.ts'],
+    ['control-routes.ts'],
+    ['controls.ts', 'pools', 'schemas.ts'],
+    ['api.ts', 'http'],
+  ],
   cli: [
     ['main.ts'],
     ['serve', 'status', 'ctl', 'record.ts', 'image', 'replay'],
@@ -80,11 +87,47 @@ const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['extents'],
     ['structures'],
   ],
+  imaging: [
+    ['convert.ts'],
+    [
+      'create.ts',
+      'check.ts',
+      'commit.ts',
+      'compare.ts',
+      'info.ts',
+      'map.ts',
+      'measure.ts',
+      'rebase.ts',
+      'resize.ts',
+    ],
+    ['base-image.ts', 'copy', 'target'],
+    ['progress.ts'],
+  ],
   nbd: [
     ['server.ts'],
     ['connection.ts'],
     ['handshake', 'transmission', 'socket'],
     ['protocol.ts', 'meta-contexts.ts', 'recording.ts', 'statistics.ts'],
+  ],
+  policy: [
+    ['policies.ts'],
+    [
+      'arc.ts',
+      'belady.ts',
+      'clock.ts',
+      'fifo.ts',
+      'gdsf.ts',
+      'lirs.ts',
+      'lru.ts',
+      's3fifo.ts',
+      'sieve.ts',
+      'slru.ts',
+      'two-q.ts',
+      'w-tinylfu.ts',
+    ],
+    ['s3fifo-cw.ts'],
+    ['parts'],
+    ['policy.ts'],
   ],
   replay: [['report', 'live'], ['curves'], ['engine']],
 };
@@ -96,7 +139,7 @@ const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
   'node:fs': ['storage', 'config', 'cli', 'governor', 'trace', 'replay', 'nbd/socket/listen.ts'],
   'node:fs/promises': [
     ...['storage', 'snapshot', 'cli', 'trace', 'replay', 'image/gate.ts'],
-    ...['imaging/target-file.ts', 'nbd/socket/listen.ts'],
+    ...['imaging/target/target-file.ts', 'nbd/socket/listen.ts'],
   ],
   // What waits for a ring of the kernel's is a socket as well.
   'node:net': [

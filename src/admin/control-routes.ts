@@ -1,10 +1,10 @@
 /** The control plane: what there is, and what can be done about it. */
 
-import type { Call } from './call.ts';
-import type { ClientPools } from './client-pools.ts';
 import type { Controls } from './controls.ts';
-import { Problem } from './problem.ts';
-import type { Answer, Route } from './router.ts';
+import type { Call } from './http/call.ts';
+import { Problem } from './http/problem.ts';
+import type { Answer, Route } from './http/router.ts';
+import type { ClientPools } from './pools/client-pools.ts';
 import {
   drainRequest,
   memoryChange,

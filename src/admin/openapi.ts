@@ -6,9 +6,9 @@
  */
 
 import { z } from 'zod';
-import { PATH_PARAMETERS, POOL_KEY_HEADER, QUERY_PARAMETERS } from './parameters.ts';
-import { PROBLEM_TYPE } from './problem.ts';
-import type { BodyForm, Plane, Route } from './router.ts';
+import { PATH_PARAMETERS, POOL_KEY_HEADER, QUERY_PARAMETERS } from './http/parameters.ts';
+import { PROBLEM_TYPE } from './http/problem.ts';
+import type { BodyForm, Plane, Route } from './http/router.ts';
 import { SCHEMAS } from './schemas.ts';
 
 const REFERENCE = '#/components/schemas/';

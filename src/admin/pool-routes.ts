@@ -1,12 +1,14 @@
 /** The data plane: pools of pages for other programs, and what an operator may do to any pool. */
 
 import { isRefused, MISS, REPLACED } from '../tmem/layer.ts';
-import { BATCH_BYTES_MAX, BATCH_FORM, checkBatch, runBatch } from './batch.ts';
-import type { Call } from './call.ts';
-import { type ClientPool, type ClientPools, unknownPool } from './client-pools.ts';
 import { ok } from './control-routes.ts';
 import type { Controls } from './controls.ts';
-import { GRANT_KEY_HEADER, POOL_KEY_HEADER } from './parameters.ts';
+import type { Call } from './http/call.ts';
+import { GRANT_KEY_HEADER, POOL_KEY_HEADER } from './http/parameters.ts';
+import { Problem } from './http/problem.ts';
+import type { Answer, Route } from './http/router.ts';
+import { BATCH_BYTES_MAX, BATCH_FORM, checkBatch, runBatch } from './pools/batch.ts';
+import { type ClientPool, type ClientPools, unknownPool } from './pools/client-pools.ts';
 import {
   CALL_BYTES_MAX,
   getObject,
@@ -14,9 +16,7 @@ import {
   pagesInRow,
   putObject,
   refusal,
-} from './pool-pages.ts';
-import { Problem } from './problem.ts';
-import type { Answer, Route } from './router.ts';
+} from './pools/pool-pages.ts';
 import { poolRequest } from './schemas.ts';
 
 const POOL = '/v1/pools/{id}';

@@ -18,7 +18,7 @@ import type {
   ShareStatus,
   WriteBackStatus,
 } from './api.ts';
-import { LABEL_SHAPE } from './parameters.ts';
+import { LABEL_SHAPE } from './http/parameters.ts';
 
 const count = z.int().min(0);
 const bytes = count;

@@ -8,8 +8,8 @@ import { openImage } from '../image/open.ts';
 import { TmemError } from '../lib/errors.ts';
 import { openFileStorage } from '../storage/file.ts';
 import { contentIdOf, referenceStampOf } from './base-image.ts';
-import { copyDisk } from './copy.ts';
-import { kindOf } from './pieces.ts';
+import { copyDisk } from './copy/copy.ts';
+import { kindOf } from './copy/pieces.ts';
 import type { WorkOptions } from './progress.ts';
 
 export interface CommitOptions extends WorkOptions {

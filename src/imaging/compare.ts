@@ -2,8 +2,8 @@
 
 import type { BlockImage } from '../image/image.ts';
 import { alignedBuffer } from '../lib/aligned-buffer.ts';
-import { workThrough } from './parallel.ts';
-import { lookAt, type Piece, Pieces } from './pieces.ts';
+import { workThrough } from './copy/parallel.ts';
+import { lookAt, type Piece, Pieces } from './copy/pieces.ts';
 import type { WorkOptions } from './progress.ts';
 
 export interface CompareOptions extends WorkOptions {

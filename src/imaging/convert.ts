@@ -4,9 +4,9 @@ import type { FormatName } from '../image/format.ts';
 import type { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
 import type { OpenBase } from './base-image.ts';
-import { copyDisk, newSharing } from './copy.ts';
+import { copyDisk, newSharing } from './copy/copy.ts';
+import { kindOf } from './copy/pieces.ts';
 import { NewImage } from './create.ts';
-import { kindOf } from './pieces.ts';
 import type { WorkOptions } from './progress.ts';
 
 export interface ConvertOptions extends WorkOptions {

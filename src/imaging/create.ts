@@ -7,8 +7,8 @@ import { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
 import { roundUp } from '../lib/round-up.ts';
 import type { OpenBase } from './base-image.ts';
-import { TargetFiles } from './target-file.ts';
-import type { UnplacedFile } from './unplaced-file.ts';
+import { TargetFiles } from './target/target-file.ts';
+import type { UnplacedFile } from './target/unplaced-file.ts';
 
 /** A wish for a new image in files. */
 export interface NewImageWish {

@@ -6,7 +6,7 @@ import type { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
 import { roundUp } from '../lib/round-up.ts';
 import type { WorkOptions } from './progress.ts';
-import { SizingStorage } from './sizing-storage.ts';
+import { SizingStorage } from './target/sizing-storage.ts';
 
 export interface MeasureOptions extends WorkOptions {
   readonly formatName: FormatName;

@@ -7,10 +7,10 @@ import { openImage } from '../image/open.ts';
 import { TmemError } from '../lib/errors.ts';
 import { openFileStorage } from '../storage/file.ts';
 import { type BaseWish, openBase } from './base-image.ts';
-import { copyDisk, newSharing } from './copy.ts';
-import { lookAt } from './pieces.ts';
+import { copyDisk, newSharing } from './copy/copy.ts';
+import { lookAt } from './copy/pieces.ts';
 import type { WorkOptions } from './progress.ts';
-import { TrialStorage } from './trial-storage.ts';
+import { TrialStorage } from './target/trial-storage.ts';
 
 export interface RebaseOptions extends WorkOptions {
   readonly path: string;

@@ -3,10 +3,10 @@
  * the ghosts are hit. Megiddo and Modha, "ARC: a self-tuning, low overhead replacement cache"
  * (FAST'03), figure 4; T1, T2, B1, B2, c and p are the paper's.
  */
-import { GhostQueues } from './ghost-queues.ts';
+import { GhostQueues } from './parts/ghost-queues.ts';
+import { QueuePolicy } from './parts/queue-policy.ts';
+import { QueueFamily } from './parts/slot-queues.ts';
 import type { PolicyFamily, PolicyOptions } from './policy.ts';
-import { QueuePolicy } from './queue-policy.ts';
-import { QueueFamily } from './slot-queues.ts';
 
 const ONCE = 0; // T1 and B1
 const OFTEN = 1; // T2 and B2

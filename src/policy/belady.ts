@@ -5,7 +5,7 @@
  *
  * For simulations only: it has to be told the future.
  */
-import { HeapPolicy } from './heap-policy.ts';
+import { HeapPolicy } from './parts/heap-policy.ts';
 import type { PolicyFamily, PolicyOptions } from './policy.ts';
 
 const BYTES_PER_SLOT = 16;

@@ -3,9 +3,10 @@
  * Multics system" (1969); with a counter of more than one bit it is the generalised CLOCK of Smith,
  * "Sequentiality and prefetching in database systems" (TODS 1978).
  */
+
+import { QueuePolicy } from './parts/queue-policy.ts';
+import { QueueFamily } from './parts/slot-queues.ts';
 import { type PolicyFamily, type PolicyOptions, sweepLimitOf } from './policy.ts';
-import { QueuePolicy } from './queue-policy.ts';
-import { QueueFamily } from './slot-queues.ts';
 
 /** A family of CLOCKs; hits count up to `countMax`, which is 1 for the classic one. */
 export function clockFamily(options: PolicyOptions, countMax = 1): PolicyFamily {

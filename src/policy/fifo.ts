@@ -1,7 +1,8 @@
 /** First in, first out: hits change nothing. The floor that every policy should be above. */
+
+import { QueuePolicy } from './parts/queue-policy.ts';
+import { QueueFamily } from './parts/slot-queues.ts';
 import type { PolicyFamily, PolicyOptions } from './policy.ts';
-import { QueuePolicy } from './queue-policy.ts';
-import { QueueFamily } from './slot-queues.ts';
 
 /** A family of FIFOs. */
 export function fifoFamily(options: PolicyOptions): PolicyFamily {

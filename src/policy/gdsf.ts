@@ -7,7 +7,7 @@
  * For simulations only: a hit costs a walk through a heap, scans push out what they should not,
  * and large pages starve. It shows what knowing the sizes is worth at most.
  */
-import { HeapPolicy } from './heap-policy.ts';
+import { HeapPolicy } from './parts/heap-policy.ts';
 import type { PolicyFamily, PolicyOptions } from './policy.ts';
 
 const BYTES_PER_SLOT = 24;

@@ -8,10 +8,10 @@
  * pages are an LRU, the HIR pages that are resident a FIFO (Q), and those that left are ghosts in
  * the order of their last use, which is the order in which they left.
  */
-import { GhostQueues } from './ghost-queues.ts';
+import { GhostQueues } from './parts/ghost-queues.ts';
+import { QueuePolicy } from './parts/queue-policy.ts';
+import { QueueFamily } from './parts/slot-queues.ts';
 import type { PolicyFamily, PolicyOptions } from './policy.ts';
-import { QueuePolicy } from './queue-policy.ts';
-import { QueueFamily } from './slot-queues.ts';
 
 /** The numbers of the policy. */
 export interface LirsTuning {

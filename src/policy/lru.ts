@@ -2,6 +2,8 @@
  * Exact LRU, the yardstick: the page whose last use is longest ago leaves. Twelve bytes a page.
  * Scans flush it and loops defeat it, which is why it is not the default.
  */
+
+import { SlotQueue } from './parts/slot-queue.ts';
 import {
   assertCharge,
   type EvictionPolicy,
@@ -9,7 +11,6 @@ import {
   type PolicyOptions,
   throwSlotState,
 } from './policy.ts';
-import { SlotQueue } from './slot-queue.ts';
 
 const BYTES_PER_SLOT = 12;
 

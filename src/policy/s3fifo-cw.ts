@@ -10,8 +10,9 @@
  * reads, read-ahead), and that is one use, not a reason to keep the page. As in 2Q and LRU-K, a
  * hit soon after the page came in does not count; "soon" is measured in insertions.
  */
-import { ExactGhost } from './exact-ghost.ts';
-import { type Ghost, GhostMemory, GhostTable, tickShiftFor } from './ghost.ts';
+import { ExactGhost } from './parts/exact-ghost.ts';
+import { type Ghost, GhostMemory, GhostTable, tickShiftFor } from './parts/ghost.ts';
+import { SlotQueue } from './parts/slot-queue.ts';
 import {
   assertCharge,
   type EvictionPolicy,
@@ -20,7 +21,6 @@ import {
   sweepLimitOf,
   throwSlotState,
 } from './policy.ts';
-import { SlotQueue } from './slot-queue.ts';
 
 /** The numbers of the policy, as shares and counts. */
 export interface S3FifoCwTuning {

@@ -3,9 +3,10 @@
  * Zhang et al., "SIEVE is simpler than LRU" (NSDI'24), algorithm 1. Made for web caches; scans
  * that touch their pages twice do it much harm.
  */
+
+import { QueuePolicy } from './parts/queue-policy.ts';
+import { QueueFamily } from './parts/slot-queues.ts';
 import { type PolicyFamily, type PolicyOptions, sweepLimitOf } from './policy.ts';
-import { QueuePolicy } from './queue-policy.ts';
-import { QueueFamily } from './slot-queues.ts';
 
 /** A family of SIEVEs. */
 export function sieveFamily(options: PolicyOptions): PolicyFamily {

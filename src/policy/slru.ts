@@ -3,9 +3,10 @@
  * Karedla, Love and Wherry, "Caching strategies to improve disk system performance" (IEEE Computer
  * 1994), here with more than two segments, as libCacheSim has it.
  */
+
+import { QueuePolicy } from './parts/queue-policy.ts';
+import { QueueFamily } from './parts/slot-queues.ts';
 import type { PolicyFamily, PolicyOptions } from './policy.ts';
-import { QueuePolicy } from './queue-policy.ts';
-import { QueueFamily } from './slot-queues.ts';
 
 /** A family of SLRUs with 2 to 16 segments of equal size. */
 export function slruFamily(options: PolicyOptions, segmentCount = 4): PolicyFamily {

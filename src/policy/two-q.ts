@@ -3,10 +3,10 @@
  * into an LRU. Johnson and Shasha, "2Q: a low overhead high performance buffer management
  * replacement algorithm" (VLDB'94), the full version, with the shares the paper recommends.
  */
-import { GhostQueues } from './ghost-queues.ts';
+import { GhostQueues } from './parts/ghost-queues.ts';
+import { QueuePolicy } from './parts/queue-policy.ts';
+import { QueueFamily } from './parts/slot-queues.ts';
 import type { PolicyFamily, PolicyOptions } from './policy.ts';
-import { QueuePolicy } from './queue-policy.ts';
-import { QueueFamily } from './slot-queues.ts';
 
 /** Shares of the capacity: of the FIFO, in bytes, and of the ghosts, in pages. */
 export interface TwoQTuning {

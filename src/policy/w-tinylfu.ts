@@ -6,10 +6,10 @@
  * the boundary of the window to where hits are (Einziger, Eytan, Friedman and Manes, "Adaptive
  * software cache management", Middleware'18).
  */
-import { FrequencySketch } from './frequency-sketch.ts';
+import { FrequencySketch } from './parts/frequency-sketch.ts';
+import { QueuePolicy } from './parts/queue-policy.ts';
+import { QueueFamily } from './parts/slot-queues.ts';
 import type { PolicyFamily, PolicyOptions } from './policy.ts';
-import { QueuePolicy } from './queue-policy.ts';
-import { QueueFamily } from './slot-queues.ts';
 
 /** The numbers of the policy, as Caffeine has them. */
 export interface WTinyLfuTuning {

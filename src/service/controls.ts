@@ -10,9 +10,9 @@ import type {
   ServiceStatus,
   ShareStatus,
 } from '../admin/api.ts';
-import type { ClientPools } from '../admin/client-pools.ts';
 import type { Controls, DrainStatus, ShareChange, SnapshotStatus } from '../admin/controls.ts';
-import { dropPages } from '../admin/drop-pages.ts';
+import type { ClientPools } from '../admin/pools/client-pools.ts';
+import { dropPages } from '../admin/pools/drop-pages.ts';
 import type { Export } from '../export/export.ts';
 import type { Governor } from '../governor/governor.ts';
 import type { CheckReport } from '../image/format.ts';

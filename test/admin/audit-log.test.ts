@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { expect, test } from 'vitest';
-import { AuditLog } from '../../src/admin/audit-log.ts';
+import { AuditLog } from '../../src/admin/http/audit-log.ts';
 import { page, startAdmin } from './fixture.ts';
 
 test('what changes something is noted with who, what and how it ended; what only looks is not', async () => {

@@ -1,9 +1,9 @@
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { BodyBudget } from '../../src/admin/body.ts';
-import { Call } from '../../src/admin/call.ts';
-import { LongCalls } from '../../src/admin/long-calls.ts';
+import { BodyBudget } from '../../src/admin/http/body.ts';
+import { Call } from '../../src/admin/http/call.ts';
+import { LongCalls } from '../../src/admin/http/long-calls.ts';
 
 /** A call that nobody sent, and what it stands on. */
 function newCall() {

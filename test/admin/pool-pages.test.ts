@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { ClientPools } from '../../src/admin/client-pools.ts';
-import { dropPages } from '../../src/admin/drop-pages.ts';
-import { getObject, putObject } from '../../src/admin/pool-pages.ts';
+import { ClientPools } from '../../src/admin/pools/client-pools.ts';
+import { dropPages } from '../../src/admin/pools/drop-pages.ts';
+import { getObject, putObject } from '../../src/admin/pools/pool-pages.ts';
 import { smallStack } from '../metrics/scraped.ts';
 import { MIB, PAGE, page } from './fixture.ts';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type Piece, type PieceKind, Pieces } from '../../src/imaging/pieces.ts';
+import { type Piece, type PieceKind, Pieces } from '../../src/imaging/copy/pieces.ts';
 import { fc } from '../tools/seed.ts';
 
 const PIECE_BYTES = 64;

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect, test, vi } from 'vitest';
-import { TargetFiles } from '../../src/imaging/target-file.ts';
+import { TargetFiles } from '../../src/imaging/target/target-file.ts';
 import { workspace } from '../tools/workspace.ts';
 
 /** The next removal of a file fails. */

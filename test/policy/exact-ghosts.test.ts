@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { ExactGhost } from '../../src/policy/exact-ghost.ts';
-import { GhostQueues } from '../../src/policy/ghost-queues.ts';
+import { ExactGhost } from '../../src/policy/parts/exact-ghost.ts';
+import { GhostQueues } from '../../src/policy/parts/ghost-queues.ts';
 import { fc } from '../tools/seed.ts';
 import { ExactGhost as ReferenceGhost } from './simulate.ts';
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { FrequencySketch } from '../../src/policy/frequency-sketch.ts';
-import { GhostMemory } from '../../src/policy/ghost.ts';
+import { FrequencySketch } from '../../src/policy/parts/frequency-sketch.ts';
+import { GhostMemory } from '../../src/policy/parts/ghost.ts';
 import { fc } from '../tools/seed.ts';
 
 const hashOf = (key: number) => Math.imul(key, 0x9e3779b1) >>> 0;

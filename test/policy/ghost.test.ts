@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { GhostTable } from '../../src/policy/ghost.ts';
+import { GhostTable } from '../../src/policy/parts/ghost.ts';
 
 function ghostOf(entries: number, maxEntries = entries): GhostTable {
   const ghost = new GhostTable(maxEntries);

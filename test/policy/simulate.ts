@@ -1,5 +1,5 @@
 /** A cache of unit-size pages over a policy: keys in, misses out. */
-import type { Ghost } from '../../src/policy/ghost.ts';
+import type { Ghost } from '../../src/policy/parts/ghost.ts';
 import type { EvictionPolicy, PolicyOptions } from '../../src/policy/policy.ts';
 
 /** Odd, so that distinct keys keep distinct hashes. */

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { ClientPools } from '../../src/admin/client-pools.ts';
+import { ClientPools } from '../../src/admin/pools/client-pools.ts';
 import { ServerStatistics } from '../../src/nbd/statistics.ts';
 import { ServiceControls } from '../../src/service/controls.ts';
 import { quietGovernor } from '../admin/quiet-governor.ts';

@@ -9,7 +9,7 @@
  * must go in time, and by last use, for what goes first when room is needed.
  */
 
-import { SlotQueue } from '../../policy/slot-queue.ts';
+import { SlotQueue } from '../../policy/parts/slot-queue.ts';
 import { NO_SLOT, PageIndex } from '../../tmem/page-index.ts';
 
 /** A run of pages that shares a table: large, since each takes memory however few pages it has. */

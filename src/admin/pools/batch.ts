@@ -6,10 +6,10 @@ import {
   PAGE_BYTES_MIN,
   PUT_OUTCOME_NAMES,
   REFUSED_FROZEN,
-} from '../tmem/layer.ts';
+} from '../../tmem/layer.ts';
+import { Problem } from '../http/problem.ts';
 import type { ClientPool, ClientPools } from './client-pools.ts';
 import { CALL_BYTES_MAX, Slices } from './pool-pages.ts';
-import { Problem } from './problem.ts';
 
 const REASONS = PUT_OUTCOME_NAMES.map((name, number) => `${number} ${name}`)
   .slice(REFUSED_FROZEN)

@@ -4,8 +4,12 @@
  * and `TargetFiles` syncs all of it once.
  */
 
-import type { FileStorage } from '../storage/file.ts';
-import type { ResizableStorage, StorageCapabilities, StorageExtent } from '../storage/storage.ts';
+import type { FileStorage } from '../../storage/file.ts';
+import type {
+  ResizableStorage,
+  StorageCapabilities,
+  StorageExtent,
+} from '../../storage/storage.ts';
 
 export class UnplacedFile implements ResizableStorage {
   readonly isReadOnly = false;

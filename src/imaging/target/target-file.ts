@@ -6,10 +6,10 @@
 import { randomBytes } from 'node:crypto';
 import { link, lstat, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
-import { openHere } from '../image/gate.ts';
-import { isWithoutLinks, kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
-import { openFileStorage } from '../storage/file.ts';
-import { syncFile } from '../storage/file-stamp.ts';
+import { openHere } from '../../image/gate.ts';
+import { isWithoutLinks, kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { openFileStorage } from '../../storage/file.ts';
+import { syncFile } from '../../storage/file-stamp.ts';
 import { UnplacedFile } from './unplaced-file.ts';
 
 interface NewFile {

@@ -5,9 +5,9 @@
  * transcendent memory.
  */
 
-import { isRefused, MISS, PUT_OUTCOME_NAMES, type PutOutcome } from '../tmem/layer.ts';
+import { isRefused, MISS, PUT_OUTCOME_NAMES, type PutOutcome } from '../../tmem/layer.ts';
+import { Problem } from '../http/problem.ts';
 import { type ClientPool, type ClientPools, unknownPool } from './client-pools.ts';
-import { Problem } from './problem.ts';
 
 /** The most that one call carries in pages, bytes. */
 export const CALL_BYTES_MAX = 4 * 1024 * 1024;

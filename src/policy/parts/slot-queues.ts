@@ -2,14 +2,15 @@
  * What policies made of queues have in common: which queue a slot is in, what it charges, and a
  * small mark (a counter, a bit) for each, in twelve bytes a slot that a family shares.
  */
-import { GhostMemory } from './ghost.ts';
+
 import {
   assertCharge,
   type EvictionPolicy,
   type PolicyFamily,
   type PolicyOptions,
   throwSlotState,
-} from './policy.ts';
+} from '../policy.ts';
+import { GhostMemory } from './ghost.ts';
 import { SlotQueue } from './slot-queue.ts';
 
 // A word for each slot: 20 bits of charge, 4 of queue, 8 of mark. A charge is never 0, so a word

@@ -1,6 +1,6 @@
 /** Dropping all pages of a pool, however many, while others go on. */
 
-import type { Pool } from '../tmem/pool.ts';
+import type { Pool } from '../../tmem/pool.ts';
 
 /** Pages dropped in one turn of the event loop: about 1 ms of work. */
 const SLICE_PAGES = 256;

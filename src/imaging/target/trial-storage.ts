@@ -1,6 +1,10 @@
 /** A file whose changes are not made: to find out whether they would be refused. */
 
-import type { ResizableStorage, StorageCapabilities, StorageExtent } from '../storage/storage.ts';
+import type {
+  ResizableStorage,
+  StorageCapabilities,
+  StorageExtent,
+} from '../../storage/storage.ts';
 
 /** Reads as the storage does, whatever was written; that one is not closed with it. */
 export class TrialStorage implements ResizableStorage {

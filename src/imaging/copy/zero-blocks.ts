@@ -1,6 +1,6 @@
 /** Finding the zeros in what was read. */
 
-import { alignedBuffer } from '../lib/aligned-buffer.ts';
+import { alignedBuffer } from '../../lib/aligned-buffer.ts';
 
 /** What zeros are compared with. */
 const zeroes = alignedBuffer(64 * 1024);

@@ -6,14 +6,14 @@
  */
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { Account } from '../tmem/account.ts';
-import { type PutOutcome, REFUSED_LIMIT } from '../tmem/layer.ts';
-import type { Pool } from '../tmem/pool.ts';
-import { checkPageBytes, type PoolOptions, type Tmem } from '../tmem/tmem.ts';
-import { isSameSecret } from './authorisation.ts';
+import type { Account } from '../../tmem/account.ts';
+import { type PutOutcome, REFUSED_LIMIT } from '../../tmem/layer.ts';
+import type { Pool } from '../../tmem/pool.ts';
+import { checkPageBytes, type PoolOptions, type Tmem } from '../../tmem/tmem.ts';
+import { isSameSecret } from '../http/authorisation.ts';
+import { GRANT_KEY_HEADER, POOL_KEY_HEADER } from '../http/parameters.ts';
+import { Problem } from '../http/problem.ts';
 import { dropPages } from './drop-pages.ts';
-import { GRANT_KEY_HEADER, POOL_KEY_HEADER } from './parameters.ts';
-import { Problem } from './problem.ts';
 
 /** Bounds on what programs can have. */
 const POOLS_PER_CLIENT_MAX = 16;

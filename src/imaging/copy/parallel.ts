@@ -1,7 +1,7 @@
 /** Work on the pieces of a disk, several at once. */
 
+import type { WorkOptions } from '../progress.ts';
 import type { Piece, Pieces } from './pieces.ts';
-import type { WorkOptions } from './progress.ts';
 
 export interface ParallelWork extends WorkOptions {
   readonly pieces: Pieces;

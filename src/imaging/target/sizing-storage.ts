@@ -1,6 +1,10 @@
 /** A storage that remembers how long it became: a new image is made in it to see what it takes. */
 
-import type { ResizableStorage, StorageCapabilities, StorageExtent } from '../storage/storage.ts';
+import type {
+  ResizableStorage,
+  StorageCapabilities,
+  StorageExtent,
+} from '../../storage/storage.ts';
 
 /** Where headers and descriptors are. */
 const HEAD_BYTES = 64 * 1024;

@@ -1,7 +1,7 @@
 /** Copying one piece after the other; several workers share an image. */
 
-import type { BlockImage } from '../image/image.ts';
-import { roundUp } from '../lib/round-up.ts';
+import type { BlockImage } from '../../image/image.ts';
+import { roundUp } from '../../lib/round-up.ts';
 import { lookAt, type Piece } from './pieces.ts';
 import type { Turns } from './turns.ts';
 import { type BlockUse, forEachRun, isZero } from './zero-blocks.ts';

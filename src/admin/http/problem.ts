@@ -4,7 +4,7 @@
  * Source: RFC 9457, section 3; status codes after RFC 9110, section 15.
  */
 
-import { type ErrorKind, TmemError } from '../lib/errors.ts';
+import { type ErrorKind, TmemError } from '../../lib/errors.ts';
 
 /** The media type of a problem document. */
 export const PROBLEM_TYPE = 'application/problem+json';

@@ -1,12 +1,12 @@
 /** Copying what a guest reads of one image into another, in parallel. */
 
-import type { ImageExtent } from '../image/below.ts';
-import type { BlockImage } from '../image/image.ts';
-import { alignedBuffer } from '../lib/aligned-buffer.ts';
+import type { ImageExtent } from '../../image/below.ts';
+import type { BlockImage } from '../../image/image.ts';
+import { alignedBuffer } from '../../lib/aligned-buffer.ts';
+import type { WorkOptions } from '../progress.ts';
 import { CopyWorker } from './copy-worker.ts';
 import { workThrough } from './parallel.ts';
 import { Pieces, type PiecesOptions } from './pieces.ts';
-import type { WorkOptions } from './progress.ts';
 import { Turns } from './turns.ts';
 
 export interface CopyOptions extends WorkOptions {

@@ -9,8 +9,8 @@
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-import { TmemError } from '../lib/errors.ts';
-import { formatListenAddress, type ListenAddress } from '../lib/listen-address.ts';
+import { TmemError } from '../../lib/errors.ts';
+import { formatListenAddress, type ListenAddress } from '../../lib/listen-address.ts';
 import { Problem } from './problem.ts';
 
 /** Characters that a token may have, RFC 6750's b64token. */

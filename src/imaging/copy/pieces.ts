@@ -3,9 +3,9 @@
  * or not to matter comes as one piece however long it is, so that a sparse disk costs nothing.
  */
 
-import type { ImageExtent } from '../image/below.ts';
-import type { BlockImage } from '../image/image.ts';
-import { roundUp } from '../lib/round-up.ts';
+import type { ImageExtent } from '../../image/below.ts';
+import type { BlockImage } from '../../image/image.ts';
+import { roundUp } from '../../lib/round-up.ts';
 
 /** Of an image: content to be looked at, zeros that need not be read, or what is of no interest. */
 export type PieceKind = 'data' | 'zero' | 'skipped';

@@ -2,7 +2,7 @@
  * What the policies do alike that order pages by a number: the page with the lowest one leaves.
  * They are for simulations only, since a hit costs a walk through a heap.
  */
-import { assertCharge, type EvictionPolicy, throwSlotState } from './policy.ts';
+import { assertCharge, type EvictionPolicy, throwSlotState } from '../policy.ts';
 import { SlotHeap } from './slot-heap.ts';
 
 /** A policy says what number a page has when it enters and after a hit. */

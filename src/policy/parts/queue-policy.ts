@@ -1,5 +1,5 @@
 /** What the policies whose pages are in queues do alike: they differ in where a page goes, and when. */
-import type { EvictionPolicy } from './policy.ts';
+import type { EvictionPolicy } from '../policy.ts';
 import { type QueueFamily, SlotQueues } from './slot-queues.ts';
 
 /** A policy says what enters which queue, what a hit does, and who is the next to leave. */
