@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Random } from '../../tools/crash-random.ts';
 import { fc } from '../../tools/seed.ts';
 import { expectSame, roundsOf, runRounds } from '../appended/image-model.ts';
+import { containerOf } from '../appended/images.ts';
 import {
   checkSmall,
   contentOfSmall,
@@ -85,4 +86,21 @@ it('space that was given up is used again, but not before tables say so', async 
   expect(storage.sizeBytes).toBe(sizeBytes + GRAIN);
   const content = await contentOfSmall(image);
   expect([0, 1, 2, 4, 8].map((grain) => content[grain * GRAIN])).toEqual([3, 4, 0, 1, 2]);
+});
+
+it('space that was given up at the end is cut off at the close, and no other', async () => {
+  const storage = containerOf(smallImage({ capacitySectors: CAPACITY, hasTables: true }));
+  const image = await openSmall(storage);
+  await image.write(Buffer.alloc(8 * GRAIN, 1), 0, 8 * GRAIN, 0);
+  await image.sync();
+  const { sizeBytes } = storage;
+  await image.discard(5 * GRAIN, 3 * GRAIN);
+  await image.discard(GRAIN, GRAIN);
+  const expected = await contentOfSmall(image);
+  await image.close();
+  expect(storage.sizeBytes).toBe(sizeBytes - 3 * GRAIN);
+  const stored = Buffer.alloc(storage.sizeBytes);
+  await storage.read(stored, 0, stored.length, 0);
+  expect(await checkSmall(stored)).toMatchObject({ corruptions: 0, errors: 0, leaks: 0 });
+  expectSame(await contentOfSmall(await openSmall(memoryOf(stored))), expected);
 });

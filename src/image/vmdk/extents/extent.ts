@@ -29,6 +29,8 @@ export interface ExtentWriter {
    * when there is nothing.
    */
   takeChanges(): ExtentChanges | undefined;
+  /** After the last sync, when nothing is under way: the file ends behind what its tables name. */
+  cutEnd?(): Promise<void>;
 }
 
 /** The tables' part of a sync. */

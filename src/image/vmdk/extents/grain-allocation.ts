@@ -52,6 +52,8 @@ export class GrainAllocation implements ExtentWriter {
   #freed: number[] = [];
   /** No table names them, but requests that are under way may. */
   #retired: Retired[] = [];
+  /** Discards that are under way of what is not free before they have ended. */
+  readonly #discards = new Set<Promise<void>>();
 
   constructor(parts: GrainAllocationParts) {
     this.unitBytes = parts.grainBytes;
@@ -138,6 +140,19 @@ export class GrainAllocation implements ExtentWriter {
     };
   }
 
+  /** That it cannot be cut costs nothing but space. */
+  async cutEnd(): Promise<void> {
+    const { storage, grainBytes } = this.#parts;
+    this.#reclaim();
+    await Promise.all(this.#discards);
+    const free = new Set(this.#free);
+    while (free.delete(this.#endOffset - grainBytes)) this.#endOffset -= grainBytes;
+    this.#free = [...free];
+    if (this.#endOffset < storage.sizeBytes) {
+      await storage.resize(this.#endOffset).catch(() => undefined);
+    }
+  }
+
   /** New space for grains from `grain` on, as many as are wanted and neither there nor on their way. */
   #allocateNew(grain: number, offset: number, wantedEnd: number): WriteTarget {
     const { tables, storage, grainBytes } = this.#parts;
@@ -205,8 +220,12 @@ export class GrainAllocation implements ExtentWriter {
       if (!storage.supports.discard) this.#addFree(offset);
       else {
         // It may be used again only when nothing is being taken from it any more.
-        const reuse = () => this.#addFree(offset);
-        storage.discard(offset, grainBytes).then(reuse, reuse);
+        const reuse = () => {
+          this.#discards.delete(discard);
+          this.#addFree(offset);
+        };
+        const discard: Promise<void> = storage.discard(offset, grainBytes).then(reuse, reuse);
+        this.#discards.add(discard);
       }
     }
   }

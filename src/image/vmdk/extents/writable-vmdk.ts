@@ -107,6 +107,7 @@ export class WritableVmdk implements WritableFormat {
   /** An image that was found unclean is written once more, mended. */
   async close(): Promise<void> {
     await this.sync();
+    for (const { extent } of this.#format.extents) await extent.writer?.cutEnd?.();
     for (const storage of this.#uncleanFiles) await markClean(storage);
     this.#uncleanFiles = [];
   }
