@@ -42,7 +42,7 @@ export class Connection {
   #transmission: Transmission | undefined;
   #timer: NodeJS.Timeout | undefined;
   #writer: ReplyWriter | undefined;
-  #shippedCount = -1; // at the last look whether the client takes its replies
+  #shippedCount = -1; // at the last look whether the client takes its replies; -1 if it owed none
   #isWakeScheduled = false;
   #isEnded = false;
 
@@ -71,14 +71,14 @@ export class Connection {
   }
 
   /**
-   * Looks whether a write has ended since the last look. If none has, the client takes no replies;
-   * it is dropped when others wait for the buffers that it may be holding.
+   * Looks whether the write that was under way at the last look has ended. If not, the client takes
+   * no replies; it is dropped when others wait for the buffers that it may be holding.
    */
   lookForStall(isSomebodyWaiting: boolean): void {
     const writer = this.#writer;
     if (writer === undefined) return;
-    const isStalled = writer.isShipping && writer.shippedCount === this.#shippedCount;
-    this.#shippedCount = writer.shippedCount;
+    const isStalled = writer.shippedCount === this.#shippedCount;
+    this.#shippedCount = writer.isShipping ? writer.shippedCount : -1;
     if (isStalled && isSomebodyWaiting)
       this.#violate('it took no replies while others waited for buffers');
   }
