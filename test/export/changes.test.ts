@@ -71,6 +71,15 @@ test('a trimmed range has left the cache before the disk hears of it', async () 
   await trimmed;
 });
 
+test('a page that was changed is cached again by the next read of it', async () => {
+  const parts = makeExport();
+  await parts.target.trim(0, PAGE);
+  parts.storage.failNext('write');
+  await write(parts, PAGE, noise(PAGE)).catch(() => undefined);
+  await read(parts, 0, 2 * PAGE);
+  expect([parts.cache.has(0), parts.cache.has(1)]).toEqual([true, true]);
+});
+
 test('a change of nothing does nothing', async () => {
   const parts = makeExport();
   await read(parts, 0, PAGE);

@@ -78,19 +78,36 @@ describe('a snapshot that cannot be used', () => {
     await saveSome();
   });
 
-  it('for both ends are damaged is replaced at the next save', async () => {
-    const content = await saveSome();
-    content.writeUInt8(9, 30);
-    content.writeUInt8(9, content.length - 4096 + 30);
-    fs.writeFileSync(place.snapshotPath, content);
-    const { loader, log } = await load(place, await serve(place));
-    expect([loader.state, log]).toEqual([
-      'cold',
-      [expect.stringContaining('damaged at both ends')],
-    ]);
-    await saveSome();
-    expect((await load(place, await serve(place))).loader.statistics.loaded).toBe(20);
-  });
+  const damages: Record<string, (content: Buffer, last: number) => Buffer> = {
+    'both ends are damaged': (content, last) => {
+      content.writeUInt8(9, 30);
+      content.writeUInt8(9, last + 30);
+      return content;
+    },
+    'its version is damaged at both ends': (content, last) => {
+      content.writeUInt8(9, 8);
+      content.writeUInt8(9, last + 8);
+      return content;
+    },
+    'one end is damaged and the other is cut off': (content, last) => {
+      content.writeUInt8(9, 30);
+      return content.subarray(0, last);
+    },
+  };
+
+  for (const [what, damage] of Object.entries(damages)) {
+    it(`for ${what} is replaced at the next save`, async () => {
+      const content = await saveSome();
+      fs.writeFileSync(place.snapshotPath, damage(content, content.length - 4096));
+      const { loader, log } = await load(place, await serve(place));
+      expect([loader.state, log]).toEqual([
+        'cold',
+        [expect.stringContaining('damaged at both ends')],
+      ]);
+      await saveSome();
+      expect((await load(place, await serve(place))).loader.statistics.loaded).toBe(20);
+    });
+  }
 
   it('for it is an empty file is replaced, and nothing is said', async () => {
     fs.writeFileSync(place.snapshotPath, '');

@@ -73,6 +73,23 @@ test('what a read found is not read again', async () => {
   expect(parts.target.statistics).toMatchObject({ readHits: 1, readMisses: 1 });
 });
 
+test('a read of parts of pages leaves alone what lies beside its bytes', async () => {
+  const parts = makeExport();
+  await read(parts, 0, 4 * PAGE);
+  const { reads } = parts.target;
+  for (const [offset, length] of [
+    [0, 100],
+    [PAGE, PAGE + 1],
+    [5, 3 * PAGE],
+  ] as const) {
+    const to = Buffer.alloc(4 * PAGE, 0xee);
+    expect(reads.readCached(offset, length, to, 10)).toBe(0);
+    const expected = Buffer.alloc(4 * PAGE, 0xee);
+    parts.disk.copy(expected, 10, offset, offset + length);
+    expect(to.equals(expected)).toBe(true);
+  }
+});
+
 describe('missing pages of one request', () => {
   const readsFor = async (cached: number[]) => {
     const parts = makeExport();
@@ -105,6 +122,20 @@ describe('a page that several ask for at once', () => {
     expect(first?.equals(parts.disk.subarray(0, PAGE))).toBe(true);
     expect(parts.storage.requests.read).toBe(1);
     expect(parts.target.statistics.joinedPages).toBe(2);
+  });
+
+  test('is read once also where it lies in the middle of what another wants', async () => {
+    const parts = makeExport();
+    const hold = parts.storage.holdNext('read');
+    const middle = read(parts, 2 * PAGE, PAGE);
+    await hold.arrived;
+    const around = read(parts, 0, 5 * PAGE);
+    await quiet();
+    hold.release();
+    await middle;
+    expect((await around).equals(parts.disk.subarray(0, 5 * PAGE))).toBe(true);
+    expect(parts.storage.requests.read).toBe(3);
+    expect(parts.target.statistics.joinedPages).toBe(1);
   });
 
   test('is read again by who joined a read that failed', async () => {

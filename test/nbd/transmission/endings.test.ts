@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { Command, NbdErrno } from '../../../src/nbd/protocol.ts';
-import { KIB, MIB, noise } from '../../export/fixture.ts';
+import { KIB, MIB, makeExport, noise } from '../../export/fixture.ts';
 import { DISCONNECT } from '../requests.ts';
 import { TestClient } from './transmission-fixture.ts';
 
 const PAGE = 4 * KIB;
-const { READ, WRITE } = Command;
+const { READ, WRITE, CACHE } = Command;
 const { EINVAL } = NbdErrno;
 
 describe('an end', () => {
@@ -76,6 +76,16 @@ describe('an end', () => {
     expect([client.answers.length, client.finishCount]).toEqual([0, 1]);
   });
 
+  test('for a rule that was broken comes behind the answers to what was asked before', async () => {
+    const client = new TestClient();
+    await client.ask({ command: READ, length: PAGE });
+    client.send(
+      Buffer.concat([client.request({ command: READ, length: PAGE }), Buffer.alloc(28, 0x99)]),
+    );
+    expect(client.failure).toMatch('magic');
+    expect(client.answers.map(({ errno }) => errno)).toEqual([0, 0]);
+  });
+
   test('of the server finishes what is under way and leaves the rest unanswered', async () => {
     const client = new TestClient();
     const hold = client.parts.storage.holdNext('read');
@@ -95,6 +105,18 @@ describe('an end', () => {
     expect(client.answers.map(({ errno }) => errno)).toEqual([0, 0]);
     expect(client.finishCount).toBe(1);
     expect(client.parts.disk.subarray(8 * PAGE, 10 * PAGE).equals(payload)).toBe(true);
+  });
+
+  test('of the server does not wait for all that is to be brought into memory', async () => {
+    const client = new TestClient({ parts: makeExport({ sizeBytes: 16 * MIB }) });
+    const { storage } = client.parts;
+    const hold = storage.holdNext('read');
+    client.send(client.request({ command: CACHE, length: 16 * MIB }));
+    await hold.arrived;
+    client.transmission.shutDown();
+    hold.release();
+    await client.settle();
+    expect([client.answers.length, client.finishCount, storage.requests.read]).toEqual([1, 1, 1]);
   });
 
   test('of the server comes at once where nothing is under way', () => {
