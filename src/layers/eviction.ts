@@ -57,9 +57,8 @@ export class Eviction {
   /** Makes the account give up pages of this layer, until so many bytes more are within its cap. */
   fitCap(tenant: Tenant, bytes: number): boolean {
     const { account } = tenant;
-    for (let tries = this.#options.triesPerPutMax; tries > 0; tries--) {
-      if (tenant.policy.count === 0) return false;
-      this.#evictFrom(tenant);
+    for (let tries = this.#options.triesPerPutMax; tries > 0 && tenant.hasQueued; tries--) {
+      if (!this.#dropFilled(tenant) && tenant.policy.count > 0) this.#evictFrom(tenant);
       if (account.usedBytes + bytes <= account.capBytes) return true;
     }
     return false;
@@ -84,6 +83,11 @@ export class Eviction {
     for (let tries = VICTIMS_PER_PAGE * pagesMax; tries > 0 && count < pagesMax; tries--) {
       const tenant = held.tenants.aboveCap();
       if (tenant === undefined) break;
+      if (this.#dropFilled(tenant)) {
+        count++;
+        continue;
+      }
+      if (tenant.policy.count === 0) continue;
       const slot = this.#victimOf(tenant);
       if (!this.#mayDrop(slot)) {
         kept.push(slot);
@@ -165,6 +169,13 @@ export class Eviction {
       return false;
     }
     this.#held.release(slot);
+    this.#statistics.evictedForCapacity++;
+    return true;
+  }
+
+  /** Drops a same-filled page of an account at its cap, if such a one is to go first, and is found. */
+  #dropFilled(tenant: Tenant): boolean {
+    if (!this.#held.isFilledNext(tenant) || !this.#held.dropFilled(tenant)) return false;
     this.#statistics.evictedForCapacity++;
     return true;
   }

@@ -52,8 +52,8 @@ export class FilledQueue {
     this.#sweep();
     let isFull = this.count >= this.#countMax;
     if (this.#endEntry - this.#firstEntry === this.#slots.length) isFull ||= !this.#grow();
-    const victim = isFull ? this.#takeOldest() : NO_SLOT;
-    this.#append(slot);
+    const victim = isFull ? this.takeOldest() : NO_SLOT;
+    this.append(slot);
     this.count++;
     return victim;
   }
@@ -68,12 +68,15 @@ export class FilledQueue {
       const entryCount = this.#endEntry - this.#firstEntry;
       if (entryCount - this.count <= this.count + FIRST_ENTRY_COUNT / 2) return;
       const slot = this.#takeFirst();
-      if (slot !== NO_SLOT) this.#append(slot);
+      if (slot !== NO_SLOT) this.append(slot);
     }
   }
 
-  /** The page that is first in the queue; NO_SLOT when there is none. */
-  #takeOldest(): number {
+  /**
+   * Takes the entry of the page that is first in the queue; NO_SLOT when there is none. The page is
+   * to leave, or else to be appended again.
+   */
+  takeOldest(): number {
     while (this.#firstEntry < this.#endEntry) {
       const slot = this.#takeFirst();
       if (slot !== NO_SLOT) return slot;
@@ -88,7 +91,8 @@ export class FilledQueue {
     return this.#tags.tagOf(slot) === (entry & TAG_MASK) ? slot : NO_SLOT;
   }
 
-  #append(slot: number): void {
+  /** Gives a page whose entry was taken another one, as if it had just come. */
+  append(slot: number): void {
     const entry = this.#endEntry++;
     this.#slots[entry & (this.#slots.length - 1)] = slot;
     this.#tags.setTag(slot, entry & TAG_MASK);

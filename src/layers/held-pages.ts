@@ -79,6 +79,12 @@ export interface HeldPagesOptions extends LayerOptions {
 /** Metadata charged for each page, bytes: what a slot costs in all tables. */
 export const PAGE_METADATA_BYTES = 44;
 
+/** What same-filled pages may take of a layer's limit; and of an account's cap, once that is full. */
+export const FILLED_SHARE = 0.05;
+
+/** Same-filled pages, of whatever account, that are looked at for one of a certain account. */
+const FILLED_LOOKS_MAX = 16;
+
 /** What a slot that was never used before costs in the row and the policy, at most. */
 const FRESH_SLOT_BYTES = ROW_BYTES + 16;
 
@@ -224,8 +230,9 @@ export class HeldPages {
     const isInPolicy = this.#isInPolicy(slot, from.isPersistent);
     const hasRoom = budget.allows(index.moveGrowthFor(to.id, object));
     const changesQueue =
+      from.tenant !== to.tenant ||
       isInPolicy !== this.#isInPolicy(slot, to.isPersistent) ||
-      (isInPolicy ? from.tenant !== to.tenant : from.isPersistent !== to.isPersistent);
+      (!isInPolicy && from.isPersistent !== to.isPersistent);
     // Making room must not evict the very page.
     const isOut = changesQueue || (isInPolicy && !hasRoom);
     if (isOut) this.#unqueue(slot, from.tenant);
@@ -244,6 +251,30 @@ export class HeldPages {
   /** Puts the page in the queue that it belongs in, if any. */
   queue(slot: number): void {
     this.#queue(slot, this.tenantOf(slot));
+  }
+
+  /** Whether, of an account at its cap, a same-filled page is to go before any other. */
+  isFilledNext({ policy, filledCount, account }: Tenant): boolean {
+    return (
+      policy.count === 0 || filledCount * PAGE_METADATA_BYTES > FILLED_SHARE * account.capBytes
+    );
+  }
+
+  /**
+   * Drops about the oldest ephemeral same-filled page of the tenant; false when none is found. The
+   * pages of others that are met on the way go to the end of the queue.
+   */
+  dropFilled(tenant: Tenant): boolean {
+    for (let looks = FILLED_LOOKS_MAX; looks > 0 && tenant.filledCount > 0; looks--) {
+      const slot = this.#filledQueue.takeOldest();
+      if (slot === NO_SLOT) return false;
+      if (this.tenantOf(slot) === tenant) {
+        this.drop(slot);
+        return true;
+      }
+      this.#filledQueue.append(slot);
+    }
+    return false;
   }
 
   tenantOf(slot: number): Tenant {
@@ -341,18 +372,23 @@ export class HeldPages {
       this.tenants.size(tenant);
       tenant.policy.insert(slot, this.chargeOf(slot), this.index.hashOf(slot));
     } else if (!isPersistent) {
-      this.#queueFilled(slot);
+      this.#queueFilled(slot, tenant);
     }
   }
 
   #unqueue(slot: number, tenant: Tenant): void {
     const isPersistent = this.pages.isPersistent(slot);
-    if (this.#isInPolicy(slot, isPersistent)) tenant.policy.remove(slot);
-    else if (!isPersistent) this.#filledQueue.left();
+    if (this.#isInPolicy(slot, isPersistent)) {
+      tenant.policy.remove(slot);
+    } else if (!isPersistent) {
+      this.#filledQueue.left();
+      tenant.filledCount--;
+    }
   }
 
   /** Queues a same-filled page; when its kind is at its cap the oldest goes. */
-  #queueFilled(slot: number): void {
+  #queueFilled(slot: number, tenant: Tenant): void {
+    tenant.filledCount++;
     const victim = this.#filledQueue.push(slot);
     if (victim === NO_SLOT) return;
     this.drop(victim);

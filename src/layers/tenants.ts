@@ -17,6 +17,8 @@ export class Tenant {
   readonly policy: EvictionPolicy;
   /** Bytes charged for its pages in this layer. */
   usedBytes = 0;
+  /** Its ephemeral same-filled pages in this layer, which the policy does not know. */
+  filledCount = 0;
   poolCount = 0;
   /** The round of choices in which it turned out to have nothing to give. */
   stuckRound = 0;
@@ -30,6 +32,11 @@ export class Tenant {
   charge(bytes: number): void {
     this.usedBytes += bytes;
     this.account.charge(bytes);
+  }
+
+  /** Whether any of its pages waits to leave. */
+  get hasQueued(): boolean {
+    return this.policy.count > 0 || this.filledCount > 0;
   }
 
   get isAboveCap(): boolean {
@@ -125,15 +132,15 @@ export class Tenants {
   }
 
   /**
-   * One that is above its cap and has pages in its queues, or undefined. They take turns: one whose
-   * pages may not go must not keep the others from giving.
+   * One that is above its cap and has pages that wait to leave, or undefined. They take turns: one
+   * whose pages may not go must not keep the others from giving.
    */
   aboveCap(): Tenant | undefined {
     const { length } = this.#tenants;
     for (let i = 0; i < length; i++) {
       this.#capTurn = (this.#capTurn + 1) % length;
       const tenant = this.#tenants[this.#capTurn];
-      if (tenant?.isAboveCap && tenant.policy.count > 0) return tenant;
+      if (tenant?.isAboveCap && tenant.hasQueued) return tenant;
     }
     return undefined;
   }

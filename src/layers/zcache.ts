@@ -23,7 +23,12 @@ import {
 import { NO_SLOT, type PageIndex } from '../tmem/page-index.ts';
 import type { Slabs } from '../tmem/slabs.ts';
 import type { PageCodec } from './codec.ts';
-import { type HeldPool, type LayerOptions, PAGE_METADATA_BYTES } from './held-pages.ts';
+import {
+  FILLED_SHARE,
+  type HeldPool,
+  type LayerOptions,
+  PAGE_METADATA_BYTES,
+} from './held-pages.ts';
 import { LayerFrame } from './layer-frame.ts';
 import { PageEncoder } from './page-encoder.ts';
 import type { PageTable } from './page-table.ts';
@@ -34,8 +39,6 @@ export interface ZcacheOptions extends LayerOptions {
   readonly next?: Layer;
 }
 
-/** The share of the limit that same-filled pages' metadata may take. */
-const FILLED_SHARE = 0.05;
 /** A put makes at most this many tries for room; then it is refused (Xen: 10; here pages vary). */
 const TRIES_PER_PUT_MAX = 128;
 
