@@ -3,7 +3,7 @@ import { Command } from '../../src/nbd/protocol.ts';
 import { nbdsh } from '../tools/nbdsh.ts';
 import { needsPrograms, runWell } from '../tools/programs.ts';
 import { RawClient, type RawRequest, requestBytes } from '../tools/raw-client.ts';
-import { startServer, type TestServer } from '../tools/server.ts';
+import { RUNTIME_BYTES_MAX, startServer, type TestServer } from '../tools/server.ts';
 import { MIB, makeImage, workspace } from '../tools/workspace.ts';
 
 needsPrograms('nbdcopy', 'nbdsh');
@@ -12,7 +12,7 @@ const SIZE = 16 * MIB;
 const KIB = 1024;
 const MEMORY = ['--memory', '32MiB'];
 /** The limit above, and what the program itself may take. */
-const RESIDENT_BYTES_MAX = (32 + 96) * MIB;
+const RESIDENT_BYTES_MAX = 32 * MIB + RUNTIME_BYTES_MAX;
 
 /** Has another client read everything, then looks at the most memory the server ever had. */
 async function expectCheap(server: TestServer): Promise<void> {

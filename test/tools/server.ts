@@ -10,6 +10,9 @@ import { runProgram } from './programs.ts';
 /** The program as it is installed. */
 export const TMEM = path.resolve(import.meta.dirname, '../../bin/tmem.cjs');
 
+/** What Node takes at most beside the memory it is given, as docs/configuration.md says. */
+export const RUNTIME_BYTES_MAX = (process.versions.node.startsWith('20.') ? 96 : 96 + 25) * 2 ** 20;
+
 /** The last line of what the program says when it is ready. */
 const READY = /^codec .*\n/m;
 
