@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { Export } from '../../src/export/export.ts';
+import { rawImage } from '../../src/image/raw.ts';
 import { KIB, MIB, makeExport, noise, read, write } from './fixture.ts';
+import { makeWriteBack } from './writes/write-back-fixture.ts';
 
 const PAGE = 4 * KIB;
 
@@ -78,6 +81,48 @@ test('a page that was changed is cached again by the next read of it', async () 
   await write(parts, PAGE, noise(PAGE)).catch(() => undefined);
   await read(parts, 0, 2 * PAGE);
   expect([parts.cache.has(0), parts.cache.has(1)]).toEqual([true, true]);
+});
+
+test('write-around drops what is written from the cache, and keeps none of it', async () => {
+  const { storage, cache, buffers, disk } = makeExport();
+  const image = rawImage(storage, 'disk');
+  const target = new Export({ name: 'disk', image, cache, buffers, mode: 'writearound' });
+  const parts = { target, buffers };
+  await read(parts, 0, 6 * PAGE);
+  const data = noise(3 * PAGE, 5);
+  await write(parts, PAGE + 512, data);
+  await target.writeZeroes(5 * PAGE, PAGE, true);
+  expect([0, 1, 2, 3, 4, 5].map((page) => cache.has(page))).toEqual([
+    true,
+    ...Array(5).fill(false),
+  ]);
+  expect((await read(parts, PAGE + 512, 3 * PAGE)).equals(data)).toBe(true);
+  expect((await read(parts, 0, 6 * PAGE)).equals(disk.subarray(0, 6 * PAGE))).toBe(true);
+});
+
+test('who watches changes hears of each before it begins, or in the turn in which it is made', async () => {
+  const LAZY = { ageMsMax: Number.POSITIVE_INFINITY, highFraction: 2 };
+  for (const parts of [makeExport(), makeWriteBack({ tuning: LAZY })]) {
+    const { target, storage, cache } = parts;
+    const heard: number[][] = [];
+    target.watchChanges((first, count) => heard.push([first, count]));
+    if (target.mode === 'writeback') {
+      expect(target.tryWrite(3 * PAGE, 2 * PAGE, noise(2 * PAGE), 0)).toBe(true);
+      expect(heard.splice(0)).toEqual([[3, 2]]);
+    }
+    storage.onWrite = () => {
+      expect(heard).toHaveLength(1);
+    };
+    await write(parts, PAGE + 1, noise(2 * PAGE));
+    expect(heard.splice(0)).toEqual([[1, 3]]);
+    await target.trim(8 * PAGE, 1);
+    expect(heard.splice(0)).toEqual([[8, 1]]);
+    await target.writeZeroes(0, 2 * PAGE, true);
+    expect(heard.splice(0)).toEqual([[0, 2]]);
+    target.watchChanges(undefined);
+    await target.trim(0, PAGE);
+    expect([heard, cache.has(0)]).toEqual([[], false]);
+  }
 });
 
 test('a change of nothing does nothing', async () => {

@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { TmemError } from '../../src/lib/errors.ts';
 import { KIB, makeExport, noise, quiet, write } from './fixture.ts';
-import { makeWriteBack } from './writes/write-back-fixture.ts';
+import { makeWriteBack, writeAtOnce } from './writes/write-back-fixture.ts';
 
 /** Whether a promise has been fulfilled by now. */
 function watch(promise: Promise<void>): { state: string } {
@@ -60,6 +60,21 @@ test('all who come while a sync runs share the next', async () => {
   expect(storage.requests.sync).toBe(2);
   await target.sync();
   expect(storage.requests.sync).toBe(3);
+});
+
+test('who comes while a later sync runs gets one of its own, not one that is over', async () => {
+  const { storage, target } = makeExport();
+  for (let round = 1; round <= 3; round++) {
+    const hold = storage.holdNext('sync');
+    const first = target.sync();
+    const second = watch(target.sync());
+    await quiet();
+    expect(second.state).toBe('pending');
+    hold.release();
+    await first;
+    await quiet();
+    expect([second.state, storage.requests.sync]).toEqual(['done', 2 * round]);
+  }
 });
 
 test('a sync that failed is told to those who asked for it, and not to the next', async () => {
@@ -125,6 +140,33 @@ test('a drain ends when no sync will ever work, though not before what is left i
     await drained;
     expect(disk.subarray(0, 4 * KIB).equals(written)).toBe(true);
   }
+});
+
+test('a drain that is ended says what the disk said last', async () => {
+  const { storage, target } = makeExport();
+  storage.onSync = () => {
+    throw new TmemError('no-space', 'it is full');
+  };
+  const ending = new AbortController();
+  const drained = expect(target.drain(ending.signal)).rejects.toThrow('it is full');
+  await quiet();
+  ending.abort();
+  await drained;
+  const { target: other, storage: hung } = makeExport();
+  const hold = hung.holdNext('sync');
+  const waiting = new AbortController();
+  const ended = expect(other.drain(waiting.signal)).rejects.toThrow('could not be written in time');
+  await hold.arrived;
+  waiting.abort();
+  await ended;
+  hold.release();
+});
+
+test('a drain ends when all that is left was lost in memory', async () => {
+  const parts = makeWriteBack();
+  await writeAtOnce(parts, 0, noise(4 * KIB, 2));
+  parts.frontswap.flush(0);
+  await expect(parts.target.drain(new AbortController().signal)).rejects.toThrow('damaged');
 });
 
 test('a drain leaves nothing on its signal, which may be that of many drains', async () => {

@@ -1,3 +1,4 @@
+import fs from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { SnapshotLoader } from '../../src/snapshot/loader.ts';
 import { MISS } from '../../src/tmem/layer.ts';
@@ -178,6 +179,34 @@ describe('loading a snapshot', () => {
     served.images[0]?.cache.pool.destroy();
     await loader.finished;
     expect([loader.state, log.length]).toEqual(['stopped', 1]);
+  });
+
+  it('leaves no file open, however it ends, and nothing that a process under way writes', async () => {
+    await saveSome();
+    const own = `${place.snapshotPath}.tmp-${process.pid}`;
+    fs.writeFileSync(own, '');
+    const openFiles = () =>
+      fs.readdirSync('/proc/self/fd').filter((fd) => {
+        try {
+          return fs.readlinkSync(`/proc/self/fd/${fd}`) === place.snapshotPath;
+        } catch {
+          return false; // that of the directory itself
+        }
+      });
+    const served = await serve(place);
+    for (const [pageBytes, state] of [
+      [PAGE, 'done'],
+      [2 * PAGE, 'cold'],
+    ] as const) {
+      const { loader } = await load(place, served, { pageBytes });
+      expect([loader.state, openFiles()]).toEqual([state, []]);
+      loader.stop();
+      expect(loader.state).toBe(state);
+    }
+    fs.truncateSync(place.snapshotPath, 0);
+    await load(place, served);
+    expect(openFiles()).toEqual([]);
+    expect(fs.existsSync(own)).toBe(true);
   });
 
   it('gives others a turn between any two pages when the clock says so', async () => {

@@ -119,6 +119,35 @@ describe('saving', () => {
     expect(await saving).toMatchObject({ pages: 30, leftOut: [], changed: hung });
   });
 
+  it('ends where nothing is written any more', async () => {
+    const served = await serve(place);
+    const createFile = filesThat(() => 0);
+    await expect(save(place, served, { createFile })).rejects.toMatchObject({ kind: 'io' });
+    expect(filesThere()).toEqual(['disk.raw']);
+  });
+
+  it('brings all to the disk before the new snapshot takes the place of the old one', async () => {
+    const older = await saveFirst();
+    const done: string[] = [];
+    const createFile: CreateFile = async (path) => {
+      const file = await open(path, 'wx', 0o600);
+      return {
+        write: (buffer, offset, length, at) => {
+          done.push('write');
+          return file.write(buffer, offset, length, at);
+        },
+        sync: async () => {
+          done.push('sync');
+          expect(fs.readFileSync(place.snapshotPath).equals(older)).toBe(true);
+          await file.sync();
+        },
+        close: () => file.close(),
+      };
+    };
+    await save(place, await serve(place), { createFile });
+    expect([done.indexOf('sync'), done.length > 1]).toEqual([done.length - 1, true]);
+  });
+
   it('goes on where a write was short', async () => {
     const served = await serve(place);
     fill(served, upTo(1500));
@@ -183,9 +212,11 @@ describe('saving', () => {
 
   it('where there is no such directory says so', async () => {
     const path = `${place.directory}/none/cache.snapshot`;
-    await expect(save(place, await serve(place), { path })).rejects.toMatchObject({
-      kind: 'not-found',
-    });
+    for (const _ of ['first', 'again']) {
+      await expect(save(place, await serve(place), { path })).rejects.toMatchObject({
+        kind: 'not-found',
+      });
+    }
   });
 
   it('while pages come and go saves each as it is', async () => {

@@ -6,6 +6,7 @@ import {
   fill,
   load,
   makeImage,
+  PAGE,
   type Place,
   pagesHeld,
   placeIn,
@@ -95,6 +96,52 @@ describe('a page of a snapshot', () => {
     expect((await loadAll('second-boot')).count).toBe(PAGES.length);
     expect((await loadAll('second-boot')).count).toBe(PAGES.length);
     expect((await loadAll('third-boot')).count).toBe(0);
+  });
+
+  it('is good for this boot alone once a service with other pages has served its image', async () => {
+    await saveSome(true);
+    const served = await serve(place);
+    const { loader } = await load(place, served, { bootId: 'second-boot', pageBytes: 8192 });
+    expect(loader.state).toBe('cold');
+    expect((await loadAll('third-boot')).count).toBe(0);
+  });
+
+  it('is used for the same reading of its file alone, and to the end of the disk in it', async () => {
+    fs.truncateSync(imagePath, 512);
+    const as = async (reading: string) => {
+      const served = await serve(place);
+      const diskBytes = PAGES.length * PAGE;
+      const images = served.images.map((image) => ({ ...image, reading, diskBytes }));
+      return { ...served, images };
+    };
+    const before = await as('one format');
+    fill(before, [...PAGES, PAGES.length]);
+    expect(await save(place, before)).toMatchObject({ pages: PAGES.length + 1, changed: [] });
+    for (const [reading, count] of [
+      ['another format', 0],
+      ['one format', PAGES.length],
+    ] as const) {
+      const after = await as(reading);
+      await load(place, after);
+      expect(pagesHeld(after, [...PAGES, PAGES.length]).length).toBe(count);
+    }
+    expect((await loadAll()).count).toBe(0);
+  });
+
+  it('is used only if what the image keeps in memory of its tables is in its file', async () => {
+    const saveSettling = async (writing: readonly number[]) => {
+      const served = await serve(place);
+      fill(served, PAGES);
+      let settled = 0;
+      const settle = async () => {
+        if (writing.includes(++settled)) fs.utimesSync(imagePath, settled, settled);
+      };
+      const images = served.images.map((image) => ({ ...image, settle }));
+      const { changed } = await save(place, { ...served, images });
+      return [settled, changed, (await loadAll()).count];
+    };
+    expect(await saveSettling([1])).toEqual([2, [], PAGES.length]);
+    expect(await saveSettling([1, 2])).toEqual([2, ['disk.raw'], 0]);
   });
 
   it('is used once where the system does not tell its boots apart', async () => {

@@ -334,12 +334,12 @@ export class Transmission {
     const { offset, length } = request;
     if (input === undefined || input.length - this.#at < length) return false;
     const { export: target, writer } = this.options;
-    if (!writer.reserve(WireBytes.SIMPLE_REPLY)) return false;
     const taken = target.tryWrite(offset, length, input, this.#at);
     if (taken === false) return false;
     this.#at += length;
     const hasFua = (request.flags & CommandFlag.FUA) !== 0;
     if (taken === true && !hasFua) {
+      // It was asked whether there is room before the request was begun.
       writer.position = writeSimpleReply(writer.batch, writer.position, request, 0);
       this.#writeCount++;
       this.#counts.count(Command.WRITE, 0);

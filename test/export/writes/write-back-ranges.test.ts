@@ -161,6 +161,18 @@ describe('allocation', () => {
     ]);
   });
 
+  test('shows what is dirty over zeros as data', async () => {
+    const parts = makeWriteBack({ tuning: LAZY });
+    const zeros = { isHole: false, isZero: true, isCompressed: false, ...whole };
+    parts.target.image.extent = async (_offset, length) => ({ length, ...zeros });
+    await writeAtOnce(parts, 4 * PAGE, noise(PAGE, 3));
+    expect(await parts.target.extents(0, 6 * PAGE, 100)).toMatchObject([
+      { length: 4 * PAGE, ...zeros },
+      { length: PAGE, ...data },
+      { length: PAGE, ...zeros },
+    ]);
+  });
+
   test('shows what became clean while the image was asked as data', async () => {
     const parts = makeHole();
     await writeAtOnce(parts, 0, noise(PAGE, 3));

@@ -28,12 +28,21 @@ describe('a write', () => {
 
   test('of part of a page that is in memory is answered in the same turn', async () => {
     const parts = makeWriteBack({ tuning: LAZY });
-    await read(parts, 0, 3 * PAGE);
-    const data = noise(PAGE + 1024, 9);
-    expect(parts.target.tryWrite(PAGE - 512, data.length, data, 0)).toBe(true);
-    const expected = noise(MIB).subarray(0, 3 * PAGE);
-    data.copy(expected, PAGE - 512);
-    expect((await read(parts, 0, 3 * PAGE)).equals(expected)).toBe(true);
+    await read(parts, 0, 4 * PAGE);
+    const expected = noise(MIB).subarray(0, 4 * PAGE);
+    for (const [offset, length] of [
+      [PAGE - 512, PAGE + 1024],
+      [2 * PAGE, 100],
+      [PAGE - 100, 100],
+      [3 * PAGE + 7, 50],
+      [0, 3 * PAGE + 1],
+      [PAGE - 1, 2],
+    ] as const) {
+      const data = noise(length, offset);
+      expect(parts.target.tryWrite(offset, length, data, 0)).toBe(true);
+      data.copy(expected, offset);
+      expect((await read(parts, 0, 4 * PAGE)).equals(expected)).toBe(true);
+    }
     expect(parts.storage.requests.read).toBe(1);
   });
 
@@ -77,12 +86,13 @@ describe('a write', () => {
   });
 
   test('whose rest can not be read fails and changes nothing', async () => {
-    const parts = makeWriteBack({ tuning: LAZY });
+    const parts = makeWriteBack({ tuning: LAZY, limitPages: 4 });
     parts.storage.failNext('read');
     await expect(write(parts, PAGE + 512, noise(2 * PAGE, 9))).rejects.toMatchObject({
       kind: 'io',
     });
     expect([parts.table.count, parts.writerBuffers.lentBytes]).toEqual([0, 0]);
+    expect(parts.target.tryWrite(8 * PAGE, 4 * PAGE, noise(4 * PAGE, 9), 0)).toBe(true);
     expect((await read(parts, 0, 4 * PAGE)).equals(noise(MIB).subarray(0, 4 * PAGE))).toBe(true);
   });
 
@@ -244,6 +254,22 @@ describe('a page that memory refuses', () => {
     ]);
     options.memory.isFull = false;
     expect(await writeAtOnce(parts, PAGE, data)).toBe(true);
+  });
+
+  test('has a place of its own while another is on its way to the disk', async () => {
+    const options = fillable({ tuning: LAZY });
+    const parts = makeWriteBack(options);
+    options.memory.isFull = true;
+    const holds = [parts.storage.holdNext('write'), parts.storage.holdNext('write')];
+    const pages = [1, 5, 9];
+    const written = pages.map((page) => writeAtOnce(parts, page * PAGE, noise(PAGE, page)));
+    for (const hold of holds) await hold.arrived;
+    for (const hold of holds) hold.release();
+    await Promise.all(written);
+    for (const page of pages) {
+      const there = parts.disk.subarray(page * PAGE, (page + 1) * PAGE);
+      expect(there.equals(noise(PAGE, page))).toBe(true);
+    }
   });
 
   test('goes behind an older version that is under way', async () => {

@@ -215,6 +215,7 @@ export class TestClient<Parts extends ClientParts = ExportParts> {
   }
 
   #take(buffers: readonly Buffer[], written: () => void): void {
+    if (this.finishCount > 0) throw new Error('a reply comes behind the end, and is lost');
     const bytes = buffers.reduce((sum, { length }) => sum + length, 0);
     this.#writes.push({ buffers, bytes, written });
     this.bytesInFlight += bytes;
