@@ -153,19 +153,17 @@ export class Appender {
   async #write(): Promise<void> {
     const sealed = this.#sealed;
     const { segment } = sealed;
-    if (this.#table.live(segment) > 0) {
-      const end = Math.ceil(sealed.usedBytes / BLOCK_BYTES) * BLOCK_BYTES;
-      sealed.bytes.fill(0, sealed.usedBytes, end);
-      const offset = FILE_HEADER_BYTES + segment * this.#geometry.segmentBytes;
-      try {
-        await this.#medium.write(sealed.bytes, 0, end, offset);
-        this.#statistics.segmentsWritten++;
-        this.#statistics.writtenBytes += end;
-      } catch (cause) {
-        this.#statistics.writeFailures++;
-        // What nobody needs any more need not be tried again.
-        if (this.#table.live(segment) > 0) throw cause;
-      }
+    const end = Math.ceil(sealed.usedBytes / BLOCK_BYTES) * BLOCK_BYTES;
+    sealed.bytes.fill(0, sealed.usedBytes, end);
+    const offset = FILE_HEADER_BYTES + segment * this.#geometry.segmentBytes;
+    try {
+      await this.#medium.write(sealed.bytes, 0, end, offset);
+      this.#statistics.segmentsWritten++;
+      this.#statistics.writtenBytes += end;
+    } catch (cause) {
+      this.#statistics.writeFailures++;
+      // What nobody needs any more need not be tried again.
+      if (this.#table.live(segment) > 0) throw cause;
     }
     this.#release();
   }

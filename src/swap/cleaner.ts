@@ -69,8 +69,9 @@ export class Cleaner {
         this.#cleanInBackground();
       } else if (this.#stepping !== undefined) {
         await this.#stepping;
-      } else if (!(await this.#step(LIVE_SHARE_NEEDED)) && table.freeCount <= MOVER_SEGMENTS) {
-        throw this.full();
+      } else if (!(await this.#step(LIVE_SHARE_NEEDED))) {
+        // Somebody else may have freed a segment meanwhile, and begun to fill it.
+        if (!guest.hasRoom && table.freeCount <= MOVER_SEGMENTS) throw this.full();
       }
     }
   }
@@ -96,7 +97,7 @@ export class Cleaner {
 
   #cleanInBackground(): void {
     const { table } = this.#store;
-    if (this.#isClosed || this.#background !== undefined) return;
+    if (this.#background !== undefined) return;
     if (table.freeCount >= this.#lowSegments) return;
     this.#background = this.#cleanUntilHigh().finally(() => {
       this.#background = undefined;
