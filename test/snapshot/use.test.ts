@@ -194,12 +194,14 @@ describe('a page of a snapshot', () => {
     expect(await save(place, served)).toMatchObject({ pages: 0, leftOut: ['disk.raw'] });
   });
 
-  it('of an image that could not be synced is never saved', async () => {
+  it('of an image that could not be synced, or that another program has changed, is never saved', async () => {
     const served = await serve(place);
     fill(served, PAGES);
-    const images = served.images.map((image) => ({ ...image, isSound: () => false }));
-    const saved = await save(place, { ...served, images });
-    expect(saved).toMatchObject({ pages: 0, leftOut: ['disk.raw'] });
+    for (const doubt of [{ isSound: () => false }, { isAsOpened: () => false }]) {
+      const images = served.images.map((image) => ({ ...image, ...doubt }));
+      const saved = await save(place, { ...served, images });
+      expect(saved).toMatchObject({ pages: 0, leftOut: ['disk.raw'] });
+    }
   });
 
   it('whose image changes while it is saved is not used, and that is told', async () => {

@@ -31,8 +31,8 @@ describe('a write', () => {
     await read(parts, 0, 4 * PAGE);
     const expected = noise(MIB).subarray(0, 4 * PAGE);
     for (const [offset, length] of [
+      [3 * PAGE, 100],
       [PAGE - 512, PAGE + 1024],
-      [2 * PAGE, 100],
       [PAGE - 100, 100],
       [3 * PAGE + 7, 50],
       [0, 3 * PAGE + 1],
@@ -114,6 +114,23 @@ describe('the end of an image that is no multiple of the page', () => {
     await parts.target.sync();
     expect(parts.disk.subarray(4 * PAGE).equals(data)).toBe(true);
     expect((await read(parts, 4 * PAGE, PAGE + 512)).equals(data)).toBe(true);
+  });
+
+  test('keeps what is before the written bytes, and is taken by the disk where memory takes nothing', async () => {
+    const options = fillable({ sizeBytes: 5 * PAGE + 512, tuning: LAZY });
+    const parts = makeWriteBack(options);
+    const expected = Buffer.from(parts.disk);
+    const cut = (offset: number, bytes: number) => {
+      const data = noise(bytes, offset);
+      data.copy(expected, offset);
+      return [offset, data] as const;
+    };
+    await write(parts, ...cut(5 * PAGE + 10, 502));
+    expect((await read(parts, 0, expected.length)).equals(expected)).toBe(true);
+    await parts.target.sync();
+    options.memory.isFull = true;
+    await writeAtOnce(parts, ...cut(4 * PAGE, PAGE + 512));
+    expect(parts.disk.equals(expected)).toBe(true);
   });
 
   test('is completed with zeros, in either way of writing', async () => {

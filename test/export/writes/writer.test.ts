@@ -206,6 +206,17 @@ describe('a write that fails', () => {
     expect(parts.clock.nextMs).toBeUndefined();
   });
 
+  test('is tried again after its pause also where nothing goes for its age', async () => {
+    const parts = makeWriteBack({ tuning: LAZY });
+    parts.storage.failNext('write');
+    dirty(parts, [3]);
+    await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
+    dirty(parts, [9]);
+    parts.clock.turn(1000);
+    await quiet();
+    expect([3, 9].map((page) => parts.table.has(page))).toEqual([false, true]);
+  });
+
   test('does not shorten the pauses of others by its success', async () => {
     const parts = makeWriteBack({ tuning: { ageMsMax: 500 } });
     parts.storage.onWrite = (offset) => {
@@ -241,6 +252,24 @@ describe('a flush', () => {
     }
     await done;
     expect(parts.table.has(200)).toBe(true);
+  });
+
+  test('waits for a page that failed before, and is tried again', async () => {
+    const parts = makeWriteBack({ tuning: LAZY });
+    dirty(parts, [1]);
+    parts.storage.failNext('write');
+    await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
+    const hold = parts.storage.holdNext('write');
+    let isDone = false;
+    const done = parts.target.sync().then(() => {
+      isDone = true;
+    });
+    await hold.arrived;
+    await quiet();
+    expect([isDone, parts.storage.requests.sync]).toEqual([false, 1]);
+    hold.release();
+    await done;
+    expect(parts.disk.subarray(PAGE, 2 * PAGE).equals(contentOf(1))).toBe(true);
   });
 
   test('waits for a page that was written again while it was under way', async () => {

@@ -36,6 +36,7 @@ describe('a command', () => {
   test.each([
     ['with a flag of another command', EINVAL, { command: READ, flags: NO_HOLE, length: 1 }],
     ['with an unknown flag', EINVAL, { command: FLUSH, flags: 1 << 9 }],
+    ['WRITE of nothing with one', EINVAL, { command: WRITE, flags: REQ_ONE }],
     ['with DF where nothing is sent', EINVAL, { command: CACHE, flags: DF, length: 1 }],
     ['that nobody knows', EINVAL, { command: 99, length: 5 }],
     ['of the highest number', EINVAL, { command: 0xffff, offset: 2n ** 64n - 1n }],

@@ -94,6 +94,32 @@ test('a structured long read that fails in the middle ends with an error, and as
   expect(parts.buffers.lentBytes).toBe(0);
 });
 
+test('a structured long read that fails while other parts are under way ends when they do', async () => {
+  const parts = await partsWith('nothing');
+  parts.storage.failNext('read');
+  const holds = [1, 2, 3].map(() => parts.storage.holdNext('read'));
+  const client = new TestClient({ parts });
+  client.send(client.request({ command: READ, length: 4 * MIB }));
+  await Promise.all(holds.map(({ arrived }) => arrived));
+  await client.settle();
+  expect(client.answers).toEqual([]);
+  for (const hold of holds) hold.release();
+  await client.settle();
+  expect(client.answers.map(({ errno }) => errno)).toEqual([NbdErrno.EIO]);
+  expect(parts.buffers.lentBytes).toBe(0);
+});
+
+test('pages are sent in the order of the image, in whatever order they came into memory', async () => {
+  const parts = makeExport();
+  for (const page of [7, 6, 2, 3, 8, 0, 1, 5, 4]) await read(parts, page * 4 * KIB, 4 * KIB);
+  const client = new TestClient({ parts, isSlow: true });
+  client.send(client.request({ command: READ, length: 36 * KIB }));
+  expect(parts.lender?.lentCount).toBe(9);
+  client.isSlow = false;
+  await client.settle();
+  expect(client.answers[0]?.data?.equals(parts.disk.subarray(0, 36 * KIB))).toBe(true);
+});
+
 test('a simple long read that fails behind its header drops the connection', async () => {
   const parts = await partsWith('nothing');
   parts.storage.onRead = (offset) => {
