@@ -34,8 +34,8 @@ export interface PageStreamOptions {
   readonly ops?: OpsMode;
   /** Share of the pages to look at, above 0 to 1, chosen by a hash of their name. Default 1. */
   readonly sampleRate?: number;
-  /** Told now and then while the trace is read. */
-  readonly onBatch?: (accessCount: number) => void;
+  /** Ends the reading, with its reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** The accesses of a trace. Everything is on shared memory and can be sent to a worker as it is. */
@@ -80,6 +80,8 @@ export type PageSource = Pick<Trace, 'name' | 'unit' | 'volumes' | 'canRereads' 
 
 /** One request may use no more pages than this: a longer one is a broken trace. */
 const PAGES_PER_REQUEST_MAX = 1 << 22;
+/** After so many uses of pages without a break there is one: a fraction of a second. */
+const PAGES_PER_TURN = 1 << 20;
 /** Ids are on shared memory that can be no larger. */
 const REQUESTS_MAX = SHARED_BYTES_MAX / 4;
 
@@ -93,8 +95,10 @@ export async function buildPageStream(
 ): Promise<PageStream> {
   const builder = new PageStreamBuilder(trace, options);
   for await (const batch of trace.batches()) {
-    builder.add(batch);
-    options.onBatch?.(builder.requestCount);
+    for (let at = builder.add(batch, 0); at < batch.count; at = builder.add(batch, at)) {
+      await new Promise((resolve) => setImmediate(resolve)); // signals are heard between
+      options.signal?.throwIfAborted();
+    }
   }
   return builder.finish();
 }
@@ -144,11 +148,16 @@ export class PageStreamBuilder {
     return this.ids.length;
   }
 
-  /** Takes the requests of a batch; nothing of it is kept. */
-  add(batch: RequestBatch): void {
+  /**
+   * Takes requests of a batch, from number `from` on, as many as one turn of the event loop may;
+   * nothing of it is kept. Answers where to go on, or the batch's count.
+   */
+  add(batch: RequestBatch, from: number): number {
     const { offset, length, volume, op, timeUs, count } = batch;
     const { splitBytes, alignmentBytes } = this;
-    for (let i = 0; i < count; i++) {
+    let pages = 0;
+    for (let i = from; i < count; i++) {
+      if (pages >= PAGES_PER_TURN) return i;
       const bytes = length[i]!;
       const kind = op[i]!;
       const isWrite = kind === OP.write || kind === OP.zero;
@@ -164,9 +173,11 @@ export class PageStreamBuilder {
       if (volume[i]! >= VOLUMES_MAX) {
         refuse(`the trace has more than ${VOLUMES_MAX} volumes; cut it by volume first`);
       }
+      pages += last - first + 1;
       if (isDrop) this.drop(volume[i]!, first, last);
       else this.access(volume[i]!, first, last, isWrite);
     }
+    return count;
   }
 
   /** The stream; the builder is of no use afterwards. */

@@ -24,7 +24,7 @@ export interface ReadTrace {
 
 /** Reads all of `trace`. Throws as `replay` does. */
 export async function readTrace(trace: Trace, options: ReplayOptions): Promise<ReadTrace> {
-  const { pageBytes, ops, sampleRate } = options;
+  const { pageBytes, ops, sampleRate, signal } = options;
   const sample = traceSampleOf(trace, options);
   const sampled = new SampledRequests(trace, sample.rate);
   const statistics = new RequestStatistics({ unit: trace.unit, pageBytes });
@@ -39,7 +39,7 @@ export async function readTrace(trace: Trace, options: ReplayOptions): Promise<R
       canRereads: trace.canRereads,
       batches: () => countedBatches(trace, sampled.batches(), statistics, options),
     },
-    { pageBytes, ops, sampleRate },
+    { pageBytes, ops, sampleRate, signal },
   );
   refuseNothing(trace, built, statistics, options);
   const stream = { ...built, sampleRate: sampleRate * sample.rate };

@@ -57,6 +57,14 @@ describe('a page stream', () => {
     expect(await idsOf(requests, { pageBytes: 512 })).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
   });
 
+  it('ends when it is told to, in the middle of a batch of long requests too', async () => {
+    const stop = new AbortController();
+    setImmediate(() => stop.abort(new Error('enough')));
+    const long: Request = ['read', 0, 2 ** 20];
+    const options = { pageBytes: 1, sampleRate: 1e-6, signal: stop.signal };
+    await expect(buildPageStream(sourceOf([long, long]), options)).rejects.toThrow('enough');
+  });
+
   it('tells volumes apart', async () => {
     const stream = await buildPageStream(
       sourceOf([
