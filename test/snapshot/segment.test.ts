@@ -67,6 +67,19 @@ describe('a segment', () => {
     expect(writer.count).toBe(15);
   });
 
+  it('gives back what it took, however full it is', () => {
+    for (let length = 960; length < 1000; length++) {
+      const writer = fullSegment(length);
+      const found = all(readerOf(writer.buffer));
+      expect(found).toEqual(Array(writer.count).fill(PAGE_FOUND));
+      const reader = readerOf(writer.buffer);
+      for (let i = 0; i < writer.count; i++) reader.next();
+      const { buffer, offset } = reader.encoded;
+      const expected = Buffer.alloc(length).fill(`block ${writer.count - 1} `);
+      expect(buffer.subarray(offset, offset + length).equals(expected)).toBe(true);
+    }
+  });
+
   it('of another snapshot, or at the place of another segment, gives nothing', () => {
     const { buffer } = fullSegment(1000);
     expect(all(readerOf(buffer, 4))).not.toContain(PAGE_FOUND);

@@ -129,7 +129,7 @@ describe('a page of a snapshot', () => {
   });
 
   it('is used only if what the image keeps in memory of its tables is in its file', async () => {
-    const saveSettling = async (writing: readonly number[]) => {
+    const saveSettling = async (writing: readonly number[], isStopped = false) => {
       const served = await serve(place);
       fill(served, PAGES);
       let settled = 0;
@@ -137,11 +137,12 @@ describe('a page of a snapshot', () => {
         if (writing.includes(++settled)) fs.utimesSync(imagePath, settled, settled);
       };
       const images = served.images.map((image) => ({ ...image, settle }));
-      const { changed } = await save(place, { ...served, images });
+      const { changed } = await save(place, { ...served, images }, { isStopped });
       return [settled, changed, (await loadAll()).count];
     };
     expect(await saveSettling([1])).toEqual([2, [], PAGES.length]);
     expect(await saveSettling([1, 2])).toEqual([2, ['disk.raw'], 0]);
+    expect(await saveSettling([1], true)).toEqual([0, [], PAGES.length]); // it is closed by then
   });
 
   it('is used once where the system does not tell its boots apart', async () => {

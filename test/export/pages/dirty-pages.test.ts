@@ -100,6 +100,18 @@ describe('a barrier', () => {
     expect(table.owedCount).toBe(0);
   });
 
+  test('waits for a page that was rewritten before it began and again since', () => {
+    const table = written(1);
+    const first = take(table, 1);
+    table.mark(1, 5);
+    table.beginBarrier();
+    table.mark(1, 6);
+    first.end();
+    expect([table.owedCount, table.dirtySince(first.slot)]).toEqual([1, 5]);
+    take(table, 1).end();
+    expect([table.owedCount, table.count]).toEqual([0, 0]);
+  });
+
   test('does not wait for a version that came after it', () => {
     const table = written(1);
     const first = take(table, 1);

@@ -77,6 +77,15 @@ describe('what is written back', () => {
     expect(parts.disk.subarray(PAGE, 2 * PAGE).equals(newer)).toBe(true);
     expect([parts.cache.has(1), parts.table.count]).toEqual([true, 0]);
   });
+
+  test('is cached again by the next read when it has left the cache', async () => {
+    const parts = makeWriteBack({ tuning: LAZY });
+    dirty(parts, [1]);
+    await parts.target.sync();
+    parts.cache.flush(1, 1);
+    expect((await read(parts, PAGE, PAGE)).equals(contentOf(1))).toBe(true);
+    expect(parts.cache.has(1)).toBe(true);
+  });
 });
 
 describe('the writer begins by itself', () => {
@@ -181,6 +190,10 @@ describe('a write that fails', () => {
     expect(parts.failures[0]).toMatchObject({ offset: 3 * PAGE, length: PAGE });
     expect([parts.table.count, parts.writer.failure]).toEqual([0, undefined]);
     expect(parts.disk.subarray(3 * PAGE, 4 * PAGE).equals(contentOf(3))).toBe(true);
+    parts.storage.failNext('write');
+    dirty(parts, [3]);
+    await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
+    expect(parts.failures.at(-1)?.retryMs).toBe(1000);
   });
 
   test('keeps its page, which reads and other writes do not notice', async () => {
