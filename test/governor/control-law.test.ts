@@ -56,6 +56,19 @@ describe('down', () => {
   test('the worst of several reasons counts', () => {
     const decision = tick(new ControlLaw(GIB), { ...stalled(0.5), groupDeficitBytes: MIB });
     expect(decision).toMatchObject({ targetBytes: GIB / 2, reason: 'psi' });
+    const deficits = { groupDeficitBytes: 100 * MIB, machineDeficitBytes: 200 * MIB };
+    expect(tick(new ControlLaw(GIB), { ...stalled(0.05), ...deficits })).toMatchObject({
+      targetBytes: 824 * MIB,
+      reason: 'machine',
+    });
+  });
+
+  test('no more than half is taken at once, whatever is missing', () => {
+    const law = new ControlLaw(GIB);
+    const missing = { machineDeficitBytes: 100 * GIB };
+    expect(tick(law, missing).targetBytes).toBe(GIB / 2);
+    ticks(1, law, missing);
+    expect(tick(law, missing).targetBytes).toBe(GIB / 4);
   });
 
   test('a cut shows its effect for 2 s before the next; in severe times for half a second', () => {

@@ -110,6 +110,7 @@ test('a group that lacks its reserve gets it back, and is looked after four time
   clock.pass(5 * TICK_MS);
   expect(layers.usedBytes).toBe(GIB - 60 * MIB);
   expect(governor.state.cuts.cgroup).toBe(1);
+  expect(layers.requests).toEqual([]); // nothing dirty was in the way
 });
 
 describe('when nothing more can be given back', () => {

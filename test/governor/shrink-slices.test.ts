@@ -29,6 +29,21 @@ test('nothing is done in the turn that asks for it, and nothing when it is not n
   expect(ends).toEqual(['done']);
 });
 
+test('a goal that changes while it is worked for, and what is asked for beside it, make one run', () => {
+  const { clock, slices, layers, ends } = given();
+  slices.downTo(32 * MIB);
+  slices.downTo(48 * MIB);
+  slices.by(4 * MIB);
+  slices.by(2 * MIB);
+  expect(clock.turns.length).toBe(1);
+  clock.settle();
+  expect([layers.usedBytes, ends]).toEqual([48 * MIB, ['done']]);
+  slices.by(4 * MIB);
+  slices.by(6 * MIB);
+  clock.settle();
+  expect([layers.usedBytes, ends.length]).toEqual([42 * MIB, 2]);
+});
+
 test.each([0.01, 0.1, 0.3, 0.7, 1.3])(
   'a turn takes no more than 2 ms, at %s ms a step',
   (stepMs) => {

@@ -112,6 +112,18 @@ describe('a barrier', () => {
     expect([table.owedCount, table.count]).toEqual([0, 0]);
   });
 
+  test('does not wait for a page that fails, though it was rewritten before', () => {
+    const table = written(1);
+    const first = take(table, 1);
+    table.mark(1, 5);
+    table.beginBarrier();
+    first.fail();
+    expect([table.owedCount, table.failedCount, table.troubledCount]).toEqual([0, 1, 1]);
+    table.retry();
+    take(table, 1).end();
+    expect([table.owedCount, table.count, table.troubledCount]).toEqual([0, 0, 0]);
+  });
+
   test('does not wait for a version that came after it', () => {
     const table = written(1);
     const first = take(table, 1);

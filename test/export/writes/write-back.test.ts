@@ -26,6 +26,13 @@ describe('a write', () => {
     expect(parts.disk.equals(noise(MIB))).toBe(true);
   });
 
+  test('takes the place of the clean pages in memory', async () => {
+    const parts = makeWriteBack({ tuning: LAZY });
+    await read(parts, 0, 3 * PAGE);
+    expect(parts.target.tryWrite(PAGE, PAGE, noise(PAGE, 9), 0)).toBe(true);
+    expect([0, 1, 2].map((page) => parts.cache.has(page))).toEqual([true, false, true]);
+  });
+
   test('of part of a page that is in memory is answered in the same turn', async () => {
     const parts = makeWriteBack({ tuning: LAZY });
     await read(parts, 0, 4 * PAGE);
@@ -279,6 +286,7 @@ describe('a page that memory refuses', () => {
     options.memory.isFull = true;
     const holds = [parts.storage.holdNext('write'), parts.storage.holdNext('write')];
     const pages = [1, 5, 9];
+    await read(parts, 0, 16 * PAGE); // what was clean is not to come back
     const written = pages.map((page) => writeAtOnce(parts, page * PAGE, noise(PAGE, page)));
     for (const hold of holds) await hold.arrived;
     for (const hold of holds) hold.release();
@@ -287,6 +295,7 @@ describe('a page that memory refuses', () => {
       const there = parts.disk.subarray(page * PAGE, (page + 1) * PAGE);
       expect(there.equals(noise(PAGE, page))).toBe(true);
     }
+    expect((await read(parts, 0, 16 * PAGE)).equals(parts.disk.subarray(0, 16 * PAGE))).toBe(true);
   });
 
   test('goes behind an older version that is under way', async () => {

@@ -86,6 +86,19 @@ describe('an end', () => {
     expect(client.answers.map(({ errno }) => errno)).toEqual([0, 0]);
   });
 
+  test('by force gives back what a reply holds that was not sent yet', async () => {
+    const client = new TestClient();
+    const { buffers, storage } = client.parts;
+    const hold = storage.holdNext('read');
+    client.send(client.request({ command: READ, length: 100 * KIB }));
+    await hold.arrived;
+    hold.release();
+    while (client.transmission.waitingCount > 0) await Promise.resolve();
+    expect([client.bytesInFlight, buffers.lentBytes > 0]).toEqual([0, true]);
+    client.transmission.close();
+    expect(buffers.lentBytes).toBe(0);
+  });
+
   test('of the server finishes what is under way and leaves the rest unanswered', async () => {
     const client = new TestClient();
     const hold = client.parts.storage.holdNext('read');
