@@ -65,6 +65,8 @@ export class ServiceControls implements Controls {
   readonly #parts: ControlledParts;
   readonly #clientPools: ClientPools;
   readonly #startedAt = new Date();
+  /** On the clock that only grows: that of the day may be set while the service runs. */
+  readonly #startedMs = performance.now();
   /** What the limit of all memory is more than that of the layers: the buffers. */
   readonly #reservedBytes: number;
 
@@ -85,7 +87,7 @@ export class ServiceControls implements Controls {
     return {
       version: packageVersion(),
       startedAt: this.#startedAt.toISOString(),
-      uptimeSeconds: Math.max(0, Date.now() - this.#startedAt.getTime()) / MS_PER_SECOND,
+      uptimeSeconds: (performance.now() - this.#startedMs) / MS_PER_SECOND,
       isStopping: this.#parts.isStopping(),
       isFrozen: tmem.layers.every(({ isFrozen }) => isFrozen),
       codec: codecName,

@@ -1,4 +1,4 @@
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { ClientPools } from '../../src/admin/pools/client-pools.ts';
 import { ServerStatistics } from '../../src/nbd/statistics.ts';
 import { ServiceControls } from '../../src/service/controls.ts';
@@ -45,4 +45,17 @@ test('a share that is set has the governor see to caps at once', () => {
   const { pool } = pools.create({ kind: 'ephemeral', ...options }, undefined);
   expect(controls.setPoolShare(pool.id, { capBytes: 0 })).toMatchObject({ capBytes: 0 });
   expect(fitCaps).toHaveBeenCalledOnce();
+});
+
+test('the time that a service is up is that of a clock that nobody sets', () => {
+  const { controls } = newControls();
+  vi.useFakeTimers({ toFake: ['Date', 'performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const before = controls.status().uptimeSeconds;
+  for (const year of [1970, 2126]) {
+    vi.setSystemTime(new Date(`${year}-01-02T03:04:05Z`));
+    expect(controls.status().uptimeSeconds).toBe(before);
+  }
+  vi.advanceTimersByTime(90_000);
+  expect(controls.status().uptimeSeconds).toBeCloseTo(before + 90, 6);
 });
