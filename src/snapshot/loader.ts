@@ -118,8 +118,7 @@ export class SnapshotLoader {
         throw cause;
       }
     } catch (cause) {
-      const { message } = cause instanceof Error ? cause : new Error(String(cause));
-      log.warn(`${message}; the cache starts empty`);
+      log.warn(`${useFailure(path, cause).message}; the cache starts empty`);
     }
   }
 
@@ -286,12 +285,8 @@ async function openSnapshot(path: string): Promise<FileHandle | undefined> {
     // Opening must not wait, whatever it is.
     handle = await open(path, constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW);
   } catch (cause) {
-    const code = systemErrorCode(cause) ?? String(cause);
-    if (code === 'ENOENT') return undefined;
-    const kind = kindOfSystemError(cause);
-    const advice = 'check what it is, and that this user may read and write it';
-    const message = `cannot use "${path}" as a snapshot: the system answered ${code}; ${advice}`;
-    throw new TmemError(kind, message, { context: { path, code }, cause });
+    if (systemErrorCode(cause) === 'ENOENT') return undefined;
+    throw useFailure(path, cause);
   }
   const stats = await handle.stat();
   if (stats.isFile() && stats.size > 0) return handle;
@@ -300,6 +295,21 @@ async function openSnapshot(path: string): Promise<FileHandle | undefined> {
   throw new TmemError('usage', `cannot use "${path}" as a snapshot: it is no file`, {
     context: { path },
   });
+}
+
+/** What has a sentence of its own keeps it. */
+function useFailure(path: string, cause: unknown): TmemError {
+  if (cause instanceof TmemError) return cause;
+  const code = systemErrorCode(cause) ?? String(cause);
+  const kind = kindOfSystemError(cause);
+  let advice = 'check what it is, and that this user may read and write it';
+  if (kind === 'io') advice = 'check the disk that it is on';
+  if (kind === 'no-space') advice = 'make room there';
+  return new TmemError(
+    kind,
+    `cannot use "${path}" as a snapshot: the system answered ${code}; ${advice}`,
+    { context: { path, code }, cause },
+  );
 }
 
 /** From here on the images may change: only this boot of the machine vouches for their times. */

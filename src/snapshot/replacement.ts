@@ -165,7 +165,8 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-function writeFailure(path: string, cause: unknown): TmemError {
+/** Why a snapshot could not be saved, and what to do; what has a sentence of its own keeps it. */
+export function writeFailure(path: string, cause: unknown): TmemError {
   if (cause instanceof TmemError) return cause;
   const code = systemErrorCode(cause) ?? String(cause);
   const kind = kindOfSystemError(cause);

@@ -23,7 +23,7 @@ import { type Cleancache, PAGES_PER_OBJECT } from '../tmem/cleancache.ts';
 import { createEncodedPage } from '../tmem/layer.ts';
 import { BLOCK_BYTES, encodeHead, headFailure, layoutOf, readHead } from './head.ts';
 import { encodeImageTable, IMAGE_COUNT_MAX, type SavedImage } from './image-table.ts';
-import { type CreateFile, Replacement, regularFileSize } from './replacement.ts';
+import { type CreateFile, Replacement, regularFileSize, writeFailure } from './replacement.ts';
 import { ID_BYTES, SEGMENT_BYTES, SegmentWriter } from './segment.ts';
 import { Slices, type Turns } from './slices.ts';
 import { readBootId, type UseMark } from './use-mark.ts';
@@ -116,13 +116,19 @@ export async function saveSnapshot(options: SaveOptions): Promise<SaveResult> {
 export async function checkReplaceable(path: string): Promise<void> {
   const sizeBytes = await regularFileSize(path);
   if (sizeBytes === undefined || sizeBytes === 0) return;
+  const found = await readHeadAt(path, sizeBytes).catch((cause: unknown) => {
+    throw writeFailure(path, cause);
+  });
+  if (found === 'foreign' || found === 'version') throw headFailure(path, found);
+}
+
+async function readHeadAt(path: string, sizeBytes: number): ReturnType<typeof readHead> {
   const handle = await open(path, 'r');
   try {
-    const found = await readHead(async (at, length) => {
+    return await readHead(async (at, length) => {
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(length), 0, length, at);
       return buffer.subarray(0, bytesRead);
     }, sizeBytes);
-    if (found === 'foreign' || found === 'version') throw headFailure(path, found);
   } finally {
     await handle.close();
   }

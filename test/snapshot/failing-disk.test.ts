@@ -1,0 +1,50 @@
+import fs from 'node:fs';
+import { open } from 'node:fs/promises';
+import { beforeEach, expect, it, onTestFinished, vi } from 'vitest';
+import { temporaryDirectory } from '../storage/temporary-files.ts';
+import { fill, load, makeImage, type Place, placeIn, save, serve, upTo } from './fixture.ts';
+
+let place: Place;
+
+beforeEach(async () => {
+  place = placeIn(temporaryDirectory());
+  makeImage(place, 'disk.raw');
+  const served = await serve(place);
+  fill(served, upTo(20));
+  await save(place, served);
+});
+
+/** Has every open file answer that to one call, as the system does. */
+async function failWith(code: string, call: 'read' | 'write' | 'datasync'): Promise<void> {
+  const handle = await open(place.snapshotPath);
+  await handle.close();
+  const failure = Object.assign(new Error(`${code}: injected, ${call}`), { code });
+  const spy = vi.spyOn(Object.getPrototypeOf(handle), call).mockRejectedValue(failure);
+  onTestFinished(() => spy.mockRestore());
+}
+
+it.each([
+  ['EIO', 'read', 'check the disk that it is on'],
+  ['EIO', 'write', 'check the disk that it is on'],
+  ['EIO', 'datasync', 'check the disk that it is on'],
+  ['ENOSPC', 'write', 'make room there'],
+] as const)(
+  'a snapshot is named that cannot be used for %s of a %s',
+  async (code, call, advice) => {
+    await failWith(code, call);
+    const { loader, log } = await load(place, await serve(place));
+    expect(loader.state).toBe('cold');
+    const reason = `the system answered ${code}; ${advice}; the cache starts empty`;
+    expect(log).toEqual([`cannot use "${place.snapshotPath}" as a snapshot: ${reason}`]);
+  },
+);
+
+it('a snapshot that cannot be read is not replaced, and the failure names it', async () => {
+  const bytes = fs.readFileSync(place.snapshotPath);
+  await failWith('EIO', 'read');
+  await expect(save(place, await serve(place))).rejects.toMatchObject({
+    kind: 'io',
+    message: expect.stringMatching(/^cannot save the cache to ".*": the system answered EIO; /),
+  });
+  expect(fs.readFileSync(place.snapshotPath).equals(bytes)).toBe(true);
+});
