@@ -7,7 +7,6 @@ import fs from 'node:fs';
 import { userInfo } from 'node:os';
 import { promisify } from 'node:util';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
-import { settleAll } from '../lib/settle-all.ts';
 import { closeDescriptors } from './descriptors.ts';
 import { FileStorage } from './file.ts';
 import { type Libc, loadLibc } from './libc.ts';
@@ -68,6 +67,7 @@ export async function openSegmentFile(
   options: SegmentFileOptions,
 ): Promise<SegmentFile> {
   const opened: number[] = [];
+  let isNew = false;
   const open = async (flags: number) => {
     const fd = await openDescriptor(path, fs.constants.O_RDWR | flags, PRIVATE_MODE);
     opened.push(fd);
@@ -75,7 +75,9 @@ export async function openSegmentFile(
   };
   try {
     await checkIsFileIfThere(path);
-    const bufferedFd = await open(fs.constants.O_CREAT);
+    const made = await open(fs.constants.O_CREAT | fs.constants.O_EXCL).catch(ifThere);
+    isNew = made !== undefined;
+    const bufferedFd = made ?? (await open(fs.constants.O_CREAT));
     const stats = await statDescriptor(bufferedFd, { bigint: true });
     checkIsFile(path, stats);
     checkIsPrivate(path, stats);
@@ -109,7 +111,9 @@ export async function openSegmentFile(
     openMedia.add(medium);
     return new OpenSegmentFile(storage, bufferedFd, options);
   } catch (cause) {
-    await closeDescriptors(opened).catch(() => undefined); // of nothing that is kept
+    // Of nothing that is kept; and that it cannot be removed is no more than why it was not opened.
+    if (isNew) await removeIfSame(path, opened[0]).catch(() => undefined);
+    await closeDescriptors(opened).catch(() => undefined);
     throw cause instanceof TmemError ? cause : openFailure(path, cause);
   }
 }
@@ -149,8 +153,14 @@ class OpenSegmentFile implements SegmentFile {
   async close(): Promise<void> {
     const { header, removesAtClose } = this.#options;
     try {
-      const removed = removesAtClose ? this.#remove() : undefined;
-      await settleAll([truncateDescriptor(this.#fd, header.length), removed]);
+      // What has no name any more needs not be empty: its space is given back in any case.
+      const emptying = truncateDescriptor(this.#fd, header.length);
+      if (removesAtClose) {
+        await Promise.allSettled([emptying]);
+        await removeIfSame(this.name, this.#fd);
+      } else {
+        await emptying;
+      }
     } catch (cause) {
       throw closeFailure(this.name, cause);
     } finally {
@@ -158,16 +168,23 @@ class OpenSegmentFile implements SegmentFile {
       await this.#storage.close();
     }
   }
+}
 
-  /** Only if the path still names this file. */
-  async #remove(): Promise<void> {
-    try {
-      const stats = await fs.promises.stat(this.name, { bigint: true });
-      if (mediumOf(stats) === this.medium) await fs.promises.unlink(this.name);
-    } catch (cause) {
-      if (systemErrorCode(cause) !== 'ENOENT') throw cause;
-    }
+/** Only if the path still names the file that is open there. */
+async function removeIfSame(path: string, fd: number | undefined): Promise<void> {
+  if (fd === undefined) return;
+  try {
+    const stats = await fs.promises.stat(path, { bigint: true });
+    const own = await statDescriptor(fd, { bigint: true });
+    if (mediumOf(stats) === mediumOf(own)) await fs.promises.unlink(path);
+  } catch (cause) {
+    if (systemErrorCode(cause) !== 'ENOENT') throw cause;
   }
+}
+
+/** There is one already, which may be one of an earlier run. */
+function ifThere(cause: unknown): undefined {
+  if (systemErrorCode(cause) !== 'EEXIST') throw cause;
 }
 
 /** Looked at before it is opened: opening a pipe or a tape does something to it. */
@@ -213,8 +230,7 @@ function closeFailure(path: string, cause: unknown): TmemError {
   const code = systemErrorCode(cause) ?? String(cause);
   return new TmemError(
     kindOfSystemError(cause),
-    `cannot empty and remove "${path}", the overflow of a device that has ended: the system answered ` +
-      `${code}; remove it`,
+    `"${path}", the overflow of a device that has ended, stays: the system answered ${code}; remove it`,
     { context: { path, code }, cause },
   );
 }

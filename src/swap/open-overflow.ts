@@ -37,6 +37,11 @@ export async function openOverflow(options: OverflowFileOptions): Promise<Overfl
     removesAtClose: removesAtClose ?? false,
     wantsDirect,
   });
-  const parts = { name, sizeBytes, pageBytes, codec, medium, fileBytesMax, deviceId };
-  return new OverflowStorage(parts);
+  try {
+    const parts = { name, sizeBytes, pageBytes, codec, medium, fileBytesMax, deviceId };
+    return new OverflowStorage(parts);
+  } catch (cause) {
+    await medium.close().catch(() => undefined); // it is the failure before that is to be told
+    throw cause;
+  }
 }

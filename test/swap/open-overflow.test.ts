@@ -4,6 +4,7 @@ import { expect, it, vi } from 'vitest';
 import { loadCodec } from '../../src/layers/codec.ts';
 import { TmemError } from '../../src/lib/errors.ts';
 import { loadLibc } from '../../src/storage/libc.ts';
+import { openSegmentFile } from '../../src/storage/segment-file.ts';
 import { type OverflowFileOptions, openOverflow } from '../../src/swap/open-overflow.ts';
 import { fileHeader } from '../../src/swap/record.ts';
 import { FLOCK_PROGRAM, holder } from '../storage/lock-holder.ts';
@@ -13,6 +14,7 @@ import { leaveOutWithout } from '../tools/programs.ts';
 
 const codec = loadCodec();
 const PAGES = 2000;
+const header = fileHeader(Buffer.alloc(16, 1));
 
 function open(file: string, options: Partial<OverflowFileOptions> = {}) {
   const device = { name: 'swap0', sizeBytes: PAGES * 4096, pageBytes: 4096, codec };
@@ -79,13 +81,35 @@ it('a file that cannot be removed is emptied, named, and free for another', asyn
   vi.spyOn(fs.promises, 'unlink').mockRejectedValueOnce(failure);
   await expect(storage.close()).rejects.toMatchObject({
     kind: 'io',
-    message: expect.stringContaining(`cannot empty and remove "${file}"`),
+    message: expect.stringContaining(`"${file}", the overflow of a device that has ended, stays`),
   });
   vi.restoreAllMocks();
   expect(fs.statSync(file).size).toBe(4096);
   await (await open(file, { removesAtClose: true })).close();
   expect(fs.existsSync(file)).toBe(false);
 });
+
+it('a file that was made for a device that cannot be is removed again', async () => {
+  const file = newPath();
+  const tooLarge = { sizeBytes: 2 ** 52, fileBytesMax: 1 << 30, removesAtClose: true };
+  await expect(open(file, tooLarge)).rejects.toThrow();
+  expect(fs.existsSync(file)).toBe(false);
+});
+
+it.each(['new', 'from before'])(
+  'a file that cannot be opened stays as it was: %s',
+  async (kind) => {
+    const file = kind === 'new' ? newPath() : temporaryFile(0);
+    const options = {
+      ...{ header, sizeBytesMax: 1 << 20, whyForeign: () => undefined },
+      get io(): never {
+        throw Object.assign(new Error('EMFILE: injected'), { code: 'EMFILE' });
+      },
+    };
+    await expect(openSegmentFile(file, options)).rejects.toThrow(/cannot use .* for overflow/);
+    expect(fs.existsSync(file)).toBe(kind !== 'new');
+  },
+);
 
 it('a path that names another file by then is not removed', async () => {
   const file = newPath();
@@ -96,7 +120,6 @@ it('a path that names another file by then is not removed', async () => {
   expect(fs.readFileSync(file, 'utf8')).toBe('precious');
 });
 
-const header = fileHeader(Buffer.alloc(16, 1));
 const changed = (at: number) => {
   const copy = Buffer.from(header);
   copy[at] = (copy[at] ?? 0) + 1;
