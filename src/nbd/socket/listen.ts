@@ -3,11 +3,13 @@
  * that a killed process left behind is cleared away, and one sentence for all that can go wrong.
  */
 
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { linkSync, lstatSync, renameSync } from 'node:fs';
-import { lstat, stat, unlink } from 'node:fs/promises';
-import { connect, type Server } from 'node:net';
-import { dirname } from 'node:path';
+import { lstat, realpath, stat, unlink } from 'node:fs/promises';
+import { connect, createServer, type Server } from 'node:net';
+import { basename, dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import {
   type ErrorKind,
   kindOfSystemError,
@@ -16,6 +18,10 @@ import {
   TmemError,
 } from '../../lib/errors.ts';
 import { formatListenAddress, type ListenAddress } from '../../lib/listen-address.ts';
+
+/** How long another who begins to listen is waited for, and how often it is looked. */
+const TURN_MS_MAX = 2000;
+const TURN_POLL_MS = 20;
 
 /** Which files are the Unix sockets of servers that listen. */
 const ownSockets = new WeakMap<Server, { readonly path: string; readonly inode: number }>();
@@ -30,10 +36,13 @@ export async function listenAt(
   address: ListenAddress,
   option: '--listen' | '--admin',
 ): Promise<ListenAddress> {
+  const turn = address.kind === 'unix' ? await takeTurn(address.path) : undefined;
   try {
     await listenReplacing(server, address, option);
   } catch (cause) {
     throw cause instanceof TmemError ? cause : listenError(address, option, cause);
+  } finally {
+    turn?.close();
   }
   // A failure to accept one client (no descriptor is left) is that client's, not the server's.
   server.on('error', () => undefined);
@@ -74,6 +83,29 @@ function succeeds(act: () => void): boolean {
   } catch {
     return false;
   }
+}
+
+/**
+ * Who begins to listen at the path is alone with it: of two who find an old socket there, the second
+ * would else take away the new one of the first, which does not answer before it is complete. What is
+ * held is a name of Linux' own for sockets, which no file stands for and which ends with its process;
+ * undefined where there are none, or where somebody holds it for longer than it takes.
+ */
+async function takeTurn(path: string): Promise<Server | undefined> {
+  const place = await realpath(dirname(path)).catch(() => dirname(path));
+  const name = createHash('sha256')
+    .update(join(place, basename(path)))
+    .digest('hex');
+  for (const end = Date.now() + TURN_MS_MAX; Date.now() < end; await setTimeout(TURN_POLL_MS)) {
+    const turn = createServer((socket) => socket.destroy());
+    try {
+      await listenOnce(turn, { kind: 'unix', path: `\0tmem ${name}` });
+      return turn;
+    } catch (cause) {
+      if (systemErrorCode(cause) !== 'EADDRINUSE') return undefined;
+    }
+  }
+  return undefined;
 }
 
 async function listenReplacing(

@@ -66,6 +66,22 @@ test('a socket at which somebody listens is busy, and stays theirs', async () =>
   client.destroy();
 });
 
+test('of several that replace an old socket at once one has it, and the others say so', async () => {
+  const address = unix();
+  for (let round = 0; round < 5; round++) {
+    await abandon(address.path);
+    const outcomes = await Promise.allSettled(Array.from({ length: 6 }, () => listen(address)));
+    const refused = outcomes.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
+    expect(refused).toEqual(
+      Array.from({ length: 5 }, () => expect.objectContaining({ kind: 'busy' })),
+    );
+    const client = connect(address.path);
+    await once(client, 'connect');
+    client.destroy();
+    for (const server of servers.splice(0)) server.close();
+  }
+});
+
 test('a file that is no socket is never removed', async () => {
   const file = unix();
   writeFileSync(file.path, 'precious');
