@@ -168,16 +168,14 @@ export abstract class LayerFrame implements Layer {
   }
 
   transfer(from: number, to: number, object: number, index: number): boolean {
+    if (!this.has(from, object, index)) return false;
     const { held } = this;
-    const target = held.poolOf(to);
+    held.dropNamed(to, object, index); // first, as in a put: whatever fails, it is not read again
     const isBelow = this.next?.transfer(from, to, object, index) ?? false;
-    const slot = target === undefined ? NO_SLOT : held.index.find(from, object, index);
-    if (target === undefined || slot === NO_SLOT) {
-      if (isBelow) held.dropNamed(to, object, index);
-      return isBelow;
-    }
-    held.dropNamed(to, object, index);
     if (!isBelow) this.next?.flushPage(to, object, index);
+    const target = held.poolOf(to);
+    const slot = target === undefined ? NO_SLOT : held.index.find(from, object, index);
+    if (target === undefined || slot === NO_SLOT) return isBelow;
     const isMoved = held.move(slot, target, object);
     // A copy below that found no room for its new name would be nobody's under the old one.
     if (isMoved && !isBelow) this.next?.flushPage(from, object, index);

@@ -220,8 +220,8 @@ export interface Layer {
   /**
    * Moves the page from one pool to another of the same page size, as it is, in every layer that
    * holds it: no byte is copied or encoded again. An older page of that name in `toPool` is dropped.
-   * False when no layer holds the page, or there is no room for its new name; then it stays where
-   * it was, if it was anywhere, and `toPool` has no page of that name.
+   * False when no layer holds the page, and nothing is changed; or when there is no room for its new
+   * name: then it stays where it was, if it can, and `toPool` has no page of that name.
    */
   transfer(fromPool: number, toPool: number, object: number, index: number): boolean;
 

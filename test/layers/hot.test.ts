@@ -102,6 +102,18 @@ describe('hot', () => {
     for (const i of held) expectPage(hot, PERSISTENT, i);
   });
 
+  it('gives memory back that persistent pages take whose copies are below', () => {
+    const { hot, next } = make();
+    for (let i = 0; i < 400; i++) put(hot, PERSISTENT, i);
+    for (let i = 0; i < 400; i++) expectPage(hot, PERSISTENT, i); // those below are copied up
+    const onlyHere = Array.from({ length: 400 }, (_, i) => i).filter(
+      (i) => !next.has(PERSISTENT, 0, i),
+    );
+    expect(hot.shrink(Number.POSITIVE_INFINITY)).toBeGreaterThan(100 * PAGE);
+    expect(hot.usage().rawPages).toBe(onlyHere.length);
+    for (let i = 0; i < 400; i++) expectPage(hot, PERSISTENT, i);
+  });
+
   it('looks at a bounded number of pages when it is to shrink and can not', () => {
     let victims = 0;
     const policy: PolicyFactory = (options) => {
@@ -221,6 +233,19 @@ describe('hot', () => {
       expect(hot.flushPage(EPHEMERAL, 0, 0)).toBe(true);
       expect(hot.has(EPHEMERAL, 0, 0)).toBe(false);
     }
+  });
+
+  it('has no older page of the new name when the page below found no room for that', () => {
+    const { hot, next } = make({ promoteOneIn: 0 });
+    put(hot, PERSISTENT, 0);
+    for (let i = 1; i < 400; i++) put(hot, EPHEMERAL, i);
+    expect(next.has(PERSISTENT, 0, 0)).toBe(true);
+    put(hot, EPHEMERAL, 0, 1000);
+    next.flushObject(EPHEMERAL, 0);
+    next.setLimit(0);
+    expect(hot.transfer(PERSISTENT, EPHEMERAL, 0, 0)).toBe(false);
+    expect(hot.has(EPHEMERAL, 0, 0)).toBe(false);
+    expectPage(hot, PERSISTENT, 0);
   });
 
   it('leaves no copy below under the old name when there is no room for the new one there', () => {

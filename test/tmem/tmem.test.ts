@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { TmemError } from '../../src/lib/errors.ts';
-import { HIT, isRefused, MISS, REPLACED, STORED } from '../../src/tmem/layer.ts';
+import { HIT, isRefused, MISS, RAW, REPLACED, STORED } from '../../src/tmem/layer.ts';
 import type { Pool } from '../../src/tmem/pool.ts';
 import { POOL_COUNT_MAX, type PoolOptions, Tmem } from '../../src/tmem/tmem.ts';
 import { COMPOSITIONS } from '../layers/compositions.ts';
@@ -249,10 +249,12 @@ describe('a shared pool', () => {
     const { tmem, pools } = makeShared('a', 'b');
     const [a, b] = pools as [Pool, Pool];
     for (let object = 0; object < 4; object++) a.put(object, 0, page);
+    a.putEncoded(4, 0, { encoding: RAW, buffer: page, offset: 0, length: PAGE });
     b.put(1, 1, page);
     b.get(2, 0, dst);
-    expect(a.destroy()).toBe(2);
-    expect([0, 1, 2, 3].map((object) => b.has(object, 0))).toEqual([false, true, true, false]);
+    expect(a.destroy()).toBe(3);
+    const held = [0, 1, 2, 3, 4].map((object) => b.has(object, 0));
+    expect(held).toEqual([false, true, true, false, false]);
     expect(b.destroy()).toBe(3);
     const again = shared(tmem, 'a');
     expect(again.id).toBeGreaterThan(b.id);
@@ -272,8 +274,11 @@ describe('a shared pool', () => {
     tmem.authorise('a', 'base');
     const pool = shared(tmem, 'a');
     const zero = Buffer.alloc(PAGE);
-    for (let object = 0; object < 65_536 + 100; object++) pool.put(object, 0, zero);
+    for (let object = 0; object < 65_536; object++) pool.put(object, 0, zero);
+    pool.get(5, 0, dst);
+    pool.flushObject(65_535);
+    for (let object = 65_536; object < 65_536 + 100; object++) pool.put(object, 0, zero);
     for (const object of [0, 99]) expect(pool.has(object, 0)).toBe(false);
-    for (const object of [100, 65_635]) expect(pool.has(object, 0)).toBe(true);
+    for (const object of [5, 100, 65_635]) expect(pool.has(object, 0)).toBe(true);
   });
 });
