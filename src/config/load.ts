@@ -4,20 +4,13 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { kindOfSystemError, readAdvice, TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { withAbsolutePaths } from './paths.ts';
 import { fileSchema, keysAt, type RequestedConfig } from './schema.ts';
 
 /** A configuration is a page or two; what is larger is some other file. */
 const FILE_BYTES_MAX = 1024 * 1024;
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  ENOTDIR: 'there is no such file',
-  EACCES: 'you may not read it',
-  EISDIR: 'it is a directory',
-};
 
 /** The whole file, but never more than a byte beyond the limit, also of an endless device. */
 function readText(path: string): string {
@@ -33,10 +26,9 @@ function readText(path: string): string {
       closeSync(fd);
     }
   } catch (cause) {
-    const code = systemErrorCode(cause) ?? 'unknown error';
     throw new TmemError(
       kindOfSystemError(cause),
-      `cannot read the configuration file ${path}: ${REASONS[code] ?? code}`,
+      `cannot read the configuration file ${path}: ${readAdvice(cause)}`,
       { context: { path }, cause },
     );
   }

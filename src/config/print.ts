@@ -23,17 +23,17 @@ export function formatConfig(config: EffectiveConfig): string {
     mode: config.mode,
     ...formatOpening(config.opening),
     allowBacking: config.allowBacking,
-    dirtyLimit: exactSize(config.dirtyLimitBytes),
+    dirtyLimit: sizeOf(config.dirtyLimitBytes),
     drainTimeout: config.drainSeconds,
     snapshot: config.snapshotPath,
     record: config.record.path,
     recordDir: config.record.directory,
-    recordLimit: exactSize(config.record.limitBytes),
+    recordLimit: sizeOf(config.record.limitBytes),
     recordSample: formatFraction(config.record.sampleRate),
     governor: config.hasGovernor,
     advisor: config.hasAdvisor,
     tokenFile: config.tokenFile,
-    memory: exactSize(config.memoryBytes),
+    memory: sizeOf(config.memoryBytes),
     hot: formatFraction(config.hotFraction),
     policy: config.policy,
     listen: config.listen.map(formatListenAddress),
@@ -42,7 +42,7 @@ export function formatConfig(config: EffectiveConfig): string {
     buffered: config.isBuffered,
     io: config.io,
     codec: config.codec,
-    pageSize: exactSize(config.pageBytes),
+    pageSize: sizeOf(config.pageBytes),
     maxConnections: config.maxConnections,
     handshakeTimeoutMs: config.handshakeTimeoutMs,
   };
@@ -54,18 +54,23 @@ function formatExport({ name, path, mode, opening, share }: EffectiveExport) {
 }
 
 function formatOpening({ copyBase, ...opening }: EffectiveOpening) {
-  return { ...opening, copyBase: copyBase === undefined ? undefined : exactSize(copyBase) };
+  return { ...opening, copyBase: copyBase === undefined ? undefined : sizeOf(copyBase) };
 }
 
 function formatRamDisk({ name, sizeBytes }: EffectiveRamDisk) {
-  return { name, size: exactSize(sizeBytes) };
+  return { name, size: sizeOf(sizeBytes) };
 }
 
 function formatSwap({ name, sizeBytes, overflowPath, share }: EffectiveSwap) {
-  return { name, size: exactSize(sizeBytes), overflow: overflowPath, ...formatShare(share) };
+  return { name, size: sizeOf(sizeBytes), overflow: overflowPath, ...formatShare(share) };
 }
 
 function formatShare({ weight, capBytes, minimumBytes }: EffectiveShare) {
-  const cap = capBytes === undefined ? undefined : exactSize(capBytes);
-  return { weight, cap, minimum: exactSize(minimumBytes) };
+  const cap = capBytes === undefined ? undefined : sizeOf(capBytes);
+  return { weight, cap, minimum: sizeOf(minimumBytes) };
+}
+
+/** A size as in the manual, or a plain number where no suffix says it exactly. */
+function sizeOf(bytes: number): string | number {
+  return bytes % 1024 === 0 && bytes > 0 ? exactSize(bytes) : bytes;
 }

@@ -39,6 +39,7 @@ const KIND_BY_ERRNO: Readonly<Record<string, ErrorKind>> = {
   ENOTDIR: 'not-found',
   ELOOP: 'not-found',
   ENAMETOOLONG: 'usage',
+  EISDIR: 'usage',
   EACCES: 'permission',
   EPERM: 'permission',
   EBUSY: 'busy',
@@ -74,6 +75,7 @@ export function readAdvice(cause: unknown): string {
     permission: 'this user may not read it; change its mode or owner',
   };
   const code = systemErrorCode(cause) ?? String(cause);
+  if (code === 'EISDIR') return 'it is a directory; name a file';
   return (
     advice[kindOfSystemError(cause)] ??
     `the system answered ${code}; ${systemAdvice(cause, 'check the disk that it is on')}`

@@ -201,6 +201,12 @@ test('resolveConfig refuses to guarantee more than half of the memory', () => {
   expect(() => resolve(more)).toThrow(/the minimums come to 513MiB/);
 });
 
+test('formatConfig prints sizes that no suffix says as numbers', () => {
+  const text = formatConfig(resolve({ exports: [{ path: '/a' }], memory: 100 * MIB + 1 }));
+  expect(text).toMatch(/^memory: 104857601$/m);
+  expect(text).toMatch(/^ +minimum: 0$/m);
+});
+
 test('resolveConfig says whose minimum is too much, and for what', () => {
   const capped = { exports: [{ path: '/a' }, { path: '/b', cap: MIB, minimum: 3 * MIB }] };
   expect(() => resolve(capped)).toThrow(

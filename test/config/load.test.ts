@@ -134,7 +134,10 @@ describe('loadConfig', () => {
     expect(() => loadConfig('none.yaml', '/nowhere')).toThrow(
       'cannot read the configuration file /nowhere/none.yaml: there is no such file',
     );
-    expect(() => loadConfig('/', '/')).toThrow(/file \/: it is a directory/);
+    const message = 'cannot read the configuration file /: it is a directory; name a file';
+    expect(() => loadConfig('/', '/')).toThrow(
+      new TmemError('usage', message, { context: { path: '/' } }),
+    );
   });
 
   test('reads a file of 1 MiB and refuses a larger or an endless one', () => {

@@ -2,7 +2,7 @@
 
 import { closeSync, openSync, readSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { kindOfSystemError, readAdvice, TmemError } from '../../lib/errors.ts';
 import { DEFAULT_ADMIN_ADDRESS, parseListenAddress } from '../../lib/listen-address.ts';
 import { type OptionTable, type ParsedArguments, readValue } from '../command/arguments.ts';
 import type { CliContext } from '../command/context.ts';
@@ -36,9 +36,7 @@ function readOrExplain(path: string): string {
   try {
     return readHead(path);
   } catch (cause) {
-    const isMissing = systemErrorCode(cause) === 'ENOENT';
-    const why = isMissing ? 'there is no such file' : (cause as Error).message;
-    const sentence = `cannot read the token in ${path}: ${why}`;
+    const sentence = `cannot read the token in ${path}: ${readAdvice(cause)}`;
     throw new TmemError(kindOfSystemError(cause), sentence, { cause });
   }
 }

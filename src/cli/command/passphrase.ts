@@ -1,7 +1,7 @@
 /** The passphrase of an enciphered image, from a file. */
 
 import { readFileSync } from 'node:fs';
-import { kindOfSystemError, TmemError } from '../../lib/errors.ts';
+import { kindOfSystemError, readAdvice, TmemError } from '../../lib/errors.ts';
 
 const PASSPHRASE_BYTES_MAX = 4096;
 
@@ -34,7 +34,7 @@ function read(path: string): Buffer {
   try {
     return readFileSync(path);
   } catch (cause) {
-    const sentence = `cannot read the passphrase in ${path}: ${(cause as Error).message}`;
+    const sentence = `cannot read the passphrase in ${path}: ${readAdvice(cause)}`;
     throw new TmemError(kindOfSystemError(cause), sentence, { cause });
   }
 }

@@ -223,6 +223,7 @@ test.each([
     '--admin: "none" is not an address; write unix:PATH or HOST:PORT, as 127.0.0.1:9842',
   ],
   [['--token-file', 'none'], 'cannot read the token in /srv/none: there is no such file'],
+  [['--token-file', '/'], 'cannot read the token in /: it is a directory; name a file'],
 ])('status refuses %j in one sentence', async (args, sentence) => {
   expect(await main(['status', ...args], context)).toBe(2);
   expect(context.err).toContain(`tmem: ${sentence}`);
