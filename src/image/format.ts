@@ -316,6 +316,8 @@ export interface FormatDriver {
   info(storage: ResizableStorage): Promise<ImageInfo>;
   /** Writes a new image into an empty storage; undefined for what can only be read. */
   create?(storage: ResizableStorage, options: CreateOptions): Promise<void>;
+  /** Whether such an image is written once, from front to back, and is as long as that makes it. */
+  isStream?(settings: CreateOptions['settings']): boolean;
   /**
    * Durably writes into a closed image what it stands on; nothing of its content changes. Undefined
    * where that is not possible.

@@ -33,6 +33,8 @@ export interface Converted {
   /** Of the disk, and of that what was written as content. */
   readonly sizeBytes: number;
   readonly writtenBytes: number;
+  /** Of the file at `path`; others may be beside it. */
+  readonly fileBytes: number;
 }
 
 /** Makes the image at `path`; after a rejection nothing of it is left. */
@@ -54,7 +56,8 @@ export async function convertImage(options: ConvertOptions): Promise<Converted> 
     const writtenBytes = await fill(made, options);
     signal?.throwIfAborted();
     await made.finish();
-    return { sizeBytes: source.virtualSizeBytes, writtenBytes };
+    const { sizeBytes, fileBytes } = made;
+    return { sizeBytes, writtenBytes, fileBytes };
   } catch (cause) {
     throw await made.abandon(cause);
   }

@@ -48,6 +48,11 @@ export class NewImage {
     return this.#wish.sizeBytes;
   }
 
+  /** Of the file that has its name; others may be beside it. */
+  get fileBytes(): number {
+    return this.#storage.sizeBytes;
+  }
+
   /** Makes it, empty. After a rejection nothing of it is left. */
   static async begin(wish: NewImageWish): Promise<NewImage> {
     const { path, formatName, base, settings = {}, passphrase } = wish;
@@ -119,9 +124,8 @@ function emptyStream({ path }: NewImageWish): TmemError {
 /** Makes an empty image, and answers the size of its disk; the base is closed by it. */
 export async function createImage(wish: NewImageWish): Promise<number> {
   try {
-    const { formatName, settings } = wish;
-    const isStream = formatName === 'vmdk' && settings?.subformat === 'streamOptimized';
-    if (isStream) throw emptyStream(wish);
+    const driver = await driverOf(wish.formatName);
+    if (driver.isStream?.(wish.settings ?? {})) throw emptyStream(wish);
     const image = await NewImage.begin(wish);
     await image.finish();
     return image.sizeBytes;

@@ -73,6 +73,9 @@ async function make(options: MeasureOptions, sizeBytes: number): Promise<Mock> {
   const { formatName, settings = {}, passphrase } = options;
   const driver = await driverOf(formatName);
   if (driver.create === undefined) throw unmeasured(`${formatName} images are not made here`);
+  if (driver.isStream?.(settings)) {
+    throw unmeasured('a stream is as long as compression leaves it');
+  }
   const files = [new SizingStorage(`new.${formatName}`)];
   const [main] = files;
   if (main === undefined) throw new Error('an image has a file');
@@ -87,10 +90,8 @@ async function make(options: MeasureOptions, sizeBytes: number): Promise<Mock> {
   if (formatName === 'raw' || formatName === 'cow' || formatName === 'luks') return fixed;
   const { unitBytes = GRAIN_BYTES, details } = await driver.info(main);
   if (formatName === 'vmdk') {
-    const kind = String(details.subformat);
-    if (kind === 'streamOptimized')
-      throw unmeasured('a stream is as long as compression leaves it');
-    return { ...fixed, unitBytes, isFixed: kind.endsWith('Flat') };
+    const isFixed = String(details.subformat).endsWith('Flat');
+    return { ...fixed, unitBytes, isFixed };
   }
   const isQed = formatName === 'qed';
   const tableBytes = isQed

@@ -1,6 +1,5 @@
 /** `tmem image convert`: the content of an image in a new one. */
 
-import { stat } from 'node:fs/promises';
 import { convertImage } from '../../imaging/convert.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
@@ -88,7 +87,7 @@ export const convertVerb: ImageVerb = {
     const snapshot = parsed.last('snapshot');
     const isDurable = parseSync(parsed.last('sync') ?? 'on');
     const opening = openInput(call, fullPath(from, context), { snapshot });
-    const { sizeBytes, writtenBytes } = await withImage(opening, async (source) => {
+    const { sizeBytes, writtenBytes, fileBytes } = await withImage(opening, async (source) => {
       const base = await baseOf(call, path, passphraseOf(call));
       return convertImage({
         ...{ source, path, formatName, settings, passphrase, base, threads, sparseBytes },
@@ -99,7 +98,6 @@ export const convertVerb: ImageVerb = {
         signal: stopped,
       });
     });
-    const { size } = await stat(path);
     const what = `${formatSize(writtenBytes)} of ${formatSize(sizeBytes)}`;
     return {
       json: {
@@ -107,9 +105,9 @@ export const convertVerb: ImageVerb = {
         format: formatName,
         virtualSizeBytes: sizeBytes,
         writtenBytes,
-        fileBytes: size,
+        fileBytes,
       },
-      text: `wrote ${what} to ${printable(path)}, ${formatName}, ${formatSize(size)}\n`,
+      text: `wrote ${what} to ${printable(path)}, ${formatName}, ${formatSize(fileBytes)}\n`,
     };
   },
 };

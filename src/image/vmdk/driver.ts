@@ -12,6 +12,7 @@ export const vmdkDriver: FormatDriver = {
   open: openVmdk,
   info: vmdkInfo,
   create: createVmdk,
+  isStream: ({ subformat }) => subformat === 'streamOptimized',
   rebase: rebaseVmdk,
   check: checkVmdk,
 };
