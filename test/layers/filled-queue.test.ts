@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { FilledQueue } from '../../src/layers/filled-queue.ts';
 import { NO_SLOT } from '../../src/tmem/page-index.ts';
 import { fc } from '../tools/seed.ts';
@@ -66,6 +66,24 @@ describe('the queue of same-filled pages', () => {
     for (let slot = 200; slot < 5000; slot++) {
       expect(queue.push(slot)).toBe(slot - 200);
       queue.left();
+    }
+  });
+
+  it('asks for the oldest page where there is no memory to grow into', () => {
+    const model = new Model(1000);
+    for (let slot = 0; slot < 64; slot++) model.push(slot);
+    vi.stubGlobal(
+      'Int32Array',
+      class {
+        constructor() {
+          throw new RangeError('Array buffer allocation failed');
+        }
+      },
+    );
+    try {
+      expect([64, 65].map((slot) => model.queue.push(slot))).toEqual([0, 1]);
+    } finally {
+      vi.unstubAllGlobals();
     }
   });
 
