@@ -2,9 +2,11 @@
  * Where records are added: a segment that fills in memory and goes to the file in one write. Of its
  * two buffers one fills while the other is written. What is in a buffer is read from there, and
  * stays there until it has been written: a write that fails loses nothing, and is tried again when
- * the next buffer is full. Nothing here allocates.
+ * the next buffer is full, where the disk is full at a place that the file has already. Nothing here
+ * allocates.
  */
 
+import { TmemError } from '../lib/errors.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Encoding } from '../tmem/layer.ts';
 import { fillableBytes, type Geometry } from './geometry.ts';
@@ -36,12 +38,16 @@ export class Appender {
   readonly #format: RecordFormat;
   readonly #geometry: Geometry;
   readonly #statistics: AppenderStatistics;
+  readonly #advance: (bytes: Buffer, segment: number) => number;
   readonly #fullBytes: number; // a segment with more in it has no room for every record
   #open: Filling;
   #sealed: Filling; // on its way to the file, or empty
   #writing: Promise<void> | undefined;
 
-  /** `memory` is two segments, aligned to `BLOCK_BYTES`. */
+  /**
+   * `memory` is two segments, aligned to `BLOCK_BYTES`. `advance` gives the records of a segment in
+   * memory places in a free one nearer to the start of the file, and answers which; -1 for none.
+   */
   constructor(
     medium: SegmentMedium,
     table: SegmentTable,
@@ -49,12 +55,14 @@ export class Appender {
     geometry: Geometry,
     memory: Buffer,
     statistics: AppenderStatistics,
+    advance: (bytes: Buffer, segment: number) => number,
   ) {
     this.#medium = medium;
     this.#table = table;
     this.#format = format;
     this.#geometry = geometry;
     this.#statistics = statistics;
+    this.#advance = advance;
     const { segmentBytes } = geometry;
     const fillable = fillableBytes(segmentBytes, format.recordBytesMax);
     this.#fullBytes = SEGMENT_HEADER_BYTES + fillable;
@@ -84,9 +92,6 @@ export class Appender {
     const sealed = this.#open;
     this.#open = this.#sealed;
     this.#sealed = sealed;
-    const { segment } = sealed;
-    const sequence = this.#table.sequence(segment);
-    this.#format.writeSegmentHeader(sealed.bytes, segment, sequence);
     // What fails here is told to whoever needs the buffer next, by `settle`.
     this.settle().catch(() => {});
   }
@@ -152,20 +157,37 @@ export class Appender {
 
   async #write(): Promise<void> {
     const sealed = this.#sealed;
-    const { segment } = sealed;
-    const end = Math.ceil(sealed.usedBytes / BLOCK_BYTES) * BLOCK_BYTES;
-    sealed.bytes.fill(0, sealed.usedBytes, end);
-    const offset = FILE_HEADER_BYTES + segment * this.#geometry.segmentBytes;
     try {
-      await this.#medium.write(sealed.bytes, 0, end, offset);
-      this.#statistics.segmentsWritten++;
-      this.#statistics.writtenBytes += end;
+      await this.#writeSealed().catch((cause: unknown) => {
+        if (!isFull(cause) || !this.#moveSealed()) throw cause;
+        return this.#writeSealed();
+      });
     } catch (cause) {
       this.#statistics.writeFailures++;
       // What nobody needs any more need not be tried again.
-      if (this.#table.live(segment) > 0) throw cause;
+      if (this.#table.live(sealed.segment) > 0) throw cause;
     }
     this.#release();
+  }
+
+  async #writeSealed(): Promise<void> {
+    const { bytes, segment, usedBytes } = this.#sealed;
+    this.#format.writeSegmentHeader(bytes, segment, this.#table.sequence(segment));
+    const end = Math.ceil(usedBytes / BLOCK_BYTES) * BLOCK_BYTES;
+    bytes.fill(0, usedBytes, end);
+    const offset = FILE_HEADER_BYTES + segment * this.#geometry.segmentBytes;
+    await this.#medium.write(bytes, 0, end, offset);
+    this.#statistics.segmentsWritten++;
+    this.#statistics.writtenBytes += end;
+  }
+
+  /** A full disk still takes what goes over something that the file holds already. */
+  #moveSealed(): boolean {
+    const sealed = this.#sealed;
+    if (this.#table.live(sealed.segment) === 0) return false;
+    const segment = this.#advance(sealed.bytes, sealed.segment);
+    if (segment >= 0) sealed.segment = segment;
+    return segment >= 0;
   }
 
   #release(): void {
@@ -173,4 +195,8 @@ export class Appender {
     this.#sealed.segment = -1;
     this.#table.leaveMemory(segment);
   }
+}
+
+function isFull(cause: unknown): boolean {
+  return cause instanceof TmemError && cause.kind === 'no-space';
 }

@@ -69,6 +69,11 @@ export class PageMap {
     this.filledCount++;
   }
 
+  /** The page's record is at another place. */
+  moveRecord(page: number, location: number): void {
+    this.#locations[page] = location;
+  }
+
   /** The page is a hole. */
   clear(page: number): void {
     if (this.hasRecord(page)) this.recordCount--;

@@ -4,7 +4,7 @@ import type { Encoding } from '../tmem/layer.ts';
 import { Appender, type AppenderStatistics, type SegmentMedium } from './appender.ts';
 import type { Geometry } from './geometry.ts';
 import { PageMap } from './page-map.ts';
-import { FILE_HEADER_BYTES, RecordFormat } from './record.ts';
+import { FILE_HEADER_BYTES, RecordFormat, SEGMENT_HEADER_BYTES } from './record.ts';
 import { SegmentTable } from './segment-table.ts';
 
 /** Counters, plain fields; they only grow. */
@@ -70,7 +70,9 @@ export class RecordStore {
     this.format = new RecordFormat(deviceId, pageBytes, granuleBytes);
     const appender = (at: number) => {
       const buffers = memory.subarray(at, at + 2 * segmentBytes);
-      return new Appender(medium, this.table, this.format, geometry, buffers, this.statistics);
+      const { table, format, statistics } = this;
+      const advance = (bytes: Buffer, segment: number) => this.#advance(bytes, segment);
+      return new Appender(medium, table, format, geometry, buffers, statistics, advance);
     };
     this.guest = appender(0);
     this.mover = appender(2 * segmentBytes);
@@ -120,6 +122,50 @@ export class RecordStore {
       }
     }
     map.clear(page);
+  }
+
+  /**
+   * Gives what is live in `bytes`, which a segment has in memory, places in the first free segment of
+   * the file, and answers which; -1, and nothing is moved, when none lies before it, or when a record
+   * is damaged: its new checksum would say that it is whole.
+   */
+  #advance(bytes: Buffer, segment: number): number {
+    const { map, table, format, geometry } = this;
+    const { granuleBytes, granulesPerSegment } = geometry;
+    const to = table.takeBefore(segment);
+    if (to < 0) return -1;
+    const places = this.#livePlaces(bytes, segment);
+    if (places === undefined) {
+      table.leaveMemory(to); // free again
+      return -1;
+    }
+    for (const at of places) {
+      const location = to * granulesPerSegment + at / granuleBytes;
+      format.move(bytes, at, location, table.sequence(to));
+      map.moveRecord(format.page(bytes, at), location);
+    }
+    table.replace(segment, to);
+    return to;
+  }
+
+  /** Where in `bytes` the segment's live records are; undefined unless all of them are whole. */
+  #livePlaces(bytes: Buffer, segment: number): readonly number[] | undefined {
+    const { map, table, format, geometry } = this;
+    const { granuleBytes, granulesPerSegment } = geometry;
+    const sequence = table.sequence(segment);
+    const end = SEGMENT_HEADER_BYTES + table.used(segment);
+    const places: number[] = [];
+    let liveBytes = 0;
+    for (let at = SEGMENT_HEADER_BYTES; at < end; at += granuleBytes) {
+      const page = format.page(bytes, at);
+      const location = segment * granulesPerSegment + at / granuleBytes;
+      if (!map.isAt(page, location)) continue;
+      const length = map.span(page) * granuleBytes;
+      if (!format.isRecord(bytes, at, length, location, sequence, page)) return undefined;
+      places.push(at);
+      liveBytes += length;
+    }
+    return liveBytes === table.live(segment) ? places : undefined;
   }
 
   segmentOf(location: number): number {

@@ -130,6 +130,12 @@ export class RecordFormat {
     dst.fill(0, end, at + this.recordBytes(length));
   }
 
+  /** Has the record at `bytes[at]`, which is whole, stand for another place. */
+  move(bytes: Buffer, at: number, location: number, sequence: number): void {
+    const length = this.encodedLength(bytes, at);
+    bytes.writeUInt32LE(this.#checksum(bytes, at, length, location, sequence), at);
+  }
+
   /** Whether `src[at, at + bytes)` is exactly the record of that page, of that place and time. */
   isRecord(
     src: Buffer,

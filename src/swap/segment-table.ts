@@ -55,6 +55,32 @@ export class SegmentTable {
     return segment;
   }
 
+  /** As `take`, the first of the file, if that lies before `segment`; else -1. Looks at all. */
+  takeBefore(segment: number): number {
+    const free = this.#free.subarray(0, this.freeCount);
+    const first = free.reduce((one, other) => Math.min(one, other), segment);
+    const at = free.indexOf(first);
+    if (at < 0) return -1;
+    free[at] = free[this.freeCount - 1]!;
+    free[this.freeCount - 1] = first;
+    return this.take();
+  }
+
+  /**
+   * What a segment in memory holds is in `to` from now on, which was taken for that. It is free, and
+   * the last to be taken.
+   */
+  replace(segment: number, to: number): void {
+    this.#live[to] = this.#live[segment]!;
+    this.#used[to] = this.#used[segment]!;
+    this.#live[segment] = 0;
+    this.#used[segment] = 0;
+    this.#states[segment] = FREE;
+    this.#free.copyWithin(1, 0, this.freeCount++);
+    this.#free[0] = segment;
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
   /** A segment in memory in which nothing is live is filled anew, in a new incarnation. */
   renew(segment: number): void {
     if (this.#live[segment] !== 0) throw new Error('swap: renewed a segment in use');
