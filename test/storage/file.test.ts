@@ -99,6 +99,12 @@ describe('a file', () => {
     const write = storage.write(Buffer.alloc(10), 0, 10, 20);
     const message = expect.stringMatching(/^cannot write 10 bytes at offset 20 .*; free some/);
     await expect(write).rejects.toMatchObject({ kind: 'no-space', message });
+    failNext('write', 'EROFS');
+    const refused = storage.write(Buffer.alloc(10), 0, 10, 20);
+    const why = expect.stringMatching(
+      /EROFS.*; it takes no writes any more, the log of the system/,
+    );
+    await expect(refused).rejects.toMatchObject({ kind: 'read-only', message: why });
     failNext('read', 'EIO');
     const read = storage.read(Buffer.alloc(10), 0, 10, 0);
     await expect(read).rejects.toMatchObject({
