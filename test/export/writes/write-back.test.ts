@@ -283,10 +283,10 @@ describe('a page that memory refuses', () => {
   test('has a place of its own while another is on its way to the disk', async () => {
     const options = fillable({ tuning: LAZY });
     const parts = makeWriteBack(options);
+    await read(parts, 0, 16 * PAGE); // what was clean is not to come back
     options.memory.isFull = true;
     const holds = [parts.storage.holdNext('write'), parts.storage.holdNext('write')];
     const pages = [1, 5, 9];
-    await read(parts, 0, 16 * PAGE); // what was clean is not to come back
     const written = pages.map((page) => writeAtOnce(parts, page * PAGE, noise(PAGE, page)));
     for (const hold of holds) await hold.arrived;
     for (const hold of holds) hold.release();
@@ -296,6 +296,33 @@ describe('a page that memory refuses', () => {
       expect(there.equals(noise(PAGE, page))).toBe(true);
     }
     expect((await read(parts, 0, 16 * PAGE)).equals(parts.disk.subarray(0, 16 * PAGE))).toBe(true);
+  });
+
+  test('is not read back as it was by a read that begins before the disk has it', async () => {
+    const storage = new SteppedStorage(noise(MIB));
+    const options = fillable({ tuning: LAZY });
+    const parts = writeBackOn(storage, options);
+    let reads = 0;
+    storage.fateOf = (what) => (what === 'read' && reads++ === 0 ? 'fails at once' : 'well');
+    const failed = read(parts, 0, PAGE).catch(String);
+    const joined = read(parts, 0, PAGE);
+    await quiet();
+    options.memory.isFull = true;
+    const written = writeAtOnce(parts, 0, noise(PAGE, 5));
+    await quiet();
+    await storage.step(0); // the read fails, and who joined it reads for itself
+    expect(await failed).toMatch('failed');
+    const next = (what: string) => storage.steps.findIndex((step) => step.what.startsWith(what));
+    await storage.step(next('read'));
+    while (next('write') >= 0) await storage.step(next('write'));
+    await written;
+    options.memory.isFull = false;
+    while (storage.steps.length > 0) await storage.step(0);
+    await joined;
+    const last = read(parts, 0, PAGE);
+    await quiet();
+    while (storage.steps.length > 0) await storage.step(0);
+    expect((await last).equals(noise(PAGE, 5))).toBe(true);
   });
 
   test('goes behind an older version that is under way', async () => {

@@ -320,6 +320,24 @@ describe('a flush', () => {
     expect(parts.table.has(1)).toBe(false);
   });
 
+  test('does not take a page that is being zeroed, nor as the neighbour of another', async () => {
+    const parts = noting({ tuning: LAZY });
+    dirty(parts, [4, 5, 6]);
+    const hold = parts.storage.holdNext('writeZeroes');
+    const zeroed = parts.target.writeZeroes(5 * PAGE, PAGE, true);
+    await hold.arrived;
+    const synced = parts.target.sync();
+    await quiet();
+    expect(parts.writes).toEqual([
+      [4, 1],
+      [6, 1],
+    ]);
+    hold.release();
+    await Promise.all([zeroed, synced]);
+    expect([parts.table.count, parts.writes.length]).toEqual([0, 2]);
+    expect(parts.disk.subarray(5 * PAGE, 6 * PAGE).equals(Buffer.alloc(PAGE))).toBe(true);
+  });
+
   test('goes on when the pages it waits for are locked, and let go', async () => {
     const parts = makeWriteBack({ tuning: LAZY });
     dirty(parts, [1, 2]);
