@@ -65,7 +65,7 @@ export function refusalOf(request: Request, promises: Promises): number {
     return NbdErrno.EPERM;
   }
   if (command === Command.FLUSH) return 0;
-  if (offset > promises.sizeBytes || length > promises.sizeBytes - offset) {
+  if (length > promises.sizeBytes - offset) {
     const grows = command === Command.WRITE || command === Command.WRITE_ZEROES;
     return grows ? NbdErrno.ENOSPC : NbdErrno.EINVAL;
   }

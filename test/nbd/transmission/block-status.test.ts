@@ -47,6 +47,33 @@ describe('BLOCK_STATUS', () => {
     expect(answer?.extents.get(1)?.length).toBe(2048);
   });
 
+  test('tells for each context that was selected what it is about', async () => {
+    const parts = makeExport();
+    const states = [
+      { isHole: false, isZero: false, isAllocated: true, depth: 1 },
+      { isHole: true, isZero: true, isAllocated: true, depth: 0 },
+      { isHole: true, isZero: true, isAllocated: false, depth: 1 },
+      { isHole: true, isZero: true, isAllocated: false, depth: 1 },
+    ];
+    parts.target.image.extent = async (offset) => {
+      const state = states[offset / PAGE];
+      if (state === undefined) throw new Error('nobody asked so far');
+      return { length: PAGE, isCompressed: false, ...state };
+    };
+    const client = new TestClient({ parts, contextIds: [1, 2] });
+    const [answer] = await client.ask({ command: BLOCK_STATUS, length: 4 * PAGE });
+    expect(answer?.extents.get(1)).toEqual([
+      { length: PAGE, state: 0 },
+      { length: 3 * PAGE, state: 3 },
+    ]);
+    expect(answer?.extents.get(2)).toEqual([
+      { length: PAGE, state: 2 },
+      { length: PAGE, state: 1 },
+      { length: 2 * PAGE, state: 0 },
+    ]);
+    expect(answer?.chunks.length).toBe(2);
+  });
+
   test('joins equal neighbours', async () => {
     const client = striped();
     client.parts.storage.extent = async (_, length) => ({

@@ -9,6 +9,21 @@ const { READ, WRITE, FLUSH, TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS } = Command;
 const { FUA, NO_HOLE, REQ_ONE, FAST_ZERO, DF } = CommandFlag;
 const { EINVAL, ENOSPC, EPERM, EOVERFLOW } = NbdErrno;
 
+test('zeroes may become a hole unless the client wants none', async () => {
+  const client = new TestClient();
+  const { storage } = client.parts;
+  const writeZeroes = storage.writeZeroes.bind(storage);
+  const asked: boolean[] = [];
+  storage.writeZeroes = (offset, length, mayDiscard, mustBeFast) => {
+    asked.push(mayDiscard);
+    return writeZeroes(offset, length, mayDiscard, mustBeFast);
+  };
+  const request = { command: WRITE_ZEROES, length: PAGE };
+  await client.ask(request);
+  await client.ask({ ...request, flags: NO_HOLE });
+  expect(asked).toEqual([true, false]);
+});
+
 describe('a command', () => {
   test.each([
     ['WRITE', { command: WRITE, offset: 700, payload: noise(3 * PAGE, 9) }],

@@ -109,6 +109,20 @@ test('a piece that fails fails the write, once, when all of its payload has come
   expect(client.parts.buffers.lentBytes).toBe(0);
 });
 
+test('a write is answered when the last of its pieces is on the disk, in whatever order they end', async () => {
+  const client = new TestClient({ parts: makeExport({ sizeBytes: 4 * MIB }) });
+  const { storage, disk } = client.parts;
+  const hold = storage.holdNext('write');
+  const payload = noise(MIB, 5);
+  client.send(client.request({ command: WRITE, payload }));
+  await client.settle();
+  expect([client.answers, storage.requests.write]).toEqual([[], 4]);
+  hold.release();
+  await client.settle();
+  expect(client.answers.map(({ errno }) => errno)).toEqual([0]);
+  expect(disk.subarray(0, MIB).equals(payload)).toBe(true);
+});
+
 test('a payload waits for a slow disk with four pieces under way', async () => {
   const client = new TestClient({ parts: makeExport({ sizeBytes: 4 * MIB }) });
   const { storage } = client.parts;
