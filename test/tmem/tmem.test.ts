@@ -66,6 +66,19 @@ describe('a stack', () => {
     expect(tmem.isOverfull).toBe(false);
   });
 
+  it('does one thing as if it were not frozen, and is frozen again, also where that failed', () => {
+    const tmem = makeTmem();
+    const pool = tmem.createPool({ kind: 'persistent' });
+    tmem.freeze();
+    expect(tmem.whileThawed(() => pool.put(0, 0, page))).toBe(STORED);
+    expect(isRefused(pool.put(0, 1, page))).toBe(true);
+    expectUsage(() => tmem.whileThawed(() => pool.put(-1, 0, page)));
+    expect(isRefused(pool.put(0, 1, page))).toBe(true);
+    tmem.thaw();
+    tmem.whileThawed(() => {});
+    expect(pool.put(0, 1, page)).toBe(STORED);
+  });
+
   it('shrinks by bytes and by all, and by nothing else', () => {
     const tmem = makeTmem();
     const pool = tmem.createPool({ kind: 'ephemeral' });
