@@ -9,8 +9,14 @@ import { FALLOCATE, type Libc, SEEK } from './libc.ts';
 import type { StorageCapabilities, StorageExtent } from './storage.ts';
 import { endOfFile } from './transfer.ts';
 
-/** Refusals that will be repeated for every range of this file. */
-const REFUSED_FOR_GOOD = new Set(['EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'ENODEV', 'ESPIPE']);
+/**
+ * Refusals that will be repeated for every range of this file. A sandbox may forbid the calls alone
+ * (seccomp(2)); of a file that may not be written at all the writes that follow tell.
+ */
+const REFUSED_FOR_GOOD = new Set([
+  ...['EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'ENODEV', 'ESPIPE'],
+  ...['EPERM', 'EACCES'],
+]);
 
 /** Refusals of this range or this moment: a block device takes whole sectors, or is mounted. */
 const REFUSED_THIS_TIME = new Set(['EINVAL', 'EBUSY', 'ENOTTY']);
