@@ -61,7 +61,6 @@ export function decodeImageTable(
     const mediumAt = at + FIXED_BYTES;
     const nameAt = mediumAt + table.readUInt16LE(at + 40);
     const end = nameAt + table.readUInt16LE(at + 42);
-    if (end > table.length) return undefined;
     const stamp = {
       medium: table.toString('utf8', mediumAt, nameAt),
       sizeBytes: Number(table.readBigUInt64LE(at)),

@@ -99,7 +99,7 @@ test('abort drops everybody at once', async () => {
 });
 
 test('a client in its handshake does not keep a server from stopping', async () => {
-  const { address, server } = await startServer();
+  const { address, server } = await startServer({ drainTimeoutMs: 600_000 });
   const client = new SocketClient(address);
   await once(client.socket, 'data');
   await Promise.all([server.stop(), client.isClosed]);
