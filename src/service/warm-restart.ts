@@ -31,6 +31,8 @@ export interface WarmRestartOptions {
 
 /** How long the images may take to write what they write last, milliseconds. */
 const FINISH_MS_MAX = 10_000;
+/** How long loading may go on when the service ends, milliseconds. */
+const LOAD_MS_MAX = 5_000;
 /** How long a saving may take to end when it is told to, milliseconds. */
 const END_MS_MAX = 10_000;
 
@@ -144,10 +146,14 @@ export class WarmRestart {
     return done;
   }
 
-  /** Ends loading; resolves when it has ended. */
+  /**
+   * Ends loading, which goes on for a while: what is not loaded is not in the next snapshot. Resolves
+   * when it has ended.
+   */
   async stop(): Promise<void> {
-    this.#loader.stop();
+    const timer = setTimeout(() => this.#loader.stop(), LOAD_MS_MAX);
     await this.#loader.finished;
+    clearTimeout(timer);
   }
 
   /** Saves what is clean now; whoever asks while that goes on gets the same. */

@@ -5,19 +5,37 @@ import type { BaseImages } from '../../src/export/base-images.ts';
 import type { Export } from '../../src/export/export.ts';
 import type { Disk } from '../../src/service/disks.ts';
 import { WarmRestart } from '../../src/service/warm-restart.ts';
-import { fill, makeImage, PAGE, placeIn, serve, upTo } from '../snapshot/fixture.ts';
+import { SnapshotLoader } from '../../src/snapshot/loader.ts';
+import {
+  fill,
+  IMAGE_PAGES,
+  makeImage,
+  PAGE,
+  type Place,
+  pagesHeld,
+  placeIn,
+  type Served,
+  serve,
+  upTo,
+} from '../snapshot/fixture.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
 import { until } from '../tools/until.ts';
 
 const never = new Promise<never>(() => undefined);
 
+const NAMES = ['hung.qcow2', 'good.qcow2'];
+
 /** Two images with ten cached pages each; the first is synced by `sync`. */
 async function twoImages(sync: () => Promise<void>, snapshotPath?: string) {
   const place = placeIn(temporaryDirectory());
-  const names = ['hung.qcow2', 'good.qcow2'];
-  for (const name of names) makeImage(place, name);
-  const served = await serve(place, names);
+  for (const name of NAMES) makeImage(place, name);
+  const served = await serve(place, NAMES);
   fill(served, upTo(10));
+  return restartOf({ ...place, ...(snapshotPath !== undefined && { snapshotPath }) }, served, sync);
+}
+
+/** Of two images that are served. */
+function restartOf(place: Place, served: Served, sync: () => Promise<void>) {
   const syncs = [sync, async () => undefined];
   let finish = (): void => undefined;
   const finishes = new Promise<void>((resolve) => {
@@ -26,7 +44,7 @@ async function twoImages(sync: () => Promise<void>, snapshotPath?: string) {
   const disks = served.images.map(({ path, medium, name }, i) => {
     const image = {
       ...{ name: path, medium, formatName: 'qcow2', isSelfContained: true, isReadOnly: false },
-      ...{ counters: { sync: { failures: 0 } }, virtualSizeBytes: 1 },
+      ...{ counters: { sync: { failures: 0 } }, virtualSizeBytes: IMAGE_PAGES * PAGE },
       ...{ sync: syncs[i], finish: async () => finish() },
     };
     return { name, image, mode: 'writethrough', share: {}, copyBytesPerSecond: undefined };
@@ -36,7 +54,7 @@ async function twoImages(sync: () => Promise<void>, snapshotPath?: string) {
   });
   const lines: string[] = [];
   const warmRestart = new WarmRestart({
-    path: snapshotPath ?? place.snapshotPath,
+    path: place.snapshotPath,
     pageBytes: PAGE,
     tmem: served.tmem,
     disks: disks as unknown as Disk[],
@@ -111,4 +129,32 @@ it('where no snapshot can be saved is told at the start', async () => {
   const fine = await twoImages(synced, `${directory}/cache.snapshot`);
   await fine.warmRestart.start();
   expect(fine.lines).toEqual([]);
+});
+
+it('a snapshot that is being loaded when the service ends is loaded to its end', async () => {
+  const synced = async () => undefined;
+  const { place, warmRestart } = await twoImages(synced);
+  await warmRestart.saveAtEnd();
+  const served = await serve(place, NAMES);
+  const next = restartOf(place, served, synced);
+  await next.warmRestart.start();
+  await next.warmRestart.stop();
+  expect(next.warmRestart.loader.state).toBe('done');
+  for (const image of [0, 1]) expect(pagesHeld(served, upTo(10), image).length).toBe(10);
+});
+
+it('loading that takes long is ended after 5 s when the service ends', async () => {
+  withFakeTimers();
+  const { warmRestart } = await twoImages(async () => undefined);
+  const finished = vi.spyOn(SnapshotLoader.prototype, 'finished', 'get').mockReturnValue(never);
+  const stop = vi.spyOn(SnapshotLoader.prototype, 'stop');
+  onTestFinished(() => {
+    finished.mockRestore();
+    stop.mockRestore();
+  });
+  void warmRestart.stop();
+  await vi.advanceTimersByTimeAsync(4999);
+  expect(stop).not.toHaveBeenCalled();
+  await vi.advanceTimersByTimeAsync(1);
+  expect(stop).toHaveBeenCalledTimes(1);
 });
