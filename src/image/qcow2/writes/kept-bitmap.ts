@@ -40,7 +40,7 @@ export class KeptBitmap {
   #table: Float64Array;
   /** Clusters of bits that changed since they were read. */
   #isChanged: Uint8Array;
-  /** Whether it is known what its entry of the directory says. */
+  /** Whether it is known what all of its entry of the directory says. */
   #isEntryKnown = true;
 
   private constructor(
@@ -222,10 +222,13 @@ export class KeptBitmap {
 
   /** Durably; a field lies inside one sector, which a disk writes whole or not at all. */
   async #writeEntry(bytes: Buffer, at: number): Promise<void> {
-    this.#isEntryKnown = false;
-    await this.#storage.write(bytes, 0, bytes.length, this.#entryOffset + at);
-    await this.#storage.sync();
-    this.#isEntryKnown = true;
+    try {
+      await this.#storage.write(bytes, 0, bytes.length, this.#entryOffset + at);
+      await this.#storage.sync();
+    } catch (cause) {
+      this.#isEntryKnown = false; // from now on: its other fields may be written again, and not this
+      throw cause;
+    }
   }
 
   #tableClusters(entries: number): number {

@@ -6,6 +6,7 @@
  */
 
 import { TmemError } from '../../../lib/errors.ts';
+import { settleAll } from '../../../lib/settle-all.ts';
 import type { ResizableStorage } from '../../../storage/storage.ts';
 import {
   type Bitmap,
@@ -114,7 +115,7 @@ export class KeptBitmaps {
     if (sizeBytes === this.#sizeBytes) return;
     // Also when one of them fails: then the others have that length, and are to have another.
     this.#sizeBytes = sizeBytes;
-    for (const kept of this.#kept) await kept.resize(sizeBytes, space);
+    await settleAll(this.#kept.map((kept) => kept.resize(sizeBytes, space)));
   }
 
   /** Stores what changed, and takes the mark away when it is durable: no write may follow. */

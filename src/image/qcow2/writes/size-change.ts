@@ -85,10 +85,16 @@ export class SizeChange {
     const { clusterBytes, hasDataFile, tableCoverageBytes } = disk.geometry;
     const tablesEnd = disk.l1.entries * tableCoverageBytes;
     const start = roundUp(sizeBytes, clusterBytes);
+    const { sizeBytes: oldBytes } = header.header;
     // A disk that was to be larger, and could not, takes no writing to be as it was.
-    if (sizeBytes !== header.header.sizeBytes) {
+    if (sizeBytes !== oldBytes) {
       await writeBack.sync();
-      await this.#writeSize(sizeBytes);
+      try {
+        await this.#writeSize(sizeBytes);
+      } catch (cause) {
+        this.#switchSize(oldBytes); // or the next write-back would try the other one again
+        throw cause;
+      }
     }
     disk.virtualSizeBytes = sizeBytes;
     this.#pendingBytes = undefined;
@@ -123,9 +129,13 @@ export class SizeChange {
   }
 
   async #writeSize(sizeBytes: number): Promise<void> {
+    this.#switchSize(sizeBytes);
+    await this.#options.writeBack.sync();
+  }
+
+  #switchSize(sizeBytes: number): void {
     const { disk, writeBack } = this.#options;
     writeBack.switchDisk({ l1: disk.l1, isMoved: false, sizeBytes });
-    await writeBack.sync();
   }
 
   async #moveTable(tables: number): Promise<void> {

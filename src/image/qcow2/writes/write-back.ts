@@ -180,13 +180,17 @@ export class WriteBack {
   /** What is durable or not is not known: all of it is written again, nothing is free. */
   #restore(batch: Batch, isSecondPhase: boolean): void {
     const { freed, onWrote } = this.#options;
-    const { plan } = batch;
+    const { plan, diskSwitch } = batch;
     if (plan !== undefined) onWrote(plan.firstCluster + plan.usedClusters);
     batch.l1.restore(batch.l1Sectors);
     freed.restore(batch.freed);
-    this.#diskSwitch ??= batch.diskSwitch;
-    // After the first sync new tables are durable, and L1 may refer to them.
-    if (isSecondPhase) return;
+    // After the first sync new tables are durable, L1 itself and those that it refers to; the header
+    // may name that L1, so that it is no place any more for what is not durable.
+    if (isSecondPhase) {
+      this.#diskSwitch ??= diskSwitch && { ...diskSwitch, isMoved: false };
+      return;
+    }
+    this.#diskSwitch ??= diskSwitch;
     for (const table of batch.newTables) this.#newTables.add(table);
   }
 
