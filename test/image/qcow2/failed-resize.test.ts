@@ -143,4 +143,22 @@ describe('a qcow2 image whose disk could not get another size', () => {
       expect(await checkOf(qcow2Driver, left), when).toMatchObject({ corruptions: 0 });
     }
   });
+
+  it.each<Fault>(['lost', 'made'])('leaks nothing when it gets it after all: %s', async (fault) => {
+    const empty = emptyContainer();
+    await createOn(qcow2Driver, empty, 8 * MIB, { cluster_size: '512' });
+    for (let failsAt = 1; ; failsAt++) {
+      const storage = new FailingContainer(await bytesOf(empty), fault);
+      const image = await openOn(storage);
+      await image.write(Buffer.alloc(CLUSTER, 1), 0, CLUSTER, 0);
+      storage.failAt(failsAt);
+      const failure = await image.resize(16 * MIB).catch(String);
+      if (failure === undefined) break;
+      await image.resize(16 * MIB);
+      await image.write(Buffer.alloc(CLUSTER, 7), 0, CLUSTER, 15 * MIB);
+      await image.close();
+      const left = await checkOf(qcow2Driver, containerOf(await bytesOf(storage)));
+      expect(left, `at ${failsAt}: ${failure}`).toMatchObject({ corruptions: 0, leaks: 0 });
+    }
+  });
 });

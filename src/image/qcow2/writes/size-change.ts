@@ -148,10 +148,8 @@ export class SizeChange {
     metadata.add(offset, clusters * clusterBytes);
     disk.l1 = old.movedTo(offset, tables);
     writeBack.switchDisk({ l1: disk.l1, isMoved: true, sizeBytes: header.header.sizeBytes });
+    for (let at = 0; at < old.entries * 8; at += clusterBytes) freed.addTable(old.offset + at);
     await writeBack.sync();
-    if (old.entries === 0) return;
-    metadata.delete(old.offset, old.entries * 8);
-    freed.addUnreachable(old.offset, old.entries * 8);
   }
 
   /** Tables of nothing but holes are given back; there are no smaller L1 tables for it. */
