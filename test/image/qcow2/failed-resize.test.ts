@@ -144,21 +144,31 @@ describe('a qcow2 image whose disk could not get another size', () => {
     }
   });
 
-  it.each<Fault>(['lost', 'made'])('leaks nothing when it gets it after all: %s', async (fault) => {
-    const empty = emptyContainer();
-    await createOn(qcow2Driver, empty, 8 * MIB, { cluster_size: '512' });
-    for (let failsAt = 1; ; failsAt++) {
-      const storage = new FailingContainer(await bytesOf(empty), fault);
-      const image = await openOn(storage);
-      await image.write(Buffer.alloc(CLUSTER, 1), 0, CLUSTER, 0);
-      storage.failAt(failsAt);
-      const failure = await image.resize(16 * MIB).catch(String);
-      if (failure === undefined) break;
-      await image.resize(16 * MIB);
-      await image.write(Buffer.alloc(CLUSTER, 7), 0, CLUSTER, 15 * MIB);
-      await image.close();
-      const left = await checkOf(qcow2Driver, containerOf(await bytesOf(storage)));
-      expect(left, `at ${failsAt}: ${failure}`).toMatchObject({ corruptions: 0, leaks: 0 });
-    }
-  });
+  it.each<[Fault, number]>([
+    ['lost', 16 * MIB],
+    ['made', 16 * MIB],
+    ['lost', 8 * MIB],
+    ['made', 8 * MIB],
+  ])(
+    'leaks nothing, and has the size that it gets then: %s, %i bytes',
+    async (fault, sizeBytes) => {
+      const empty = emptyContainer();
+      await createOn(qcow2Driver, empty, 8 * MIB, { cluster_size: '512' });
+      for (let failsAt = 1; ; failsAt++) {
+        const storage = new FailingContainer(await bytesOf(empty), fault);
+        const image = await openOn(storage);
+        await image.write(Buffer.alloc(CLUSTER, 1), 0, CLUSTER, 0);
+        storage.failAt(failsAt);
+        const failure = await image.resize(16 * MIB).catch(String);
+        if (failure === undefined) break;
+        await image.resize(sizeBytes);
+        await image.write(Buffer.alloc(CLUSTER, 7), 0, CLUSTER, sizeBytes - CLUSTER);
+        await image.close();
+        const left = containerOf(await bytesOf(storage));
+        const when = `at ${failsAt}: ${failure}`;
+        expect(await checkOf(qcow2Driver, left), when).toMatchObject({ corruptions: 0, leaks: 0 });
+        expect((await readHeader(left)).sizeBytes, when).toBe(sizeBytes);
+      }
+    },
+  );
 });

@@ -85,16 +85,10 @@ export class SizeChange {
     const { clusterBytes, hasDataFile, tableCoverageBytes } = disk.geometry;
     const tablesEnd = disk.l1.entries * tableCoverageBytes;
     const start = roundUp(sizeBytes, clusterBytes);
-    const { sizeBytes: oldBytes } = header.header;
     // A disk that was to be larger, and could not, takes no writing to be as it was.
-    if (sizeBytes !== oldBytes) {
+    if (sizeBytes !== header.header.sizeBytes) {
       await writeBack.sync();
-      try {
-        await this.#writeSize(sizeBytes);
-      } catch (cause) {
-        this.#switchSize(oldBytes); // or the next write-back would try the other one again
-        throw cause;
-      }
+      await this.#writeSize(sizeBytes);
     }
     disk.virtualSizeBytes = sizeBytes;
     this.#pendingBytes = undefined;
@@ -129,8 +123,15 @@ export class SizeChange {
   }
 
   async #writeSize(sizeBytes: number): Promise<void> {
+    const { header, writeBack } = this.#options;
+    const { sizeBytes: oldBytes } = header.header;
     this.#switchSize(sizeBytes);
-    await this.#options.writeBack.sync();
+    try {
+      await writeBack.sync();
+    } catch (cause) {
+      this.#switchSize(oldBytes); // or the next write-back would try the other one again
+      throw cause;
+    }
   }
 
   #switchSize(sizeBytes: number): void {
