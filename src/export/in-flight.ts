@@ -6,6 +6,8 @@
  * Counts are bounded by the buffers of the service, so the lists are searched from end to end.
  */
 
+import { NumberTable } from '../lib/number-table.ts';
+
 /** A page's bytes wanted by somebody else than the one who reads them. */
 interface Joiner {
   readonly page: number;
@@ -22,6 +24,8 @@ export class Fetch {
   readonly offset: number;
   /** A change of one of its pages began before it ended: what it read must not be cached. */
   isStale = false;
+  /** Among those that others may join, from 1 on; 0 if they may not. */
+  number = 0;
   readonly joiners: Joiner[] = [];
 
   constructor(first: number, count: number, buffer: Buffer, offset: number) {
@@ -44,7 +48,11 @@ export class InFlight {
   /** Hears of every change of pages, before it begins or in the turn in which it is made. */
   onChange: ((first: number, count: number) => void) | undefined;
   readonly #pageBytes: number;
-  readonly #fetches = new Map<number, Fetch>(); // by page; stale ones are not in it
+  /** By page: the number of its fetch. Stale ones are not in it. */
+  readonly #numbers = new NumberTable();
+  /** By number; those that are free are undefined. */
+  readonly #fetches: (Fetch | undefined)[] = [undefined];
+  readonly #freeNumbers: number[] = [];
   readonly #running = new Set<Fetch>();
   readonly #changes = new Set<Change>();
 
@@ -70,14 +78,16 @@ export class InFlight {
 
   /** The read under way that will bring `page`, if a reader may share it. */
   fetchOf(page: number): Fetch | undefined {
-    return this.#fetches.get(page);
+    return this.#fetches[this.#numbers.get(page)];
   }
 
   beginFetch(fetch: Fetch): void {
     this.#running.add(fetch);
     for (const change of this.#changes) if (overlaps(change, fetch)) fetch.isStale = true;
     if (fetch.isStale) return;
-    for (let i = 0; i < fetch.count; i++) this.#fetches.set(fetch.first + i, fetch);
+    fetch.number = this.#freeNumbers.pop() ?? this.#fetches.length;
+    this.#fetches[fetch.number] = fetch;
+    for (let i = 0; i < fetch.count; i++) this.#numbers.set(fetch.first + i, fetch.number);
   }
 
   /** Ends a fetch. Those who joined get their page, or hear that they must read it themselves. */
@@ -116,9 +126,13 @@ export class InFlight {
   }
 
   #forget(fetch: Fetch): void {
+    if (fetch.number === 0) return;
     for (let page = fetch.first; page < fetch.first + fetch.count; page++) {
-      if (this.#fetches.get(page) === fetch) this.#fetches.delete(page);
+      if (this.#numbers.get(page) === fetch.number) this.#numbers.delete(page);
     }
+    this.#fetches[fetch.number] = undefined;
+    this.#freeNumbers.push(fetch.number);
+    fetch.number = 0;
   }
 }
 

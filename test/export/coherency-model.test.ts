@@ -148,7 +148,7 @@ class World {
 test('the cache is never older than the disk, whatever happens in whatever order', async () => {
   await fc.assert(
     fc.asyncProperty(
-      fc.array(action, { minLength: 10, maxLength: 80, size: 'max' }),
+      fc.array(action, { minLength: 10, maxLength: 80 }),
       fates,
       async (actions, fate) => {
         const world = new World(fate);

@@ -44,7 +44,7 @@ class Model {
 describe('the queue of same-filled pages', () => {
   it('asks for a page only when it is full, and for one that is there', () => {
     const step = fc.tuple(fc.boolean(), fc.nat({ max: 150 }));
-    const steps = fc.array(step, { maxLength: 600, size: 'max' });
+    const steps = fc.array(step, { maxLength: 600 });
     fc.assert(
       fc.property(steps, fc.constantFrom(1, 5, 100, 1000), (all, countMax) => {
         const model = new Model(countMax);

@@ -7,7 +7,6 @@ const SLOTS = 30;
 it('gdsf evicts the lowest of age plus uses for each byte', () => {
   const events = fc.array(fc.tuple(fc.nat({ max: SLOTS - 1 }), fc.nat({ max: 9 })), {
     maxLength: 500,
-    size: 'max',
   });
   const charges = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: SLOTS, maxLength: SLOTS });
   fc.assert(

@@ -106,7 +106,7 @@ describe.each(CASES)('the policy %s', (name, make) => {
   });
 
   it('agrees with a map on what is resident, and evicts each resident page once', () => {
-    const runs = fc.array(event, { maxLength: 300, size: 'max' });
+    const runs = fc.array(event, { maxLength: 300 });
     fc.assert(
       fc.property(runs, capacities, (events, capacityBytes) => {
         const hashOf = (slot: number) => slot * 7919;

@@ -79,7 +79,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
 
 const runs = fc.tuple(
   fc.array(fc.tuple(options, account), { minLength: 2, maxLength: 4 }),
-  fc.array(steps, { minLength: 20, maxLength: 200, size: 'max' }),
+  fc.array(steps, { minLength: 20, maxLength: 200 }),
 );
 
 describe('a stack of layers, beside a model', () => {

@@ -6,7 +6,8 @@ import fc from 'fast-check';
  */
 export const SEED = Number(process.env.TMEM_SEED ?? 1);
 
-fc.configureGlobal({ seed: SEED });
+// A greatest length is meant: without this an array has ten entries, whatever is said.
+fc.configureGlobal({ seed: SEED, defaultSizeToMaxWhenMaxSpecified: true });
 
 /** fast-check, which begins there too. */
 export { fc };

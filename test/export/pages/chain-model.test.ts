@@ -50,7 +50,7 @@ const fate = fc.oneof(
 );
 const mode = fc.constantFrom<ChainMode>('writethrough', 'writearound', 'writeback');
 const plan = fc.record({
-  actions: fc.array(action, { minLength: 10, maxLength: 120, size: 'max' }),
+  actions: fc.array(action, { minLength: 10, maxLength: 120 }),
   fates: fc.oneof(fc.constant<Fate[]>(['well']), fc.array(fate, { minLength: 1, maxLength: 40 })),
   refusals: fc.oneof(
     fc.constant([false]),

@@ -57,7 +57,7 @@ const refusal = fc.oneof(
   { weight: 1, arbitrary: fc.constant(true) },
 );
 const plan = fc.record({
-  actions: fc.array(action, { minLength: 10, maxLength: 150, size: 'max' }),
+  actions: fc.array(action, { minLength: 10, maxLength: 150 }),
   fates: fc.oneof(fc.constant<Fate[]>(['well']), fc.array(fate, { minLength: 1, maxLength: 40 })),
   refusals: fc.oneof(fc.constant([false]), fc.array(refusal, { minLength: 1, maxLength: 40 })),
   limitPages: fc.constantFrom(1, 3, 8, 1000),
