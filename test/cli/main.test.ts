@@ -27,7 +27,10 @@ test.each([
   [['--verison'], 'there is no option --verison; did you mean --version?'],
   [['serve', '--memroy=1'], 'there is no option --memroy; did you mean --memory?'],
   [['serve', '--memory', '1MiB'], 'memory is 1MiB; it must be at least 32MiB'],
-  [['serve', '--config', 'a'], 'cannot read the configuration file /srv/a: there is no such file'],
+  [
+    ['serve', '--config', 'a'],
+    'cannot read the configuration file /srv/a: there is no such file; check the path',
+  ],
 ])('main refuses %j in one sentence on stderr and exits 2', async (args, sentence) => {
   expect(await run(...args)).toEqual({ code: 2, out: '', err: `tmem: ${sentence}\n` });
 });

@@ -24,10 +24,10 @@ test.each([
   async (failure, advice) => {
     code = failure;
     const folder = workspace();
-    const [source, target] = [path.join(folder, 'a.raw'), path.join(folder, 'b.raw')];
-    fs.writeFileSync(source, Buffer.alloc(4096, 7));
+    const [source, target] = [path.join(folder, 'a.csv'), path.join(folder, 'b.tmemtrace')];
+    fs.writeFileSync(source, 'timestamp,offset,size,op\n1,0,4096,read\n');
     const context = new ScriptedContext();
-    expect(await main(['image', 'convert', source, target], context)).toBe(1);
+    expect(await main(['trace', 'convert', source, '-o', target], context)).toBe(1);
     const cause = `${code}: it failed, stat '${target}'`;
     expect(context.err).toBe(`tmem: the system failed: ${cause}; ${advice}\n`);
   },
