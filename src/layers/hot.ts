@@ -79,8 +79,7 @@ export class Hot extends LayerFrame implements Lender {
   get(pool: number, object: number, index: number, dst: Buffer, dstOffset: number): GetOutcome {
     const slot = this.#index.find(pool, object, index);
     if (slot !== NO_SLOT) {
-      const pageBytes = this.#pages.lengthOf(slot);
-      this.#slabs.copyOut(this.#pages.locationOf(slot) >>> 0, pageBytes, dst, dstOffset);
+      this.copyOut(slot, this.#pages.lengthOf(slot), dst, dstOffset);
       this.held.poolOf(pool)!.tenant.policy.touch(slot);
       this.statistics.hits++;
       return HIT;
@@ -150,6 +149,11 @@ export class Hot extends LayerFrame implements Lender {
   ): PutOutcome {
     if (encoding !== RAW) return REFUSED_POOL;
     return this.held.insert(pool, object, index, RAW, src, srcOffset, length);
+  }
+
+  protected copyOut(slot: number, pageBytes: number, dst: Buffer, dstOffset: number): typeof HIT {
+    this.#slabs.copyOut(this.#pages.locationOf(slot) >>> 0, pageBytes, dst, dstOffset);
+    return HIT;
   }
 
   /** What is lent is freed when it is given back. */

@@ -13,6 +13,7 @@ import {
   type Layer,
   type LayerStatistics,
   type LayerUsage,
+  MISS,
   type PoolDescription,
   type PutOutcome,
   REFUSED_FROZEN,
@@ -83,6 +84,14 @@ export abstract class LayerFrame implements Layer {
     srcOffset: number,
     length: number,
   ): PutOutcome;
+
+  /** Copies the page that is here in `slot`, decoded; a MISS, and `dst` untouched, if it is malformed. */
+  protected abstract copyOut(
+    slot: number,
+    pageBytes: number,
+    dst: Buffer,
+    dstOffset: number,
+  ): GetOutcome;
 
   /** Frees the bytes of a page that leaves. */
   protected freeLocation(location: number): void {
@@ -183,6 +192,12 @@ export abstract class LayerFrame implements Layer {
     if (isMoved || !isBelow) return isMoved;
     held.drop(slot); // the copy below has the new name and stands for both
     return this.has(to, object, index);
+  }
+
+  copy(pool: number, object: number, index: number, dst: Buffer, dstOffset: number): GetOutcome {
+    const slot = this.held.index.find(pool, object, index);
+    if (slot === NO_SLOT) return this.next?.copy(pool, object, index, dst, dstOffset) ?? MISS;
+    return this.copyOut(slot, this.held.poolOf(pool)!.pageBytes, dst, dstOffset);
   }
 
   peek(pool: number, object: number, index: number, page: EncodedPage): boolean {

@@ -74,30 +74,19 @@ export class Zcache extends LayerFrame {
       this.statistics.misses++;
       return this.next === undefined ? MISS : this.next.get(pool, object, index, dst, dstOffset);
     }
-    const location = this.#pages.locationOf(slot);
-    const encoding = this.#pages.encodingOf(slot);
     const { pageBytes, tenant } = this.held.poolOf(pool)!;
-    if (encoding === FILLED) {
-      this.#encoder.fill(location, pageBytes, dst, dstOffset);
-      this.statistics.hits++;
-      return location === 0 ? HIT_ZERO : HIT;
+    const outcome = this.copyOut(slot, pageBytes, dst, dstOffset);
+    if (outcome === MISS) {
+      this.statistics.corrupt++;
+      this.statistics.misses++;
+      this.held.drop(slot);
+      return MISS;
     }
-    if (encoding === RAW) {
-      this.#slabs.copyOut(location, pageBytes, dst, dstOffset);
-    } else {
-      const start = this.#slabs.offsetAt(location);
-      const end = start + this.#pages.lengthOf(slot);
-      const block = this.#slabs.bufferAt(location);
-      if (!this.#encoder.decode(block, start, end, pageBytes, dst, dstOffset)) {
-        this.statistics.corrupt++;
-        this.statistics.misses++;
-        this.held.drop(slot);
-        return MISS;
-      }
+    if (this.#pages.encodingOf(slot) !== FILLED && !this.#pages.isPersistent(slot)) {
+      tenant.policy.touch(slot);
     }
-    if (!this.#pages.isPersistent(slot)) tenant.policy.touch(slot);
     this.statistics.hits++;
-    return HIT;
+    return outcome;
   }
 
   put(
@@ -129,6 +118,23 @@ export class Zcache extends LayerFrame {
     const shortest = this.#encode(src, srcOffset, pool.pageBytes);
     const { encoded, length: encodedBytes } = this.#encoder;
     return this.held.insert(pool, object, index, shortest, encoded, 0, encodedBytes);
+  }
+
+  protected copyOut(slot: number, pageBytes: number, dst: Buffer, dstOffset: number): GetOutcome {
+    const location = this.#pages.locationOf(slot);
+    const encoding = this.#pages.encodingOf(slot);
+    if (encoding === FILLED) {
+      this.#encoder.fill(location, pageBytes, dst, dstOffset);
+      return location === 0 ? HIT_ZERO : HIT;
+    }
+    if (encoding === RAW) {
+      this.#slabs.copyOut(location, pageBytes, dst, dstOffset);
+      return HIT;
+    }
+    const start = this.#slabs.offsetAt(location);
+    const end = start + this.#pages.lengthOf(slot);
+    const block = this.#slabs.bufferAt(location);
+    return this.#encoder.decode(block, start, end, pageBytes, dst, dstOffset) ? HIT : MISS;
   }
 
   #encode(src: Buffer, srcOffset: number, pageBytes: number): Encoding {

@@ -71,6 +71,11 @@ export const WRITE_BACK_METRICS: readonly MetricDefinition[] = [
     ({ writer }) => writer.statistics.runs,
   ),
   perExport(
+    'tmem_writeback_clean_pages_total',
+    'Clean pages that were written along, since they lay between dirty ones.',
+    ({ writer }) => writer.statistics.cleanPages,
+  ),
+  perExport(
     'tmem_writeback_failures_total',
     'Those that the image failed.',
     ({ writer }) => writer.statistics.failures,

@@ -17,7 +17,7 @@ import type { ServiceLog } from './settings.ts';
 import type { Stack } from './stack.ts';
 
 /** An image gets what is written within seconds, and room is made before it is needed. */
-const IMAGE_TUNING: WriterTuning = { ageMsMax: 5000, highFraction: 0.75, lowFraction: 0.5 };
+const IMAGE_TUNING: WriterTuning = { ageMsMax: 5000, highFraction: 0.9, lowFraction: 0.75 };
 /** A swap device keeps in memory what it can. */
 const SWAP_TUNING: WriterTuning = {
   ageMsMax: Number.POSITIVE_INFINITY,

@@ -10,7 +10,14 @@
  */
 
 import type { Account } from './account.ts';
-import { type EncodedPage, type GetOutcome, MISS, type PutOutcome } from './layer.ts';
+import {
+  createEncodedPage,
+  type EncodedPage,
+  FILLED,
+  type GetOutcome,
+  MISS,
+  type PutOutcome,
+} from './layer.ts';
 import { type Lender, NO_LOAN } from './lender.ts';
 import type { Pool } from './pool.ts';
 import type { Tmem } from './tmem.ts';
@@ -25,6 +32,7 @@ export class Cleancache {
   hits = 0;
   misses = 0;
   readonly #lender: Lender | undefined;
+  readonly #peeked = createEncodedPage();
 
   /** A cache of one image's pages, in a new private pool on `tmem`. */
   constructor(tmem: Tmem, pageBytes: number, lender?: Lender, account?: Account) {
@@ -45,6 +53,19 @@ export class Cleancache {
 
   has(page: number): boolean {
     return this.pool.has(Math.floor(page / PAGES_PER_OBJECT), page % PAGES_PER_OBJECT);
+  }
+
+  /** Whether the page is held, and is more than four bytes repeated. It is no use of the page. */
+  hasBytes(page: number): boolean {
+    const object = Math.floor(page / PAGES_PER_OBJECT);
+    if (!this.pool.peek(object, page % PAGES_PER_OBJECT, this.#peeked)) return false;
+    return this.#peeked.encoding !== FILLED;
+  }
+
+  /** As `get`, but it is no use of the page and counts nowhere. */
+  copy(page: number, dst: Buffer, dstOffset: number): GetOutcome {
+    const object = Math.floor(page / PAGES_PER_OBJECT);
+    return this.pool.copy(object, page % PAGES_PER_OBJECT, dst, dstOffset);
   }
 
   put(page: number, src: Buffer, srcOffset: number): PutOutcome {

@@ -49,6 +49,12 @@ export class Frontswap {
     return this.pool.get(object, page % PAGES_PER_OBJECT, dst, dstOffset);
   }
 
+  /** As `get`, but it is no use of the page. */
+  copy(page: number, dst: Buffer, dstOffset: number): GetOutcome {
+    const object = Math.floor(page / PAGES_PER_OBJECT);
+    return this.pool.copy(object, page % PAGES_PER_OBJECT, dst, dstOffset);
+  }
+
   /** Stores the page, or refuses it; when refused no older version of it is held any more. */
   put(page: number, src: Buffer, srcOffset: number): PutOutcome {
     const object = Math.floor(page / PAGES_PER_OBJECT);

@@ -226,6 +226,12 @@ export interface Layer {
   transfer(fromPool: number, toPool: number, object: number, index: number): boolean;
 
   /**
+   * As `get`, but it is no use of the page: nothing is counted, nothing moves in any queue or from
+   * layer to layer. One that does not decode is a MISS and stays, to be found out by a get.
+   */
+  copy(pool: number, object: number, index: number, dst: Buffer, dstOffset: number): GetOutcome;
+
+  /**
    * Points `page` at the encoded bytes of the page, where they lie here or below; false when no
    * layer holds it. Moves nothing in any queue. They lie there until the next call of any kind.
    */

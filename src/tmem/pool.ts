@@ -126,6 +126,12 @@ export class Pool {
     return this.#top.transfer(this.#id, other.#id, object, index);
   }
 
+  /** As `get`, but it is no use of the page: nothing is counted or moves, not even out of the pool. */
+  copy(object: number, index: number, dst: Buffer, dstOffset = 0): GetOutcome {
+    this.#check(object, index, dst, dstOffset);
+    return this.#top.copy(this.#id, object, index, dst, dstOffset);
+  }
+
   /**
    * Points `page` at the encoded bytes of the page, where they lie; false when it is not held. It
    * is no use of the page. The bytes may only be read, and only until the next call to the stack.

@@ -42,7 +42,9 @@ export function quietExport(name: string, poolId = 1): ExportSource {
     writeBack: {
       tier: { table: { count: 0, failedCount: 0, lostCount: 0, metadataBytes: 0 } },
       limitPages: 256,
-      writer: { statistics: { writtenPages: 0, runs: 0, failures: 0, redirtiedPages: 0 } },
+      writer: {
+        statistics: { writtenPages: 0, runs: 0, failures: 0, redirtiedPages: 0, cleanPages: 0 },
+      },
       statistics: { fallThroughPages: 0, mergedPages: 0, waits: 0 },
     },
     reads: {

@@ -77,12 +77,15 @@ export function describeLayerContract(
     const heldBytes = (): number =>
       sum(layers.map((layer) => layer.usage().dataBytes + layer.usage().metadataBytes));
 
-    /** A get that hits must answer `page`, a miss must leave the destination alone; has() agrees. */
+    /** A get that hits must answer `page`, a miss must leave the destination alone; others agree. */
     function read(pool: number, object: number, index: number, page: Buffer): boolean {
       const dst = Buffer.alloc(page.length + 64, 0xa5);
+      const copy = Buffer.alloc(page.length + 64, 0xa5);
       const isHeld = top.has(pool, object, index);
+      const copied = top.copy(pool, object, index, copy, 32);
       const outcome = top.get(pool, object, index, dst, 32);
-      expect(outcome !== MISS).toBe(isHeld);
+      expect([outcome !== MISS, copied]).toEqual([isHeld, outcome]);
+      expect(copy.equals(dst)).toBe(true);
       const body = dst.subarray(32, 32 + page.length);
       if (isHeld) expect(body.equals(page)).toBe(true);
       else expect(body.equals(Buffer.alloc(page.length, 0xa5))).toBe(true);
@@ -111,6 +114,18 @@ export function describeLayerContract(
       expect(top.put(EPHEMERAL, 0, 0, RAW, src, 100, PAGE)).toBe(STORED);
       src.fill(0xee);
       expect(read(EPHEMERAL, 0, 0, page)).toBe(true);
+    });
+
+    it('copies a page without any use of it', () => {
+      for (const [index, kind] of PAGE_KINDS.entries()) putKind(EPHEMERAL, index, kind, 1);
+      const before = JSON.stringify(layers.map(({ statistics }) => statistics));
+      const dst = Buffer.alloc(PAGE);
+      for (const [index, kind] of PAGE_KINDS.entries()) {
+        expect(top.copy(EPHEMERAL, 0, index, dst, 0)).not.toBe(MISS);
+        expect(dst.equals(pageOf(PAGE, kind, 1))).toBe(true);
+      }
+      expect(top.copy(EPHEMERAL, 1, 0, dst, 0)).toBe(MISS);
+      expect(JSON.stringify(layers.map(({ statistics }) => statistics))).toBe(before);
     });
 
     it('names pages by pool, object and index up to the ends of their ranges', () => {

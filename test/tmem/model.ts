@@ -118,7 +118,13 @@ export class Model {
     const isHeld = pool.has(object, index);
     if (pool.isPersistent) expect(isHeld).toBe(content !== undefined);
     const dst = this.#dst.fill(0xa5, 0, pool.pageBytes + 8);
+    const copied = pool.copy(object, index, dst, 8); // no use, so that the counts do not know it
+    if (copied !== MISS && content !== undefined) {
+      this.#expectContent(dst.subarray(8, 8 + pool.pageBytes), content);
+      dst.fill(0xa5);
+    }
     const outcome = pool.get(object, index, dst, 8);
+    expect(copied).toBe(outcome);
     this.#counts.gets++;
     expect(outcome !== MISS).toBe(isHeld);
     const answer = dst.subarray(8, 8 + pool.pageBytes);

@@ -96,6 +96,15 @@ export class ChainPages implements CleanPages {
   }
 
   /** The disk is about to change there: from now on the pages are the top image's. */
+  /** Of the top image's pages alone: those are the ones that may be written to it. */
+  hasBytes(page: number): boolean {
+    return this.#caches[0]!.hasBytes(page);
+  }
+
+  copy(page: number, dst: Buffer, dstOffset: number): GetOutcome {
+    return this.#caches[0]!.copy(page, dst, dstOffset);
+  }
+
   flush(first: number, count: number): void {
     this.#caches[0]!.flush(first, count);
     this.claim(first, count);

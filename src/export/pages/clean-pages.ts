@@ -13,6 +13,8 @@ type OneImage = Pick<
   | 'misses'
   | 'get'
   | 'has'
+  | 'hasBytes'
+  | 'copy'
   | 'put'
   | 'flush'
   | 'lend'

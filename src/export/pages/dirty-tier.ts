@@ -81,6 +81,13 @@ export class DirtyTier {
     return outcome;
   }
 
+  /** As `get`, but it is no use of the page. */
+  copy(page: number, dst: Buffer, dstOffset: number): GetOutcome {
+    const isHeld = this.#held.size > 0 && this.#held.has(page);
+    if (!isHeld && this.frontswap.copy(page, dst, dstOffset) !== MISS) return HIT;
+    return this.get(page, dst, dstOffset);
+  }
+
   /**
    * Takes a written page, or refuses it: then it must be held. Its older version is gone from the
    * tier, but for when the image is not sure to take the newer one: then it is put back. It stays
@@ -148,14 +155,15 @@ export class DirtyTier {
     this.#forget(page);
   }
 
-  /** The image has the page as it was at `version`. */
-  written(slot: number, page: number, version: number): void {
+  /** The image has the page as it was at `version`. Answers whether it is clean now. */
+  written(slot: number, page: number, version: number): boolean {
     this.writtenCount++;
     this.#clean.claim?.(page, 1);
-    if (!this.table.endWrite(slot, version)) return;
+    if (!this.table.endWrite(slot, version)) return false;
     if (this.#kept.delete(page))
       this.#forget(page); // readers have a newer one
     else if (!this.#stranded.delete(page)) this.frontswap.handOver(page, this.#clean);
+    return true;
   }
 
   /** Lends the page from where it lies; NO_LOAN if it can not be. */

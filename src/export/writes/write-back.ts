@@ -90,6 +90,7 @@ export class WriteBack implements WritePath {
     });
     this.writer = new Writer({
       ...{ image, tier, inFlight, buffers, pageBytes, clock, tuning },
+      clean: pages.clean,
       locks: this.#locks,
       room: this.#room,
       onFailure: options.onFailure,

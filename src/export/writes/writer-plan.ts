@@ -28,6 +28,8 @@ export interface WriterPlanOptions {
   readonly room: DirtyRoom;
   readonly clock: Clock;
   readonly tuning: WriterTuning;
+  /** Whether the page is in a write of the image, which may have it in an older version. */
+  readonly isUnderWay: (page: number) => boolean;
 }
 
 /** Pages that are sorted at a time. */
@@ -53,6 +55,11 @@ export class WriterPlan {
     return this.#options.tuning.highFraction !== Number.POSITIVE_INFINITY;
   }
 
+  /** Whether pages are written now because there are too many. */
+  get isMakingRoom(): boolean {
+    return this.#isReducing || this.#options.room.lackingPages > 0;
+  }
+
   /** Forgets what was chosen. */
   clear(): void {
     this.#pages.length = 0;
@@ -74,16 +81,17 @@ export class WriterPlan {
     this.#pages.push(page);
   }
 
-  /** Whether the page may be taken now. */
-  mayTake(page: number): boolean {
-    const { table, locks } = this.#options;
+  /** The entry of the page if it may be taken now, or NO_SLOT. */
+  takeable(page: number): number {
+    const { table, locks, isUnderWay } = this.#options;
     const slot = table.find(page);
-    return slot !== NO_SLOT && table.isQueued(slot) && !locks.isHeld(page);
+    if (slot === NO_SLOT || !table.isQueued(slot)) return NO_SLOT;
+    return locks.isHeld(page) || isUnderWay(page) ? NO_SLOT : slot;
   }
 
   #takeChosen(): number {
     for (let page = this.#pages.pop(); page !== undefined; page = this.#pages.pop()) {
-      if (this.mayTake(page)) return page;
+      if (this.takeable(page) !== NO_SLOT) return page;
     }
     return -1;
   }

@@ -15,13 +15,14 @@ import type { BlockImage } from '../../image/image.ts';
 import type { BufferPool, PooledBuffer } from '../../lib/buffer-pool.ts';
 import { PIECE_BYTES } from '../../lib/buffer-pool.ts';
 import { TmemError } from '../../lib/errors.ts';
-import { MISS } from '../../tmem/layer.ts';
 import { NO_SLOT } from '../../tmem/page-index.ts';
 import type { Change, InFlight } from '../in-flight.ts';
+import type { CleanPages } from '../pages/clean-pages.ts';
 import type { DirtyTier } from '../pages/dirty-tier.ts';
 import type { Clock } from './clock.ts';
 import type { DirtyRoom } from './dirty-room.ts';
 import type { PageLocks } from './page-locks.ts';
+import { RunPages } from './run-pages.ts';
 import { WriterPlan, type WriterTuning } from './writer-plan.ts';
 
 /** Writes under way at most; while reads wait for the image; while somebody waits for all. */
@@ -48,6 +49,8 @@ export interface WriterStatistics {
   writtenPages: number;
   runs: number;
   failures: number;
+  /** Clean pages that were written along, since they lay between dirty ones. */
+  cleanPages: number;
   /** Written pages that had been written again meanwhile, and so were not clean. */
   redirtiedPages: number;
 }
@@ -55,6 +58,8 @@ export interface WriterStatistics {
 export interface WriterOptions {
   readonly image: BlockImage;
   readonly tier: DirtyTier;
+  /** Where a page is when the image has it. */
+  readonly clean: CleanPages;
   readonly locks: PageLocks;
   readonly inFlight: InFlight;
   readonly buffers: BufferPool;
@@ -66,18 +71,10 @@ export interface WriterOptions {
   readonly onFailure: (failure: WriteFailure) => void;
 }
 
-/** Which entries of the table a run takes, and in which version. Reused from run to run. */
-interface Taken {
-  readonly slots: Int32Array;
-  readonly versions: Float64Array;
-}
-
-/** Consecutive pages on their way to the image. */
+/** A write of the image under way. */
 interface Run {
-  readonly first: number;
-  readonly count: number;
+  readonly pages: RunPages;
   readonly piece: PooledBuffer;
-  readonly taken: Taken;
   readonly change: Change;
   readonly ended: Promise<void>;
 }
@@ -97,6 +94,7 @@ export class Writer {
     writtenPages: 0,
     runs: 0,
     failures: 0,
+    cleanPages: 0,
     redirtiedPages: 0,
   };
   /** Why the last write that failed did; undefined when the image has all that it refused. */
@@ -105,7 +103,7 @@ export class Writer {
   readonly #options: WriterOptions;
   readonly #plan: WriterPlan;
   readonly #runs = new Set<Run>();
-  readonly #spare: Taken[] = [];
+  readonly #spare: RunPages[] = [];
   /** A buffer that was waited for, until the next run takes it. */
   #granted: PooledBuffer | undefined;
   #isWaitingForBuffer = false;
@@ -118,7 +116,11 @@ export class Writer {
 
   constructor(options: WriterOptions) {
     this.#options = options;
-    this.#plan = new WriterPlan({ ...options, table: options.tier.table });
+    this.#plan = new WriterPlan({
+      ...options,
+      table: options.tier.table,
+      isUnderWay: (page) => this.#isUnderWay(page),
+    });
   }
 
   /** Whether pages may still become clean for whoever waits for room. */
@@ -169,9 +171,7 @@ export class Writer {
 
   /** Resolves when no page of the range is on its way to the image. */
   async settled(first: number, count: number): Promise<void> {
-    for (const run of [...this.#runs]) {
-      if (run.first < first + count && first < run.first + run.count) await run.ended;
-    }
+    for (const run of [...this.#runs]) if (run.pages.overlaps(first, count)) await run.ended;
   }
 
   /** Ends timers, and a flush that waits; writes under way end by themselves. */
@@ -190,32 +190,31 @@ export class Writer {
 
   /** Begins a run that has `page` in it; no when there is no buffer for it. */
   #begin(page: number): boolean {
-    const { buffers, pageBytes, inFlight } = this.#options;
-    const plan = this.#plan;
+    const { buffers, pageBytes, inFlight, tier } = this.#options;
     const bytesMax = Math.min(PIECE_BYTES, this.#granted?.dataBytes ?? PIECE_BYTES);
-    const pagesMax = Math.floor(bytesMax / pageBytes);
-    let first = page;
-    let end = page + 1;
-    while (end - first < pagesMax && plan.mayTake(end)) end++;
-    while (end - first < pagesMax && first > 0 && plan.mayTake(first - 1)) first--;
-    const piece = this.#granted ?? buffers.take((end - first) * pageBytes);
+    const pages = this.#spare.pop() ?? this.#makePages();
+    const mayCloseGaps = tier.table.troubledCount === 0 && this.#isHurried;
+    pages.gather(page, Math.floor(bytesMax / pageBytes), mayCloseGaps);
+    const piece = this.#granted ?? buffers.take(pages.count * pageBytes);
     this.#granted = undefined;
     if (piece === undefined) {
-      plan.putBack(page);
-      this.#waitForBuffer((end - first) * pageBytes);
+      this.#plan.putBack(page);
+      this.#spare.push(pages);
+      this.#waitForBuffer(pages.count * pageBytes);
       return false;
     }
-    const count = this.#copy(first, end, piece);
-    if (count === 0) {
+    const at = pages.copy(page, piece);
+    if (at < 0) {
       buffers.release(piece); // the page was lost in memory; the tier remembers that
+      this.#spare.push(pages);
       this.#options.room.letIn();
       return true;
     }
-    const taken = this.#take(first, count);
-    const change = inFlight.beginChange(first, count);
+    pages.take();
+    const change = inFlight.beginChange(pages.first, pages.count);
     const run: Run = {
-      ...{ first, count, piece, taken, change },
-      ended: this.#write(first, count, piece).then(
+      ...{ pages, piece, change },
+      ended: this.#write(pages, piece, at).then(
         () => this.#succeeded(run),
         (cause: unknown) => this.#failed(run, cause),
       ),
@@ -225,49 +224,46 @@ export class Writer {
     return true;
   }
 
-  /** Notes the pages of a run as being written. */
-  #take(first: number, count: number): Taken {
-    const { table } = this.#options.tier;
-    const taken = this.#spare.pop() ?? this.#noneTaken();
-    for (let i = 0; i < count; i++) {
-      const slot = table.find(first + i);
-      taken.slots[i] = slot;
-      taken.versions[i] = table.versionOf(slot);
-      table.beginWrite(slot);
-    }
-    return taken;
+  #makePages(): RunPages {
+    const { tier, clean, locks, pageBytes } = this.#options;
+    return new RunPages({
+      ...{ tier, clean, locks, pageBytes },
+      pagesMax: Math.floor(PIECE_BYTES / pageBytes),
+      takeable: (page) => this.#plan.takeable(page),
+    });
   }
 
-  #noneTaken(): Taken {
-    const count = Math.floor(PIECE_BYTES / this.#options.pageBytes);
-    return { slots: new Int32Array(count), versions: new Float64Array(count) };
+  /** Whether somebody waits for the image, or soon will. */
+  get #isHurried(): boolean {
+    return this.#flush !== undefined || this.#plan.isMakingRoom;
   }
 
-  /** Copies pages until one can not be read; answers how many were. */
-  #copy(first: number, end: number, piece: PooledBuffer): number {
-    const { tier, pageBytes } = this.#options;
-    for (let page = first; page < end; page++) {
-      const to = piece.dataOffset + (page - first) * pageBytes;
-      if (tier.get(page, piece.buffer, to) === MISS) return page - first;
-    }
-    return end - first;
+  /** Whether a run has the page, though it may have been written again, or be clean. */
+  #isUnderWay(page: number): boolean {
+    for (const { pages } of this.#runs) if (pages.overlaps(page, 1)) return true;
+    return false;
   }
 
-  #write(first: number, count: number, piece: PooledBuffer): Promise<void> {
+  #write(pages: RunPages, piece: PooledBuffer, at: number): Promise<void> {
     const { image, pageBytes } = this.#options;
-    const offset = first * pageBytes;
-    const bytes = Math.min(count * pageBytes, image.virtualSizeBytes - offset);
-    return image.write(piece.buffer, piece.dataOffset, bytes, offset);
+    const offset = pages.first * pageBytes;
+    const bytes = Math.min(pages.count * pageBytes, image.virtualSizeBytes - offset);
+    return image.write(piece.buffer, at, bytes, offset);
   }
 
   #succeeded(run: Run): void {
+    const { statistics } = this;
     const { tier } = this.#options;
-    const before = tier.table.count;
-    for (let i = 0; i < run.count; i++) {
-      tier.written(run.taken.slots[i]!, run.first + i, run.taken.versions[i]!);
+    const { pages } = run;
+    for (let page = pages.first; page < pages.end; page++) {
+      const slot = pages.slotOf(page);
+      if (slot === NO_SLOT) {
+        statistics.cleanPages++;
+        continue;
+      }
+      statistics.writtenPages++;
+      if (!tier.written(slot, page, pages.versionOf(page))) statistics.redirtiedPages++;
     }
-    this.statistics.writtenPages += run.count;
-    this.statistics.redirtiedPages += run.count - (before - tier.table.count);
     if (tier.table.troubledCount === 0) {
       this.failure = undefined;
       this.#retryMs = RETRY_MS_MIN;
@@ -277,14 +273,18 @@ export class Writer {
 
   #failed(run: Run, cause: unknown): void {
     const { tier, pageBytes, onFailure } = this.#options;
-    for (let i = 0; i < run.count; i++) tier.table.failWrite(run.taken.slots[i]!);
+    const { pages } = run;
+    for (let page = pages.first; page < pages.end; page++) {
+      const slot = pages.slotOf(page);
+      if (slot !== NO_SLOT) tier.table.failWrite(slot);
+    }
     this.statistics.failures++;
     this.failure =
       cause instanceof TmemError ? cause : new TmemError('io', 'writing back failed', { cause });
     if (this.#flush !== undefined) this.#flush.failure ??= this.failure;
     const retryMs = this.#retryMs;
     if (this.#cancelRetry === undefined && !this.#isClosed) this.#retryLater();
-    const [offset, length] = [run.first * pageBytes, run.count * pageBytes];
+    const [offset, length] = [pages.first * pageBytes, pages.count * pageBytes];
     onFailure({ offset, length, cause, retryMs });
     this.#end(run);
   }
@@ -303,7 +303,7 @@ export class Writer {
   #end(run: Run): void {
     const { buffers, inFlight, room } = this.#options;
     this.#runs.delete(run);
-    this.#spare.push(run.taken);
+    this.#spare.push(run.pages);
     inFlight.endChange(run.change);
     buffers.release(run.piece);
     room.letIn();

@@ -1,0 +1,188 @@
+/** Clean pages that are written along with the dirty ones around them. */
+
+import { expect, test } from 'vitest';
+import { KIB, noise, quiet, read } from '../fixture.ts';
+import { makeWriteBack, type WriteBackOptions } from './write-back-fixture.ts';
+
+const PAGE = 4 * KIB;
+/** Nothing is written before somebody asks for it. */
+const LAZY = { ageMsMax: Number.POSITIVE_INFINITY, highFraction: 2 };
+
+const newer = (page: number): Buffer => noise(PAGE, page + 1000);
+
+/** An export that notes its writes, as first page and count. */
+function noting(options: WriteBackOptions = {}) {
+  const parts = makeWriteBack({ tuning: LAZY, ...options });
+  const writes: [number, number][] = [];
+  parts.storage.onWrite = (offset, length) => {
+    writes.push([offset / PAGE, length / PAGE]);
+  };
+  const dirty = (...pages: number[]): void => {
+    for (const page of pages) {
+      expect(parts.target.tryWrite(page * PAGE, PAGE, newer(page), 0)).toBe(true);
+    }
+  };
+  return { ...parts, writes, dirty };
+}
+
+const bytesOf = (disk: Buffer, page: number): Buffer =>
+  disk.subarray(page * PAGE, (page + 1) * PAGE);
+
+test('a gap of four pages that are in memory is closed, in both directions', async () => {
+  const parts = noting();
+  await read(parts, 0, 32 * PAGE);
+  const before = Buffer.from(parts.disk);
+  parts.dirty(20, 15, 10, 11);
+  await parts.target.sync();
+  expect(parts.writes).toEqual([[10, 11]]);
+  for (let page = 0; page < 32; page++) {
+    const isWritten = [10, 11, 15, 20].includes(page);
+    expect(bytesOf(parts.disk, page).equals(isWritten ? newer(page) : bytesOf(before, page))).toBe(
+      true,
+    );
+  }
+  expect(parts.writer.statistics).toMatchObject({ writtenPages: 4, cleanPages: 7, runs: 1 });
+  expect(parts.table.count).toBe(0);
+});
+
+test('one of five is not, nor what is behind the last dirty page', async () => {
+  const parts = noting();
+  await read(parts, 0, 32 * PAGE);
+  parts.dirty(4, 10);
+  await parts.target.sync();
+  expect(parts.writes).toEqual([
+    [4, 1],
+    [10, 1],
+  ]);
+});
+
+test('nor one with a page that is not in memory, or is of the same bytes throughout', async () => {
+  const parts = noting();
+  parts.disk.fill(0, 5 * PAGE, 6 * PAGE);
+  parts.disk.fill(0x5a, 15 * PAGE, 16 * PAGE);
+  await read(parts, 0, 32 * PAGE);
+  parts.cache.flush(25, 1);
+  parts.dirty(4, 6, 14, 16, 24, 26);
+  await parts.target.sync();
+  expect(parts.writes).toEqual([4, 6, 14, 16, 24, 26].map((page) => [page, 1]));
+});
+
+test('pages that are compressed are written along too, and it is no use of them', async () => {
+  const parts = noting({ hasHot: false });
+  parts.disk.fill('page by page ', 0, 8 * PAGE);
+  await read(parts, 0, 8 * PAGE);
+  const hits = (): number[] => [parts.cache.hits, parts.tmem.layers[0]!.statistics.hits];
+  const before = hits();
+  parts.dirty(1, 4);
+  await parts.target.sync();
+  expect(parts.writes).toEqual([[1, 4]]);
+  expect(hits()).toEqual(before);
+});
+
+test('while room is made they are closed, when pages go for their age they are not', async () => {
+  const parts = noting({ limitPages: 10, tuning: { highFraction: 0.5, lowFraction: 0.1 } });
+  await read(parts, 0, 32 * PAGE);
+  parts.dirty(2, 4);
+  parts.clock.turn(5000);
+  await quiet();
+  parts.dirty(1, 3, 7, 9, 20);
+  await quiet();
+  expect(parts.writes).toEqual([
+    [2, 1],
+    [4, 1],
+    [1, 9],
+  ]);
+});
+
+test('a page written again while it is written along goes after that, not beside it', async () => {
+  const parts = noting({ limitPages: 4, tuning: { highFraction: 0.5, lowFraction: 0 } });
+  await read(parts, 0, 32 * PAGE);
+  const hold = parts.storage.holdNext('write');
+  parts.dirty(1, 3);
+  await hold.arrived;
+  parts.dirty(2, 5);
+  expect((await read(parts, 2 * PAGE, PAGE)).equals(newer(2))).toBe(true);
+  await quiet();
+  expect(parts.writes).toEqual([[5, 1]]);
+  hold.release();
+  await parts.target.sync();
+  expect(parts.writes).toEqual([
+    [5, 1],
+    [2, 1],
+  ]);
+  for (const page of [1, 2, 3, 5]) expect(bytesOf(parts.disk, page).equals(newer(page))).toBe(true);
+});
+
+test('a trim of a page that is written along waits for the end of that', async () => {
+  const parts = noting();
+  await read(parts, 0, 32 * PAGE);
+  parts.dirty(1, 3);
+  const hold = parts.storage.holdNext('write');
+  const synced = parts.target.sync();
+  await hold.arrived;
+  let isTrimmed = false;
+  const trimmed = parts.target.writeZeroes(2 * PAGE, PAGE, true).then(() => {
+    isTrimmed = true;
+  });
+  await quiet();
+  expect(isTrimmed).toBe(false);
+  hold.release();
+  await Promise.all([synced, trimmed]);
+  expect(bytesOf(parts.disk, 2).equals(Buffer.alloc(PAGE))).toBe(true);
+  expect((await read(parts, 2 * PAGE, PAGE)).equals(Buffer.alloc(PAGE))).toBe(true);
+});
+
+test('a page that a trim waits for is not written along once more', async () => {
+  const parts = noting({ limitPages: 4, tuning: { highFraction: 0.5, lowFraction: 0 } });
+  await read(parts, 0, 32 * PAGE);
+  const hold = parts.storage.holdNext('write');
+  parts.dirty(1, 3);
+  await hold.arrived;
+  const trimmed = parts.target.trim(2 * PAGE, PAGE);
+  parts.dirty(1, 3);
+  hold.release();
+  await trimmed;
+  await quiet();
+  expect(parts.writes).toEqual([
+    [1, 1],
+    [3, 1],
+  ]);
+});
+
+test('after a failure each page goes without those around it', async () => {
+  const parts = noting();
+  await read(parts, 0, 32 * PAGE);
+  parts.dirty(1, 3);
+  parts.storage.failNext('write');
+  await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
+  expect(parts.failures.at(-1)).toMatchObject({ offset: PAGE, length: 3 * PAGE });
+  expect([1, 2, 3].map((page) => parts.table.has(page))).toEqual([true, false, true]);
+  await parts.target.sync();
+  expect(parts.writes).toEqual([
+    [1, 1],
+    [3, 1],
+  ]);
+});
+
+test('a dirty page that was lost in memory takes none of its neighbours with it', async () => {
+  const parts = noting();
+  await read(parts, 0, 32 * PAGE);
+  parts.dirty(1, 3, 5);
+  parts.frontswap.flush(3);
+  await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
+  expect(parts.writes).toEqual([
+    [1, 1],
+    [5, 1],
+  ]);
+});
+
+test('nor what is before it, from where the coldest page is', async () => {
+  const parts = noting({ limitPages: 10, tuning: { highFraction: 0.3, lowFraction: 0.2 } });
+  await read(parts, 0, 32 * PAGE);
+  parts.dirty(5, 3);
+  parts.frontswap.flush(3);
+  parts.dirty(1);
+  await quiet();
+  expect(parts.writes).toEqual([[5, 1]]);
+  expect((await read(parts, PAGE, PAGE)).equals(newer(1))).toBe(true);
+});
