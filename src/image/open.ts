@@ -41,7 +41,9 @@ export async function openImage(path: string, options: OpenImageOptions): Promis
   const formatName = options.formatName ?? formatNameOf(path);
   const { isReadOnly, wantsDirect, allowBacking = [] } = options;
   const isContainer = formatName !== 'raw';
-  const opening = openFileStorage(path, { isReadOnly, wantsDirect, isContainer });
+  // A qcow2 image counts what is in use; others take the end of the file for that after a crash.
+  const growsAhead = formatName === 'qcow2';
+  const opening = openFileStorage(path, { isReadOnly, wantsDirect, isContainer, growsAhead });
   const storage = await (options.formatName === undefined && !isContainer
     ? opening.catch((cause: unknown) => refuseGuess(path, cause))
     : opening);

@@ -148,6 +148,7 @@ export class FileStorage implements ResizableStorage, NamedFile {
     if (length === 0) return;
     this.#begin();
     try {
+      await this.#reachFor(offset + length);
       const isDone =
         (mayDiscard && (await this.#allocation.punch(offset, length))) ||
         (await this.#allocation.zero(offset, length));
@@ -182,11 +183,16 @@ export class FileStorage implements ResizableStorage, NamedFile {
       if (!this.#file.isRegular) throw this.#fixed();
       await truncateDescriptor(this.#file.bufferedFd, sizeBytes);
       this.#sizeBytes = sizeBytes;
+      this.#file.growth?.resized(sizeBytes);
     } catch (cause) {
       throw this.#failure('resize', 0, sizeBytes, cause);
     } finally {
       this.#end();
     }
+  }
+
+  async finish(): Promise<void> {
+    await this.#file.growth?.cut(this.#sizeBytes);
   }
 
   close(): Promise<void> {
@@ -202,6 +208,7 @@ export class FileStorage implements ResizableStorage, NamedFile {
       });
     }
     const { bufferedFd, directFd, allocationFd } = this.#file;
+    await this.finish();
     try {
       // The lock is that of the last one: nobody comes in before all are closed.
       await closeDescriptors([allocationFd, directFd, bufferedFd]);
@@ -225,7 +232,7 @@ export class FileStorage implements ResizableStorage, NamedFile {
     }
     if (length === 0) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      const { bufferedFd, directFd, io, isRegular } = this.#file;
+      const { bufferedFd, directFd, io, isRegular, growth } = this.#file;
       const isDirect =
         directFd !== undefined &&
         offset % MEMORY_ALIGNMENT_BYTES === 0 &&
@@ -241,7 +248,7 @@ export class FileStorage implements ResizableStorage, NamedFile {
         if (takesTurns) this.#writeTurns.end();
         if (failure !== null) {
           const reason = this.#failure(verb, offset, length, failure);
-          if (verb === 'write') this.#noteRealEnd(() => reject(reason));
+          if (verb === 'write') this.#noteRealEnd(offset + length, () => reject(reason));
           else {
             this.#end();
             reject(reason);
@@ -272,16 +279,18 @@ export class FileStorage implements ResizableStorage, NamedFile {
           ended,
           onRest,
         );
-      if (takesTurns) this.#writeTurns.enter(!isDirect, begin);
-      else begin();
+      const takeTurn = () => this.#writeTurns.enter(!isDirect, begin);
+      if (!takesTurns) begin();
+      else if (growth !== undefined) growth.reach(offset + length, takeTurn);
+      else takeTurn();
     });
   }
 
   /** A write that failed may have written some of it, and behind the end nothing is taken for zeros. */
-  #noteRealEnd(done: () => void): void {
+  #noteRealEnd(end: number, done: () => void): void {
     fs.fstat(this.#file.bufferedFd, (error, stats) => {
       this.#end();
-      if (error === null && stats.isFile()) this.#noteEnd(stats.size);
+      if (error === null && stats.isFile()) this.#noteEnd(Math.min(stats.size, end));
       done();
     });
   }
@@ -297,7 +306,14 @@ export class FileStorage implements ResizableStorage, NamedFile {
    */
   async #reach(end: number): Promise<void> {
     if (!this.#file.isContainer || end <= this.#sizeBytes) return;
+    if (this.#file.growth?.covers(end)) return this.#noteEnd(end);
     await this.#transfer('write', zeroes, 0, 1, end - 1);
+  }
+
+  /** Resolves when the file itself goes as far as `end`, where it grows ahead of what is written. */
+  async #reachFor(end: number): Promise<void> {
+    const { growth } = this.#file;
+    if (growth !== undefined) await new Promise<void>((begin) => growth.reach(end, begin));
   }
 
   /** Pieces end at multiples of their size, so that all but the first and last can be direct. */

@@ -6,6 +6,7 @@ import { alignedBuffer, MEMORY_ALIGNMENT_BYTES } from '../lib/aligned-buffer.ts'
 import { kindOfSystemError, systemAdvice, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { checkTakesWrites, deviceSizeBytes } from './block-device.ts';
 import { closeDescriptors } from './descriptors.ts';
+import { Growth } from './growth.ts';
 import { type Libc, loadLibc } from './libc.ts';
 import { lockDescriptor } from './lock.ts';
 import { positionedIo } from './positioned-io.ts';
@@ -31,6 +32,8 @@ export interface FileStorageOptions {
    * end. Default false: the file is the disk itself.
    */
   readonly isContainer?: boolean | undefined;
+  /** A container's file ends farther on than what is written, while it is open; see `Growth`. */
+  readonly growsAhead?: boolean | undefined;
   /** Makes the file, and fails where there is one already. Default false. */
   readonly isNew?: boolean | undefined;
   /** The system calls that Node lacks; null does without. By default they are looked for. */
@@ -45,6 +48,8 @@ export interface OpenFile {
   readonly sizeBytes: number;
   readonly isReadOnly: boolean;
   readonly isContainer: boolean;
+  /** Of a container around the page cache. */
+  readonly growth: Growth | undefined;
   /** A file, not a device: its size can be changed. */
   readonly isRegular: boolean;
   readonly identity: string;
@@ -104,10 +109,13 @@ export async function openDescriptors(
     const identity = identityOf(stats, medium);
     const descriptors = { bufferedFd, allocationFd, directFd };
     const isRegular = stats.isFile();
+    const growsAhead = options.growsAhead === true && isContainer && isRegular && !isReadOnly;
+    const hasGrowth = growsAhead && directFd !== undefined;
     return {
       ...{ path, sizeBytes, isReadOnly, isContainer, isRegular },
       ...{ identity, medium, isLocked: lock === 'held', isOpenHere: lock === 'own', libc },
       ...descriptors,
+      growth: hasGrowth ? new Growth(bufferedFd, sizeBytes) : undefined,
       io: options.io ?? (await positionedIo()),
     };
   } catch (cause) {

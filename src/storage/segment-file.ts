@@ -97,6 +97,7 @@ export async function openSegmentFile(
       sizeBytes: options.sizeBytesMax,
       isReadOnly: false,
       isContainer: false,
+      growth: undefined,
       isRegular: true,
       identity: medium,
       medium,

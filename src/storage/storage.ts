@@ -60,6 +60,8 @@ export interface Storage {
   ): Promise<void>;
   /** The allocation state at `offset`, for at most `length` bytes. */
   extent(offset: number, length: number): Promise<StorageExtent>;
+  /** Leaves the medium as it is to be when it is closed; nothing but `close` is asked for after it. */
+  finish?(): Promise<void>;
   close(): Promise<void>;
 }
 

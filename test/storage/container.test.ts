@@ -4,6 +4,8 @@ import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import { openFileStorage } from '../../src/storage/file.ts';
 import { MemoryStorage } from '../../src/storage/memory.ts';
 import type { ResizableStorage } from '../../src/storage/storage.ts';
+import { THREAD_IO } from '../../src/storage/thread-io.ts';
+import type { PositionedCall } from '../../src/storage/transfer.ts';
 import { withFileSizeLimit } from '../tools/file-size-limit.ts';
 import { needsPrograms } from '../tools/programs.ts';
 import { fc } from '../tools/seed.ts';
@@ -12,12 +14,15 @@ import { temporaryDirectory, temporaryFile } from './temporary-files.ts';
 
 const LIMIT_BYTES = 64 * 1024;
 
+const AHEAD = { isReadOnly: false, isContainer: true, growsAhead: true };
+
 type Open = (content: Buffer) => Promise<ResizableStorage>;
 
 const kinds: Record<string, Open> = {
   memory: async (content) => new MemoryStorage(content, { isContainer: true }),
   file: (content) =>
     openFileStorage(temporaryFile(content), { isReadOnly: false, isContainer: true }),
+  'file that grows ahead': (content) => openFileStorage(temporaryFile(content), AHEAD),
   'file without system calls': (content) =>
     openFileStorage(temporaryFile(content), { isReadOnly: false, isContainer: true, libc: null }),
 };
@@ -90,6 +95,9 @@ describe.each(Object.entries(kinds))('a container in a %s', (_kind, open) => {
   });
 });
 
+const failing: PositionedCall = (_fd, _buffer, _at, _length, _position, callback) =>
+  callback(Object.assign(new Error('injected'), { code: 'EIO' }), 0);
+
 describe('a container file', () => {
   needsPrograms('prlimit');
 
@@ -103,6 +111,62 @@ describe('a container file', () => {
     expect([storage.sizeBytes, fs.statSync(path).size]).toEqual([100_000, 100_000]);
     expect(await storage.extent(8192, 4096)).toEqual({ length: 4096, isHole: false });
     await storage.close();
+  });
+
+  it('that grows ahead ends farther on while it is open, and takes no blocks for that', async () => {
+    const path = temporaryFile(Buffer.alloc(4096, 1));
+    const storage = await openFileStorage(path, AHEAD);
+    expect(fs.statSync(path).size).toBe(4096);
+    const writes = [8192, 4096, 90_000_000 - (90_000_000 % 4096)].map((offset) =>
+      storage.write(alignedBuffer(4096).fill(2), 0, 4096, offset),
+    );
+    await Promise.all(writes);
+    expect(storage.sizeBytes).toBe(90_000_000 - (90_000_000 % 4096) + 4096);
+    const { size, blocks } = fs.statSync(path);
+    expect(size).toBeGreaterThan(storage.sizeBytes);
+    expect(blocks * 512).toBeLessThan(1024 * 1024);
+    await storage.close();
+    expect(fs.statSync(path).size).toBe(storage.sizeBytes);
+    expect(fs.readFileSync(path).subarray(4096, 12_288).equals(Buffer.alloc(8192, 2))).toBe(true);
+  });
+
+  it('that was cut or lengthened is not cut elsewhere when it is closed', async () => {
+    for (const sizeBytes of [4096, 200_000_000]) {
+      const path = temporaryFile(Buffer.alloc(4096, 1));
+      const storage = await openFileStorage(path, AHEAD);
+      await storage.writeZeroes(8192, 4096, false);
+      await storage.resize(sizeBytes);
+      expect(fs.statSync(path).size).toBe(sizeBytes);
+      await storage.close();
+      expect(fs.statSync(path).size).toBe(sizeBytes);
+    }
+  });
+
+  it('that can not grow ahead grows with what is written', async () => {
+    const path = temporaryFile(Buffer.alloc(4096, 1));
+    const storage = await openFileStorage(path, AHEAD);
+    await withFileSizeLimit(100_000, async () => {
+      await storage.write(Buffer.alloc(4096, 2), 0, 4096, 8192);
+      expect(fs.statSync(path).size).toBe(12_288);
+      await storage.writeZeroes(20_480, 4096, true);
+      const write = storage.write(Buffer.alloc(200_000, 2), 0, 200_000, 8192);
+      await expect(write).rejects.toMatchObject({ context: { code: 'EFBIG' } });
+    });
+    expect([storage.sizeBytes, fs.statSync(path).size]).toEqual([100_000, 100_000]);
+    await storage.write(Buffer.alloc(4096, 3), 0, 4096, 98_304);
+    await storage.close();
+    expect(fs.statSync(path).size).toBe(102_400);
+  });
+
+  it('that grows ahead ends where a write that failed may have ended', async () => {
+    const path = temporaryFile(Buffer.alloc(4096, 1));
+    const io = { ...THREAD_IO, write: failing };
+    const storage = await openFileStorage(path, { ...AHEAD, io });
+    const write = storage.write(alignedBuffer(8192), 0, 8192, 8192);
+    await expect(write).rejects.toMatchObject({ context: { code: 'EIO' } });
+    expect(storage.sizeBytes).toBe(16_384);
+    await storage.close();
+    expect(fs.statSync(path).size).toBe(16_384);
   });
 
   it('is made where there is none, and never over another', async () => {

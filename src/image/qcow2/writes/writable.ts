@@ -259,6 +259,7 @@ export class WritableQcow2 implements WritableFormat {
     await this.sync();
     if (this.#isReady) await this.#storeBitmaps();
     if (this.#writeBack.dirtyBytes > 0) await this.#writeBack.sync();
+    await this.#disk.storage.finish?.();
   }
 
   async #allocateNew(offset: number, length: number): Promise<WriteTarget> {
