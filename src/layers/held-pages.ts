@@ -85,8 +85,8 @@ export const FILLED_SHARE = 0.05;
 /** Same-filled pages, of whatever account, that are looked at for one of a certain account. */
 const FILLED_LOOKS_MAX = 16;
 
-/** What a slot that was never used before costs in the row and the policy, at most. */
-const FRESH_SLOT_BYTES = ROW_BYTES + 16;
+/** What a slot that was never used before costs in the row, the policy and its ghosts, at most. */
+const FRESH_SLOT_BYTES = ROW_BYTES + 16 + 32;
 
 export class HeldPages {
   readonly index: PageIndex;

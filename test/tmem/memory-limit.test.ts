@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { loadCodec } from '../../src/layers/codec.ts';
+import { Hot } from '../../src/layers/hot.ts';
 import { Zcache } from '../../src/layers/zcache.ts';
 import { policyFactoryFor } from '../../src/policy/policies.ts';
 import { Account } from '../../src/tmem/account.ts';
-import { isRefused, RAW } from '../../src/tmem/layer.ts';
+import { isRefused, RAW, STORED } from '../../src/tmem/layer.ts';
 import { pagesIn } from './layer-contract.ts';
 import { pageOf, writePage } from './page-content.ts';
 
@@ -104,6 +105,23 @@ describe('the memory of a full zcache', () => {
       if (dataBytes + metadataBytes > limitBytes) expect.fail(`${limitBytes} bytes are exceeded`);
     }
     expect(filler.layer.usage().metadataBytes).toBeGreaterThan((2 * MIB) / 2);
+  });
+
+  it('is never more than its limit when pages begin to leave, and to be remembered', () => {
+    const limitBytes = 64 * MIB;
+    const policy = policyFactoryFor('s3fifo-cw');
+    const options = { pageBytesMax: PAGE, codec: loadCodec('lz4'), policy };
+    const next = new Zcache({ ...options, limitBytes: MIB });
+    const hot = new Hot({ ...options, limitBytes, next });
+    hot.createPool({ id: 1, isPersistent: false, pageBytes: PAGE, account });
+    const page = pageOf(PAGE, 'tiny', 0);
+    for (let i = 0; hot.statistics.evictedForCapacity < 100; i++) {
+      page.writeInt32LE(i, 0);
+      expect(hot.put(1, 0, i, RAW, page, 0, PAGE)).toBe(STORED);
+      const { dataBytes, metadataBytes } = hot.usage();
+      if (dataBytes + metadataBytes > limitBytes) expect.fail(`${limitBytes} bytes are exceeded`);
+    }
+    expect(hot.usage().dataBytes).toBeGreaterThan(0.98 * limitBytes);
   });
 
   it('goes over to pages of another size and back, and fills up with them each time', () => {

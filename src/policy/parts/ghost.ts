@@ -55,13 +55,17 @@ export class GhostTable implements Ghost {
   private readonly maxEntries: number;
   private readonly tickShift: number;
   private setCount = 0;
+  private countedBytes = 0;
   private entries = 0;
   private lifespanTicks = 0;
   /** Departures, less half of those that came back. */
   private clock = 0;
   private takenCount = 0;
 
-  /** `maxEntries` bounds `setEntries`; memory is taken for what is set, at the first departure. */
+  /**
+   * `maxEntries` bounds `setEntries`; memory is taken for what is set, at the first departure, and
+   * counted from when it is set: then the cache is full, and has room only for what it knew of.
+   */
   constructor(maxEntries: number, memory = new GhostMemory()) {
     this.maxEntries = maxEntries;
     this.memory = memory;
@@ -75,9 +79,11 @@ export class GhostTable implements Ghost {
   setEntries(entries: number): void {
     this.entries = Math.min(entries, this.maxEntries);
     this.lifespanTicks = Math.ceil(this.entries / (1 << this.tickShift));
+    this.countBytes();
   }
 
   release(): void {
+    this.setEntries(0);
     this.resize(0);
   }
 
@@ -137,8 +143,15 @@ export class GhostTable implements Ghost {
       if (cause instanceof RangeError) return;
       throw cause;
     }
-    this.memory.bytes += (setCount - this.setCount) * WAYS * 4;
     this.setCount = setCount;
+    this.countBytes();
+  }
+
+  /** Counts the table that there is, or the larger one that the next departure may take. */
+  private countBytes(): void {
+    const bytes = Math.max(this.setCount, setCountFor(this.entries)) * WAYS * 4;
+    this.memory.bytes += bytes - this.countedBytes;
+    this.countedBytes = bytes;
   }
 
   /** Scales the high bits of the hash to a set, so that any number of sets will do. */
