@@ -170,6 +170,7 @@ export class HeldPages {
     }
     const slot = this.budget.insert(tenant, this.index, pool.id, object, index);
     if (slot === NO_SLOT) return REFUSED_METADATA;
+    this.#family.useSlots?.(this.index.slotsTouched);
     this.pages.enter(slot, encoding, length, pool.isPersistent);
     if (encoding === FILLED) {
       this.pages.setLocation(slot, src.readInt32LE(srcOffset));

@@ -30,6 +30,10 @@ export class LruFamily implements PolicyFamily {
     return this.usedSlotCount * BYTES_PER_SLOT;
   }
 
+  useSlots(count: number): void {
+    this.usedSlotCount = Math.max(this.usedSlotCount, count);
+  }
+
   create(): Lru {
     return new Lru(this);
   }

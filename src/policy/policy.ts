@@ -62,6 +62,11 @@ export interface PolicyFamily {
   readonly metadataBytes: number;
   /** One more policy over the same slots. A slot may be resident in one policy at a time. */
   create(): EvictionPolicy;
+  /**
+   * Slots below `count` have been used, be it for pages that no policy has: their part of the
+   * arrays counts from now on, so that it does not come all at once when one of them enters.
+   */
+  useSlots?(count: number): void;
 }
 
 /** What a layer tells the family of its policies when it makes one. */

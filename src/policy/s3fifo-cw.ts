@@ -100,6 +100,10 @@ export class S3FifoCwFamily implements PolicyFamily {
     return this.usedSlotCount * BYTES_PER_SLOT + this.ghosts.bytes;
   }
 
+  useSlots(count: number): void {
+    this.usedSlotCount = Math.max(this.usedSlotCount, count);
+  }
+
   /** `ghost` may be another memory of departures, for instance an exact one in a simulation. */
   create(ghost: Ghost = this.createGhost()): S3FifoCw {
     return new S3FifoCw(this, ghost);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { loadCodec } from '../../src/layers/codec.ts';
 import { Hot } from '../../src/layers/hot.ts';
 import { Zcache } from '../../src/layers/zcache.ts';
-import { policyFactoryFor } from '../../src/policy/policies.ts';
+import { POLICY_NAMES, policyFactoryFor } from '../../src/policy/policies.ts';
 import { Account } from '../../src/tmem/account.ts';
 import { isRefused, RAW, STORED } from '../../src/tmem/layer.ts';
 import { pagesIn } from './layer-contract.ts';
@@ -22,8 +22,8 @@ class Filler {
   readonly #page = Buffer.alloc(PAGE);
   readonly #noise = pageOf(65536, 'random', 1);
 
-  constructor(limitBytes: number) {
-    const policy = policyFactoryFor('s3fifo-cw');
+  constructor(limitBytes: number, policyName = 's3fifo-cw') {
+    const policy = policyFactoryFor(policyName);
     this.layer = new Zcache({ limitBytes, pageBytesMax: PAGE, codec: loadCodec('lz4'), policy });
     this.layer.createPool({ id: 1, isPersistent: false, pageBytes: PAGE, account });
   }
@@ -122,6 +122,19 @@ describe('the memory of a full zcache', () => {
       if (dataBytes + metadataBytes > limitBytes) expect.fail(`${limitBytes} bytes are exceeded`);
     }
     expect(hot.usage().dataBytes).toBeGreaterThan(0.98 * limitBytes);
+  });
+
+  it.each(POLICY_NAMES)('keeps its limit when pages of %s follow ones that stay', (name) => {
+    const filler = new Filler(4 * MIB, name);
+    filler.layer.createPool({ id: 2, isPersistent: true, pageBytes: PAGE, account });
+    const page = Buffer.alloc(PAGE);
+    let count = 0;
+    const keep = () => filler.layer.put(2, 0, count, RAW, writePage(page, 'half', count), 0, PAGE);
+    while (!isRefused(keep())) count++;
+    for (let i = 1; i <= 10; i++) filler.layer.flushPage(2, 0, count - i);
+    filler.put(writePage(page, 'half', 0));
+    expect([count > 1500, filler.refusedCount]).toEqual([true, 0]);
+    expect(keep()).toBe(STORED);
   });
 
   it('goes over to pages of another size and back, and fills up with them each time', () => {

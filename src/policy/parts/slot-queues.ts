@@ -59,6 +59,10 @@ export class QueueFamily implements PolicyFamily {
     return slotBytes + this.ghosts.bytes;
   }
 
+  useSlots(count: number): void {
+    this.table.usedSlotCount = Math.max(this.table.usedSlotCount, count);
+  }
+
   create(): EvictionPolicy {
     return this.make(this);
   }
