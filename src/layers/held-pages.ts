@@ -164,7 +164,8 @@ export class HeldPages {
     if (this.#options.mayAllocate?.() === false) return REFUSED_ALLOCATION;
     const { tenant } = pool;
     const { account } = tenant;
-    const charge = PAGE_METADATA_BYTES + this.#slabBytesOf(encoding, length);
+    const slabBytes = encoding === FILLED ? 0 : this.slabs.sizeFor(length);
+    const charge = PAGE_METADATA_BYTES + slabBytes;
     if (account.usedBytes + charge > account.capBytes && !this.#options.fitCap(tenant, charge)) {
       return REFUSED_LIMIT;
     }
@@ -224,20 +225,22 @@ export class HeldPages {
     this.index.remove(slot);
   }
 
-  /** Gives the page to another pool; false when there is no room for its name there. */
+  /** Gives the page to another pool; false when there is no room for its name or its queue there. */
   move(slot: number, to: HeldPool, object: number): boolean {
     const { index, pages, budget } = this;
     const from = this.#poolOfSlot(slot);
     const isInPolicy = this.#isInPolicy(slot, from.isPersistent);
-    const hasRoom = budget.allows(index.moveGrowthFor(to.id, object));
+    const willBeInPolicy = this.#isInPolicy(slot, to.isPersistent);
+    const queueBytes = willBeInPolicy || to.isPersistent ? 0 : this.#filledQueue.growthBytes;
+    const hasRoom = budget.allows(index.moveGrowthFor(to.id, object) + queueBytes);
     const changesQueue =
       from.tenant !== to.tenant ||
-      isInPolicy !== this.#isInPolicy(slot, to.isPersistent) ||
+      isInPolicy !== willBeInPolicy ||
       (!isInPolicy && from.isPersistent !== to.isPersistent);
     // Making room must not evict the very page.
     const isOut = changesQueue || (isInPolicy && !hasRoom);
     if (isOut) this.#unqueue(slot, from.tenant);
-    const isMoved = hasRoom || budget.roomToMove(to.tenant, index, to.id, object);
+    const isMoved = hasRoom || budget.roomToMove(to.tenant, index, to.id, object, queueBytes);
     if (isMoved) {
       const charge = this.chargeOf(slot);
       this.#charge(from, -charge);
@@ -342,10 +345,6 @@ export class HeldPages {
       this.slabs.metadataBytes +
       this.#filledQueue.metadataBytes
     );
-  }
-
-  #slabBytesOf(encoding: Encoding, length: number): number {
-    return encoding === FILLED ? 0 : this.slabs.sizeFor(length);
   }
 
   #poolOfSlot(slot: number): HeldPool {

@@ -57,10 +57,19 @@ export class Budget<Asking> {
     return NO_SLOT;
   }
 
-  /** Room for one more page of the object that is in the index already, under another name. */
-  roomToMove(asking: Asking, index: PageIndex, pool: number, object: number): boolean {
+  /**
+   * Room for one more page of the object that is in the index already, under another name, and
+   * for `bytes` beside that.
+   */
+  roomToMove(
+    asking: Asking,
+    index: PageIndex,
+    pool: number,
+    object: number,
+    bytes: number,
+  ): boolean {
     for (let tries = this.#tries; tries > 0; tries--) {
-      if (this.allows(index.moveGrowthFor(pool, object))) return true;
+      if (this.allows(index.moveGrowthFor(pool, object) + bytes)) return true;
       if (!this.#options.makeRoom(asking)) return false;
     }
     return false;

@@ -6,7 +6,7 @@ import { POLICY_NAMES, policyFactoryFor } from '../../src/policy/policies.ts';
 import { Account } from '../../src/tmem/account.ts';
 import { isRefused, RAW, STORED } from '../../src/tmem/layer.ts';
 import { pagesIn } from './layer-contract.ts';
-import { pageOf, writePage } from './page-content.ts';
+import { type PageKind, pageOf, writePage } from './page-content.ts';
 
 const PAGE = 4096;
 const account = new Account({ name: 'tested' });
@@ -135,6 +135,25 @@ describe('the memory of a full zcache', () => {
     filler.put(writePage(page, 'half', 0));
     expect([count > 1500, filler.refusedCount]).toEqual([true, 0]);
     expect(keep()).toBe(STORED);
+  });
+
+  it('is never more than its limit when same-filled pages that stayed may leave', () => {
+    const filler = new Filler(16 * MIB);
+    const { layer } = filler;
+    layer.createPool({ id: 2, isPersistent: true, pageBytes: PAGE, account });
+    const page = Buffer.alloc(PAGE);
+    const keep = (kind: PageKind, object: number, i: number) =>
+      layer.put(2, object, i, RAW, writePage(page, kind, i), 0, PAGE);
+    for (let i = 0; i < 17_000; i++) expect(keep('filled', 0, i)).toBe(STORED);
+    for (let i = 0; !isRefused(keep('half', 1, i)); ) i++;
+    for (let i = 0; i < 17_000; i++) {
+      const isMoved = layer.transfer(2, 1, 0, i);
+      if (!isMoved) expect(layer.flushPage(2, 0, i)).toBe(true);
+      const { dataBytes, metadataBytes, limitBytes } = layer.usage();
+      if (dataBytes + metadataBytes > limitBytes) expect.fail(`${limitBytes} bytes are exceeded`);
+      expect(layer.has(1, 0, i)).toBe(isMoved);
+    }
+    expect(layer.usage().filledPages).toBeGreaterThan(1000);
   });
 
   it('goes over to pages of another size and back, and fills up with them each time', () => {
