@@ -24,7 +24,7 @@ const BYTES_PER_VICTIM = 128;
 const VICTIMS_PER_PAGE = 16;
 /** After so many pages in a row that must stay, `shrink` turns to another account. */
 const KEPT_IN_A_ROW_MAX = 32;
-/** Slabs that one call moves so that arenas get empty: 256 KiB each at most. */
+/** Slabs that one call moves so that arenas get empty: 256 KiB each at most, up to 256 GiB. */
 const SLABS_MOVED_PER_SHRINK_MAX = 4;
 
 export interface EvictionOptions {

@@ -58,11 +58,12 @@ export class Hot extends LayerFrame implements Lender {
   readonly #pageBytesMax: number;
 
   constructor(options: HotOptions) {
+    const { limitBytes } = options;
     super({
       ...options,
-      slotCount: Math.ceil(options.limitBytes / 4096) + 64,
+      slotCount: Math.ceil(limitBytes / 4096) + 64,
       // A slab holds many pages, and the limit many slabs.
-      slabBytes: slabBytesNear(options.limitBytes / 256, options.pageBytesMax),
+      slabBytes: slabBytesNear(limitBytes, limitBytes / 256, options.pageBytesMax),
       filledCountMax: 0,
       arePersistentQueued: true,
       triesPerPutMax: TRIES_PER_PUT_MAX,

@@ -153,5 +153,5 @@ export class Zcache extends LayerFrame {
  */
 function slabBytesFor(limitBytes: number, pageBytesMax: number): number {
   const least = Math.min(pageBytesMax * 4, limitBytes / 1024);
-  return slabBytesNear(Math.max(limitBytes / 4096, least), pageBytesMax);
+  return slabBytesNear(limitBytes, Math.max(limitBytes / 4096, least), pageBytesMax);
 }

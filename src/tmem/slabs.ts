@@ -20,6 +20,8 @@ export const NO_LOCATION = -1;
 
 const OBJECT_BITS = 12;
 const OBJECT_MASK = (1 << OBJECT_BITS) - 1;
+/** Slabs that there can be: the other bits of a location name them. */
+export const SLAB_COUNT_MAX = 2 ** (32 - OBJECT_BITS);
 const PARTIAL_SCAN_MAX = 8;
 /** What a slab takes on the heap, about. */
 const SLAB_TABLE_BYTES = 128;
@@ -33,6 +35,8 @@ export interface SlabOptions {
   readonly mayGrow: (bytes: number) => boolean;
   /** Bytes of an arena; a multiple of the slab size. Default 32 MiB. */
   readonly arenaBytes?: number;
+  /** Default SLAB_COUNT_MAX, which is the most. */
+  readonly slabCountMax?: number;
   /** Gives memory back piece by piece; without it an arena goes as a whole, which takes longer. */
   readonly forget?: ForgetMemory | undefined;
 }
@@ -48,6 +52,7 @@ export class Slabs {
 
   readonly #options: SlabOptions;
   readonly #arenaBytes: number;
+  readonly #slabCountMax: number;
   readonly #sizes: SizeClasses;
   readonly #classes: readonly SizeClass[];
   readonly #slabs: Slab[] = [];
@@ -60,6 +65,7 @@ export class Slabs {
     this.#options = options;
     this.slabBytes = options.slabBytes;
     this.#arenaBytes = options.arenaBytes ?? 32 * 1024 * 1024;
+    this.#slabCountMax = options.slabCountMax ?? SLAB_COUNT_MAX;
     this.#sizes = new SizeClasses(options.slabBytes, options.objectBytesMax);
     this.#classes = this.#sizes.all;
   }
@@ -293,8 +299,9 @@ export class Slabs {
     this.#releaseSlab(source);
   }
 
-  /** A free slab for the class, or -1 when memory may not or can not grow. */
+  /** A free slab for the class, or -1 when there are too many, or memory may not or can not grow. */
   #takeSlab(classNumber: number): number {
+    if (this.#freeSlabs.length === 0 && this.#slabs.length >= this.#slabCountMax) return -1;
     const sizeClass = this.#classes[classNumber]!;
     const roomy = this.#densestArena();
     const tailBytes = roomy === undefined ? this.#tailBytes() : 0;

@@ -210,6 +210,20 @@ describe('slabs', () => {
     }
   });
 
+  it('are never more than a location can name', () => {
+    const slabs = new Slabs({
+      ...{ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, mayGrow: () => true },
+      slabCountMax: 2,
+    });
+    const locations = Array.from({ length: 9 }, (_, owner) => slabs.allocate(OBJECT_MAX, owner));
+    expect(locations[8]).toBe(NO_LOCATION);
+    expect(new Set(locations).size).toBe(9);
+    expect(slabs.heldBytes).toBe(2 * SLAB);
+    for (const location of locations.slice(0, 4)) slabs.free(location);
+    expect(slabs.allocate(100, 0)).not.toBe(NO_LOCATION);
+    expect(slabs.allocate(5000, 0)).toBe(NO_LOCATION);
+  });
+
   it('refuse an object when the system has no memory for an arena', () => {
     const slabs = make();
     const allocate = vi.fn(function allocate() {
