@@ -171,3 +171,21 @@ it('passes over a segment that can not be read', async () => {
     expect((await read(page)).equals(pageOf(PAGE_BYTES, 'random', page))).toBe(true);
   }
 });
+
+it('refuses a write when nothing can be cleaned, and takes it after a discard', async () => {
+  const { storage, medium, write } = openFixture(200 * PAGE_BYTES, FILE_BYTES);
+  medium.onRead = () => {
+    throw new Error('EIO: injected');
+  };
+  const numbers = shuffled(100);
+  let failure: unknown;
+  for (let version = 0; version < 1000 && failure === undefined; version++) {
+    const written = write(numbers.next().value, 'random', version);
+    failure = await written.then(() => undefined).catch((cause: unknown) => cause);
+  }
+  expect(failure).toMatchObject({ kind: 'no-space' });
+  expect(storage.damagedSegments).toBeGreaterThan(5);
+  await storage.discard(0, storage.sizeBytes);
+  expect(storage.damagedSegments).toBe(0);
+  await write(0, 'random', 1);
+});
