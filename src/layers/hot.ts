@@ -27,7 +27,7 @@ import {
   STORED,
 } from '../tmem/layer.ts';
 import { type Lender, NO_LOAN } from '../tmem/lender.ts';
-import { NO_SLOT, type PageIndex } from '../tmem/page-index.ts';
+import { NO_SLOT, type PageIndex, SLOT_COUNT_MAX } from '../tmem/page-index.ts';
 import { isSameFilled } from '../tmem/same-filled.ts';
 import type { Slabs } from '../tmem/slabs.ts';
 import type { HeldPool, LayerOptions } from './held-pages.ts';
@@ -61,7 +61,7 @@ export class Hot extends LayerFrame implements Lender {
     const { limitBytes } = options;
     super({
       ...options,
-      slotCount: Math.ceil(limitBytes / 4096) + 64,
+      slotCount: Math.min(Math.ceil(limitBytes / 4096) + 64, SLOT_COUNT_MAX),
       // A slab holds many pages, and the limit many slabs.
       slabBytes: slabBytesNear(limitBytes, limitBytes / 256, options.pageBytesMax),
       filledCountMax: 0,

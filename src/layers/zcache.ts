@@ -20,7 +20,7 @@ import {
   type PutOutcome,
   RAW,
 } from '../tmem/layer.ts';
-import { NO_SLOT, type PageIndex } from '../tmem/page-index.ts';
+import { NO_SLOT, type PageIndex, SLOT_COUNT_MAX } from '../tmem/page-index.ts';
 import type { Slabs } from '../tmem/slabs.ts';
 import type { PageCodec } from './codec.ts';
 import {
@@ -52,13 +52,11 @@ export class Zcache extends LayerFrame {
 
   constructor(options: ZcacheOptions) {
     const { limitBytes, pageBytesMax, next } = options;
-    const filledMax = Math.max(16, Math.floor((limitBytes * FILLED_SHARE) / PAGE_METADATA_BYTES));
     super({
       ...options,
       next,
-      slotCount: Math.ceil(limitBytes / 512) + filledMax + 64,
+      ...pageCountsFor(limitBytes),
       slabBytes: slabBytesFor(limitBytes, pageBytesMax),
-      filledCountMax: filledMax,
       arePersistentQueued: false,
       triesPerPutMax: TRIES_PER_PUT_MAX,
     });
@@ -145,6 +143,14 @@ export class Zcache extends LayerFrame {
     }
     return encoding;
   }
+}
+
+/** How many pages a limit has tables for, and how many of them may be same-filled ones that leave. */
+export function pageCountsFor(limitBytes: number): { slotCount: number; filledCountMax: number } {
+  const filledCount = Math.floor((limitBytes * FILLED_SHARE) / PAGE_METADATA_BYTES);
+  const filledCountMax = Math.max(16, Math.min(filledCount, SLOT_COUNT_MAX / 4));
+  const slotCount = Math.ceil(limitBytes / 512) + filledCountMax + 64;
+  return { slotCount: Math.min(slotCount, SLOT_COUNT_MAX), filledCountMax };
 }
 
 /**

@@ -14,6 +14,9 @@ import { IdTable } from './id-table.ts';
 /** No such slot. */
 export const NO_SLOT = -1;
 
+/** Slots that there can be: a typed array has less than 2^32 elements, and a slot has three. */
+export const SLOT_COUNT_MAX = 2 ** 30;
+
 const ROW = 3; // page index, number of the object, next slot in the chain (or in the free list)
 const FIRST_BUCKET_BITS = 3;
 const BUCKET_BITS_MAX = 24;
@@ -57,8 +60,8 @@ export class PageIndex {
   #tableBytes = 0;
 
   /**
-   * Room for `slotCountMax` pages. The rows are mapped by the system as they are first touched, so
-   * that room which is not used costs no memory.
+   * Room for `slotCountMax` pages, at most SLOT_COUNT_MAX. The rows are mapped by the system as
+   * they are first touched, so that room which is not used costs no memory.
    * `seed` spreads the indexes over the buckets; only a test or a replay chooses it.
    */
   constructor(slotCountMax: number, seed = randomInt(0, 2 ** 31)) {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { loadCodec, type PageCodec } from '../../src/layers/codec.ts';
-import { Zcache } from '../../src/layers/zcache.ts';
+import { pageCountsFor, Zcache } from '../../src/layers/zcache.ts';
 import { policyFactoryFor } from '../../src/policy/policies.ts';
 import { Account } from '../../src/tmem/account.ts';
 import {
@@ -62,6 +62,16 @@ class DamagingCodec implements PageCodec {
 }
 
 describe('zcache', () => {
+  it.each([2 ** 20, 2 ** 30, 600 * 2 ** 30, 8 * 2 ** 40])(
+    'has tables that can be, for %d bytes',
+    (limit) => {
+      const { slotCount, filledCountMax } = pageCountsFor(limit);
+      expect(3 * slotCount).toBeLessThan(2 ** 32);
+      expect(slotCount).toBeGreaterThanOrEqual(Math.min(limit / 512, 2 ** 30));
+      expect(filledCountMax).toBeLessThan(slotCount / 2);
+    },
+  );
+
   it('holds a page in the shortest way there is', () => {
     const layer = makeZcache();
     for (const [i, kind] of (['zero', 'filled', 'tiny', 'half', 'random'] as const).entries()) {
