@@ -66,6 +66,23 @@ it('reads neighbours with one request of the file', async () => {
   expect(requests).toBeLessThan(6);
 });
 
+it('reads more neighbours than a buffer holds with requests that each fit one', async () => {
+  const { storage, write, medium } = openFixture(8192 * PAGE_BYTES); // segments larger than a buffer
+  for (let page = 0; page < 400; page++) await write(page, 'random', page);
+  const lengths: number[] = [];
+  medium.onRead = (_offset, length) => {
+    lengths.push(length);
+  };
+  const bytes = Buffer.alloc(200 * PAGE_BYTES);
+  await storage.read(bytes, 0, bytes.length, 0);
+  for (let index = 0; index < 200; index++) {
+    const page = bytes.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES);
+    expect(page.equals(pageOf(PAGE_BYTES, 'random', index))).toBe(true);
+  }
+  expect(Math.max(...lengths)).toBeGreaterThan(60 * 1024);
+  expect(Math.max(...lengths)).toBeLessThanOrEqual(72 * 1024);
+});
+
 it('accounts for nothing after everything was discarded', async () => {
   const count = 1500;
   const { storage, write, read } = openFixture(count * PAGE_BYTES);
