@@ -8,6 +8,7 @@
  * for as long as nothing is written to the page, and writing claims it for the top.
  */
 
+import type { ImageOwner } from '../../image/below.ts';
 import type { BlockImage } from '../../image/image.ts';
 import type { PooledBuffer } from '../../lib/buffer-pool.ts';
 import { settleAll } from '../../lib/settle-all.ts';
@@ -165,29 +166,58 @@ export class ChainPages implements CleanPages {
     return this.#isAlone ? 0 : this.#owners.depthOf(page);
   }
 
-  /** Notes who holds the pages `[first, end)`, as far as that is not known. */
-  async #findOwners(first: number, end: number): Promise<void> {
-    const owners = this.#owners;
-    const { pageBytes } = this;
-    const sizeBytes = this.#image.virtualSizeBytes;
-    let page = first;
-    while (page < end && !this.#isAlone) {
-      if (owners.depthOf(page) >= 0) {
+  /**
+   * Notes who holds the pages `[first, end)` in this turn, as far as tables in memory tell: what the
+   * base has of a page that this disk never read is then a hit like any other.
+   */
+  findAtOnce(first: number, end: number): void {
+    for (let page = first; page < end && !this.#isAlone; ) {
+      if (this.#owners.depthOf(page) >= 0) {
         page++;
         continue;
       }
-      const notes = owners.notesOf(page);
-      const offset = page * pageBytes;
-      const stop = Math.min(Math.min(end, notes.end) * pageBytes, sizeBytes);
-      const found = this.#image.ownerOf(offset, stop - offset);
-      const { depth, length } = found instanceof Promise ? await found : found;
-      const wholeCount = Math.floor(length / pageBytes);
-      for (let i = 0; i < wholeCount; i++) notes.note(page + i, depth);
-      page += wholeCount;
-      if (wholeCount > 0) continue;
-      notes.note(page, await this.#topmostOf(page));
-      page++;
+      let found: number | Promise<number>;
+      try {
+        found = this.#find(page, end);
+      } catch {
+        return; // the read that follows meets the failure, and tells of it
+      }
+      if (found instanceof Promise) {
+        found.catch(() => undefined);
+        return;
+      }
+      page += Math.max(1, found);
     }
+  }
+
+  /** Notes who holds the pages `[first, end)`, as far as that is not known. */
+  async #findOwners(first: number, end: number): Promise<void> {
+    for (let page = first; page < end && !this.#isAlone; ) {
+      if (this.#owners.depthOf(page) >= 0) {
+        page++;
+        continue;
+      }
+      const notes = this.#owners.notesOf(page);
+      const found = this.#find(page, end);
+      const count = found instanceof Promise ? await found : found;
+      if (count === 0) notes.note(page, await this.#topmostOf(page));
+      page += Math.max(1, count);
+    }
+  }
+
+  /** Notes one run of whole pages from `page` on; answers how many, 0 if several images have parts of it. */
+  #find(page: number, end: number): number | Promise<number> {
+    const { pageBytes } = this;
+    const notes = this.#owners.notesOf(page);
+    const offset = page * pageBytes;
+    const stop = Math.min(Math.min(end, notes.end) * pageBytes, this.#image.virtualSizeBytes);
+    const note = ({ depth, length }: ImageOwner): number => {
+      const count = Math.floor(length / pageBytes);
+      for (let i = 0; i < count; i++) notes.note(page + i, depth);
+      return count;
+    };
+    const found = this.#image.ownerOf(offset, stop - offset);
+    return found instanceof Promise ? found.then(note) : note(found);
   }
 
   /** The topmost image that holds a part of a page that several hold, or that the disk's end cuts. */

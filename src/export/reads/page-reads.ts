@@ -99,6 +99,7 @@ export class PageReads implements BaseReads {
     let isZero = true;
     const end = offset + length;
     let page = Math.floor(offset / pageBytes);
+    this.#pages.chain?.findAtOnce(page, Math.ceil(end / pageBytes));
     for (let at = offset; at < end; page++) {
       const pageStart = page * pageBytes;
       const stop = Math.min(end, pageStart + pageBytes);
@@ -272,6 +273,7 @@ export class PageReads implements BaseReads {
   /** The pages of a range that are neither cached nor being read. */
   #absent(first: number, count: number): number[] {
     const absent: number[] = [];
+    this.#pages.chain?.findAtOnce(first, first + count);
     for (let page = first; page < first + count; page++) {
       const isComing = this.#inFlight.fetchOf(page) !== undefined;
       if (!isComing && !this.#pages.has(page)) absent.push(page);

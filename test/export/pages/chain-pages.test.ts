@@ -4,10 +4,14 @@ import { type ChainDisk, ChainWorld, fill, PAGE, SECTOR, SIZE, valueIn } from '.
 
 const UNIT = 4096;
 
-function world(owners = { piecePages: 100, pieceCount: 1 }, mayAllocate = () => true) {
+function world(
+  owners = { piecePages: 100, pieceCount: 1 },
+  mayAllocate = () => true,
+  isAsync = true,
+) {
   return new ChainWorld({
     ...{ modes: ['writethrough', 'writeback'], unitBytes: UNIT, middleData: [2], middleZeros: [3] },
-    ...{ ...owners, limitPages: 100, mayAllocate },
+    ...{ ...owners, limitPages: 100, mayAllocate, isAsync },
   });
 }
 
@@ -58,6 +62,28 @@ describe('a page that is shared', () => {
     expect(reads).toEqual({ middle: 1, bottom: 1 });
     expect(answer[0].equals(answer[1])).toBe(true);
     expect((await finish(chain, pageOf(other, 0, 2))).reads).toEqual({ middle: 0, bottom: 0 });
+  });
+
+  it('is a hit of a disk that never asked for it, and not read ahead for that', async () => {
+    const chain = world(undefined, undefined, false);
+    const [one, other] = chain.disks as [ChainDisk, ChainDisk];
+    await finish(chain, pageOf(one, 0, 3));
+    await finish(
+      chain,
+      other.target.reads.prefetch(0, 2 * PAGE, () => true),
+    );
+    await finish(chain, pageOf(other, 0, 3));
+    expect(one.target.statistics).toMatchObject({ readHits: 0, readMisses: 1 });
+    expect(other.target.statistics).toMatchObject({ readHits: 1, readMisses: 0, aheadPages: 0 });
+  });
+
+  it('fails the read, and nothing else, when tables in memory lead nowhere', async () => {
+    const chain = world(undefined, undefined, false);
+    const [disk] = chain.disks as [ChainDisk];
+    disk.format.map = () => {
+      throw new Error('damaged');
+    };
+    await expect(pageOf(disk, 0, 3)).rejects.toThrow('damaged');
   });
 
   it('is not read over what the disk, or an image in between, has beside it', async () => {

@@ -40,6 +40,8 @@ export interface ChainOptions {
   readonly pieceCount: number;
   readonly limitPages: number;
   readonly mayAllocate: () => boolean;
+  /** Whether tables have to be waited for, as when they are not in memory; default they have. */
+  readonly isAsync?: boolean;
 }
 
 /** A format that can stand alone. */
@@ -89,7 +91,7 @@ export class ChainWorld {
 
   constructor(options: ChainOptions) {
     this.#options = options;
-    const { unitBytes, mayAllocate, modes, middleData, middleZeros } = options;
+    const { unitBytes, mayAllocate, modes, middleData, middleZeros, isAsync = true } = options;
     const unitCount = Math.ceil(MIDDLE_SIZE / unitBytes);
     for (const unit of middleZeros) this.#middleUnits.set(unit % unitCount, 'zero');
     for (const unit of middleData) this.#middleUnits.set(unit % unitCount, 2 * unit * unitBytes);
@@ -110,7 +112,7 @@ export class ChainWorld {
     this.baseImages = new BaseImages({ buffers, cacheOf });
     this.disks = modes.map((mode, i) => {
       const storage = new SteppedStorage(Buffer.alloc(128 * 8192));
-      const sizes = { sizeBytes: SIZE, unitBytes, isAsync: true, hasBacking: true };
+      const sizes = { sizeBytes: SIZE, unitBytes, isAsync, hasBacking: true };
       const format = new LooseToy({ storage, ...sizes });
       const name = `disk${i}`;
       const backing = this.#openMiddle();
@@ -168,9 +170,9 @@ export class ChainWorld {
 
   /** As every disk opens the images below it for itself. */
   #openMiddle(): BlockImage {
-    const { unitBytes } = this.#options;
+    const { unitBytes, isAsync = true } = this.#options;
     const options = { storage: openAgain(this.middle), sizeBytes: MIDDLE_SIZE, unitBytes };
-    const format = new ToyFormat({ ...options, isAsync: true, hasBacking: true });
+    const format = new ToyFormat({ ...options, isAsync, hasBacking: true });
     for (const [unit, at] of this.#middleUnits) {
       format.units.set(unit, at === 'zero' ? { kind: 'zero' } : { kind: 'data', at });
     }
