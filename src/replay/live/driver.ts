@@ -16,6 +16,7 @@ import type { LiveVolume } from './volume.ts';
 /** What is left of a wait when the timer, which is not exact, gives way to looking at the clock. */
 const EXACT_MS = 2;
 const US_PER_MS = 1000;
+const MS_PER_SECOND = 1000;
 /** So many requests are sent before the clock is looked at again. */
 const FLUSH_COUNT = 32;
 /** A server that answers nothing for so long has failed, milliseconds. */
@@ -78,6 +79,11 @@ export class Driver implements ConnectionHost {
     for (const { connections } of options.volumes) {
       for (const connection of connections) connection.host = this;
     }
+  }
+
+  /** From the first request of the trace to the last that was sent, as they were due. */
+  get plannedSeconds(): number {
+    return Math.max(0, this.#dueMs - this.startedMs) / MS_PER_SECOND;
   }
 
   /** Sends a batch; resolves when all of it is sent. */

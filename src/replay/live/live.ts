@@ -12,7 +12,6 @@ import { type Survey, surveyTrace, type VolumeSurvey } from './survey.ts';
 import { LiveVolume } from './volume.ts';
 
 const TICK_MS = 200;
-const US_PER_SECOND = 1e6;
 const CONNECTIONS_MAX = 4096;
 
 /** How a trace is replayed, and against whom. */
@@ -218,7 +217,7 @@ async function drive(
     clearInterval(tick);
     signal.removeEventListener('abort', abort);
   }
-  return resultOf(trace, survey, driver, options);
+  return resultOf(trace, driver, options);
 }
 
 function countOf({ volumes }: Survey, allowsWrites: boolean): number {
@@ -231,7 +230,6 @@ function countOf({ volumes }: Survey, allowsWrites: boolean): number {
 
 function resultOf(
   trace: Trace,
-  { firstTimeUs, lastTimeUs }: Survey,
   driver: Driver,
   { connections, depth, speed }: LiveOptions,
 ): LiveResult {
@@ -252,7 +250,7 @@ function resultOf(
     leftOut: { changes, unsupported, empty },
     wrapped: driver.folded,
     errors,
-    plannedSeconds: speed === undefined ? null : (lastTimeUs - firstTimeUs) / US_PER_SECOND / speed,
+    plannedSeconds: speed === undefined ? null : driver.plannedSeconds,
     elapsedSeconds: (performance.now() - driver.startedMs) / 1000,
     stalls: speed === undefined ? null : driver.stalls,
     lagUs: speed === undefined ? null : driver.lag.percentiles(),

@@ -1,4 +1,4 @@
-/** A trace gone through once before it is replayed: what it asks, of which volumes, for how long. */
+/** A trace gone through once before it is replayed: what it asks, of which volumes, since when. */
 
 import { OP, OP_NAMES } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
@@ -18,14 +18,12 @@ export interface Survey {
   readonly volumes: readonly VolumeSurvey[];
   /** Microseconds on the trace's clock; NaN for a trace without requests. */
   readonly firstTimeUs: number;
-  readonly lastTimeUs: number;
 }
 
 /** Reads a trace to its end. Rejects as its reading does. */
 export async function surveyTrace(trace: Trace, onBatch: () => void): Promise<Survey> {
   const volumes: VolumeSurvey[] = [];
   let firstTimeUs = Number.NaN;
-  let lastTimeUs = Number.NaN;
   for await (const batch of trace.batches()) {
     for (let i = 0; i < batch.count; i++) {
       const number = batch.volume[i]!;
@@ -38,11 +36,10 @@ export async function surveyTrace(trace: Trace, onBatch: () => void): Promise<Su
       if (op === OP.read) volume.readEnd = Math.max(volume.readEnd, end);
       else if (op !== OP.flush) volume.changeEnd = Math.max(volume.changeEnd, end);
       if (Number.isNaN(firstTimeUs)) firstTimeUs = batch.timeUs[i]!;
-      lastTimeUs = batch.timeUs[i]!;
     }
     onBatch();
   }
-  return { volumes, firstTimeUs, lastTimeUs };
+  return { volumes, firstTimeUs };
 }
 
 function emptyVolume(name: string): VolumeSurvey {

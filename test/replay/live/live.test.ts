@@ -77,6 +77,21 @@ test('requests are sent when they were recorded, divided by the speed', async ()
   expect(lagUs?.max).toBeGreaterThan(0);
 });
 
+test('what is left out at the end of a trace is no part of the time that was planned', async () => {
+  const server = await startServer();
+  const trace = await traceOf([
+    { op: 'read' },
+    { op: 'read', atUs: 40_000 },
+    { op: 'write', atUs: 90_000_000 },
+  ]);
+  const { elapsedSeconds, plannedSeconds } = await replayLive(
+    trace,
+    optionsFor(server, { speed: 4 }),
+  );
+  expect(plannedSeconds).toBeCloseTo(0.01, 6);
+  expect(elapsedSeconds).toBeGreaterThanOrEqual(0.01);
+});
+
 test('a loop that is out of room is late, and says how often', async () => {
   const server = await startServer();
   const trace = await traceOf(
