@@ -114,8 +114,8 @@ pre { margin: .75rem 0 1.25rem; padding: .8rem 1rem; background: var(--card);
   figure { padding: .9rem .8rem .7rem; }
   .legend li { white-space: normal; }
   .legend svg { flex: none; }
-  .wide .chart { overflow-x: auto; }
   .chart svg { min-width: 32rem; }
+  .chart svg[viewBox^="0 0 960"] { min-width: 48rem; }
   .chart { overflow-x: auto; }
 }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
