@@ -7,6 +7,7 @@ import { COMMON_OPTIONS, parseArguments } from './command/arguments.ts';
 import { type CliContext, processContext } from './command/context.ts';
 import { EXIT_CODE_BY_KIND, EXIT_DONE, EXIT_FAILED } from './command/exit-codes.ts';
 import { formatEntry, formatOptions } from './command/help.ts';
+import { printable } from './terminal/table.ts';
 
 interface Command {
   /** A sentence fragment for the list of commands. */
@@ -99,12 +100,13 @@ function isOfSystem(error: unknown): boolean {
 /** What the user reads of a failure. A stack trace is for defects of this program only. */
 function report(error: unknown, context: CliContext): number {
   if (error instanceof TmemError) {
-    context.stderr(`tmem: ${error.message}\n`);
+    context.stderr(`tmem: ${printable(error.message)}\n`);
     return EXIT_CODE_BY_KIND[error.kind];
   }
   if (isOfSystem(error)) {
     const advice = systemAdvice(error, 'check the disk or the path');
-    context.stderr(`tmem: the system failed: ${messageOf(error)}; ${advice}\n`);
+    const sentence = `the system failed: ${messageOf(error)}; ${advice}`;
+    context.stderr(`tmem: ${printable(sentence)}\n`);
     return EXIT_CODE_BY_KIND[kindOfSystemError(error)];
   }
   const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -24,12 +24,17 @@ test.each([
   [[], 'no command was given; try tmem serve, or tmem --help'],
   [['sevre'], 'there is no command "sevre"; did you mean tmem serve?'],
   [['disk.raw'], 'there is no command "disk.raw"; see tmem --help'],
+  [['a\nb\u001b[2J'], 'there is no command "a\ufffdb\ufffd[2J"; see tmem --help'],
   [['--verison'], 'there is no option --verison; did you mean --version?'],
   [['serve', '--memroy=1'], 'there is no option --memroy; did you mean --memory?'],
   [['serve', '--memory', '1MiB'], 'memory is 1MiB; it must be at least 32MiB'],
   [
     ['serve', '--config', 'a'],
     'cannot read the configuration file /srv/a: there is no such file; check the path',
+  ],
+  [
+    ['image', 'compare', 'a\nb', 'c'],
+    'cannot open "/srv/a\ufffdb": there is no such file; check the path',
   ],
 ])('main refuses %j in one sentence on stderr and exits 2', async (args, sentence) => {
   expect(await run(...args)).toEqual({ code: 2, out: '', err: `tmem: ${sentence}\n` });

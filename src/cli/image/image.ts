@@ -116,7 +116,7 @@ async function runWithCodes(
     return await runVerb(verb, args, context, clock);
   } catch (error) {
     if (verb.exitCodeOf === undefined || !(error instanceof TmemError)) throw error;
-    context.stderr(`tmem: ${error.message}\n`);
+    context.stderr(`tmem: ${printable(error.message)}\n`);
     return verb.exitCodeOf(error);
   }
 }

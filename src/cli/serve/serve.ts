@@ -29,6 +29,7 @@ import type { CliContext } from '../command/context.ts';
 import { EXIT_DONE, EXIT_FAILED } from '../command/exit-codes.ts';
 import { Passphrases } from '../command/passphrase.ts';
 import { aborted } from '../command/stop-signals.ts';
+import { printable } from '../terminal/table.ts';
 import { demoImagePath, ensureDemoImage } from './demo-image.ts';
 import { requestOf, SERVE_HELP, SERVE_OPTIONS, type ServeOption } from './options.ts';
 import { takeInheritedSockets } from './socket-activation.ts';
@@ -118,9 +119,9 @@ function exportsOf(named: EffectiveConfig['exports']): ExportSettings[] {
 function logTo(context: CliContext, isVerbose: boolean): ServiceLog {
   return {
     info: (message) => {
-      if (isVerbose) context.stderr(`tmem: ${message}\n`);
+      if (isVerbose) context.stderr(`tmem: ${printable(message)}\n`);
     },
-    warn: (message) => context.stderr(`tmem: ${message}\n`),
+    warn: (message) => context.stderr(`tmem: ${printable(message)}\n`),
   };
 }
 
