@@ -14,6 +14,8 @@ import type { ImageReference } from './format.ts';
 export const CHAIN_DEPTH_MAX = 10;
 
 const NAME_BYTES_MAX = 1023;
+const IS_PROTOCOL =
+  'which is a protocol and no file; make a file of it, and name that in the image';
 /** Characters of a name that a message shows. */
 const SHOWN_CHARACTERS_MAX = 80;
 /** Of the system, whatever the operator allows. */
@@ -160,6 +162,17 @@ export function openHere(path: string): TmemError {
   });
 }
 
+/** Throws `usage` for a name by which nothing is ever opened: no image that is made may have it. */
+export function checkMayBeNamed(name: string): void {
+  const problem = problemOfName(name);
+  if (problem === undefined) return;
+  const sentence =
+    problem === IS_PROTOCOL
+      ? 'which would be a protocol; take a name without a colon, or write ./ in front of it'
+      : problem;
+  throw new TmemError('usage', `no image can name ${quoted(name)}, ${sentence}`);
+}
+
 /** What is wrong with a name, wherever it leads. */
 function problemOfName(name: string): string | undefined {
   const bytes = Buffer.byteLength(name);
@@ -171,7 +184,7 @@ function problemOfName(name: string): string | undefined {
   const colon = name.indexOf(':');
   const slash = name.indexOf('/');
   if (colon < 0 || (slash >= 0 && slash < colon)) return undefined;
-  return 'which is a protocol and no file; make a file of it, and name that in the image';
+  return IS_PROTOCOL;
 }
 
 function refusal(

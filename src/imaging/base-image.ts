@@ -3,6 +3,7 @@
 import { dirname, resolve } from 'node:path';
 import type { FormatName, ImageReference, ReferenceStamp } from '../image/format.ts';
 import { driverOf, formatNameOf } from '../image/formats.ts';
+import { checkMayBeNamed } from '../image/gate.ts';
 import type { BlockImage } from '../image/image.ts';
 import { openImage } from '../image/open.ts';
 import { TmemError } from '../lib/errors.ts';
@@ -32,6 +33,7 @@ export interface OpenBase {
 export async function openBase(path: string, wish: BaseWish): Promise<OpenBase> {
   const { name, allowBacking, passphrase, backingFormatName } = wish;
   const { formatName = formatNameOf(name) } = wish;
+  checkMayBeNamed(name);
   const basePath = resolve(dirname(path), name);
   if (basePath === path) {
     throw new TmemError('usage', `"${path}" cannot stand on itself; name another base`);

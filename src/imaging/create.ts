@@ -3,6 +3,7 @@
 import { dirname } from 'node:path';
 import type { FormatName } from '../image/format.ts';
 import { driverOf } from '../image/formats.ts';
+import { checkMayBeNamed } from '../image/gate.ts';
 import { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
 import { roundUp } from '../lib/round-up.ts';
@@ -70,7 +71,10 @@ export class NewImage {
         fileName: files.name,
         backing: base?.reference,
         settings,
-        createFile: (name) => files.create(name),
+        createFile: (name) => {
+          checkMayBeNamed(name);
+          return files.create(name);
+        },
         passphrase,
       });
       return new NewImage({ ...wish, sizeBytes }, files, storage);

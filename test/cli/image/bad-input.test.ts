@@ -176,3 +176,22 @@ describe('no space', () => {
     expect([0, 3]).toContain((await run('check', file)).code);
   });
 });
+
+test.each([
+  [['create', '-b', 'a:b.raw', '-F', 'raw', 'x.qcow2'], 'a:b.raw'],
+  [['convert', '-B', 'a:b.raw', '-F', 'raw', 'base.raw', 'x.qcow2'], 'a:b.raw'],
+  [['rebase', '-u', '-b', 'a:b.raw', '-F', 'raw', 'a.qcow2'], 'a:b.raw'],
+  [['create', '-o', 'data_file=a:b.raw', '--force', 'x.qcow2', '1M'], 'a:b.raw'],
+  [['convert', '-o', 'subformat=monolithicFlat', 'base.raw', 'x:y.vmdk'], 'x:y-flat.vmdk'],
+])('%j is refused, for an image that names such a file cannot be opened', async (args, name) => {
+  const { directory, run } = await made('a.qcow2');
+  fs.copyFileSync(path.join(directory, 'base.raw'), path.join(directory, 'a:b.raw'));
+  const before = fs.readdirSync(directory);
+  const { code, err } = await run(...args);
+  expect(code).toBe(2);
+  expectSentence(err, `no image can name "${name}", which would be a protocol`);
+  expect(fs.readdirSync(directory)).toEqual(before);
+  const saved = await run('create', '-b', './a:b.raw', '-F', 'raw', 'x.qcow2');
+  expect(saved).toMatchObject({ code: 0, err: '' });
+  expect(await run('compare', 'x.qcow2', 'a:b.raw')).toMatchObject({ code: 0, err: '' });
+});
