@@ -208,7 +208,7 @@ function openFailure(path: string, isReadOnly: boolean, cause: unknown): TmemErr
   const problems: Partial<Record<typeof kind, string>> = {
     'not-found': 'there is no such file; check the path',
     permission: `this user may not open it for ${access}; change its mode or owner`,
-    'read-only': 'its medium takes no writes; open it read-only',
+    'read-only': 'its medium takes no writes; open it read-only, or copy it elsewhere',
     busy: 'something else is using it; stop that first',
   };
   const taken = code === 'EEXIST' ? 'there is a file already; remove it or take another name' : '';

@@ -2,10 +2,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { TargetFiles } from '../../src/imaging/target/target-file.ts';
+import { TmemError } from '../../src/lib/errors.ts';
 import { workspace } from '../tools/workspace.ts';
 
 /** The next removal of a file fails. */
 let failsNextRemoval = false;
+/** How the next file is refused. */
+let refusal: TmemError | undefined;
 
 vi.mock('node:fs/promises', async (importOriginal) => {
   const real = await importOriginal<typeof import('node:fs/promises')>();
@@ -17,6 +20,17 @@ vi.mock('node:fs/promises', async (importOriginal) => {
   return { ...real, rm };
 });
 
+vi.mock('../../src/storage/file.ts', async (importOriginal) => {
+  const real = await importOriginal<typeof import('../../src/storage/file.ts')>();
+  const openFileStorage: typeof real.openFileStorage = async (...wish) => {
+    const refused = refusal;
+    refusal = undefined;
+    if (refused !== undefined) throw refused;
+    return real.openFileStorage(...wish);
+  };
+  return { ...real, openFileStorage };
+});
+
 test('where a file has its name and cannot lose its other one, it has none in the end', async () => {
   const target = path.join(workspace(), 'new.img');
   const files = await TargetFiles.begin(target, { isForced: false, isDurable: true });
@@ -24,6 +38,17 @@ test('where a file has its name and cannot lose its other one, it has none in th
   failsNextRemoval = true;
   await expect(files.finish()).rejects.toThrow(`cannot put in place "${target}"`);
   expect(fs.readdirSync(path.dirname(target))).toEqual([]);
+});
+
+test.each([
+  ['permission', 'this user may not write into its directory'],
+  ['read-only', 'its medium takes no writes'],
+] as const)('a new file that is refused by kind %s is wanted elsewhere', async (kind, problem) => {
+  const target = path.join(workspace(), 'new.img');
+  const files = await TargetFiles.begin(target, { isForced: false, isDurable: true });
+  refusal = new TmemError(kind, 'cannot open it');
+  const message = `cannot make "${target}": ${problem}; name another target`;
+  await expect(files.create(files.name)).rejects.toMatchObject({ kind, message });
 });
 
 test.each([true, false])(

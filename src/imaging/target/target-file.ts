@@ -199,9 +199,14 @@ function notMade(path: string, cause: unknown): unknown {
     const message = `cannot make "${path}": there is no directory "${dirname(path)}"; make that first`;
     return new TmemError('not-found', message, { context: { path }, cause });
   }
-  if (cause.kind !== 'read-only') return cause;
-  const message = `cannot make "${path}": its medium takes no writes; name another target`;
-  return new TmemError('read-only', message, { context: { path }, cause });
+  const { kind } = cause;
+  const problems: Partial<Record<typeof kind, string>> = {
+    permission: 'this user may not write into its directory',
+    'read-only': 'its medium takes no writes',
+  };
+  if (problems[kind] === undefined) return cause;
+  const message = `cannot make "${path}": ${problems[kind]}; name another target`;
+  return new TmemError(kind, message, { context: { path }, cause });
 }
 
 function failure(path: string, verb: string, cause: unknown): TmemError {
