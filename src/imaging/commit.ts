@@ -1,6 +1,6 @@
 /** Writing what an image has of its own into the image below it. */
 
-import type { FormatName, ImageReference } from '../image/format.ts';
+import type { FormatName, ImageReference, ReferenceStamp } from '../image/format.ts';
 import { driverOf, formatNameOf } from '../image/formats.ts';
 import { Gate } from '../image/gate.ts';
 import { BlockImage } from '../image/image.ts';
@@ -42,8 +42,11 @@ export async function commitImage(options: CommitOptions): Promise<Committed> {
   await checkChain(options);
   const { onProgress, signal, threads, path, formatName = formatNameOf(path) } = options;
   const knowsContent = formatName === 'vmdk' || formatName === 'cow';
-  if (formatName === 'cow') await forgetStamp(path);
-  const { overlay, base, basePath } = await openForCommit(options);
+  const remember = formatName === 'cow' ? await forgetStamp(path) : undefined;
+  const { overlay, base, basePath } = await openForCommit(options).catch(async (cause: unknown) => {
+    await remember?.(); // nothing has changed the base: one that does is refused as before
+    throw cause;
+  });
   let writtenBytes: number;
   try {
     if (base.virtualSizeBytes < overlay.virtualSizeBytes) {
@@ -86,9 +89,17 @@ function noteChange(path: string, from: number, to: number): Promise<void> {
   });
 }
 
-/** Until it is told anew, the image takes its base as it is: also after a kill in the middle. */
-function forgetStamp(path: string): Promise<void> {
-  return rewriteBacking(path, 'cow', async (backing) => ({ ...backing, stamp: undefined }));
+/**
+ * Until it is told anew, the image takes its base as it is: also after a kill in the middle. What is
+ * answered tells it what it knew.
+ */
+async function forgetStamp(path: string): Promise<() => Promise<void>> {
+  let stamp: ReferenceStamp | undefined;
+  await rewriteBacking(path, 'cow', async (backing) => {
+    stamp = backing.stamp;
+    return { ...backing, stamp: undefined };
+  });
+  return () => rewriteBacking(path, 'cow', async (backing) => ({ ...backing, stamp }));
 }
 
 async function rewriteBacking(

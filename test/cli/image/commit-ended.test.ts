@@ -5,12 +5,13 @@ import { main } from '../../../src/cli/main.ts';
 import { openImage } from '../../../src/image/open.ts';
 import { vmdkDriver } from '../../../src/image/vmdk/driver.ts';
 import { FileStorage, openFileStorage } from '../../../src/storage/file.ts';
+import { FLOCK_PROGRAM, holder } from '../../storage/lock-holder.ts';
 import { withFileSizeLimit } from '../../tools/file-size-limit.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { hasSameContent, MIB, makeImage, workspace } from '../../tools/workspace.ts';
 import { contextIn, runImage } from './run-image.ts';
 
-needsPrograms('prlimit', 'qemu-img');
+needsPrograms('prlimit', 'qemu-img', FLOCK_PROGRAM);
 
 const SIZE = 16 * MIB;
 
@@ -91,6 +92,19 @@ test('a commit of a cow image that is killed leaves the image as it reads', asyn
   fs.truncateSync(at(base), SIZE);
   await readsAsBefore('killed.cow');
   expect(hasSameContent(at(base), at('content.raw'))).toBe(false);
+});
+
+test('a commit of a cow image that cannot begin leaves it to refuse a base that changes', async () => {
+  const { directory, base, overlay, isChanged, readsAsBefore } = await committable('cow');
+  const reader = await holder(path.join(directory, base), '--shared');
+  const ran = await runImage(directory, 'commit', overlay);
+  expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(/open for reading/) });
+  await reader.stop();
+  expect(isChanged()).toBe(false);
+  await readsAsBefore();
+  fs.writeFileSync(path.join(directory, base), Buffer.alloc(SIZE, 1));
+  const checked = await runImage(directory, 'compare', overlay, 'content.raw');
+  expect(checked.err).toMatch(/has changed since/);
 });
 
 test.each(['monolithicSparse', 'twoGbMaxExtentSparse'])(
