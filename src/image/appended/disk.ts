@@ -152,7 +152,8 @@ export class AppendedDisk {
   allocate(offset: number, length: number): WriteTarget | Promise<WriteTarget> {
     const unit = this.#unitOf(offset);
     const slice = this.tables.slice(unit);
-    if (slice !== undefined && !(slice instanceof Promise)) {
+    if (slice instanceof Promise) return slice.then(() => this.allocate(offset, length));
+    if (slice !== undefined) {
       const entry = this.#validEntry(unit, slice);
       if (entry > 0) return this.#inPlace(entry, slice, offset, length);
     }
