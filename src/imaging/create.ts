@@ -84,18 +84,26 @@ export class NewImage {
     }
   }
 
-  /** Opens it for writing, once, the base with it; it must be closed before `finish`. */
+  /**
+   * Opens it for writing, once, the base with it, which is closed when that fails; it must be closed
+   * before `finish`.
+   */
   async open(): Promise<BlockImage> {
     const { path, formatName, passphrase, base } = this.#wish;
-    const driver = await driverOf(formatName);
-    const { format } = await driver.open(this.#storage, {
-      ...{ isReadOnly: false, isUnplaced: true },
-      tableBytesMax: TABLE_BYTES_MAX,
-      openFile: (reference) => this.#files.open(reference.name),
-      passphrase,
-    });
     const { identity, medium } = this.#storage;
-    return new BlockImage({ name: path, identity, medium, format, backing: base?.image });
+    try {
+      const driver = await driverOf(formatName);
+      const { format } = await driver.open(this.#storage, {
+        ...{ isReadOnly: false, isUnplaced: true },
+        tableBytesMax: TABLE_BYTES_MAX,
+        openFile: (reference) => this.#files.open(reference.name),
+        passphrase,
+      });
+      return new BlockImage({ name: path, identity, medium, format, backing: base?.image });
+    } catch (cause) {
+      await base?.image.close();
+      throw cause;
+    }
   }
 
   /** Puts it in its place. After a rejection nothing of it is left. */
