@@ -6,7 +6,7 @@ import { openImage } from '../../src/image/open.ts';
 import { Random } from '../tools/crash-random.ts';
 import { needsPrograms, runProgram, runWell } from '../tools/programs.ts';
 import { makeImage, workspace } from '../tools/workspace.ts';
-import { containerOf, contentOf, openOn } from './appended/images.ts';
+import { containerOf, contentOf, FaultyContainer, openOn } from './appended/images.ts';
 import { LoggedContainer } from './appended/write-log.ts';
 
 const KIB = 1024;
@@ -113,6 +113,24 @@ it('a qcow2 image with snapshots keeps its base, which they still show', async (
   expect((await contentOf(image)).equals(content)).toBe(true);
   await image.close();
   expect((await runProgram('qemu-img', ['info', path])).stdout).toContain('backing file:');
+});
+
+it('a qcow2 image that could not quite let go of its base shows nothing of it as zeros', async () => {
+  const { path, base } = await overlay({ format: 'qcow2', options: 'compat=0.10' });
+  const storage = new FaultyContainer(containerOf(readFileSync(path)));
+  const image = await openOn(await driverOf('qcow2'), storage, readFileSync(base));
+  await image.copyUp(0, SIZE);
+  storage.onWrite = (_offset, length) => {
+    if (length === 'raw'.length) throw new Error('full'); // behind the name, the format
+  };
+  await expect(image.dropBacking()).rejects.toThrow('full');
+  storage.onWrite = undefined;
+  await image.writeZeroes(256 * KIB, 64 * KIB, true);
+  const read = Buffer.alloc(64 * KIB, 1);
+  await image.read(read, 0, read.length, 256 * KIB);
+  expect(read.equals(Buffer.alloc(64 * KIB))).toBe(true);
+  await image.dropBacking();
+  await image.close();
 });
 
 it('a qcow2 header whose records end with the backing name alone is left as it is', async () => {

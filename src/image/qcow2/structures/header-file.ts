@@ -88,11 +88,13 @@ export class HeaderFile {
     const bytes = Buffer.alloc(FIELD.clusterBits - FIELD.backingNameOffset);
     await this.#storage.write(bytes, 0, bytes.length, FIELD.backingNameOffset);
     await this.#storage.sync();
+    if (format.length > 0) {
+      const empty = Buffer.alloc(format.length);
+      await this.#storage.write(empty, 0, empty.length, format.offset);
+      await this.#storage.sync();
+    }
+    // Not before all of it is done: until then the backing file shows through holes that are made.
     this.#header = { ...this.#header, backingName: undefined };
-    if (format.length === 0) return;
-    const empty = Buffer.alloc(format.length);
-    await this.#storage.write(empty, 0, empty.length, format.offset);
-    await this.#storage.sync();
   }
 
   async #writeFeatures(header: Qcow2Header): Promise<void> {
