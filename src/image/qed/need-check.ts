@@ -31,7 +31,9 @@ export interface NeedCheckParts {
 export class NeedCheck implements AllocationGate {
   readonly #parts: NeedCheckParts;
   #insideCount = 0;
-  #isSet = false;
+  /** What the storage says; unknown while it is changed, and when that has failed. */
+  #mark: 'set' | 'clear' | 'unknown' = 'clear';
+  /** Under way. One that takes the mark away is waited for, and does not fail who waits. */
   #change: Promise<void> | undefined;
   #cancelTimer: (() => void) | undefined;
   #isClosed = false;
@@ -45,7 +47,7 @@ export class NeedCheck implements AllocationGate {
     this.#stopTimer();
     try {
       // A mark that is being taken away is waited for, then set again.
-      while (this.#change !== undefined || !this.#isSet) {
+      while (this.#change !== undefined || this.#mark !== 'set') {
         await (this.#change ?? this.#begin(true));
       }
     } catch (cause) {
@@ -64,11 +66,11 @@ export class NeedCheck implements AllocationGate {
     this.#isClosed = true;
     this.#stopTimer();
     await this.#change?.catch(() => undefined);
-    if (this.#isSet) await this.#begin(false);
+    if (this.#mark !== 'clear') await this.#begin(false);
   }
 
   #startTimer(): void {
-    if (this.#isClosed || !this.#isSet) return;
+    if (this.#isClosed || this.#mark === 'clear') return;
     this.#cancelTimer = this.#parts.after(QUIET_MS, () => this.#onQuiet());
   }
 
@@ -80,7 +82,7 @@ export class NeedCheck implements AllocationGate {
   #onQuiet(): void {
     this.#cancelTimer = undefined;
     if (this.#insideCount > 0 || this.#change !== undefined || this.#isClosed) return;
-    // A failure leaves the mark; the next quiet time or the closing tries again.
+    // After a failure the mark may be there; the next quiet time or the closing tries again.
     this.#begin(false).catch(() => this.#insideCount === 0 && this.#startTimer());
   }
 
@@ -88,13 +90,14 @@ export class NeedCheck implements AllocationGate {
     const change = this.#makeChange(isSet).finally(() => {
       this.#change = undefined;
     });
-    this.#change = change;
+    this.#change = isSet ? change : change.catch(() => undefined);
     return change;
   }
 
   async #makeChange(isSet: boolean): Promise<void> {
     if (!isSet) await this.#parts.flush();
+    this.#mark = 'unknown';
     await this.#parts.mark(isSet);
-    this.#isSet = isSet;
+    this.#mark = isSet ? 'set' : 'clear';
   }
 }

@@ -107,6 +107,36 @@ describe('the mark that a QED image needs a check', () => {
     expect(await isMarked()).toBe(false);
   });
 
+  it('is set again by the next allocation when it is not known whether it was taken away', async () => {
+    const { storage, timers, image, write, isMarked } = await opened();
+    await write(0);
+    storage.onSync = async () => {
+      if (!(await isMarked())) throw new Error('not durable');
+    };
+    timers.fire();
+    await turns();
+    storage.onSync = undefined;
+    expect(await isMarked()).toBe(false);
+    expect(timers.set.size).toBe(1); // the storage may have it still
+    await write(10 * 65536);
+    expect(await isMarked()).toBe(true);
+    await image.close();
+    expect(await isMarked()).toBe(false);
+  });
+
+  it('fails no write by not being taken away', async () => {
+    const { storage, timers, write, isMarked } = await opened();
+    await write(0);
+    const sync = storage.holdNext('sync');
+    timers.fire();
+    await sync.arrived;
+    const writing = write(5 * 65536);
+    await turns();
+    sync.release(new Error('not now'));
+    await writing;
+    expect(await isMarked()).toBe(true);
+  });
+
   it('is taken away when the image is closed, and no timer is left', async () => {
     const { image, timers, write, isMarked } = await opened();
     await write(0);
