@@ -73,6 +73,16 @@ test('steps that take long become smaller, down to 16 KiB, and grow again when t
   expect(layers.steps.slice(10, 16)).toEqual([16, 32, 64, 128, 256, 256].map((k) => k * 1024));
 });
 
+test('steps that take neither long nor hardly any time keep their size', () => {
+  const { clock, layers, slices } = given();
+  layers.stepMs = 3;
+  slices.downTo(0);
+  for (let i = 0; i < 3; i++) clock.turn();
+  layers.stepMs = 0.3;
+  for (let i = 0; i < 3; i++) clock.turn();
+  expect(new Set(layers.steps.slice(3))).toEqual(new Set([32 * 1024]));
+});
+
 test('gentle slices take half a millisecond, and 10 ms of rest', () => {
   const { clock, layers, slices } = given();
   slices.isGentle = true;

@@ -130,6 +130,28 @@ describe('pages read ahead', () => {
     expect([readAhead.usedPages, readAhead.wastedPages]).toEqual([0, 0]);
   });
 
+  test('are for a stream that misses: one that finds its pages cached has none', () => {
+    const readAhead = new ReadAhead(1_000_000, PAGE);
+    readAhead.note(0, 1, true);
+    for (let at = 1; at < 99; at++) expect(readAhead.note(at, at + 1, false).count).toBe(0);
+    expect(readAhead.note(99, 100, true).count).toBe(32);
+  });
+
+  test('stay with a stream that goes on among others, and each is used or wasted once', () => {
+    const readAhead = new ReadAhead(1_000_000, PAGE);
+    let aheadPages = stream(readAhead, 0, 32);
+    for (let i = 1; i <= 60; i++) {
+      if (i <= 40) {
+        const { first, count } = readAhead.note(1 + i, 2 + i, false);
+        if (count > 0) readAhead.begun(first + count, count);
+        aheadPages += count;
+      }
+      readAhead.note(i * 1000, i * 1000 + 1, true);
+    }
+    expect([readAhead.usedPages, readAhead.wastedPages]).toEqual([40, aheadPages - 40]);
+    expect(aheadPages).toBeGreaterThan(64);
+  });
+
   test('double up to the largest window', () => {
     const readAhead = new ReadAhead(1_000_000, PAGE);
     const windows = new Set<number>();

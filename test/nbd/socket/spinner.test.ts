@@ -126,3 +126,55 @@ test('a spin that is stopped ends in the next turn', async () => {
   await turn();
   expect(await isSpinning()).toBe(false);
 });
+
+describe('in every turn of a spin', () => {
+  function pollerOf() {
+    const poller = {
+      pollCount: 0,
+      leaveCount: 0,
+      poll: () => {
+        poller.pollCount++;
+      },
+      leave: () => {
+        poller.leaveCount++;
+      },
+    };
+    return poller;
+  }
+
+  test('16 are asked, and told when it is over; a place that becomes free is for another', async () => {
+    const { spinner, pass, turn } = spinnerOf(50);
+    const pollers = Array.from({ length: 18 }, pollerOf);
+    expect(pollers.some((each) => spinner.join(each))).toBe(false);
+    spinner.note();
+    expect(pollers.map((each) => spinner.join(each))).toEqual(pollers.map((_, i) => i < 16));
+    await turn();
+    // Who has no place gives none back.
+    for (const each of [pollers[3], pollers[16], pollers[17]]) if (each) spinner.forget(each);
+    expect(pollers.slice(16).map((each) => spinner.join(each))).toEqual([true, false]);
+    pass(60);
+    await turn();
+    const pollCounts: number[] = pollers.map((_, i) => (i < 16 ? 2 : 0));
+    pollCounts[3] = pollCounts[16] = 1;
+    expect(pollers.map((each) => each.pollCount)).toEqual(pollCounts);
+    const leaveCounts = pollers.map(() => 1);
+    leaveCounts[3] = leaveCounts[17] = 0;
+    expect(pollers.map((each) => each.leaveCount)).toEqual(leaveCounts);
+  });
+
+  test('one that goes when it is asked keeps none of the others from being asked', async () => {
+    const { spinner, turn } = spinnerOf(50);
+    const pollers = Array.from({ length: 3 }, pollerOf);
+    for (const each of pollers) {
+      each.poll = () => {
+        each.pollCount++;
+        spinner.forget(each);
+      };
+    }
+    spinner.note();
+    for (const each of pollers) spinner.join(each);
+    await turn();
+    await turn();
+    expect(pollers.map((each) => each.pollCount)).toEqual([1, 1, 1]);
+  });
+});
