@@ -125,6 +125,19 @@ test('a body that does not come is not waited for', async () => {
   expect((await admin.ask('GET', `${path}/objects/1`, { key })).status).toBe(404);
 });
 
+test('a body that does not come behind its refusal brings no second answer', async () => {
+  const { socket, rest } = await dial(await startAdmin({ timeouts: IMPATIENT }));
+  socket.write('PUT /v1/nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4096\r\n\r\n');
+  expect((await rest).match(/HTTP\/1.1 \d+/g)).toEqual(['HTTP/1.1 404']);
+});
+
+test('who takes it for a proxy behind a request does not get that for its answer', async () => {
+  const { socket, rest } = await dial(await startAdmin());
+  const about = 'HTTP/1.1\r\nhost: localhost\r\n\r\n';
+  socket.write(`GET /metrics ${about}CONNECT localhost:22 ${about}`);
+  expect(await rest).toBe('');
+});
+
 test('who asks before sending a long body is refused before it is sent', async () => {
   const admin = await startAdmin();
   const { path, key } = await admin.makePool();
