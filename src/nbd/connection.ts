@@ -40,7 +40,7 @@ export class Connection {
   readonly #options: ConnectionOptions;
   readonly #handshake: Handshake;
   #transmission: Transmission | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #timer: NodeJS.Timeout;
   #writer: ReplyWriter | undefined;
   #shippedCount = -1; // at the last look whether the client takes its replies; -1 if it owed none
   #isWakeScheduled = false;
@@ -85,7 +85,6 @@ export class Connection {
 
   /** Answers whether more may come before room is told of. */
   #receive(chunk: Buffer): boolean {
-    if (this.#isEnded) return true;
     if (this.#transmission !== undefined) {
       this.#options.spinner.note();
       return this.#transmission.receive(chunk);
@@ -100,7 +99,6 @@ export class Connection {
     }
     if (handshake.result === undefined) return true;
     clearTimeout(this.#timer);
-    this.#timer = undefined;
     this.#begin(handshake.result);
     return handshake.leftover.length === 0 || this.#receive(handshake.leftover);
   }

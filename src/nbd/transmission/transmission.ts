@@ -87,7 +87,6 @@ export class Transmission {
    * until `resume` answers yes. The chunk is the caller's again when it answers.
    */
   receive(chunk: Buffer): boolean {
-    if (this.#isClosed || this.#isFinished) return true;
     this.#input = chunk;
     this.#at = 0;
     if (this.resume()) return true;
@@ -391,7 +390,6 @@ export class Transmission {
   }
 
   #wakeIfWaiting(): void {
-    const isGoing = this.#isLeaving || this.#isShuttingDown || this.#hasEnded;
-    if (this.#input !== undefined || isGoing) this.options.host.wake();
+    if (this.#input !== undefined || this.#isLeaving) this.options.host.wake();
   }
 }
