@@ -2,11 +2,13 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { expect, test } from 'vitest';
 import { Connection } from '../../src/nbd/connection.ts';
-import { Command } from '../../src/nbd/protocol.ts';
+import { Command, NbdErrno, Option } from '../../src/nbd/protocol.ts';
 import { Recording } from '../../src/nbd/recording.ts';
 import { Spinner } from '../../src/nbd/socket/spinner.ts';
 import { ServerStatistics } from '../../src/nbd/statistics.ts';
 import { KIB, makeExport, quiet } from '../export/fixture.ts';
+import { FIXED, info, NO_ZEROES, option, u32 } from './handshake/scripted-client.ts';
+import { ReplyParser } from './reply-parser.ts';
 import { encodeRequest } from './requests.ts';
 import { HANDSHAKE } from './socket-client.ts';
 import { ALL_FLAGS } from './transmission/transmission-fixture.ts';
@@ -15,29 +17,36 @@ import { ALL_FLAGS } from './transmission/transmission-fixture.ts';
 class HeldSocket extends Duplex {
   readonly remoteAddress = '127.0.0.1';
   isTaking = true;
+  readonly taken: Buffer[] = [];
+  readonly settings: unknown[] = [];
   #taken: (() => void) | undefined;
 
   override _read(): void {
     // it is pushed
   }
 
-  override _write(_bytes: Buffer, _encoding: string, done: () => void): void {
+  override _write(bytes: Buffer, _encoding: string, done: () => void): void {
+    this.taken.push(Buffer.from(bytes)); // it is used again when it was taken
     if (this.isTaking) done();
     else this.#taken = done;
   }
 
-  setNoDelay(): void {}
+  setNoDelay(isWanted: boolean): void {
+    this.settings.push({ noDelay: isWanted });
+  }
 
-  setKeepAlive(): void {}
+  setKeepAlive(isWanted: boolean, ms: number): void {
+    this.settings.push({ keepAlive: isWanted, ms });
+  }
 
   finish(): void {
     this.#taken?.();
   }
 }
 
-/** A connection in its transmission phase, and its client's requests. */
-async function connect() {
-  const { target, buffers } = makeExport();
+/** A connection that its client has sent `handshake`, and the client's requests. */
+async function connect(handshake: Buffer) {
+  const { target, buffers, storage } = makeExport();
   const socket = new HeldSocket();
   const log: string[] = [];
   const found = {
@@ -64,14 +73,14 @@ async function connect() {
     socket.push(encodeRequest({ command: Command.READ, cookie: 1n, length: 4 * KIB }));
     await quiet();
   };
-  socket.push(HANDSHAKE);
+  socket.push(handshake);
   await quiet();
-  await ask();
-  return { connection, socket, log, ask };
+  return { connection, socket, log, storage, ask };
 }
 
 test('a client whose reply has just begun is not taken for one that takes none', async () => {
-  const { connection, socket, log, ask } = await connect();
+  const { connection, socket, log, ask } = await connect(HANDSHAKE);
+  await ask();
   connection.lookForStall(true);
   connection.lookForStall(true);
   socket.isTaking = false;
@@ -86,4 +95,53 @@ test('a client whose reply has just begun is not taken for one that takes none',
   expect(log).toEqual([]);
   connection.lookForStall(true);
   expect([log.length, socket.destroyed]).toEqual([1, true]);
+});
+
+test('a socket sends at once, and a client that is silent for a minute is asked', async () => {
+  const { socket } = await connect(HANDSHAKE);
+  expect(socket.settings).toEqual([{ noDelay: true }, { keepAlive: true, ms: 60_000 }]);
+});
+
+test('a client that closes its side in the middle of its handshake is not waited for', async () => {
+  const { socket } = await connect(HANDSHAKE.subarray(0, 30));
+  expect(socket.writableEnded).toBe(false);
+  socket.push(null);
+  await quiet();
+  expect(socket.writableEnded).toBe(true);
+});
+
+test('a client that closes its side behind a request is answered it', async () => {
+  const { socket, storage, ask } = await connect(HANDSHAKE);
+  const { arrived, release } = storage.holdNext('read');
+  await ask();
+  await arrived;
+  socket.taken.length = 0;
+  socket.push(null);
+  await quiet();
+  expect(socket.writableEnded).toBe(false);
+  release();
+  await quiet();
+  expect([socket.writableEnded, Buffer.concat(socket.taken).length > 4 * KIB]).toEqual([
+    true,
+    true,
+  ]);
+});
+
+test('what was not agreed on in the handshake is not done behind it', async () => {
+  const plain = Buffer.concat([u32(FIXED | NO_ZEROES), option(Option.GO, info(''))]);
+  const { socket, ask } = await connect(plain);
+  socket.taken.length = 0;
+  await ask();
+  const status = { command: Command.BLOCK_STATUS, cookie: 2n, length: 4 * KIB };
+  socket.push(encodeRequest(status));
+  await quiet();
+  const asked = { ...status, flags: 0, offset: 0 };
+  const parser = new ReplyParser({ isStructured: false, contextIds: [] }, (cookie) =>
+    cookie === 1n ? { ...asked, command: Command.READ } : asked,
+  );
+  for (const bytes of socket.taken) parser.feed(bytes);
+  expect(parser.answers.map(({ cookie, errno }) => [cookie, errno])).toEqual([
+    [1n, 0],
+    [2n, NbdErrno.EINVAL],
+  ]);
 });

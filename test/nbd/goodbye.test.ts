@@ -79,6 +79,32 @@ describe.runIf(calls !== undefined)('a client that says goodbye and stays', () =
     client.socket.destroy();
   });
 
+  test.each([0, 10_000_000])(
+    'or closes its side gets its replies first, with %d µs to stay awake',
+    async (spinMicroseconds) => {
+      vi.useFakeTimers({ toFake: [...TIMERS] });
+      // A Unix socket that nobody enlarged holds less than is produced at once.
+      const socketCalls = { ...real, enlarge: () => undefined };
+      const { server } = await startServer({ socketCalls, spinMicroseconds });
+      const path = join(workspace(), 'socket');
+      await server.listen({ kind: 'unix', path });
+      const client = await SocketClient.ready({ path });
+      client.socket.pause();
+      client.socket.end(client.request({ command: Command.READ, length: 512 * KIB }));
+      for (let turn = 0; turn < TURN_COUNT; turn++)
+        await new Promise((resolve) => setImmediate(resolve));
+      client.socket.resume();
+      await client.hasEnded;
+      expect(client.answers.length).toBe(1);
+      // It sends no more: nobody need wait until it says so itself.
+      for (let ms = 0; ms < LINGER_MS / 2 && server.statistics.connections > 0; ms++) {
+        vi.advanceTimersByTime(1);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      expect(server.statistics.connections).toBe(0);
+    },
+  );
+
   test('is hung up on as soon as it has taken the rest', async () => {
     vi.useFakeTimers({ toFake: [...TIMERS] });
     let isDelivered = false;

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { Command } from '../../src/nbd/protocol.ts';
@@ -9,6 +10,8 @@ import { deserted, startServer } from './server-fixture.ts';
 import { SocketClient } from './socket-client.ts';
 
 const { READ, WRITE, FLUSH } = Command;
+/** So many turns, and a client that takes no replies has stopped the taking of its requests. */
+const TURN_COUNT = 200;
 
 const calls = await bindSocketCalls();
 
@@ -41,6 +44,25 @@ test('a long reply under way is finished before the server has stopped', async (
   // It is there, and has to be read.
   await client.isClosed;
   expect(client.answers[0]?.data?.equals(disk)).toBe(true);
+});
+
+test('a client that sends all it has to say before it reads is answered by a server that stops', async () => {
+  const { server } = await startServer({ socketCalls: null, drainTimeoutMs: 600_000 });
+  const path = join(workspace(), 'socket');
+  await server.listen({ kind: 'unix', path });
+  const client = await SocketClient.ready({ path });
+  client.socket.pause();
+  const requests = Array.from({ length: 40_000 }, () =>
+    client.request({ command: READ, length: 64 * 1024 }),
+  );
+  const sent = new Promise((resolve) => client.socket.write(Buffer.concat(requests), resolve));
+  for (let turn = 0; turn < TURN_COUNT; turn++)
+    await new Promise((resolve) => setImmediate(resolve));
+  const stopped = server.stop();
+  await sent;
+  client.socket.resume();
+  await Promise.all([stopped, client.isClosed]);
+  expect(client.answers.length).toBeGreaterThan(0);
 });
 
 test.runIf(calls !== undefined)(
@@ -82,6 +104,15 @@ test('a client that never ends its write does not keep a server from stopping', 
   await server.stop();
   await client.isClosed;
   expect(buffers.lentBytes).toBe(0);
+});
+
+test('a server that is to listen and stops meanwhile does not listen', async () => {
+  const { server } = await startServer();
+  const listening = server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
+  await server.stop();
+  const bound = await listening;
+  const port = bound.kind === 'tcp' ? bound.port : 0;
+  await expect(once(connect(port, '127.0.0.1'), 'connect')).rejects.toThrow('ECONNREFUSED');
 });
 
 test('abort drops everybody at once', async () => {

@@ -180,6 +180,15 @@ test('an idle server does not spin', async () => {
   expect(spinner.paid + spinner.inVain).toBe(spins);
 });
 
+test('to stay awake for a client that asks on pays', async () => {
+  const { address, server } = await startServer({ spinMicroseconds: 100_000 });
+  const client = await SocketClient.ready(address);
+  for (let i = 0; i < 9; i++) await client.ask({ command: FLUSH });
+  const { spinner } = server;
+  while (spinner.paid + spinner.inVain === 0) await new Promise((resolve) => setImmediate(resolve));
+  expect([spinner.paid, spinner.inVain]).toEqual([1, 0]);
+});
+
 test('a client that takes no replies is dropped when others wait for buffers, and only then', async () => {
   const { address, server, buffers, log } = await startServer();
   const good = await SocketClient.ready(address);
@@ -201,4 +210,17 @@ test('a client that takes no replies is dropped when others wait for buffers, an
   }
   expect(log).toEqual([expect.stringMatching(/took no replies/)]);
   expect((await good.ask({ command: FLUSH }))[0]?.errno).toBe(0);
+});
+
+test('clients that take no replies are looked for every 15 s until the server stops', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  const { server } = await startServer();
+  const look = vi.spyOn(server, 'lookForStalls');
+  vi.advanceTimersByTime(14_999);
+  expect(look).toHaveBeenCalledTimes(0);
+  vi.advanceTimersByTime(1);
+  expect(look).toHaveBeenCalledTimes(1);
+  await server.stop();
+  vi.advanceTimersByTime(60_000);
+  expect(look).toHaveBeenCalledTimes(1);
 });

@@ -25,6 +25,16 @@ test('zeroes may become a hole unless the client wants none', async () => {
 });
 
 describe('a command', () => {
+  test.each([TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS])(
+    'without a payload may be about more than a payload may have: %d',
+    async (command) => {
+      const sizeBytes = 33 * MIB;
+      const client = new TestClient({ parts: makeExport({ sizeBytes }) });
+      const [answer] = await client.ask({ command, length: sizeBytes });
+      expect(answer?.errno).toBe(0);
+    },
+  );
+
   test.each([
     ['WRITE', { command: WRITE, offset: 700, payload: noise(3 * PAGE, 9) }],
     ['WRITE with FUA', { command: WRITE, flags: FUA, offset: PAGE, payload: noise(PAGE, 9) }],

@@ -99,6 +99,18 @@ describe('an end', () => {
     expect(buffers.lentBytes).toBe(0);
   });
 
+  test('by force of a client whose read waits for a buffer has nothing read for it', async () => {
+    const parts = makeExport({ bufferBytes: 1 });
+    const client = new TestClient({ parts });
+    const taken = [1, 2, 3, 4].map(() => parts.buffers.take(MIB / 4));
+    client.send(client.request({ command: READ, length: 100 * KIB }));
+    await client.settle();
+    await client.close();
+    for (const piece of taken) if (piece !== undefined) parts.buffers.release(piece);
+    await client.settle();
+    expect([parts.storage.requests.read, parts.buffers.lentBytes]).toEqual([0, 0]);
+  });
+
   test('of the server finishes what is under way and leaves the rest unanswered', async () => {
     const client = new TestClient();
     const hold = client.parts.storage.holdNext('read');
