@@ -49,7 +49,7 @@ const floods: [string, number, Flood, ClientOptions?][] = [
   ['prefetches', 40_000, () => ({ command: CACHE, length: 1 })],
   ['writes', 40_000, (i) => ({ command: WRITE, offset: i, payload: Buffer.alloc(1, i) })],
   ['refused writes', 40_000, () => ({ command: WRITE, offset: SIZE, payload: Buffer.alloc(9) })],
-  ['statuses', 600, (i) => ({ command: BLOCK_STATUS, offset: i, length: 4 * MIB })],
+  ['statuses', 300, (i) => ({ command: BLOCK_STATUS, offset: i, length: 4 * MIB })],
   ['one status', 9000, () => ({ command: BLOCK_STATUS, flags: CommandFlag.REQ_ONE, length: 1 })],
 ];
 
