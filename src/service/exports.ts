@@ -17,12 +17,18 @@ import type { ServiceLog } from './settings.ts';
 import type { Stack } from './stack.ts';
 
 /** An image gets what is written within seconds, and room is made before it is needed. */
-const IMAGE_TUNING: WriterTuning = { ageMsMax: 5000, highFraction: 0.9, lowFraction: 0.75 };
-/** A swap device keeps in memory what it can. */
+const IMAGE_TUNING: WriterTuning = {
+  ageMsMax: 5000,
+  highFraction: 0.9,
+  lowFraction: 0.75,
+  closesGaps: true,
+};
+/** A swap device keeps in memory what it can; its overflow is a log, where a gap costs nothing. */
 const SWAP_TUNING: WriterTuning = {
   ageMsMax: Number.POSITIVE_INFINITY,
   highFraction: 0.95,
   lowFraction: 0.9,
+  closesGaps: false,
 };
 /** Without an overflow there is nowhere to write to. */
 const NO_OVERFLOW_TUNING: WriterTuning = {

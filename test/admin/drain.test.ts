@@ -27,7 +27,12 @@ function writeBackExport(mode: 'writeback' | 'swap' = 'writeback') {
       frontswap: new Frontswap(tmem, PAGE, undefined, account),
       limitPages: 64,
       buffers: new BufferPool(4 * MIB, PAGE),
-      tuning: { ageMsMax: Number.POSITIVE_INFINITY, highFraction: 2, lowFraction: 1 },
+      tuning: {
+        ageMsMax: Number.POSITIVE_INFINITY,
+        highFraction: 2,
+        lowFraction: 1,
+        closesGaps: true,
+      },
       onFailure: () => undefined,
     },
   });

@@ -95,7 +95,7 @@ same(h.pread(65535, 0), b"again" * 13107, "what was written after a trim")
 });
 
 test.each(['0', '25%', '75%'])(
-  'fio verifies a device four times the memory that overflows into a file, --hot %s',
+  'fio verifies a device four times the memory that overflows into a file, clean pages not twice, --hot %s',
   async (hot) => {
     const device = 's=128MiB,overflow=DIRECTORY/s.overflow';
     const { directory, server, metric } = await startSwap(device, '--hot', hot);
@@ -110,6 +110,7 @@ test.each(['0', '25%', '75%'])(
     await runFio(directory, { ...shared, ...noise }, jobs);
     expect(await metric('tmem_overflow_live_bytes')).toBeGreaterThan(64 * MIB);
     expect(await metric('tmem_overflow_damaged_total')).toBe(0);
+    expect(await metric('tmem_writeback_clean_pages_total')).toBe(0);
     expect(fs.statSync(path.join(directory, 's.overflow')).mode & 0o777).toBe(0o600);
   },
 );

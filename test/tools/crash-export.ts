@@ -69,7 +69,7 @@ function writeBackParts(clock: Clock, random: Random): WriteBackParts {
   const buffers = new BufferPool(MIB, memory.pageBytes);
   return {
     ...{ frontswap, limitPages: DIRTY_PAGES, buffers, clock },
-    tuning: { ageMsMax: AGE_MS_MAX, highFraction: 0.75, lowFraction: 0.5 },
+    tuning: { ageMsMax: AGE_MS_MAX, highFraction: 0.75, lowFraction: 0.5, closesGaps: true },
     onFailure: ({ cause }) => {
       throw cause;
     },

@@ -20,6 +20,8 @@ export interface WriterTuning {
    */
   readonly highFraction: number;
   readonly lowFraction: number;
+  /** Whether small gaps between dirty pages are closed; not where it is bytes that a write costs. */
+  readonly closesGaps: boolean;
 }
 
 export interface WriterPlanOptions {

@@ -190,11 +190,10 @@ export class Writer {
 
   /** Begins a run that has `page` in it; no when there is no buffer for it. */
   #begin(page: number): boolean {
-    const { buffers, pageBytes, inFlight, tier } = this.#options;
+    const { buffers, pageBytes, inFlight } = this.#options;
     const bytesMax = Math.min(PIECE_BYTES, this.#granted?.dataBytes ?? PIECE_BYTES);
     const pages = this.#spare.pop() ?? this.#makePages();
-    const mayCloseGaps = tier.table.troubledCount === 0 && this.#isHurried;
-    pages.gather(page, Math.floor(bytesMax / pageBytes), mayCloseGaps);
+    pages.gather(page, Math.floor(bytesMax / pageBytes), this.#mayCloseGaps);
     const piece = this.#granted ?? buffers.take(pages.count * pageBytes);
     this.#granted = undefined;
     if (piece === undefined) {
@@ -233,8 +232,10 @@ export class Writer {
     });
   }
 
-  /** Whether somebody waits for the image, or soon will. */
-  get #isHurried(): boolean {
+  /** Whether somebody waits for the image, or soon will, and the image takes what it is given. */
+  get #mayCloseGaps(): boolean {
+    const { tier, tuning } = this.#options;
+    if (!tuning.closesGaps || tier.table.troubledCount > 0) return false;
     return this.#flush !== undefined || this.#plan.isMakingRoom;
   }
 

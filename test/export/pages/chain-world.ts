@@ -121,7 +121,7 @@ export class ChainWorld {
         frontswap: new Frontswap(this.tmem, PAGE, hot),
         limitPages: options.limitPages,
         buffers: new BufferPool(1, PAGE),
-        tuning: { ageMsMax: 5000, highFraction: 0.75, lowFraction: 0.5 },
+        tuning: { ageMsMax: 5000, highFraction: 0.75, lowFraction: 0.5, closesGaps: true },
         onFailure: () => undefined,
         clock: this.clock,
       };

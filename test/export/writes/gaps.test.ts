@@ -56,6 +56,41 @@ test('one of five is not, nor what is behind the last dirty page', async () => {
   ]);
 });
 
+test.each([
+  [8, 2],
+  [16, 1],
+  [64, 0],
+])('of pages of %i KiB at most %i are', async (kib, gapPages) => {
+  const pageBytes = kib * KIB;
+  const parts = makeWriteBack({ tuning: LAZY, pageBytes, sizeBytes: 16 * pageBytes });
+  const writes: number[][] = [];
+  parts.storage.onWrite = (offset, length) => {
+    writes.push([offset / pageBytes, length / pageBytes]);
+  };
+  for (let page = 0; page < 16; page++) await read(parts, page * pageBytes, pageBytes);
+  const other = 2 + gapPages;
+  for (const page of [1, other, other + gapPages + 2]) {
+    const bytes = noise(pageBytes, page);
+    expect(parts.target.tryWrite(page * pageBytes, pageBytes, bytes, 0)).toBe(true);
+  }
+  await parts.target.sync();
+  expect(writes).toEqual([
+    [1, other],
+    [other + gapPages + 2, 1],
+  ]);
+});
+
+test('nor any where it is bytes that a write costs', async () => {
+  const parts = noting({ tuning: { ...LAZY, closesGaps: false } });
+  await read(parts, 0, 8 * PAGE);
+  parts.dirty(1, 3, 4);
+  await parts.target.sync();
+  expect(parts.writes).toEqual([
+    [1, 1],
+    [3, 2],
+  ]);
+});
+
 test('nor one with a page that is not in memory, or is of the same bytes throughout', async () => {
   const parts = noting();
   parts.disk.fill(0, 5 * PAGE, 6 * PAGE);
@@ -92,6 +127,28 @@ test('while room is made they are closed, when pages go for their age they are n
     [4, 1],
     [1, 9],
   ]);
+});
+
+test('pages before the one that was written longest ago go with it, gaps and all', async () => {
+  const parts = noting({ limitPages: 8, tuning: { highFraction: 0.5, lowFraction: 0.375 } });
+  await read(parts, 0, 32 * PAGE);
+  parts.dirty(13, 7, 12, 1);
+  await quiet();
+  expect(parts.writes).toEqual([[7, 7]]);
+});
+
+test.each([
+  { step: 1, expected: [8, 64] },
+  { step: 2, expected: [80, 63] },
+])('but no more than fit one write, of every page in $step', async ({ step, expected }) => {
+  const tuning = { highFraction: 72 / 128, lowFraction: 71 / 128 };
+  const parts = noting({ limitPages: 128, tuning });
+  parts.disk.fill('page by page ');
+  for (let page = 0; page < 160; page += 32) await read(parts, page * PAGE, 32 * PAGE);
+  parts.dirty(71 * step);
+  for (let page = 0; page < 71; page++) parts.dirty(page * step);
+  await quiet();
+  expect(parts.writes).toEqual([expected]);
 });
 
 test('a page written again while it is written along goes after that, not beside it', async () => {
@@ -131,6 +188,32 @@ test('a trim of a page that is written along waits for the end of that', async (
   expect(bytesOf(parts.disk, 2).equals(Buffer.alloc(PAGE))).toBe(true);
   expect((await read(parts, 2 * PAGE, PAGE)).equals(Buffer.alloc(PAGE))).toBe(true);
 });
+
+test.each([
+  [0, 2, true],
+  [0, 8, true],
+  [3, 4, true],
+  [0, 1, false],
+  [4, 4, false],
+])(
+  'one from page %i on, of %i pages, waits for a write of pages 1 to 3: %s',
+  async (first, count, waits) => {
+    const parts = noting();
+    await read(parts, 0, 8 * PAGE);
+    parts.dirty(1, 3);
+    const hold = parts.storage.holdNext('write');
+    const synced = parts.target.sync();
+    await hold.arrived;
+    let isTrimmed = false;
+    const trimmed = parts.target.trim(first * PAGE, count * PAGE).then(() => {
+      isTrimmed = true;
+    });
+    await quiet();
+    expect(isTrimmed).toBe(!waits);
+    hold.release();
+    await Promise.all([synced, trimmed]);
+  },
+);
 
 test('a page that a trim waits for is not written along once more', async () => {
   const parts = noting({ limitPages: 4, tuning: { highFraction: 0.5, lowFraction: 0 } });
@@ -176,6 +259,16 @@ test('a dirty page that was lost in memory takes none of its neighbours with it'
   ]);
 });
 
+test('nor does one alone begin a write', async () => {
+  const parts = noting();
+  await read(parts, 0, 8 * PAGE);
+  parts.dirty(3);
+  parts.frontswap.flush(3);
+  await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
+  expect(parts.writer.statistics.runs).toBe(0);
+  expect(parts.writerBuffers.lentBytes).toBe(0);
+});
+
 test('nor what is before it, from where the coldest page is', async () => {
   const parts = noting({ limitPages: 10, tuning: { highFraction: 0.3, lowFraction: 0.2 } });
   await read(parts, 0, 32 * PAGE);
@@ -184,5 +277,6 @@ test('nor what is before it, from where the coldest page is', async () => {
   parts.dirty(1);
   await quiet();
   expect(parts.writes).toEqual([[5, 1]]);
+  expect(bytesOf(parts.disk, 5).equals(newer(5))).toBe(true);
   expect((await read(parts, PAGE, PAGE)).equals(newer(1))).toBe(true);
 });
