@@ -17,9 +17,11 @@ import {
   type GetOutcome,
   MISS,
   type PutOutcome,
+  RAW,
 } from './layer.ts';
 import { type Lender, NO_LOAN } from './lender.ts';
 import type { Pool } from './pool.ts';
+import { isSameFilled } from './same-filled.ts';
 import type { Tmem } from './tmem.ts';
 
 /** Pages of one object. */
@@ -59,7 +61,9 @@ export class Cleancache {
   hasBytes(page: number): boolean {
     const object = Math.floor(page / PAGES_PER_OBJECT);
     if (!this.pool.peek(object, page % PAGES_PER_OBJECT, this.#peeked)) return false;
-    return this.#peeked.encoding !== FILLED;
+    const { encoding, buffer, offset, length } = this.#peeked;
+    // One that the layer of such pages had no room for lies in another, as it is.
+    return encoding !== FILLED && !(encoding === RAW && isSameFilled(buffer, offset, length));
   }
 
   /** As `get`, but it is no use of the page and counts nowhere. */

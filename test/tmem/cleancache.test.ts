@@ -44,6 +44,22 @@ describe('cleancache', () => {
     expect(dst.equals(Buffer.alloc(PAGE))).toBe(true);
   });
 
+  it.each([
+    'hot over zcache',
+    'hot over a layer that refuses everything',
+    'zcache by lru and lz4-napi',
+  ])('tells pages of more than four bytes from others and none, in %s', (name) => {
+    const cache = makeCache(name);
+    cache.put(0, pageOf(PAGE, 'half', 1), 0);
+    cache.put(1, Buffer.alloc(PAGE), 0);
+    cache.put(2, Buffer.alloc(PAGE, 'word'), 0);
+    cache.put(3, pageOf(PAGE, 'random', 1), 0);
+    const pages = [0, 1, 2, 3, 4];
+    expect(pages.map((page) => cache.has(page))).toEqual([true, true, true, true, false]);
+    expect(pages.map((page) => cache.hasBytes(page))).toEqual([true, false, false, true, false]);
+    expect([cache.hits, cache.misses]).toEqual([0, 0]);
+  });
+
   it('drops exactly the pages of a range, over any number of objects', () => {
     const place = fc.oneof(
       fc.nat({ max: 40 }),
