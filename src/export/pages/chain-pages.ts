@@ -96,16 +96,16 @@ export class ChainPages implements CleanPages {
     return cache.put(page, src, srcOffset);
   }
 
-  /** The disk is about to change there: from now on the pages are the top image's. */
-  /** Of the top image's pages alone: those are the ones that may be written to it. */
+  /** Of pages known to be the top image's alone: those are the ones that may be written to it. */
   hasBytes(page: number): boolean {
-    return this.#caches[0]!.hasBytes(page);
+    return this.#depthOf(page) === 0 && this.#caches[0]!.hasBytes(page);
   }
 
   copy(page: number, dst: Buffer, dstOffset: number): GetOutcome {
     return this.#caches[0]!.copy(page, dst, dstOffset);
   }
 
+  /** The disk is about to change there: from now on the pages are the top image's. */
   flush(first: number, count: number): void {
     this.#caches[0]!.flush(first, count);
     this.claim(first, count);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { quiet, read, write } from '../fixture.ts';
+import { noise, quiet, read, write } from '../fixture.ts';
 import { type ChainDisk, ChainWorld, fill, PAGE, SECTOR, SIZE, valueIn } from './chain-world.ts';
 
 const UNIT = 4096;
@@ -93,6 +93,30 @@ describe('a page that is shared', () => {
     const { answer } = await finish(chain, pageOf(disk, 0, 5));
     const values = [0, 8, 16, 24, 32].map((sector) => valueIn(answer, sector));
     expect(values).toEqual([2_000_000, 77, 1_000_000 + (2 * 2 * UNIT) / SECTOR, 0, 2_000_032]);
+  });
+
+  it('is not written to a disk with what is dirty on both sides of it', async () => {
+    const chain = world();
+    const [, disk] = chain.disks as [ChainDisk, ChainDisk];
+    await finish(chain, pageOf(disk, 0, 5));
+    const writeAndSync = async (...pages: number[]) => {
+      for (const page of pages) await finish(chain, write(disk, page * PAGE, noise(PAGE, page)));
+      await finish(chain, disk.target.sync());
+    };
+    await writeAndSync(0, 2);
+    expect([...disk.format.units.keys()]).toEqual([0, 2]);
+    await writeAndSync(1);
+    await writeAndSync(0, 2);
+    expect(disk.target.writeBack?.writer.statistics.cleanPages).toBe(1); // it is the disk's own now
+  });
+
+  it('nor while it is not known whose it is', () => {
+    const [disk] = world().disks as [ChainDisk];
+    const { clean } = disk.target.pages;
+    clean.put(1, noise(PAGE), 0);
+    expect(clean.hasBytes(1)).toBe(false);
+    clean.claim?.(1, 1);
+    expect(clean.hasBytes(1)).toBe(true);
   });
 
   it('fails whoever wants it while it cannot be read, and nobody else', async () => {
