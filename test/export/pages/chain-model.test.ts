@@ -25,6 +25,8 @@ const TRIM_SECTORS = 16;
 type Verb = 'read' | 'write' | 'zeroes' | 'trim' | 'prefetch' | 'forget' | 'sync' | 'alone';
 type Action =
   | { kind: 'range'; disk: number; verb: Verb; from: number; count: number }
+  /** Whole pages are written from `first` on, so many apart, to the end. */
+  | { kind: 'comb'; disk: number; first: number; step: number }
   | { kind: 'step'; pick: number }
   | { kind: 'pass'; ms: number };
 
@@ -40,6 +42,14 @@ const action = fc.oneof<fc.MaybeWeightedArbitrary<Action>[]>(
       ...{ kind: fc.constant('range'), disk: fc.nat({ max: 1 }), verb },
       from: fc.nat({ max: SECTORS - 1 }),
       count: fc.oneof(fc.integer({ min: 1, max: 24 }), fc.constant(SECTORS)),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      ...{ kind: fc.constant('comb'), disk: fc.nat({ max: 1 }) },
+      first: fc.nat({ max: PAGES - 1 }),
+      step: fc.integer({ min: 2, max: 5 }),
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('pass'), ms: fc.nat({ max: 6000 }) }) },
@@ -100,6 +110,7 @@ class World {
     if (each.kind === 'step') await this.#step(each.pick);
     else {
       if (each.kind === 'pass') this.#chain.clock.turn(each.ms);
+      else if (each.kind === 'comb') this.#comb(each.disk % this.#chain.disks.length, each);
       else this.#begin(each.disk % this.#chain.disks.length, each);
       await new Promise((resolve) => setImmediate(resolve));
     }
@@ -174,6 +185,12 @@ class World {
         this.#changing.delete(changing);
         ended(wentWell);
       });
+    }
+  }
+
+  #comb(i: number, { first, step }: { first: number; step: number }): void {
+    for (let page = first; page < PAGES; page += step) {
+      this.#begin(i, { verb: 'write', from: page * 8, count: 8 });
     }
   }
 

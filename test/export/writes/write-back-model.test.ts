@@ -1,7 +1,7 @@
 import { test } from 'vitest';
 import { fc } from '../../tools/seed.ts';
 import type { Fate } from '../stepped-storage.ts';
-import { type Action, type RangeKind, UNITS, WriteBackWorld } from './write-back-world.ts';
+import { type Action, PAGES, type RangeKind, UNITS, WriteBackWorld } from './write-back-world.ts';
 
 const range = {
   from: fc.nat({ max: UNITS - 1 }),
@@ -16,6 +16,14 @@ const action = fc.oneof<fc.MaybeWeightedArbitrary<Action>[]>(
   { weight: 2, arbitrary: ranged(fc.constant('read')) },
   { weight: 8, arbitrary: ranged(changing) },
   { weight: 2, arbitrary: ranged(others) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('comb'),
+      first: fc.nat({ max: PAGES - 1 }),
+      step: fc.integer({ min: 2, max: 5 }),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('pass'), ms: fc.nat({ max: 6000 }) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('sync', 'freeze', 'thaw') }) },
   {

@@ -18,7 +18,7 @@ const TAIL_UNITS = 3;
 const UNITS_PER_PAGE = 8; // requests are whole units, so that a unit is never of two minds
 /** Units of the disk, with a tail. */
 export const UNITS = PAGE_COUNT * UNITS_PER_PAGE + TAIL_UNITS;
-const PAGES = PAGE_COUNT + 1;
+export const PAGES = PAGE_COUNT + 1;
 const TRIMMED_VALUE = (TRIMMED * 0x01010101) >>> 0;
 const MEMORY_BYTES = 8 * 1024 * 1024;
 /** What policies may note of a page that leaves while more is held than the limit. */
@@ -30,6 +30,8 @@ export type RangeKind = 'read' | 'write' | 'slow write' | 'zeroes' | 'trim' | 'p
 
 export type Action =
   | { kind: 'range'; what: RangeKind; from: number; units: number }
+  /** Whole pages are written from `first` on, so many apart, to the end. */
+  | { kind: 'comb'; first: number; step: number }
   | { kind: 'step'; pick: number }
   | { kind: 'pass'; ms: number }
   | { kind: 'sync' }
@@ -166,6 +168,10 @@ export class WriteBackWorld {
       account.setShare({ capBytes });
     } else if (action.kind === 'trim to caps') {
       expect(tmem.trimToCaps(action.pages)).toBeLessThanOrEqual(action.pages);
+    } else if (action.kind === 'comb') {
+      for (let page = action.first; page < PAGES; page += action.step) {
+        this.#begin('write', page * this.#pageBytes, this.#bytesOf(page));
+      }
     } else if (action.kind === 'range') {
       const { what } = action;
       const offset = action.from * this.#unitBytes;
