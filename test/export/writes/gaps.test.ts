@@ -1,7 +1,7 @@
 /** Clean pages that are written along with the dirty ones around them. */
 
 import { expect, test } from 'vitest';
-import { KIB, noise, quiet, read } from '../fixture.ts';
+import { KIB, noise, quiet, read, write } from '../fixture.ts';
 import { makeWriteBack, type WriteBackOptions } from './write-back-fixture.ts';
 
 const PAGE = 4 * KIB;
@@ -129,6 +129,14 @@ test('while room is made they are closed, when pages go for their age they are n
   ]);
 });
 
+test('they are closed for a write that waits for room too', async () => {
+  const parts = noting({ limitPages: 4 });
+  await read(parts, 0, 32 * PAGE);
+  parts.dirty(1, 3, 10, 20);
+  await write(parts, 30 * PAGE, newer(30));
+  expect(parts.writes).toEqual([[1, 3]]);
+});
+
 test('pages before the one that was written longest ago go with it, gaps and all', async () => {
   const parts = noting({ limitPages: 8, tuning: { highFraction: 0.5, lowFraction: 0.375 } });
   await read(parts, 0, 32 * PAGE);
@@ -245,6 +253,17 @@ test('after a failure each page goes without those around it', async () => {
     [1, 1],
     [3, 1],
   ]);
+});
+
+test('a page that the image refused rests, whatever goes beside it', async () => {
+  const parts = noting({ limitPages: 4, tuning: { highFraction: 0.5, lowFraction: 0.25 } });
+  parts.dirty(1);
+  parts.storage.failNext('write');
+  await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
+  parts.dirty(2);
+  await quiet();
+  expect(parts.writes).toEqual([[2, 1]]);
+  expect(parts.table.failedCount).toBe(1);
 });
 
 test('a dirty page that was lost in memory takes none of its neighbours with it', async () => {
