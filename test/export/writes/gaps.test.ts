@@ -129,6 +129,21 @@ test('while room is made they are closed, when pages go for their age they are n
   ]);
 });
 
+test('when room has been made, no more is until there are too many again', async () => {
+  const parts = noting({
+    limitPages: 8,
+    tuning: { ...LAZY, highFraction: 0.5, lowFraction: 0.25 },
+  });
+  parts.dirty(1, 10, 20, 30);
+  await quiet();
+  parts.dirty(25);
+  await quiet();
+  expect(parts.writes).toEqual([
+    [1, 1],
+    [10, 1],
+  ]);
+});
+
 test('they are closed for a write that waits for room too', async () => {
   const parts = noting({ limitPages: 4 });
   await read(parts, 0, 32 * PAGE);
