@@ -66,9 +66,15 @@ export class RunPages {
     return this.first < first + count && first < this.end;
   }
 
-  /** At most `pagesMax` pages around `page`, which may be taken; those behind it first. */
-  gather(page: number, pagesMax: number, mayCloseGaps: boolean): void {
+  /**
+   * At most `mostPages` pages around `page`, which may be taken; those behind it first. One that the
+   * image refused before goes alone: it may have been one of many that the image can not take.
+   */
+  gather(page: number, mostPages: number, mayCloseGaps: boolean): void {
+    const { tier, takeable } = this.#options;
     const gapMax = mayCloseGaps ? this.#gapPagesMax : 0;
+    const slot = takeable(page);
+    const pagesMax = tier.table.isRetried(slot) ? 1 : mostPages;
     this.#base = page - this.#options.pagesMax;
     this.end = page;
     this.first = page;
@@ -80,7 +86,7 @@ export class RunPages {
       this.first = next;
       next = this.#nextDirty(next - 1, -1, Math.min(gapMax, pagesMax - this.count - 1));
     }
-    this.#slots[page - this.#base] = this.#options.takeable(page);
+    this.#slots[page - this.#base] = slot;
   }
 
   /**
@@ -112,11 +118,11 @@ export class RunPages {
 
   /** The first page from `page` on, in steps, that may be taken, behind so many clean ones; or -1. */
   #nextDirty(page: number, step: number, gapMax: number): number {
-    const { takeable, locks, clean } = this.#options;
+    const { tier, takeable, locks, clean } = this.#options;
     for (let next = page; next >= 0 && (next - page) * step <= gapMax; next += step) {
       const slot = takeable(next);
       this.#slots[next - this.#base] = slot;
-      if (slot !== NO_SLOT) return next;
+      if (slot !== NO_SLOT) return tier.table.isRetried(slot) ? -1 : next;
       // Whoever holds a lock is about to change the page, and does not wait for writes that begin now.
       if (locks.isHeld(next) || !clean.hasBytes(next)) return -1;
     }

@@ -75,6 +75,8 @@ export interface WriterOptions {
 interface Run {
   readonly pages: RunPages;
   readonly piece: PooledBuffer;
+  /** Where in its buffer the pages begin. */
+  readonly at: number;
   readonly change: Change;
   readonly ended: Promise<void>;
 }
@@ -212,7 +214,7 @@ export class Writer {
     pages.take();
     const change = inFlight.beginChange(pages.first, pages.count);
     const run: Run = {
-      ...{ pages, piece, change },
+      ...{ pages, piece, at, change },
       ended: this.#write(pages, piece, at).then(
         () => this.#succeeded(run),
         (cause: unknown) => this.#failed(run, cause),
@@ -278,6 +280,7 @@ export class Writer {
     for (let page = pages.first; page < pages.end; page++) {
       const slot = pages.slotOf(page);
       if (slot !== NO_SLOT) tier.table.failWrite(slot);
+      else this.#keepClean(page, run);
     }
     this.statistics.failures++;
     this.failure =
@@ -288,6 +291,13 @@ export class Writer {
     const [offset, length] = [pages.first * pageBytes, pages.count * pageBytes];
     onFailure({ offset, length, cause, retryMs });
     this.#end(run);
+  }
+
+  /** The image may have lost a clean page that was written along: it is dirty from now on. */
+  #keepClean(page: number, { pages, piece, at }: Run): void {
+    const { tier, clock, pageBytes } = this.#options;
+    if (tier.has(page)) return; // written again meanwhile
+    tier.put(page, piece.buffer, at + (page - pages.first) * pageBytes, clock.now());
   }
 
   #retryLater(): void {

@@ -255,19 +255,42 @@ test('a page that a trim waits for is not written along once more', async () => 
   ]);
 });
 
-test('after a failure each page goes without those around it', async () => {
+test('after a failure each page goes alone, and what was written along counts as dirty', async () => {
   const parts = noting();
   await read(parts, 0, 32 * PAGE);
   parts.dirty(1, 3);
   parts.storage.failNext('write');
   await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
   expect(parts.failures.at(-1)).toMatchObject({ offset: PAGE, length: 3 * PAGE });
-  expect([1, 2, 3].map((page) => parts.table.has(page))).toEqual([true, false, true]);
+  expect([0, 1, 2, 3, 4].map((page) => parts.table.has(page))).toEqual([
+    ...[false, true, true, true, false],
+  ]);
+  const before = noise(32 * PAGE);
+  parts.disk.fill(0, 2 * PAGE, 3 * PAGE); // as a write that failed may have left it
+  expect((await read(parts, 2 * PAGE, PAGE)).equals(bytesOf(before, 2))).toBe(true);
   await parts.target.sync();
-  expect(parts.writes).toEqual([
+  expect([...parts.writes].sort()).toEqual([
     [1, 1],
+    [2, 1],
     [3, 1],
   ]);
+  expect(bytesOf(parts.disk, 2).equals(bytesOf(before, 2))).toBe(true);
+});
+
+test('a page that was written again while it was written along keeps what is newer', async () => {
+  const parts = noting();
+  await read(parts, 0, 32 * PAGE);
+  parts.dirty(1, 3);
+  let isWritten = false;
+  parts.storage.onWrite = () => {
+    if (isWritten) return;
+    isWritten = true;
+    parts.dirty(2);
+    throw new Error('injected');
+  };
+  await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
+  await parts.target.sync();
+  expect(bytesOf(parts.disk, 2).equals(newer(2))).toBe(true);
 });
 
 test('a page that the image refused rests, whatever goes beside it', async () => {

@@ -219,6 +219,24 @@ describe('a write that fails', () => {
     expect(parts.clock.nextMs).toBeUndefined();
   });
 
+  test('keeps from the image no page but the one that it can not take', async () => {
+    const parts = noting({ tuning: LAZY });
+    const note = parts.storage.onWrite;
+    parts.storage.onWrite = (offset, length) => {
+      const [first, count] = [offset / PAGE, length / PAGE];
+      if (first <= 5 && 5 < first + count) throw new Error('a bad sector');
+      note?.(offset, length);
+    };
+    dirty(parts, range(0, 10));
+    await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
+    expect(parts.table.count).toBe(10);
+    await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
+    expect([parts.table.count, parts.table.has(5)]).toEqual([1, true]);
+    dirty(parts, [4, 6]);
+    await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
+    expect([parts.table.count, parts.table.has(5)]).toEqual([1, true]);
+  });
+
   test('is tried again after its pause also where nothing goes for its age', async () => {
     const parts = makeWriteBack({ tuning: LAZY });
     parts.storage.failNext('write');
