@@ -44,7 +44,7 @@ export async function commitImage(options: CommitOptions): Promise<Committed> {
   const knowsContent = formatName === 'vmdk' || formatName === 'cow';
   const remember = formatName === 'cow' ? await forgetStamp(path) : undefined;
   const { overlay, base, basePath } = await openForCommit(options).catch(async (cause: unknown) => {
-    await remember?.(); // nothing has changed the base: one that does is refused as before
+    await remember?.().catch(() => undefined); // nothing has changed the base: one that does is refused as before
     throw cause;
   });
   let writtenBytes: number;

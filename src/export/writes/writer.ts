@@ -78,7 +78,7 @@ interface Run {
   /** Where in its buffer the pages begin. */
   readonly at: number;
   readonly change: Change;
-  readonly ended: Promise<void>;
+  ended: Promise<void> | undefined;
 }
 
 /** Somebody waits until all that was dirty then is on the image. */
@@ -213,14 +213,12 @@ export class Writer {
     }
     pages.take();
     const change = inFlight.beginChange(pages.first, pages.count);
-    const run: Run = {
-      ...{ pages, piece, at, change },
-      ended: this.#write(pages, piece, at).then(
-        () => this.#succeeded(run),
-        (cause: unknown) => this.#failed(run, cause),
-      ),
-    };
-    this.#runs.add(run);
+    const run: Run = { pages, piece, at, change, ended: undefined };
+    this.#runs.add(run); // before it is written: its pages are taken from now on
+    run.ended = this.#write(run).then(
+      () => this.#succeeded(run),
+      (cause: unknown) => this.#failed(run, cause),
+    );
     this.statistics.runs++;
     return true;
   }
@@ -247,11 +245,26 @@ export class Writer {
     return false;
   }
 
-  #write(pages: RunPages, piece: PooledBuffer, at: number): Promise<void> {
+  /** Writes a run; when that fails and it has clean pages, the dirty ones without those. */
+  async #write({ pages, piece, at }: Run): Promise<void> {
     const { image, pageBytes } = this.#options;
-    const offset = pages.first * pageBytes;
-    const bytes = Math.min(pages.count * pageBytes, image.virtualSizeBytes - offset);
-    return image.write(piece.buffer, at, bytes, offset);
+    const { first, end } = pages;
+    const write = (from: number, to: number): Promise<void> => {
+      const offset = from * pageBytes;
+      const bytes = Math.min((to - from) * pageBytes, image.virtualSizeBytes - offset);
+      return image.write(piece.buffer, at + (from - first) * pageBytes, bytes, offset);
+    };
+    try {
+      await write(first, end);
+    } catch (cause) {
+      if (!pages.hasClean) throw cause;
+      for (let from = first; from < end; from++) {
+        const start = from;
+        while (from < end && pages.slotOf(from) !== NO_SLOT) from++;
+        if (from > start) await write(start, from);
+      }
+      pages.cleanFailure = cause;
+    }
   }
 
   #succeeded(run: Run): void {
@@ -262,6 +275,7 @@ export class Writer {
       const slot = pages.slotOf(page);
       if (slot === NO_SLOT) {
         statistics.cleanPages++;
+        if (pages.cleanFailure !== undefined) this.#keepClean(page, run, pages.cleanFailure);
         continue;
       }
       statistics.writtenPages++;
@@ -280,7 +294,7 @@ export class Writer {
     for (let page = pages.first; page < pages.end; page++) {
       const slot = pages.slotOf(page);
       if (slot !== NO_SLOT) tier.table.failWrite(slot);
-      else this.#keepClean(page, run);
+      else this.#keepClean(page, run, cause);
     }
     this.statistics.failures++;
     this.failure =
@@ -293,10 +307,14 @@ export class Writer {
     this.#end(run);
   }
 
-  /** The image may have lost a clean page that was written along: it is dirty from now on. */
-  #keepClean(page: number, { pages, piece, at }: Run): void {
+  /**
+   * A clean page was written along, and that failed: it is dirty from now on, for the image may have
+   * lost it; but not where only space was lacking.
+   */
+  #keepClean(page: number, { pages, piece, at }: Run, cause: unknown): void {
     const { tier, clock, pageBytes } = this.#options;
     if (tier.has(page)) return; // written again meanwhile
+    if (cause instanceof TmemError && cause.kind === 'no-space') return;
     tier.put(page, piece.buffer, at + (page - pages.first) * pageBytes, clock.now());
   }
 
