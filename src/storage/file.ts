@@ -192,7 +192,6 @@ export class FileStorage implements ResizableStorage, NamedFile {
   }
 
   async finish(): Promise<void> {
-    if (this.#inFlightCount > 0) return; // closing waits for what is under way, and cuts then
     await this.#file.growth?.cut(this.#sizeBytes);
   }
 
