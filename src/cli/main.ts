@@ -4,10 +4,9 @@ import { kindOfSystemError, messageOf, systemAdvice, TmemError } from '../lib/er
 import { nearest } from '../lib/nearest.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import { COMMON_OPTIONS, parseArguments } from './command/arguments.ts';
-import { type CliContext, processContext } from './command/context.ts';
+import { type CliContext, processContext, tell } from './command/context.ts';
 import { EXIT_CODE_BY_KIND, EXIT_DONE, EXIT_FAILED } from './command/exit-codes.ts';
 import { formatEntry, formatOptions } from './command/help.ts';
-import { printable } from './terminal/table.ts';
 
 interface Command {
   /** A sentence fragment for the list of commands. */
@@ -100,13 +99,12 @@ function isOfSystem(error: unknown): boolean {
 /** What the user reads of a failure. A stack trace is for defects of this program only. */
 function report(error: unknown, context: CliContext): number {
   if (error instanceof TmemError) {
-    context.stderr(`tmem: ${printable(error.message)}\n`);
+    tell(context, error.message);
     return EXIT_CODE_BY_KIND[error.kind];
   }
   if (isOfSystem(error)) {
     const advice = systemAdvice(error, 'check the disk or the path');
-    const sentence = `the system failed: ${messageOf(error)}; ${advice}`;
-    context.stderr(`tmem: ${printable(sentence)}\n`);
+    tell(context, `the system failed: ${messageOf(error)}; ${advice}`);
     return EXIT_CODE_BY_KIND[kindOfSystemError(error)];
   }
   const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -4,6 +4,7 @@ import { isAbsolute, join } from 'node:path';
 import { bindEndProcess, type EndProcess } from '../../lib/end-process.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { type Terminal, terminalOf } from '../terminal/screen.ts';
+import { printable } from '../terminal/table.ts';
 import { type StopSignals, watchStopSignals } from './stop-signals.ts';
 
 export interface CliContext {
@@ -28,6 +29,11 @@ export interface CliContext {
   isInSystemCall(): boolean;
   /** Ends the process at once. */
   exit(code: number): void;
+}
+
+/** Tells the user one sentence on stderr: one line, whatever names of files are in it. */
+export function tell(context: Pick<CliContext, 'stderr'>, sentence: string): void {
+  context.stderr(`tmem: ${printable(sentence)}\n`);
 }
 
 /** A path on the command line as one from the root. */

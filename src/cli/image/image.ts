@@ -3,11 +3,10 @@
 import { TmemError } from '../../lib/errors.ts';
 import { COMMON_OPTIONS, type OptionTable } from '../command/arguments.ts';
 import { type Clock, systemClock } from '../command/clock.ts';
-import type { CliContext } from '../command/context.ts';
+import { type CliContext, tell } from '../command/context.ts';
 import { EXIT_DONE } from '../command/exit-codes.ts';
 import { stoppable } from '../command/stoppable.ts';
 import { Verbs, type VerbTable } from '../command/verbs.ts';
-import { printable } from '../terminal/table.ts';
 import { ImageProgress } from './progress.ts';
 import type { ImageVerb } from './verb.ts';
 
@@ -89,7 +88,7 @@ async function runVerb(
   const operands = [...parsed.positionals, ...signed];
   checkCount(verb, operands);
   const progress = new ImageProgress(verb.name, parsed.last('progress'), context, clock);
-  const warn = (message: string) => context.stderr(`tmem: warning: ${printable(message)}\n`);
+  const warn = (message: string) => tell(context, `warning: ${message}`);
   return stoppable(context, async (stopped) => {
     try {
       const call = { operands, parsed, context, progress, stopped, warn };
@@ -116,7 +115,7 @@ async function runWithCodes(
     return await runVerb(verb, args, context, clock);
   } catch (error) {
     if (verb.exitCodeOf === undefined || !(error instanceof TmemError)) throw error;
-    context.stderr(`tmem: ${printable(error.message)}\n`);
+    tell(context, error.message);
     return verb.exitCodeOf(error);
   }
 }

@@ -8,7 +8,7 @@ import { openTrace } from '../../trace/open-trace.ts';
 import { printsAbout } from '../command/about.ts';
 import { parseArguments } from '../command/arguments.ts';
 import type { Clock } from '../command/clock.ts';
-import type { CliContext } from '../command/context.ts';
+import { type CliContext, tell } from '../command/context.ts';
 import { EXIT_DONE, EXIT_FAILED } from '../command/exit-codes.ts';
 import { stoppable } from '../command/stoppable.ts';
 import { fractionOf } from '../terminal/bars.ts';
@@ -66,7 +66,7 @@ export async function runLive(
         ...(showsProgress && { onProgress: progressTo(line, context, clock) }),
       });
       line.clear();
-      for (const warning of trace.statistics.warnings) context.stderr(`tmem: ${warning}\n`);
+      for (const warning of trace.statistics.warnings) tell(context, warning);
       const place = parsed.last('live') ?? '';
       const json = `${JSON.stringify({ target: place, ...result })}\n`;
       context.stdout(parsed.has('json') ? json : formatLive(result, place));

@@ -11,7 +11,7 @@ import type { Trace } from '../../trace/trace.ts';
 import { printsAbout } from '../command/about.ts';
 import { parseArguments } from '../command/arguments.ts';
 import { type Clock, systemClock } from '../command/clock.ts';
-import type { CliContext } from '../command/context.ts';
+import { type CliContext, tell } from '../command/context.ts';
 import { EXIT_DONE } from '../command/exit-codes.ts';
 import { stoppable } from '../command/stoppable.ts';
 import { tracePath } from '../trace/verb.ts';
@@ -113,8 +113,8 @@ export async function runReplay(
       const { trace, outcome } = await run(call);
       progress?.end();
       if (parsed.has('json')) {
-        for (const warning of trace.statistics.warnings) context.stderr(`tmem: ${warning}\n`);
-        for (const note of outcome.advice.notes) context.stderr(`tmem: ${note}\n`);
+        for (const warning of trace.statistics.warnings) tell(context, warning);
+        for (const note of outcome.advice.notes) tell(context, note);
         context.stdout(`${JSON.stringify(outcome.runs)}\n`);
       } else {
         context.stdout(

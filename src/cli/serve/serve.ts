@@ -25,11 +25,10 @@ import { THREAD_IO } from '../../storage/thread-io.ts';
 import { readToken } from '../admin/options.ts';
 import { printsAbout } from '../command/about.ts';
 import { type ParsedArguments, parseArguments } from '../command/arguments.ts';
-import type { CliContext } from '../command/context.ts';
+import { type CliContext, tell } from '../command/context.ts';
 import { EXIT_DONE, EXIT_FAILED } from '../command/exit-codes.ts';
 import { Passphrases } from '../command/passphrase.ts';
 import { aborted } from '../command/stop-signals.ts';
-import { printable } from '../terminal/table.ts';
 import { demoImagePath, ensureDemoImage } from './demo-image.ts';
 import { requestOf, SERVE_HELP, SERVE_OPTIONS, type ServeOption } from './options.ts';
 import { takeInheritedSockets } from './socket-activation.ts';
@@ -85,7 +84,7 @@ function demoProgress(path: string, context: CliContext): (fraction: number) => 
     if (percent === shown || (shown >= 0 && !context.isTerminal)) return;
     shown = percent;
     const text = `making the demonstration image ${path}`;
-    if (!context.isTerminal) context.stderr(`tmem: ${text}\n`);
+    if (!context.isTerminal) tell(context, text);
     else context.stderr(`\r${text}: ${percent}%${percent === 100 ? '\n' : ''}`);
   };
 }
@@ -119,9 +118,9 @@ function exportsOf(named: EffectiveConfig['exports']): ExportSettings[] {
 function logTo(context: CliContext, isVerbose: boolean): ServiceLog {
   return {
     info: (message) => {
-      if (isVerbose) context.stderr(`tmem: ${printable(message)}\n`);
+      if (isVerbose) tell(context, message);
     },
-    warn: (message) => context.stderr(`tmem: ${printable(message)}\n`),
+    warn: (message) => tell(context, message),
   };
 }
 

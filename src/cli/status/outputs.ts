@@ -2,7 +2,7 @@
 
 import type { TmemError } from '../../lib/errors.ts';
 import { type Changes, changesBetween, type Sample } from '../admin/status-changes.ts';
-import type { CliContext } from '../command/context.ts';
+import { type CliContext, tell } from '../command/context.ts';
 import { colourPaint, type Paint, plainPaint } from '../terminal/line.ts';
 import { drawing, ENTER_SCREEN, LEAVE_SCREEN, type Terminal } from '../terminal/screen.ts';
 import { formatStatus } from './view.ts';
@@ -88,7 +88,7 @@ class Complaints {
 
   complain({ message }: TmemError): void {
     if (message === this.#said) return;
-    this.#context.stderr(`tmem: ${message}; trying again\n`);
+    tell(this.#context, `${message}; trying again`);
     this.#said = message;
   }
 

@@ -3,11 +3,10 @@
 import { TmemError } from '../../lib/errors.ts';
 import { COMMON_OPTIONS, type OptionTable } from '../command/arguments.ts';
 import { type Clock, systemClock } from '../command/clock.ts';
-import type { CliContext } from '../command/context.ts';
+import { type CliContext, tell } from '../command/context.ts';
 import { EXIT_DONE } from '../command/exit-codes.ts';
 import { stoppable } from '../command/stoppable.ts';
 import { tableOf, Verbs } from '../command/verbs.ts';
-import { printable } from '../terminal/table.ts';
 import { convertVerb, cutVerb, mergeVerb } from './convert.ts';
 import { infoVerb } from './info.ts';
 import { Progress } from './progress.ts';
@@ -63,7 +62,7 @@ async function runVerb(
   try {
     const call = { paths, parsed, context, clock, progress, stopped };
     const { json, text, warnings } = await verb.run(call);
-    for (const warning of warnings) context.stderr(`tmem: warning: ${printable(warning)}\n`);
+    for (const warning of warnings) tell(context, `warning: ${warning}`);
     context.stdout(parsed.has('json') ? `${JSON.stringify(json)}\n` : text);
     return EXIT_DONE;
   } finally {
