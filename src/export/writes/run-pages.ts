@@ -33,8 +33,6 @@ export class RunPages {
   /** The pages are `[first, end)`. */
   first = 0;
   end = 0;
-  /** Why the image refused the run as a whole, when it has taken the dirty pages without the clean ones. */
-  cleanFailure: unknown;
   readonly #options: RunPagesOptions;
   readonly #gapPagesMax: number;
   /** By the distance from `#base`: the entry, NO_SLOT for a clean page; and its version. */
@@ -84,7 +82,6 @@ export class RunPages {
     const { tier, takeable } = this.#options;
     const gapMax = mayCloseGaps ? this.#gapPagesMax : 0;
     const slot = takeable(page);
-    this.cleanFailure = undefined;
     const pagesMax = tier.table.isRetried(slot) ? 1 : mostPages;
     this.#base = page - this.#options.pagesMax;
     this.end = page;

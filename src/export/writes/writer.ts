@@ -216,7 +216,7 @@ export class Writer {
     const run: Run = { pages, piece, at, change, ended: undefined };
     this.#runs.add(run); // before it is written: its pages are taken from now on
     run.ended = this.#write(run).then(
-      () => this.#succeeded(run),
+      (cleanFailure) => this.#succeeded(run, cleanFailure),
       (cause: unknown) => this.#failed(run, cause),
     );
     this.statistics.runs++;
@@ -245,8 +245,8 @@ export class Writer {
     return false;
   }
 
-  /** Writes a run; when that fails and it has clean pages, the dirty ones without those. */
-  async #write({ pages, piece, at }: Run): Promise<void> {
+  /** Writes a run; if that fails, its dirty pages without the clean ones, and resolves to the reason. */
+  async #write({ pages, piece, at }: Run): Promise<unknown> {
     const { image, pageBytes } = this.#options;
     const { first, end } = pages;
     const write = (from: number, to: number): Promise<void> => {
@@ -256,6 +256,7 @@ export class Writer {
     };
     try {
       await write(first, end);
+      return undefined;
     } catch (cause) {
       if (!pages.hasClean) throw cause;
       for (let from = first; from < end; from++) {
@@ -263,19 +264,19 @@ export class Writer {
         while (from < end && pages.slotOf(from) !== NO_SLOT) from++;
         if (from > start) await write(start, from);
       }
-      pages.cleanFailure = cause;
+      return cause;
     }
   }
 
-  #succeeded(run: Run): void {
+  #succeeded(run: Run, cleanFailure: unknown): void {
     const { statistics } = this;
     const { tier } = this.#options;
     const { pages } = run;
     for (let page = pages.first; page < pages.end; page++) {
       const slot = pages.slotOf(page);
       if (slot === NO_SLOT) {
-        statistics.cleanPages++;
-        if (pages.cleanFailure !== undefined) this.#keepClean(page, run, pages.cleanFailure);
+        if (cleanFailure === undefined) statistics.cleanPages++;
+        else this.#keepClean(page, run, cleanFailure);
         continue;
       }
       statistics.writtenPages++;
