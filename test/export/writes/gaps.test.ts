@@ -193,13 +193,19 @@ test('a page written again while it is written along goes after that, not beside
   for (const page of [1, 2, 3, 5]) expect(bytesOf(parts.disk, page).equals(newer(page))).toBe(true);
 });
 
-test('a trim of a page that is written along waits for the end of that', async () => {
-  const parts = noting();
-  await read(parts, 0, 32 * PAGE);
+/** Has a write of pages 1 to 3 under way, of which the second is clean, and a FLUSH that waits for it. */
+async function underWay(parts: ReturnType<typeof noting>) {
   parts.dirty(1, 3);
   const hold = parts.storage.holdNext('write');
   const synced = parts.target.sync();
   await hold.arrived;
+  return { hold, synced };
+}
+
+test('a trim of a page that is written along waits for the end of that', async () => {
+  const parts = noting();
+  await read(parts, 0, 32 * PAGE);
+  const { hold, synced } = await underWay(parts);
   let isTrimmed = false;
   const trimmed = parts.target.writeZeroes(2 * PAGE, PAGE, true).then(() => {
     isTrimmed = true;
@@ -223,10 +229,7 @@ test.each([
   async (first, count, waits) => {
     const parts = noting();
     await read(parts, 0, 8 * PAGE);
-    parts.dirty(1, 3);
-    const hold = parts.storage.holdNext('write');
-    const synced = parts.target.sync();
-    await hold.arrived;
+    const { hold, synced } = await underWay(parts);
     let isTrimmed = false;
     const trimmed = parts.target.trim(first * PAGE, count * PAGE).then(() => {
       isTrimmed = true;
