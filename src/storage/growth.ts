@@ -1,14 +1,17 @@
 /**
  * Lets a file that grows end farther on than what was written. Linux gives a write behind the end of
- * a file the inode for itself, so that all others wait for it; within the file, writes around the
- * page cache go side by side. What is ahead is a hole. It is cut off when the file is closed; after a
- * crash it stays, and takes no blocks.
+ * a file the inode for itself, so that all others wait for it, and one into a hole to a worker, which
+ * has to be woken. Within the file, where it has blocks, writes around the page cache go side by side
+ * and at once. So what is ahead has blocks, if the file system has them to give, and reads as zeros. It
+ * is cut off when the file is closed; after a crash it stays.
  */
 
 import fs from 'node:fs';
+import { FALLOCATE, type Libc } from './libc.ts';
 
-/** A file ends so far behind the write that it was lengthened for, bytes. */
-const AHEAD_BYTES = 64 * 1024 * 1024;
+/** A file ends a quarter of its length behind the write that it was lengthened for, in these bounds, bytes. */
+const AHEAD_BYTES_MIN = 4 * 1024 * 1024;
+const AHEAD_BYTES_MAX = 64 * 1024 * 1024;
 
 interface Waiting {
   readonly end: number;
@@ -17,7 +20,8 @@ interface Waiting {
 
 export class Growth {
   readonly #fd: number;
-  /** Where the file ends. */
+  readonly #libc: Libc | undefined;
+  /** Where the file ends; if it is farther on, that was refused, and given back. */
   #end: number;
   #isGrowing = false;
   /** The file system does not lengthen files like that: what is written does. */
@@ -25,8 +29,9 @@ export class Growth {
   #waiting: Waiting[] = [];
 
   /** The file behind `fd`, which stays the caller's, ends at `end`; nobody else changes that. */
-  constructor(fd: number, end: number) {
+  constructor(fd: number, end: number, libc: Libc | undefined) {
     this.#fd = fd;
+    this.#libc = libc;
     this.#end = end;
   }
 
@@ -37,7 +42,7 @@ export class Growth {
       return;
     }
     this.#waiting.push({ end, begin });
-    if (!this.#isGrowing) this.#grow();
+    if (!this.#isGrowing) void this.#grow();
   }
 
   /** Whether the file goes as far as `end` already. */
@@ -53,20 +58,40 @@ export class Growth {
   /** Cuts off what is ahead of `end`. What the file system refuses stays, and does no harm. */
   async cut(end: number): Promise<void> {
     if (this.#end <= end) return;
-    this.#end = end;
-    await new Promise<void>((resolve) => fs.ftruncate(this.#fd, end, () => resolve()));
+    this.resized(end);
+    await this.#truncate(end);
   }
 
-  #grow(): void {
-    const end = AHEAD_BYTES + this.#waiting.reduce((most, each) => Math.max(most, each.end), 0);
+  async #grow(): Promise<void> {
+    const reached = this.#waiting.reduce((most, each) => Math.max(most, each.end), 0);
+    const ahead = Math.min(AHEAD_BYTES_MAX, Math.max(AHEAD_BYTES_MIN, reached / 4));
+    const end = Math.ceil((reached + ahead) / AHEAD_BYTES_MIN) * AHEAD_BYTES_MIN;
     this.#isGrowing = true;
-    fs.ftruncate(this.#fd, end, (error) => {
-      this.#isGrowing = false;
-      if (error === null) this.#end = end;
-      else this.#isRefused = true; // and why, the write finds out
-      const waiting = this.#waiting;
-      this.#waiting = [];
-      for (const each of waiting) this.reach(each.end, each.begin);
+    // A gap that a write leaves stays one.
+    const isLonger = await this.#lengthen(Math.max(this.#end, reached - ahead), end);
+    this.#isGrowing = false;
+    if (isLonger) this.#end = end;
+    else this.#isRefused = true; // and why, the write finds out
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const each of waiting) this.reach(each.end, each.begin);
+  }
+
+  /** With blocks from `first` on, or where those are not to be had with a hole. */
+  async #lengthen(first: number, end: number): Promise<boolean> {
+    try {
+      if (this.#libc === undefined) return await this.#truncate(end);
+      await this.#libc.fallocate(this.#fd, FALLOCATE.lengthen, first, end - first);
+      return true;
+    } catch {
+      await this.#truncate(this.#end); // gives back what it got before there was no more
+      return this.#truncate(end);
+    }
+  }
+
+  #truncate(end: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      fs.ftruncate(this.#fd, end, (error) => resolve(error === null));
     });
   }
 }

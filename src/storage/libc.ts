@@ -8,8 +8,9 @@ import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { bindCLibrary, type CLibrary } from '../lib/c-library.ts';
 
-/** fallocate(2) modes, of <linux/falloc.h>; all keep the file's size. */
+/** fallocate(2) modes, of <linux/falloc.h>; all but the first keep the file's size. */
 export const FALLOCATE = {
+  lengthen: 0,
   keepSize: 0x01,
   punchHole: 0x02 | 0x01,
   zeroRange: 0x10 | 0x01,

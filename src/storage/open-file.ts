@@ -115,7 +115,7 @@ export async function openDescriptors(
       ...{ path, sizeBytes, isReadOnly, isContainer, isRegular },
       ...{ identity, medium, isLocked: lock === 'held', isOpenHere: lock === 'own', libc },
       ...descriptors,
-      growth: hasGrowth ? new Growth(bufferedFd, sizeBytes) : undefined,
+      growth: hasGrowth ? new Growth(bufferedFd, sizeBytes, libc) : undefined,
       io: options.io ?? (await positionedIo()),
     };
   } catch (cause) {

@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import { openFileStorage } from '../../src/storage/file.ts';
+import { type Libc, loadLibc } from '../../src/storage/libc.ts';
 import { MemoryStorage } from '../../src/storage/memory.ts';
 import type { ResizableStorage } from '../../src/storage/storage.ts';
 import { THREAD_IO } from '../../src/storage/thread-io.ts';
@@ -13,6 +14,7 @@ import { describeStorageContract } from './contract.ts';
 import { temporaryDirectory, temporaryFile } from './temporary-files.ts';
 
 const LIMIT_BYTES = 64 * 1024;
+const MIB = 1024 * 1024;
 
 const AHEAD = { isReadOnly: false, isContainer: true, growsAhead: true };
 
@@ -113,7 +115,7 @@ describe('a container file', () => {
     await storage.close();
   });
 
-  it('that grows ahead ends farther on while it is open, and takes no blocks for that', async () => {
+  it('that grows ahead ends farther on while it is open, and takes few blocks for that', async () => {
     const path = temporaryFile(Buffer.alloc(4096, 1));
     const storage = await openFileStorage(path, AHEAD);
     expect(fs.statSync(path).size).toBe(4096);
@@ -124,10 +126,37 @@ describe('a container file', () => {
     expect(storage.sizeBytes).toBe(90_000_000 - (90_000_000 % 4096) + 4096);
     const { size, blocks } = fs.statSync(path);
     expect(size).toBeGreaterThan(storage.sizeBytes);
-    expect(blocks * 512).toBeLessThan(1024 * 1024);
+    expect(size).toBeLessThan(storage.sizeBytes * 1.25 + 2 * 4 * MIB);
+    expect(blocks * 512).toBeLessThan(size * 0.5);
     await storage.close();
     expect(fs.statSync(path).size).toBe(storage.sizeBytes);
     expect(fs.readFileSync(path).subarray(4096, 12_288).equals(Buffer.alloc(8192, 2))).toBe(true);
+  });
+
+  it('that grows ahead has blocks where it will be written, for a quarter of its length', async () => {
+    const path = temporaryFile(Buffer.alloc(4096, 1));
+    const storage = await openFileStorage(path, AHEAD);
+    await storage.write(alignedBuffer(4096).fill(2), 0, 4096, 4096);
+    expect(fs.statSync(path)).toMatchObject({ size: 8 * MIB, blocks: (8 * MIB) / 512 });
+    await storage.close();
+    expect(fs.statSync(path)).toMatchObject({ size: 8192, blocks: 16 });
+  });
+
+  it('that grows ahead on a full disk gives back what blocks it got, and ends ahead in a hole', async () => {
+    const path = temporaryFile(Buffer.alloc(4096, 1));
+    const libc = await loadLibc();
+    if (libc === undefined) throw new Error('koffi is not installed');
+    const fallocate: Libc['fallocate'] = async (fd, mode, offset, length) => {
+      await libc.fallocate(fd, mode, offset, length / 2);
+      throw Object.assign(new Error('injected'), { code: 'ENOSPC' });
+    };
+    const storage = await openFileStorage(path, { ...AHEAD, libc: { ...libc, fallocate } });
+    await storage.write(alignedBuffer(4096).fill(2), 0, 4096, 4096);
+    expect(fs.statSync(path)).toMatchObject({ size: 8 * MIB, blocks: 16 });
+    await storage.close();
+    expect(
+      fs.readFileSync(path).equals(Buffer.concat([Buffer.alloc(4096, 1), Buffer.alloc(4096, 2)])),
+    ).toBe(true);
   });
 
   it('that was cut or lengthened is not cut elsewhere when it is closed', async () => {
