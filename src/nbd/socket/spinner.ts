@@ -8,6 +8,12 @@
 /** After a spin that was in vain, this many bursts of requests pass before another try, at most. */
 const BACK_OFF_MAX = 256;
 
+/** A request whose reply waits for a disk is waited for this many times longer, at most. */
+const PATIENCE = 4;
+
+/** Of how long replies took, the part that the last one makes up. */
+const LAST_PART = 1 / 8;
+
 /** So many are asked in every turn at most; those beyond are left to the poll set. */
 const POLLERS_MAX = 16;
 
@@ -26,6 +32,10 @@ export class Spinner {
   readonly #now: () => number;
   readonly #pollers: Poller[] = [];
   #deadline = 0;
+  /** When the last request came that no reply has followed yet; 0 when there is none. */
+  #askedAt = 0;
+  /** From a request to the next reply, of late. */
+  #answerSeconds = 0;
   #isSpinning = false;
   #hasRequest = false;
   #backOff = 1;
@@ -39,16 +49,23 @@ export class Spinner {
 
   /** Hears that requests came just now. */
   note(): void {
+    const now = this.#now();
+    this.#askedAt = now;
     if (this.#isSpinning) this.#hasRequest = true;
     else if (this.#skip > 0) this.#skip--;
     else this.#begin();
-    if (this.#isSpinning) this.#deadline = this.#now() + this.#budgetSeconds;
+    if (this.#isSpinning) this.#deadline = now + this.#patience();
   }
 
   /** Hears that replies went out, after which the next request is most likely. */
   noteReply(): void {
-    if (this.#isSpinning) this.#deadline = this.#now() + this.#budgetSeconds;
-    else if (this.#skip === 0) this.#begin();
+    const now = this.#now();
+    if (this.#askedAt > 0) {
+      this.#answerSeconds += (now - this.#askedAt - this.#answerSeconds) * LAST_PART;
+      this.#askedAt = 0;
+    }
+    if (!this.#isSpinning && this.#skip === 0) this.#begin();
+    if (this.#isSpinning) this.#deadline = now + this.#budgetSeconds;
   }
 
   /** Has `poller` look in every turn until it is told to leave; no when there is no spin, or no place. */
@@ -69,11 +86,20 @@ export class Spinner {
     this.#deadline = 0;
   }
 
+  /**
+   * How long to stay awake for what follows a request, seconds: until its reply, if that has come soon
+   * enough of late. To sleep just before that would have cost all of the spin, and the wake-up besides.
+   */
+  #patience(): number {
+    const longest = PATIENCE * this.#budgetSeconds;
+    if (this.#answerSeconds > longest) return this.#budgetSeconds;
+    return Math.min(longest, Math.max(this.#budgetSeconds, 2 * this.#answerSeconds));
+  }
+
   #begin(): void {
     if (this.#budgetSeconds === 0) return;
     this.#isSpinning = true;
     this.#hasRequest = false;
-    this.#deadline = this.#now() + this.#budgetSeconds;
     setImmediate(this.#turn);
   }
 

@@ -68,6 +68,51 @@ test('a reply prolongs a spin, and begins one, but pays for none', async () => {
   expect(await isSpinning()).toBe(false);
 });
 
+test('a spin goes on until the reply to a request, if those came within four budgets of late', async () => {
+  const { spinner, pass, isSpinning } = spinnerOf(50);
+  const answered = (microseconds: number) => {
+    spinner.note();
+    pass(microseconds);
+    spinner.noteReply();
+  };
+  for (let i = 0; i < 40; i++) answered(80);
+  spinner.note();
+  pass(150);
+  expect(await isSpinning()).toBe(true);
+  pass(15);
+  await isSpinning();
+  expect(await isSpinning()).toBe(false);
+  expect(spinner.paid).toBe(1);
+  for (let i = 0; i < 40; i++) answered(150);
+  spinner.note();
+  pass(195);
+  expect(await isSpinning()).toBe(true); // four budgets, not two replies
+  pass(10);
+  await isSpinning();
+  for (let i = 0; i < 40; i++) answered(250);
+  spinner.note();
+  pass(45);
+  expect(await isSpinning()).toBe(true);
+  pass(10);
+  await isSpinning();
+  expect(await isSpinning()).toBe(false); // in vain anyway: not a moment more
+});
+
+test('how long replies take is not how long a client thinks', async () => {
+  const { spinner, pass, isSpinning } = spinnerOf(50);
+  for (let i = 0; i < 40; i++) {
+    spinner.note();
+    pass(5);
+    spinner.noteReply();
+    pass(40);
+    spinner.noteReply(); // to what came earlier
+  }
+  spinner.note();
+  pass(55);
+  await isSpinning();
+  expect(await isSpinning()).toBe(false);
+});
+
 describe('where spinning does not pay', () => {
   /** Requests that each come long after the last; answers after which of them it spun. */
   async function lonelyRequests(count: number) {
