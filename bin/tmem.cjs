@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 'use strict';
 
-// CommonJS, and the first file to run: libuv reads UV_THREADPOOL_SIZE when its pool is first used,
-// and loading an ES module uses it. Four threads, the default, keep too few reads in flight.
+// The first file to run: libuv reads UV_THREADPOOL_SIZE when its pool is first used. Four threads, the
+// default, keep too few reads in flight.
 process.env.UV_THREADPOOL_SIZE ??= '16';
 
 // A service shares its processors with its clients. V8 would spread a collection over threads and

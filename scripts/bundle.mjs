@@ -4,7 +4,8 @@
  * of its start. What is loaded when it is asked for is in files of its own.
  */
 
-import { rm } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { rolldown } from 'rolldown';
 
 const dir = 'dist/program';
@@ -14,23 +15,20 @@ const bundle = await rolldown({
   platform: 'node',
   // Packages stay where they were installed.
   external: /^[a-z@]/,
-  plugins: [
-    {
-      name: 'common-js',
-      generateBundle() {
-        const source = JSON.stringify({ type: 'commonjs' });
-        this.emitFile({ type: 'asset', fileName: 'package.json', source });
-      },
-    },
-  ],
 });
-await rm(dir, { recursive: true, force: true });
-await bundle.write({
-  dir,
+const { output } = await bundle.generate({
   format: 'cjs',
   entryFileNames: '[name].js',
-  chunkFileNames: '[name]-[hash].js',
+  // Without a hash: what runs while this is done finds later what it has yet to load.
+  chunkFileNames: '[name].js',
   dynamicImportInCjs: false,
   sourcemap: true,
 });
 await bundle.close();
+
+// Only now that all of it is there: what cannot be bundled leaves the program as it was.
+const files = new Map(output.map((file) => [file.fileName, file.code ?? file.source]));
+files.set('package.json', JSON.stringify({ type: 'commonjs' }));
+await mkdir(dir, { recursive: true });
+for (const [name, content] of files) await writeFile(join(dir, name), content);
+for (const name of await readdir(dir)) if (!files.has(name)) await rm(join(dir, name));

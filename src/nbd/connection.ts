@@ -133,6 +133,7 @@ export class Connection {
         wake: () => this.#wake(),
       },
       now,
+      waits: this.#options.spinner,
       recording,
       exportNumber: this.#options.numberOf(target),
     });

@@ -13,6 +13,12 @@ import { FALLOCATE, type Libc } from './libc.ts';
 const AHEAD_BYTES_MIN = 4 * 1024 * 1024;
 const AHEAD_BYTES_MAX = 64 * 1024 * 1024;
 
+/**
+ * A file system must have so many times more free than is taken ahead: the space is others' too, and
+ * Linux takes all that there is before it finds that it is not enough.
+ */
+const FREE_TIMES = 16;
+
 interface Waiting {
   readonly end: number;
   readonly begin: () => void;
@@ -64,7 +70,8 @@ export class Growth {
 
   async #grow(): Promise<void> {
     const reached = this.#waiting.reduce((most, each) => Math.max(most, each.end), 0);
-    const ahead = Math.min(AHEAD_BYTES_MAX, Math.max(AHEAD_BYTES_MIN, reached / 4));
+    const quarter = Math.floor(reached / 4);
+    const ahead = Math.min(AHEAD_BYTES_MAX, Math.max(AHEAD_BYTES_MIN, quarter));
     const end = Math.ceil((reached + ahead) / AHEAD_BYTES_MIN) * AHEAD_BYTES_MIN;
     this.#isGrowing = true;
     // A gap that a write leaves stays one.
@@ -79,13 +86,20 @@ export class Growth {
 
   /** With blocks from `first` on, or where those are not to be had with a hole. */
   async #lengthen(first: number, end: number): Promise<boolean> {
+    if (await this.#allocate(first, end - first)) return true;
+    return this.#truncate(end);
+  }
+
+  async #allocate(first: number, length: number): Promise<boolean> {
+    if (this.#libc === undefined) return false;
     try {
-      if (this.#libc === undefined) return await this.#truncate(end);
-      await this.#libc.fallocate(this.#fd, FALLOCATE.lengthen, first, end - first);
+      const { bavail, bsize } = await fs.promises.statfs(`/proc/self/fd/${this.#fd}`);
+      if (bavail * bsize < FREE_TIMES * length) return false;
+      await this.#libc.fallocate(this.#fd, FALLOCATE.lengthen, first, length);
       return true;
     } catch {
       await this.#truncate(this.#end); // gives back what it got before there was no more
-      return this.#truncate(end);
+      return false;
     }
   }
 

@@ -47,6 +47,19 @@ test.each([
   expect(run(BIN, ...args)).toEqual({ status: 0, stdout, stderr: '' });
 });
 
+test('a replay on threads says what one on none says', () => {
+  const lines = Array.from(
+    { length: 2000 },
+    (_, i) => `${i},v,${((i * i) % 611) * 4096},4096\n`,
+  ).join('');
+  writeFileSync(join(directory, 'squares.csv'), `time_us,volume,offset,length\n${lines}`);
+  const replay = (threads: string) =>
+    run(BIN, 'replay', 'squares.csv', '--json', '--threads', threads);
+  const onTwo = replay('2');
+  expect(onTwo).toMatchObject({ status: 0, stdout: expect.stringContaining('"policy":"s3fifo"') });
+  expect(onTwo).toEqual(replay('0'));
+});
+
 test('what is longer than a pipe takes at once is printed to its end', () => {
   const lines = Array.from({ length: 5000 }, (_, i) => `${i},volume-${i},0,4096\n`).join('');
   writeFileSync(join(directory, 'many.csv'), `time_us,volume,offset,length\n${lines}`);

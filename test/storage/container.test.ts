@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import { openFileStorage } from '../../src/storage/file.ts';
 import { type Libc, loadLibc } from '../../src/storage/libc.ts';
@@ -140,6 +140,30 @@ describe('a container file', () => {
     expect(fs.statSync(path)).toMatchObject({ size: 8 * MIB, blocks: (8 * MIB) / 512 });
     await storage.close();
     expect(fs.statSync(path)).toMatchObject({ size: 8192, blocks: 16 });
+  });
+
+  it('that grows ahead from an odd end is as long as it says', async () => {
+    const storage = await openFileStorage(temporaryFile(Buffer.alloc(4096, 1)), AHEAD);
+    await storage.write(Buffer.alloc(1, 2), 0, 1, 90_000_001);
+    const end = Math.ceil((90_000_002 * 1.25) / (4 * MIB)) * 4 * MIB;
+    await storage.writeZeroes(end - 65_536, 65_536, true);
+    const read = Buffer.alloc(65_536, 1);
+    await storage.read(read, 0, 65_536, end - 65_536);
+    expect(read.equals(Buffer.alloc(65_536))).toBe(true);
+    await storage.close();
+  });
+
+  it('that grows ahead leaves the blocks of a disk to others when there are not plenty', async () => {
+    const path = temporaryFile(Buffer.alloc(4096, 1));
+    const storage = await openFileStorage(path, AHEAD);
+    const bavail = (15 * 8 * MIB) / 4096;
+    const free = { ...(await fs.promises.statfs(path)), bsize: 4096, bavail };
+    const statfs = vi.spyOn(fs.promises, 'statfs').mockResolvedValue(free);
+    await storage.write(alignedBuffer(4096).fill(2), 0, 4096, 4096);
+    expect(fs.statSync(path)).toMatchObject({ size: 8 * MIB, blocks: 16 });
+    expect(statfs).toHaveBeenCalledOnce();
+    statfs.mockRestore();
+    await storage.close();
   });
 
   it('that grows ahead on a full disk gives back what blocks it got, and ends ahead in a hole', async () => {

@@ -44,7 +44,7 @@ export function machineSources(nodePath: string): readonly ContentSource[] {
     },
     {
       files: [],
-      directories: ['/usr/share', '/usr/include', nodeLibrary, join(import.meta.dirname, '../..')],
+      directories: ['/usr/share', '/usr/include', nodeLibrary, join(import.meta.dirname, '..')],
       accepts: (name) => TEXT_EXTENSIONS.has(extname(name)),
     },
   ];

@@ -132,7 +132,7 @@ export const SERVE_OPTIONS = {
   },
   spin: {
     value: 'MICROSECONDS',
-    help: 'stay awake this long after a request; 0 costs\nlatency and saves power (default: 150)',
+    help: 'stay awake this long after a request, and up to\nfour times for a lone reply; 0 costs latency and saves\npower (default: 150)',
   },
   config: { value: 'FILE', help: 'read settings from YAML; options override them' },
   'print-config': { help: 'print the configuration that applies, and end' },

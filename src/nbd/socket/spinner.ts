@@ -8,10 +8,13 @@
 /** After a spin that was in vain, this many bursts of requests pass before another try, at most. */
 const BACK_OFF_MAX = 256;
 
-/** A request whose reply waits for a disk is waited for this many times longer, at most. */
+/** A lone request that waits for an image is waited for this many times longer, at most. */
 const PATIENCE = 4;
 
-/** Of how long replies took, the part that the last one makes up. */
+/** And never longer than this, whatever the budget. */
+const PATIENCE_SECONDS_MAX = 0.001;
+
+/** Of how long requests wait for an image, the part that the last one makes up. */
 const LAST_PART = 1 / 8;
 
 /** So many are asked in every turn at most; those beyond are left to the poll set. */
@@ -32,10 +35,9 @@ export class Spinner {
   readonly #now: () => number;
   readonly #pollers: Poller[] = [];
   #deadline = 0;
-  /** When the last request came that no reply has followed yet; 0 when there is none. */
-  #askedAt = 0;
-  /** From a request to the next reply, of late. */
-  #answerSeconds = 0;
+  /** Requests that wait for an image, and how long they did of late. */
+  #waitingCount = 0;
+  #waitSeconds = 0;
   #isSpinning = false;
   #hasRequest = false;
   #backOff = 1;
@@ -49,23 +51,35 @@ export class Spinner {
 
   /** Hears that requests came just now. */
   note(): void {
-    const now = this.#now();
-    this.#askedAt = now;
     if (this.#isSpinning) this.#hasRequest = true;
     else if (this.#skip > 0) this.#skip--;
     else this.#begin();
-    if (this.#isSpinning) this.#deadline = now + this.#patience();
+    if (this.#isSpinning) this.#deadline = this.#now() + this.#budgetSeconds;
+  }
+
+  /**
+   * Hears that a request waits for an image. If it is the only one, and those of late had their answer
+   * soon enough, the spin goes on until then: to sleep just before would cost the wake-up besides.
+   */
+  noteWait(): void {
+    this.#waitingCount++;
+    if (this.#waitingCount > 1 || !this.#isSpinning) return;
+    const longest = Math.min(PATIENCE * this.#budgetSeconds, PATIENCE_SECONDS_MAX);
+    if (this.#waitSeconds > longest) return;
+    const patience = Math.min(longest, 2 * this.#waitSeconds);
+    if (patience > this.#budgetSeconds) this.#deadline = this.#now() + patience;
+  }
+
+  /** Hears that a request has waited for so long. */
+  noteWaitEnd(seconds: number): void {
+    this.#waitingCount--;
+    this.#waitSeconds += (seconds - this.#waitSeconds) * LAST_PART;
   }
 
   /** Hears that replies went out, after which the next request is most likely. */
   noteReply(): void {
-    const now = this.#now();
-    if (this.#askedAt > 0) {
-      this.#answerSeconds += (now - this.#askedAt - this.#answerSeconds) * LAST_PART;
-      this.#askedAt = 0;
-    }
     if (!this.#isSpinning && this.#skip === 0) this.#begin();
-    if (this.#isSpinning) this.#deadline = now + this.#budgetSeconds;
+    if (this.#isSpinning) this.#deadline = this.#now() + this.#budgetSeconds;
   }
 
   /** Has `poller` look in every turn until it is told to leave; no when there is no spin, or no place. */
@@ -84,16 +98,6 @@ export class Spinner {
   /** Ends the spin that runs, if one does. */
   stop(): void {
     this.#deadline = 0;
-  }
-
-  /**
-   * How long to stay awake for what follows a request, seconds: until its reply, if that has come soon
-   * enough of late. To sleep just before that would have cost all of the spin, and the wake-up besides.
-   */
-  #patience(): number {
-    const longest = PATIENCE * this.#budgetSeconds;
-    if (this.#answerSeconds > longest) return this.#budgetSeconds;
-    return Math.min(longest, Math.max(this.#budgetSeconds, 2 * this.#answerSeconds));
   }
 
   #begin(): void {

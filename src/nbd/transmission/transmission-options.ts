@@ -17,6 +17,12 @@ export interface Host {
   wake(): void;
 }
 
+/** Hears of requests that wait for the image. */
+interface WaitListener {
+  noteWait(): void;
+  noteWaitEnd(seconds: number): void;
+}
+
 /** Everything one connection's transmission works with. */
 export interface TransmissionOptions {
   readonly export: Export;
@@ -29,6 +35,7 @@ export interface TransmissionOptions {
   readonly host: Host;
   /** Seconds on a clock that only grows. */
   readonly now: () => number;
+  readonly waits?: WaitListener;
   /** Who hears of the requests; nobody if not given. */
   readonly recording?: Recording;
   /** What the export is called there; 0 if not given. */

@@ -180,11 +180,13 @@ export class Transmission {
   ): void {
     const started = this.options.now();
     this.#waitingCount++;
+    this.options.waits?.noteWait();
     if (command === Command.BLOCK_STATUS) this.#isMapping = true;
     const end = (errno: number): void => {
       const seconds = this.options.now() - started;
       this.options.statistics.latencies[command]!.record(seconds, 1);
       this.#counts.count(command, errno);
+      this.options.waits?.noteWaitEnd(seconds);
       this.send(() => answer(errno));
       this.#waitingCount--;
       if (command === Command.BLOCK_STATUS) this.#isMapping = false;

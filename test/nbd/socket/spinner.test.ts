@@ -68,49 +68,52 @@ test('a reply prolongs a spin, and begins one, but pays for none', async () => {
   expect(await isSpinning()).toBe(false);
 });
 
-test('a spin goes on until the reply to a request, if those came within four budgets of late', async () => {
-  const { spinner, pass, isSpinning } = spinnerOf(50);
-  const answered = (microseconds: number) => {
-    spinner.note();
-    pass(microseconds);
-    spinner.noteReply();
-  };
-  for (let i = 0; i < 40; i++) answered(80);
-  spinner.note();
-  pass(150);
-  expect(await isSpinning()).toBe(true);
-  pass(15);
-  await isSpinning();
-  expect(await isSpinning()).toBe(false);
-  expect(spinner.paid).toBe(1);
-  for (let i = 0; i < 40; i++) answered(150);
-  spinner.note();
-  pass(195);
-  expect(await isSpinning()).toBe(true); // four budgets, not two replies
-  pass(10);
-  await isSpinning();
-  for (let i = 0; i < 40; i++) answered(250);
-  spinner.note();
-  pass(45);
-  expect(await isSpinning()).toBe(true);
-  pass(10);
-  await isSpinning();
-  expect(await isSpinning()).toBe(false); // in vain anyway: not a moment more
-});
-
-test('how long replies take is not how long a client thinks', async () => {
-  const { spinner, pass, isSpinning } = spinnerOf(50);
-  for (let i = 0; i < 40; i++) {
-    spinner.note();
-    pass(5);
-    spinner.noteReply();
-    pass(40);
-    spinner.noteReply(); // to what came earlier
+describe('a spin after a lone request that waits for an image', () => {
+  /** Requests that took so long are over; one more has begun to wait. */
+  function waiting(microseconds: number, budget = 50) {
+    const parts = spinnerOf(budget);
+    for (let i = 0; i < 80; i++) {
+      parts.spinner.noteWait();
+      parts.spinner.noteWaitEnd(microseconds * MICROSECOND);
+    }
+    parts.spinner.note();
+    parts.spinner.noteWait();
+    return parts;
   }
-  spinner.note();
-  pass(55);
-  await isSpinning();
-  expect(await isSpinning()).toBe(false);
+
+  test.each([
+    ['one budget, when it is over at once', 5, 50],
+    ['twice as long as waiting took of late', 80, 160],
+    ['four budgets', 150, 200],
+    ['one budget, when waiting took longer than four', 250, 50],
+  ])('lasts %s', async (_what, microseconds, awake) => {
+    const { pass, isSpinning } = waiting(microseconds);
+    pass(awake - 1);
+    expect(await isSpinning()).toBe(true);
+    pass(2);
+    await isSpinning();
+    expect(await isSpinning()).toBe(false);
+  });
+
+  test('lasts a millisecond at most, whatever the budget', async () => {
+    const { pass, isSpinning } = waiting(900, 700);
+    pass(999);
+    expect(await isSpinning()).toBe(true);
+    pass(2);
+    await isSpinning();
+    expect(await isSpinning()).toBe(false);
+  });
+
+  test('lasts one budget when another one waits', async () => {
+    const { spinner, pass, isSpinning } = waiting(80);
+    spinner.note();
+    spinner.noteWait();
+    pass(51);
+    await isSpinning();
+    expect(await isSpinning()).toBe(false);
+    spinner.noteWaitEnd(80 * MICROSECOND);
+    spinner.noteWaitEnd(80 * MICROSECOND);
+  });
 });
 
 describe('where spinning does not pay', () => {
