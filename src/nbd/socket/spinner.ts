@@ -8,7 +8,7 @@
 /** After a spin that was in vain, this many bursts of requests pass before another try, at most. */
 const BACK_OFF_MAX = 256;
 
-/** A lone request that waits for an image is waited for this many times longer, at most. */
+/** A spin lasts so many budgets at most while a request waits for its image, alone. */
 const PATIENCE = 4;
 
 /** And never longer than this, whatever the budget. */
