@@ -39,7 +39,7 @@ export async function openBase(path: string, wish: BaseWish): Promise<OpenBase> 
     throw new TmemError('usage', `"${path}" cannot stand on itself; name another base`);
   }
   const image = await openImage(basePath, {
-    ...{ isReadOnly: true, wantsDirect: false, formatName, allowBacking, backingFormatName },
+    ...{ isReadOnly: true, formatName, allowBacking, backingFormatName },
     ...{ passphrase, backingPassphrase: passphrase },
   });
   try {

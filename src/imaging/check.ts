@@ -36,10 +36,8 @@ export async function checkImage(path: string, options: CheckImageOptions): Prom
     );
   }
   const isReadOnly = repair === undefined;
-  // Tables that are only read, and once, are often in the page cache already.
-  const wantsDirect = isReadOnly ? false : undefined;
-  const storage = await openFileStorage(path, { isReadOnly, isContainer: true, wantsDirect });
-  const gate = new Gate({ allowBacking, wantsDirect });
+  const storage = await openFileStorage(path, { isReadOnly, isContainer: true });
+  const gate = new Gate({ allowBacking });
   gate.admit(storage);
   try {
     return await driver.check(storage, {

@@ -23,9 +23,8 @@ export interface FileInfo extends ImageInfo {
 
 /** Of the image at `path`, and those below it from the top down. */
 export async function imageInfo(path: string, options: InfoOptions): Promise<FileInfo[]> {
-  const wantsDirect = false;
-  const gate = new Gate({ allowBacking: options.allowBacking ?? [], wantsDirect });
-  const top = await openFileStorage(path, { isReadOnly: true, isContainer: true, wantsDirect });
+  const gate = new Gate({ allowBacking: options.allowBacking ?? [] });
+  const top = await openFileStorage(path, { isReadOnly: true, isContainer: true });
   const infos: FileInfo[] = [];
   const opened = [top];
   try {

@@ -25,7 +25,10 @@ const probe = alignedBuffer(MEMORY_ALIGNMENT_BYTES);
 /** How to open a file. */
 export interface FileStorageOptions {
   readonly isReadOnly: boolean;
-  /** False keeps all requests in the page cache; by default O_DIRECT is used where it works. */
+  /**
+   * Whether to use O_DIRECT where it works; else all requests go through the page cache. By default
+   * what is written is written around it; what is only read, and once, is often there already.
+   */
   readonly wantsDirect?: boolean | undefined;
   /**
    * A format keeps its image in the file: any size will do, none too, and writes may go behind its
@@ -102,7 +105,8 @@ export async function openDescriptors(
       ? Number(stats.size)
       : await deviceSizeBytes(path, stats.rdev, allocationFd, libc);
     if (!isContainer) checkSize(path, sizeBytes);
-    const directFd = options.wantsDirect === false ? undefined : await openDirect(open);
+    const { wantsDirect = !isReadOnly } = options;
+    const directFd = wantsDirect ? await openDirect(open) : undefined;
     for (const fd of opened) await checkIsSameFile(path, stats, fd);
     if (directFd !== undefined && !isReadOnly) await dropCached(directFd, libc);
     const medium = mediumOf(stats);

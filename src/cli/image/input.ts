@@ -19,8 +19,6 @@ export function openInput(call: ImageCall, path: string, wish: InputWish = {}) {
   const { isReadOnly = true } = wish;
   return openImage(path, {
     isReadOnly,
-    // What is read once is often in the page cache already, and reads ahead from there.
-    wantsDirect: isReadOnly ? false : undefined,
     formatName: wish.formatName ?? parseFormat(parsed),
     allowBacking: allowedBacking(call),
     backingFormatName: parseFormat(parsed, 'backing-format'),
