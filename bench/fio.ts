@@ -21,7 +21,10 @@ export interface FioRun {
   readonly uri: string;
   readonly load: BenchCase;
   readonly seconds: number;
-  /** The same in a round for every server, so that all are asked for the same pages. */
+  /**
+   * The same in a round for every server, so that all are asked for the same pages. Not 0, with which
+   * all connections would be asked for the same.
+   */
   readonly seed: number;
   readonly workFolder: string;
   /** Bytes of all connections together; instead of `seconds`. */
@@ -47,6 +50,8 @@ export function fioArguments({ uri, load, seconds, seed, bytes }: FioRun): strin
     `--bs=${load.blockBytes}`,
     `--iodepth=${load.depth}`,
     `--numjobs=${load.connections}`,
+    // Without this fio (3.33) asks for the same pages whatever the seed is.
+    '--randrepeat=0',
     `--randseed=${seed}`,
     ...(bytes === undefined ? untilTime(seconds) : untilDone(load, bytes)),
     ...(pattern === 'randwrite' ? WRITTEN_CONTENT : []),

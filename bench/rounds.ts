@@ -12,6 +12,8 @@ import type { Sample } from './summary.ts';
 import { readCounters } from './tmem.ts';
 
 const FIRST_SEED = 20_260_101;
+/** What is measured must not be what the warm-up has read or allocated already. */
+const WARM_UP_SEED = FIRST_SEED - 1;
 /** How much of the work of a case, where that is fixed, a new server does before it is measured. */
 const WARM_UP_WORK = 0.25;
 /** How long a new server has its load before it is measured, of the seconds of a measurement. */
@@ -116,8 +118,8 @@ async function withNewServer(
   const definition = serverOf(id);
   if (load.image !== undefined) return withImageServer(context, { load, id }, measure);
   const seconds = options.seconds * WARM_UP_SHARE;
-  const warmUp = ({ uri }: StartedServer) =>
-    runFio(context.processes, { uri, load, seconds, seed: 0, workFolder: context.socketFolder });
+  const run = { load, seconds, seed: WARM_UP_SEED, workFolder: context.socketFolder };
+  const warmUp = ({ uri }: StartedServer) => runFio(context.processes, { ...run, uri });
   if (load.suite === 'swap') {
     const server = await definition.start(context);
     await warm(context, server);
@@ -155,8 +157,8 @@ async function withImageServer(
   } else {
     const { uri } = server;
     const bytes = workOf(context, load) * WARM_UP_WORK;
-    const run = { uri, load, seconds: 0, seed: 0, bytes, workFolder: context.socketFolder };
-    await runFio(context.processes, run);
+    const run = { uri, load, seconds: 0, bytes, workFolder: context.socketFolder };
+    await runFio(context.processes, { ...run, seed: WARM_UP_SEED });
   }
   const sample = await measure(server);
   await server.process.stop();

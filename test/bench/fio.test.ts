@@ -15,6 +15,7 @@ describe('fio arguments', () => {
       const run = { uri: 'nbd://x', load, seconds: 0.3, seed: 7, workFolder: '/tmp' };
       expect(fioArguments(run)).toContain('--runtime=300ms');
       expect(fioArguments(run)).toContain(`--numjobs=${load.connections}`);
+      expect(fioArguments(run)).toEqual(expect.arrayContaining(['--randrepeat=0', '--randseed=7']));
       const isWrite = fioArguments(run).includes('--rw=randwrite');
       expect(fioArguments(run).some((each) => /compress/.test(each))).toBe(isWrite);
     }
