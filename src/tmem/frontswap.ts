@@ -80,6 +80,20 @@ export class Frontswap {
     if (!isMoved) this.pool.flushPage(object, page % PAGES_PER_OBJECT); // no room for its name
   }
 
+  /**
+   * A clean page is about to be written: it becomes this tier's as it lies, and a put of these bytes
+   * then goes over it, which is less work than dropping the one and storing the other. Answers
+   * whether it did. What a new page would be refused for keeps this one out, too.
+   */
+  takeOver(page: number, clean: Pick<Cleancache, 'pool'>, src: Buffer, srcOffset: number): boolean {
+    const { usedBytes, capBytes } = this.pool.account;
+    if (usedBytes > capBytes || this.#tmem.isFrozen || this.#tmem.isOverfull) return false;
+    const object = Math.floor(page / PAGES_PER_OBJECT);
+    const index = page % PAGES_PER_OBJECT;
+    if (!clean.pool.overwrites(object, index, src, srcOffset)) return false;
+    return clean.pool.transferTo(this.pool, object, index);
+  }
+
   /** Lends the page where a layer can; NO_LOAN otherwise. */
   lend(page: number): number {
     if (this.#lender === undefined) return NO_LOAN;

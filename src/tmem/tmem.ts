@@ -125,6 +125,11 @@ export class Tmem {
     for (const layer of this.layers) layer.isFrozen = false;
   }
 
+  /** Whether the layer that is asked first takes no new pages. */
+  get isFrozen(): boolean {
+    return this.#top.isFrozen;
+  }
+
   /** Does something as if nothing were frozen. */
   whileThawed<Result>(act: () => Result): Result {
     const frozen = this.layers.filter(({ isFrozen }) => isFrozen);

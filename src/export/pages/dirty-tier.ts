@@ -102,11 +102,14 @@ export class DirtyTier {
     if (!isKnown && this.table.count >= this.table.capacity) return this.#refuse();
     const isOlderRead =
       isKnown && this.#isCautious(now) && this.#read(page, this.#older, 0) !== MISS;
+    // Its older version, if it is in memory, is clean: mostly the new one can lie in its place.
+    const isTaken = !isKnown && this.frontswap.takeOver(page, this.#clean, src, srcOffset);
     if (isRefused(this.frontswap.put(page, src, srcOffset))) {
       if (isOlderRead && this.#putBack(page, this.#older, 0)) this.#kept.add(page);
       return this.#refuse();
     }
-    if (!isKnown) this.#clean.flush(page, 1);
+    if (isTaken) this.#clean.claim?.(page, 1);
+    else if (!isKnown) this.#clean.flush(page, 1);
     this.#stranded.delete(page);
     this.table.mark(page, now);
     return true;

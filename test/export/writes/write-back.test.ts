@@ -2,7 +2,12 @@ import { describe, expect, test } from 'vitest';
 import { PIECE_BYTES } from '../../../src/lib/buffer-pool.ts';
 import { KIB, MIB, noise, quiet, read, write } from '../fixture.ts';
 import { SteppedStorage } from '../stepped-storage.ts';
-import { makeWriteBack, writeAtOnce, writeBackOn } from './write-back-fixture.ts';
+import {
+  makeWriteBack,
+  type WriteBackParts,
+  writeAtOnce,
+  writeBackOn,
+} from './write-back-fixture.ts';
 
 const PAGE = 4 * KIB;
 /** Nothing is written before somebody asks for it. */
@@ -31,6 +36,50 @@ describe('a write', () => {
     await read(parts, 0, 3 * PAGE);
     expect(parts.target.tryWrite(PAGE, PAGE, noise(PAGE, 9), 0)).toBe(true);
     expect([0, 1, 2].map((page) => parts.cache.has(page))).toEqual([true, false, true]);
+  });
+
+  test('goes over a clean page where that lies, and takes no memory', async () => {
+    const { memory, ...options } = fillable({ tuning: LAZY });
+    const parts = makeWriteBack(options);
+    await read(parts, 0, 3 * PAGE);
+    const { usedBytes, pages } = parts.account;
+    memory.isFull = true;
+    expect(parts.target.tryWrite(PAGE, PAGE, noise(PAGE, 9), 0)).toBe(true);
+    expect([parts.account.usedBytes, parts.account.pages]).toEqual([usedBytes, pages]);
+    expect([parts.cache.has(1), parts.frontswap.pool.has(0, 1)]).toEqual([false, true]);
+    expect((await read(parts, PAGE, PAGE)).equals(noise(PAGE, 9))).toBe(true);
+    expect([parts.storage.requests.write, parts.table.count]).toEqual([0, 1]);
+  });
+
+  test('leaves a clean page as it is that somebody is sending', async () => {
+    const parts = makeWriteBack({ tuning: LAZY });
+    const older = await read(parts, PAGE, PAGE);
+    const lender = parts.lender!;
+    const loan = parts.cache.lend(1);
+    expect(parts.target.tryWrite(PAGE, PAGE, noise(PAGE, 9), 0)).toBe(true);
+    const at = lender.loanOffset(loan);
+    expect(
+      lender
+        .loanBuffer(loan)
+        .subarray(at, at + PAGE)
+        .equals(older),
+    ).toBe(true);
+    lender.returnLoan(loan);
+    expect((await read(parts, PAGE, PAGE)).equals(noise(PAGE, 9))).toBe(true);
+  });
+
+  test.each([
+    ['is frozen', (parts: WriteBackParts) => parts.tmem.freeze()],
+    ['has more than its limit', (parts: WriteBackParts) => parts.tmem.setLimit(0)],
+    ['has more than its cap', (parts: WriteBackParts) => parts.account.setShare({ capBytes: 1 })],
+  ])('takes no clean page over where the memory %s', async (_, lessen) => {
+    const parts = makeWriteBack({ tuning: LAZY });
+    await read(parts, 0, 3 * PAGE);
+    lessen(parts);
+    await writeAtOnce(parts, PAGE, noise(PAGE, 9));
+    expect(parts.frontswap.pool.has(0, 1)).toBe(false);
+    expect(parts.storage.requests.write).toBe(1);
+    expect((await read(parts, PAGE, PAGE)).equals(noise(PAGE, 9))).toBe(true);
   });
 
   test('of part of a page that is in memory is answered in the same turn', async () => {
@@ -124,8 +173,7 @@ describe('the end of an image that is no multiple of the page', () => {
   });
 
   test('keeps what is before the written bytes, and is taken by the disk where memory takes nothing', async () => {
-    const options = fillable({ sizeBytes: 5 * PAGE + 512, tuning: LAZY });
-    const parts = makeWriteBack(options);
+    const parts = makeWriteBack({ sizeBytes: 5 * PAGE + 512, tuning: LAZY });
     const expected = Buffer.from(parts.disk);
     const cut = (offset: number, bytes: number) => {
       const data = noise(bytes, offset);
@@ -135,7 +183,7 @@ describe('the end of an image that is no multiple of the page', () => {
     await write(parts, ...cut(5 * PAGE + 10, 502));
     expect((await read(parts, 0, expected.length)).equals(expected)).toBe(true);
     await parts.target.sync();
-    options.memory.isFull = true;
+    parts.tmem.freeze();
     await writeAtOnce(parts, ...cut(4 * PAGE, PAGE + 512));
     expect(parts.disk.equals(expected)).toBe(true);
   });
@@ -281,10 +329,9 @@ describe('a page that memory refuses', () => {
   });
 
   test('has a place of its own while another is on its way to the disk', async () => {
-    const options = fillable({ tuning: LAZY });
-    const parts = makeWriteBack(options);
+    const parts = makeWriteBack({ tuning: LAZY });
     await read(parts, 0, 16 * PAGE); // what was clean is not to come back
-    options.memory.isFull = true;
+    parts.tmem.freeze();
     const holds = [parts.storage.holdNext('write'), parts.storage.holdNext('write')];
     const pages = [1, 5, 9];
     const written = pages.map((page) => writeAtOnce(parts, page * PAGE, noise(PAGE, page)));
