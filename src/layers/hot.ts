@@ -77,17 +77,24 @@ export class Hot extends LayerFrame implements Lender {
     this.#loans = new Loans(this.#slabs);
   }
 
-  get(pool: number, object: number, index: number, dst: Buffer, dstOffset: number): GetOutcome {
+  get(
+    pool: number,
+    object: number,
+    index: number,
+    dst: Buffer,
+    dstOffset: number,
+    isUse = true,
+  ): GetOutcome {
     const slot = this.#index.find(pool, object, index);
     if (slot !== NO_SLOT) {
       this.copyOut(slot, this.#pages.lengthOf(slot), dst, dstOffset);
-      this.held.poolOf(pool)!.tenant.policy.touch(slot);
+      if (isUse) this.held.poolOf(pool)!.tenant.policy.touch(slot);
       this.statistics.hits++;
       return HIT;
     }
     this.statistics.misses++;
-    const outcome = this.#next.get(pool, object, index, dst, dstOffset);
-    if (outcome === HIT && this.#promotion.next())
+    const outcome = this.#next.get(pool, object, index, dst, dstOffset, isUse);
+    if (outcome === HIT && isUse && this.#promotion.next())
       this.#promote(pool, object, index, dst, dstOffset);
     return outcome;
   }
@@ -163,12 +170,12 @@ export class Hot extends LayerFrame implements Lender {
   }
 
   /** Lends the page if it is here; NO_LOAN otherwise. See `Lender`. */
-  lend(pool: number, object: number, index: number): number {
+  lend(pool: number, object: number, index: number, isUse = true): number {
     const slot = this.#index.find(pool, object, index);
     if (slot === NO_SLOT) return NO_LOAN;
     const location = this.#pages.locationOf(slot) >>> 0;
     if (!this.#loans.lend(location)) return NO_LOAN;
-    this.held.poolOf(pool)?.tenant.policy.touch(slot);
+    if (isUse) this.held.poolOf(pool)?.tenant.policy.touch(slot);
     return location;
   }
 

@@ -62,6 +62,7 @@ export abstract class LayerFrame implements Layer {
     index: number,
     dst: Buffer,
     dstOffset: number,
+    isUse?: boolean,
   ): GetOutcome;
 
   abstract put(

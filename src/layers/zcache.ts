@@ -66,11 +66,20 @@ export class Zcache extends LayerFrame {
     this.#slabs = this.held.slabs;
   }
 
-  get(pool: number, object: number, index: number, dst: Buffer, dstOffset: number): GetOutcome {
+  get(
+    pool: number,
+    object: number,
+    index: number,
+    dst: Buffer,
+    dstOffset: number,
+    isUse = true,
+  ): GetOutcome {
     const slot = this.#index.find(pool, object, index);
     if (slot === NO_SLOT) {
       this.statistics.misses++;
-      return this.next === undefined ? MISS : this.next.get(pool, object, index, dst, dstOffset);
+      return this.next === undefined
+        ? MISS
+        : this.next.get(pool, object, index, dst, dstOffset, isUse);
     }
     const { pageBytes, tenant } = this.held.poolOf(pool)!;
     const outcome = this.copyOut(slot, pageBytes, dst, dstOffset);
@@ -80,9 +89,8 @@ export class Zcache extends LayerFrame {
       this.held.drop(slot);
       return MISS;
     }
-    if (this.#pages.encodingOf(slot) !== FILLED && !this.#pages.isPersistent(slot)) {
-      tenant.policy.touch(slot);
-    }
+    const isQueued = this.#pages.encodingOf(slot) !== FILLED && !this.#pages.isPersistent(slot);
+    if (isUse && isQueued) tenant.policy.touch(slot);
     this.statistics.hits++;
     return outcome;
   }

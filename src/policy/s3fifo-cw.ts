@@ -8,7 +8,9 @@
  *
  * The window: guests touch a page several times in a row (unaligned requests, small sequential
  * reads, read-ahead), and that is one use, not a reason to keep the page. As in 2Q and LRU-K, a
- * hit soon after the page came in does not count; "soon" is measured in insertions.
+ * hit soon after the page came in does not count; "soon" is measured in insertions. In a service hits
+ * count for an eighth of one: else what came in last would be on trial, however often it is used, until
+ * something else comes; and if that is a scan, it would have to go.
  */
 import { ExactGhost } from './parts/exact-ghost.ts';
 import { type Ghost, GhostMemory, GhostTable, tickShiftFor } from './parts/ghost.ts';
@@ -34,6 +36,8 @@ export interface S3FifoCwTuning {
   readonly windowShare: number;
   /** Least window in insertions, cut to half of the small queue's pages where those are few. */
   readonly windowMinInsertions: number;
+  /** So many hits pass the time as one insertion does; 0 for none. */
+  readonly hitsPerInsertion: number;
   /** Where fewer pages than this fit, a tenth of them is no queue; all enter main (CLOCK). */
   readonly clockBelowPages: number;
   /** Pages that one `evict` looks at per queue before it settles for the coldest of them. */
@@ -47,6 +51,7 @@ export const S3FIFO_CW_DEFAULTS: S3FifoCwTuning = {
   promoteAtHits: 1,
   windowShare: 0.25,
   windowMinInsertions: 64,
+  hitsPerInsertion: 8,
   clockBelowPages: 32,
   sweepLimit: 512,
 };
@@ -87,7 +92,8 @@ export class S3FifoCwFamily implements PolicyFamily {
     this.name = name;
     this.options = options;
     const sweepLimit = sweepLimitOf(options);
-    this.tuning = { ...S3FIFO_CW_DEFAULTS, sweepLimit, ...tuning };
+    const hitsPerInsertion = isExact ? 0 : S3FIFO_CW_DEFAULTS.hitsPerInsertion;
+    this.tuning = { ...S3FIFO_CW_DEFAULTS, sweepLimit, hitsPerInsertion, ...tuning };
     this.links = new Int32Array(2 * slotCount);
     this.states = new Uint8Array(slotCount);
     this.chargeLows = new Uint16Array(slotCount);
@@ -129,9 +135,13 @@ export class S3FifoCw implements EvictionPolicy {
   private readonly states: Uint8Array;
   private readonly chargeLows: Uint16Array;
   private readonly stamps: Uint16Array | Uint32Array;
+  private readonly hitsPerInsertion: number;
   private readonly tickShift: number;
   private readonly tickMask: number;
-  private smallInsertions = 0;
+  /** Insertions into small, and hits for a part of one each: the clock of the window. */
+  private clock = 0;
+  /** Hits since it last moved for those. */
+  private hits = 0;
   private capacityBytes = 0;
   private smallCapacityBytes = 0;
   private windowTicks = 0;
@@ -153,6 +163,7 @@ export class S3FifoCw implements EvictionPolicy {
     this.states = family.states;
     this.chargeLows = family.chargeLows;
     this.stamps = family.stamps;
+    this.hitsPerInsertion = family.tuning.hitsPerInsertion;
     this.tickShift = family.tickShift;
     this.tickMask = family.tickMask;
     this.setCapacity(options.capacityBytes);
@@ -192,17 +203,22 @@ export class S3FifoCw implements EvictionPolicy {
       this.main.push(slot, charge);
       return;
     }
-    this.smallInsertions = (this.smallInsertions + 1) | 0;
-    this.stamps[slot] = this.smallInsertions >>> this.tickShift;
+    this.clock = (this.clock + 1) | 0;
+    this.stamps[slot] = this.clock >>> this.tickShift;
     this.states[slot] = chargeHigh | IN_SMALL;
     this.small.push(slot, charge);
   }
 
   touch(slot: number): void {
     const state = this.stateOf(slot, 'touch');
+    this.hits = (this.hits + 1) | 0;
+    if (this.hits === this.hitsPerInsertion) {
+      this.hits = 0;
+      this.clock = (this.clock + 1) | 0;
+    }
     if ((state & HITS) === HITS) return;
     if ((state & IN_SMALL) !== 0) {
-      const now = this.smallInsertions >>> this.tickShift;
+      const now = this.clock >>> this.tickShift;
       if (((now - this.stamps[slot]!) & this.tickMask) < this.windowTicks) return;
     }
     this.states[slot] = state + 1;

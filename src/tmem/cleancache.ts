@@ -45,9 +45,9 @@ export class Cleancache {
   }
 
   /** Copies page `page` to `dst[dstOffset]`, if it is held. */
-  get(page: number, dst: Buffer, dstOffset: number): GetOutcome {
+  get(page: number, dst: Buffer, dstOffset: number, isUse = true): GetOutcome {
     const object = Math.floor(page / PAGES_PER_OBJECT);
-    const outcome = this.pool.get(object, page % PAGES_PER_OBJECT, dst, dstOffset);
+    const outcome = this.pool.get(object, page % PAGES_PER_OBJECT, dst, dstOffset, isUse);
     if (outcome === MISS) this.misses++;
     else this.hits++;
     return outcome;
@@ -103,10 +103,10 @@ export class Cleancache {
   }
 
   /** Lends page `page` where a layer can; NO_LOAN otherwise. */
-  lend(page: number): number {
+  lend(page: number, isUse = true): number {
     if (this.#lender === undefined) return NO_LOAN;
     const object = Math.floor(page / PAGES_PER_OBJECT);
-    return this.#lender.lend(this.pool.id, object, page % PAGES_PER_OBJECT);
+    return this.#lender.lend(this.pool.id, object, page % PAGES_PER_OBJECT, isUse);
   }
 
   /** Counts hits of pages that were lent and will be sent; one that is returned unsent is none. */

@@ -189,9 +189,17 @@ export interface Layer {
 
   /**
    * Copies the page to `dst` at `dstOffset`. `dst` belongs to the caller and must have room for a
-   * page there; at a miss it is untouched.
+   * page there; at a miss it is untouched. `isUse` says whether the page deserves to stay for it;
+   * by default it does.
    */
-  get(pool: number, object: number, index: number, dst: Buffer, dstOffset: number): GetOutcome;
+  get(
+    pool: number,
+    object: number,
+    index: number,
+    dst: Buffer,
+    dstOffset: number,
+    isUse?: boolean,
+  ): GetOutcome;
 
   /** Whether this layer or one below holds the page. Moves nothing in any queue. */
   has(pool: number, object: number, index: number): boolean;

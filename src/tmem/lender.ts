@@ -11,7 +11,8 @@ export const NO_LOAN = -1;
  * put, flushed or evicted meanwhile; every loan must be returned exactly once.
  */
 export interface Lender {
-  lend(pool: number, object: number, index: number): number;
+  /** `isUse` is as in `Layer.get`. */
+  lend(pool: number, object: number, index: number, isUse?: boolean): number;
   /** Counts hits, of pages that were lent and will be sent. */
   countLent(count: number): void;
   /** The buffer that the lent page lies in, and where in it the page begins. */

@@ -91,9 +91,9 @@ export class Pool {
   }
 
   /** Copies the page to `dst[dstOffset]` at a hit; at a miss `dst` is untouched. */
-  get(object: number, index: number, dst: Buffer, dstOffset = 0): GetOutcome {
+  get(object: number, index: number, dst: Buffer, dstOffset = 0, isUse = true): GetOutcome {
     this.#check(object, index, dst, dstOffset);
-    const outcome = this.#top.get(this.#id, object, index, dst, dstOffset);
+    const outcome = this.#top.get(this.#id, object, index, dst, dstOffset, isUse);
     if (outcome === MISS) return MISS;
     if (this.isExclusive) this.#top.flushPage(this.#id, object, index);
     if (this.#shared !== undefined) this.#touch(this.#shared, object);

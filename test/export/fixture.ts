@@ -21,6 +21,8 @@ export interface ExportOptions {
   readonly bufferBytes?: number;
   /** The share of pages kept as they are, which alone can be lent. */
   readonly hotFraction?: number;
+  /** Of the stack; by default 64 MiB. */
+  readonly memoryBytes?: number;
 }
 
 /** A lender that knows how many of its pages are lent. */
@@ -32,8 +34,8 @@ export class CountingLender implements Lender {
     this.#inner = inner;
   }
 
-  lend(pool: number, object: number, index: number): number {
-    const loan = this.#inner.lend(pool, object, index);
+  lend(pool: number, object: number, index: number, isUse: boolean): number {
+    const loan = this.#inner.lend(pool, object, index, isUse);
     if (loan >= 0) this.lentCount++;
     return loan;
   }
@@ -60,7 +62,7 @@ export class CountingLender implements Lender {
 export function makeMemory(options: ExportOptions = {}) {
   const { pageBytes = 4096, hotFraction = 0.5, bufferBytes = 8 * MIB } = options;
   const stack = createStack({
-    memoryBytes: 64 * MIB,
+    memoryBytes: options.memoryBytes ?? 64 * MIB,
     hotFraction,
     pageBytesMax: pageBytes,
     policyName: 's3fifo-cw',

@@ -6,8 +6,12 @@ import { CAPACITIES, MISSES, type StreamName, stream } from './golden-synthetic.
 import { referenceMisses } from './reference-s3fifo.ts';
 import { ExactGhost, type MakePolicy, missesOf } from './simulate.ts';
 
-/** Shares as published: no least window, and queues however small. */
-const PUBLISHED: Partial<S3FifoCwTuning> = { windowMinInsertions: 0, clockBelowPages: 0 };
+/** Shares as published: no least window, time that passes by insertions, and queues however small. */
+const PUBLISHED: Partial<S3FifoCwTuning> = {
+  windowMinInsertions: 0,
+  hitsPerInsertion: 0,
+  clockBelowPages: 0,
+};
 
 function withExactGhost(tuning: Partial<S3FifoCwTuning>): MakePolicy {
   return (options) =>

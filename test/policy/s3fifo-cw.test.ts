@@ -59,6 +59,21 @@ describe('s3fifo-cw', () => {
     expect(survives(25)).toBe(true);
   });
 
+  it('shortens the window by hits, unless it is to be exact', () => {
+    const survives = (hitsBetween: number, keyCount?: number) => {
+      const exact = keyCount === undefined ? {} : { keyCount };
+      const policy = new S3FifoCwFamily({ ...options, ...exact }, exactWindow).create();
+      policy.insert(0, 1, 0);
+      policy.insert(1, 1, 1);
+      for (let hit = 0; hit < hitsBetween; hit++) policy.touch(1);
+      policy.touch(0);
+      return policy.evict() !== 0;
+    };
+    expect(survives(24 * 8 - 2)).toBe(false);
+    expect(survives(24 * 8 - 1)).toBe(true);
+    expect(survives(100_000, 2)).toBe(false);
+  });
+
   it('measures the window in pages, whatever they charge', () => {
     const policy = new S3FifoCwFamily(
       { ...options, capacityBytes: 3_000_000 },

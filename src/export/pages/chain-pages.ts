@@ -78,9 +78,9 @@ export class ChainPages implements CleanPages {
     return this.#caches[0]?.lender;
   }
 
-  get(page: number, dst: Buffer, dstOffset: number): GetOutcome {
+  get(page: number, dst: Buffer, dstOffset: number, isUse = true): GetOutcome {
     const cache = this.#caches[this.#depthOf(page)];
-    const outcome = cache === undefined ? MISS : cache.get(page, dst, dstOffset);
+    const outcome = cache === undefined ? MISS : cache.get(page, dst, dstOffset, isUse);
     if (outcome === MISS) this.misses++;
     else this.hits++;
     return outcome;
@@ -115,8 +115,8 @@ export class ChainPages implements CleanPages {
     this.#owners.setTop(first, count);
   }
 
-  lend(page: number): number {
-    return this.#caches[this.#depthOf(page)]?.lend(page) ?? NO_LOAN;
+  lend(page: number, isUse = true): number {
+    return this.#caches[this.#depthOf(page)]?.lend(page, isUse) ?? NO_LOAN;
   }
 
   countLent(count: number): void {

@@ -26,11 +26,14 @@ export class ExportPages {
     return this.clean instanceof ChainPages ? this.clean : undefined;
   }
 
-  /** Copies the page to `dst[dstOffset]` if it is held; at a miss `dst` is untouched. */
-  get(page: number, dst: Buffer, dstOffset: number): GetOutcome {
+  /**
+   * Copies the page to `dst[dstOffset]` if it is held; at a miss `dst` is untouched. `isUse` is as in
+   * `Layer.get`.
+   */
+  get(page: number, dst: Buffer, dstOffset: number, isUse = true): GetOutcome {
     const { dirty, clean } = this;
     if (dirty === undefined || dirty.isEmpty || !dirty.has(page)) {
-      return clean.get(page, dst, dstOffset);
+      return clean.get(page, dst, dstOffset, isUse);
     }
     const outcome = dirty.get(page, dst, dstOffset);
     if (outcome !== MISS) clean.hits++;
@@ -54,8 +57,8 @@ export class ExportPages {
   }
 
   /** Lends the page where a layer can; NO_LOAN otherwise. */
-  lend(page: number): number {
+  lend(page: number, isUse = true): number {
     const { dirty, clean } = this;
-    return dirty !== undefined && this.isDirty(page) ? dirty.lend(page) : clean.lend(page);
+    return dirty !== undefined && this.isDirty(page) ? dirty.lend(page) : clean.lend(page, isUse);
   }
 }

@@ -76,11 +76,20 @@ export class PageReads implements BaseReads {
 
   /** `copyCached` for a read that begins: it is counted, and may have pages read ahead. */
   readCached(offset: number, length: number, dst: Buffer, dstOffset: number): number {
-    const missingCount = this.copyCached(offset, length, dst, dstOffset);
+    const usedFrom = this.usedFrom(offset);
+    const missingCount = this.copyCached(offset, length, dst, dstOffset, usedFrom);
     if (missingCount === 0) this.statistics.readHits++;
     else this.statistics.readMisses++;
     this.#noteRead(offset, length, missingCount);
     return missingCount;
+  }
+
+  /**
+   * The first page that a read which begins at `offset` now makes use of: those before it were read
+   * ahead for this very read.
+   */
+  usedFrom(offset: number): number {
+    return this.readAhead.aheadEndOf(Math.floor(offset / this.#pageBytes));
   }
 
   /** Hears of a read that was answered from the cache without `readCached`. */
@@ -91,9 +100,16 @@ export class PageReads implements BaseReads {
 
   /**
    * Copies what the cache holds of `[offset, offset + length)` to `dst[dstOffset]`. Answers how many
-   * pages it does not hold: they are listed in `missing`, and their bytes in `dst` are untouched.
+   * pages it does not hold: they are listed in `missing`, and their bytes in `dst` are untouched. It is
+   * a use of the pages from `usedFrom` on; by default of none, since the read has begun before.
    */
-  copyCached(offset: number, length: number, dst: Buffer, dstOffset: number): number {
+  copyCached(
+    offset: number,
+    length: number,
+    dst: Buffer,
+    dstOffset: number,
+    usedFrom = Number.POSITIVE_INFINITY,
+  ): number {
     const pageBytes = this.#pageBytes;
     this.missing.length = 0;
     let isZero = true;
@@ -106,8 +122,8 @@ export class PageReads implements BaseReads {
       const isWhole = at === pageStart && stop - at === pageBytes;
       const to = dstOffset + at - offset;
       const outcome = isWhole
-        ? this.#pages.get(page, dst, to)
-        : this.#getPart(page, at - pageStart, stop - at, dst, to);
+        ? this.#pages.get(page, dst, to, page >= usedFrom)
+        : this.#getPart(page, at - pageStart, stop - at, dst, to, page >= usedFrom);
       if (outcome === MISS) this.missing.push(page);
       if (outcome !== HIT_ZERO) isZero = false;
       at = stop;
@@ -190,8 +206,15 @@ export class PageReads implements BaseReads {
     }
   }
 
-  #getPart(page: number, from: number, length: number, dst: Buffer, dstOffset: number): number {
-    const outcome = this.#pages.get(page, this.#scratch, 0);
+  #getPart(
+    page: number,
+    from: number,
+    length: number,
+    dst: Buffer,
+    dstOffset: number,
+    isUse: boolean,
+  ): number {
+    const outcome = this.#pages.get(page, this.#scratch, 0, isUse);
     if (outcome !== MISS) this.#scratch.copy(dst, dstOffset, from, from + length);
     return outcome;
   }

@@ -2,7 +2,8 @@
  * Bounded read-ahead for sequential readers. A stream is a reader that continues where it stopped;
  * it earns a window when it misses, and the window doubles while the reader uses it up. Pages that
  * had to be read for a window count as used when the stream comes to them, and as wasted when it is
- * forgotten before it does.
+ * forgotten before it does. That reading is no further use of them: it is the one that they were
+ * read for, and a scan must not pass for pages that are asked for again and again.
  *
  * Source: the design of Linux mm/readahead.c (window doubling, next window at half of the last).
  */
@@ -79,6 +80,12 @@ export class ReadAhead {
     range.count = Math.max(0, Math.min(this.#pageCount, end + window) - range.first);
     this.#earner = stream;
     return range;
+  }
+
+  /** The end of what was read ahead for a read that begins at `first` now; 0 where nothing was. */
+  aheadEndOf(first: number): number {
+    const stream = this.#find(first);
+    return stream === undefined || stream.aheadEnd <= stream.next ? 0 : stream.aheadEnd;
   }
 
   /** Hears that the last answer is carried out up to `end`, with `pages` that were not cached. */

@@ -171,8 +171,9 @@ export class Reads {
     const loans = this.#loans;
     loans.length = 0;
     const first = offset / pageBytes;
+    const usedFrom = target.reads.usedFrom(offset);
     for (let page = first; page < first + length / pageBytes; page++) {
-      const loan = pages.lend(page);
+      const loan = pages.lend(page, page >= usedFrom);
       if (loan === NO_LOAN) {
         for (const each of loans) lender.returnLoan(each);
         return false;
