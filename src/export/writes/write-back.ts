@@ -252,7 +252,7 @@ export class WriteBack implements WritePath {
     act: () => Promise<void>,
   ): Promise<void> {
     if (length === 0) return;
-    const { inFlight, pages } = this.#options;
+    const { image, inFlight, pages } = this.#options;
     const pageBytes = this.#pageBytes;
     const first = Math.floor(offset / pageBytes);
     const count = Math.ceil((offset + length) / pageBytes) - first;
@@ -262,8 +262,11 @@ export class WriteBack implements WritePath {
       await this.writer.settled(first, count);
       pages.clean.flush(first, count); // what became clean while it was waited for, too
       await act();
-      const wholeEnd = Math.floor(this.#paddedEnd(offset, length) / pageBytes);
-      await this.#dropRange(Math.ceil(offset / pageBytes), wholeEnd);
+      // A discard gives up whole units alone. The image keeps what it has of others, and that is older.
+      const unitBytes = isZeroed ? 1 : image.unitBytes;
+      const start = Math.ceil(offset / unitBytes) * unitBytes;
+      const end = this.#paddedEnd(offset + length, unitBytes);
+      await this.#dropRange(Math.ceil(start / pageBytes), Math.floor(end / pageBytes));
       if (isZeroed) await this.#zeroEdges(offset, length);
     } finally {
       pages.clean.claim?.(first, count);
@@ -272,10 +275,9 @@ export class WriteBack implements WritePath {
     }
   }
 
-  /** The end of a range, or of its last page where that reaches behind the end of the image. */
-  #paddedEnd(offset: number, length: number): number {
-    const end = offset + length;
-    if (end < this.#options.image.virtualSizeBytes) return end;
+  /** The end of the whole units before `end`; that of the image's last page where `end` is its end. */
+  #paddedEnd(end: number, unitBytes: number): number {
+    if (end < this.#options.image.virtualSizeBytes) return Math.floor(end / unitBytes) * unitBytes;
     return Math.ceil(end / this.#pageBytes) * this.#pageBytes;
   }
 

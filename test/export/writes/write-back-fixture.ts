@@ -3,6 +3,7 @@
 import { Export } from '../../../src/export/export.ts';
 import type { WriteFailure } from '../../../src/export/writes/writer.ts';
 import type { WriterTuning } from '../../../src/export/writes/writer-plan.ts';
+import type { BlockImage } from '../../../src/image/image.ts';
 import { rawImage } from '../../../src/image/raw.ts';
 import { loadCodec } from '../../../src/layers/codec.ts';
 import { Hot } from '../../../src/layers/hot.ts';
@@ -25,6 +26,8 @@ export interface WriteBackOptions {
   readonly memoryBytes?: number;
   readonly hasHot?: boolean;
   readonly tuning?: Partial<WriterTuning>;
+  /** What is written to; by default a raw image on the storage. */
+  readonly image?: BlockImage;
   /** Asked before every allocation of the stack. */
   readonly mayAllocate?: () => boolean;
   /** Buffers that exports have in common; default their own. */
@@ -57,7 +60,7 @@ export function writeBackOn(storage: Storage, options: WriteBackOptions = {}) {
   const failures: WriteFailure[] = [];
   const target = new Export({
     name: 'disk',
-    image: rawImage(storage, 'disk'),
+    image: options.image ?? rawImage(storage, 'disk'),
     cache,
     buffers,
     mode: 'writeback',

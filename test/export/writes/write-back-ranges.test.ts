@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { StorageExtent } from '../../../src/storage/storage.ts';
+import { gatedImage } from '../../image/qcow2/gated.ts';
+import { openOn } from '../../image/qcow2/images.ts';
 import { KIB, MIB, noise, quiet, read } from '../fixture.ts';
 import { SteppedStorage } from '../stepped-storage.ts';
 import { makeWriteBack, writeAtOnce, writeBackOn } from './write-back-fixture.ts';
@@ -97,6 +99,24 @@ describe('a trim over dirty pages', () => {
     const parts = await makeDirty(size);
     await parts.target.trim(0, size);
     expect([parts.table.count, parts.pages(), parts.tier.isEmpty]).toEqual([0, 0, true]);
+  });
+
+  test('leaves those that the image cannot give up, since what it has of them is older', async () => {
+    const storage = await gatedImage(MIB, { cluster_size: '16k' });
+    const image = await openOn(storage);
+    await image.write(noise(12 * PAGE, 1), 0, 12 * PAGE, 0);
+    const parts = writeBackOn(storage, { image, tuning: LAZY });
+    const data = noise(12 * PAGE, 2);
+    await writeAtOnce(parts, 0, data);
+    await parts.target.trim(PAGE, 10 * PAGE); // of three units the one in the middle
+    const given = zeros(4 * PAGE);
+    const expected = Buffer.concat([data.subarray(0, 4 * PAGE), given, data.subarray(8 * PAGE)]);
+    expect((await read(parts, 0, 12 * PAGE)).equals(expected)).toBe(true);
+    await parts.target.sync();
+    const written = Buffer.alloc(12 * PAGE);
+    await image.read(written, 0, written.length, 0);
+    expect(written.equals(expected)).toBe(true);
+    await image.close();
   });
 
   test('waits for what is under way, and is not undone by it', async () => {
