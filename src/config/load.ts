@@ -133,14 +133,15 @@ export function parseConfig(text: string, path: string): RequestedConfig {
     throw new TmemError('usage', `${path}: this is not YAML: ${reason}`, { cause });
   }
   const result = fileSchema.safeParse(content);
-  if (result.success) return withAbsolutePaths(result.data, dirname(path));
+  if (result.success) {
+    return withAbsolutePaths(result.data, (each) => resolve(dirname(path), each));
+  }
   const [issue] = result.error.issues;
   if (issue === undefined) throw result.error;
   return refuse(lineOf(issue, document, lines), describeIssue(issue), result.error.issues.length);
 }
 
-/** Reads the configuration file at `path`, relative to `directory`. */
-export function loadConfig(path: string, directory: string): RequestedConfig {
-  const absolute = resolve(directory, path);
-  return parseConfig(readText(absolute), absolute);
+/** Reads the configuration file at `path`, an absolute one. */
+export function loadConfig(path: string): RequestedConfig {
+  return parseConfig(readText(path), path);
 }

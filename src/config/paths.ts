@@ -1,21 +1,23 @@
 /** Makes the paths in a request absolute, so that they mean the same wherever they are printed. */
 
-import { resolve } from 'node:path';
 import { checkUnixPath, type ListenAddress } from '../lib/listen-address.ts';
 import type { RequestedConfig } from './schema.ts';
 
+/** A path as one from the root, which many are already. */
+type FullPath = (path: string) => string;
+
 function withAbsolutePath<Address extends ListenAddress>(
   address: Address,
-  directory: string,
+  fullPath: FullPath,
 ): Address {
   if (address.kind !== 'unix') return address;
-  const path = resolve(directory, address.path);
+  const path = fullPath(address.path);
   checkUnixPath(path);
   return { ...address, path };
 }
 
-/** The same request with every relative path resolved against `directory`. */
-export function withAbsolutePaths(request: RequestedConfig, directory: string): RequestedConfig {
+/** The same request with `fullPath` of every path in it. */
+export function withAbsolutePaths(request: RequestedConfig, fullPath: FullPath): RequestedConfig {
   const { exports, swap, listen, admin, snapshot, tokenFile, passphraseFile, allowBacking } =
     request;
   const { record, recordDir } = request;
@@ -24,24 +26,24 @@ export function withAbsolutePaths(request: RequestedConfig, directory: string): 
     ...(exports && {
       exports: exports.map((each) => ({
         ...each,
-        path: resolve(directory, each.path),
+        path: fullPath(each.path),
         ...(each.passphraseFile !== undefined && {
-          passphraseFile: resolve(directory, each.passphraseFile),
+          passphraseFile: fullPath(each.passphraseFile),
         }),
       })),
     }),
     ...(swap && {
       swap: swap.map(({ overflow, ...each }) =>
-        overflow === undefined ? each : { ...each, overflow: resolve(directory, overflow) },
+        overflow === undefined ? each : { ...each, overflow: fullPath(overflow) },
       ),
     }),
-    ...(snapshot !== undefined && { snapshot: resolve(directory, snapshot) }),
-    ...(record !== undefined && { record: resolve(directory, record) }),
-    ...(recordDir !== undefined && { recordDir: resolve(directory, recordDir) }),
-    ...(tokenFile !== undefined && { tokenFile: resolve(directory, tokenFile) }),
-    ...(passphraseFile !== undefined && { passphraseFile: resolve(directory, passphraseFile) }),
-    ...(allowBacking && { allowBacking: allowBacking.map((each) => resolve(directory, each)) }),
-    ...(listen && { listen: listen.map((each) => withAbsolutePath(each, directory)) }),
-    ...(admin && admin !== 'none' && { admin: withAbsolutePath(admin, directory) }),
+    ...(snapshot !== undefined && { snapshot: fullPath(snapshot) }),
+    ...(record !== undefined && { record: fullPath(record) }),
+    ...(recordDir !== undefined && { recordDir: fullPath(recordDir) }),
+    ...(tokenFile !== undefined && { tokenFile: fullPath(tokenFile) }),
+    ...(passphraseFile !== undefined && { passphraseFile: fullPath(passphraseFile) }),
+    ...(allowBacking && { allowBacking: allowBacking.map((each) => fullPath(each)) }),
+    ...(listen && { listen: listen.map((each) => withAbsolutePath(each, fullPath)) }),
+    ...(admin && admin !== 'none' && { admin: withAbsolutePath(admin, fullPath) }),
   };
 }

@@ -131,11 +131,11 @@ describe('parseConfig says where and what is wrong with', () => {
 
 describe('loadConfig', () => {
   test('says which file cannot be read, and why', () => {
-    expect(() => loadConfig('none.yaml', '/nowhere')).toThrow(
+    expect(() => loadConfig('/nowhere/none.yaml')).toThrow(
       'cannot read the configuration file /nowhere/none.yaml: there is no such file',
     );
     const message = 'cannot read the configuration file /: it is a directory; name a file';
-    expect(() => loadConfig('/', '/')).toThrow(
+    expect(() => loadConfig('/')).toThrow(
       new TmemError('usage', message, { context: { path: '/' } }),
     );
   });
@@ -143,11 +143,12 @@ describe('loadConfig', () => {
   test('reads a file of 1 MiB and refuses a larger or an endless one', () => {
     const directory = mkdtempSync(join(tmpdir(), 'tmem-config-'));
     try {
-      writeFileSync(join(directory, 'a.yaml'), `hot: 0\n#${' '.repeat(1024 * 1024 - 8)}`);
-      expect(loadConfig('a.yaml', directory)).toEqual({ hot: 0 });
-      truncateSync(join(directory, 'a.yaml'), 1024 * 1024 + 1);
-      expect(() => loadConfig('a.yaml', directory)).toThrow(/larger than 1MiB/);
-      expect(() => loadConfig('/dev/zero', directory)).toThrow(/larger than 1MiB/);
+      const file = join(directory, 'a.yaml');
+      writeFileSync(file, `hot: 0\n#${' '.repeat(1024 * 1024 - 8)}`);
+      expect(loadConfig(file)).toEqual({ hot: 0 });
+      truncateSync(file, 1024 * 1024 + 1);
+      expect(() => loadConfig(file)).toThrow(/larger than 1MiB/);
+      expect(() => loadConfig('/dev/zero')).toThrow(/larger than 1MiB/);
     } finally {
       rmSync(directory, { recursive: true });
     }

@@ -82,3 +82,33 @@ h.shutdown()
   await runWell('nbdsh', ['-c', script]);
   expect(fs.readFileSync(image).subarray(4096, 8192).equals(Buffer.alloc(4096, 'x'))).toBe(true);
 });
+
+test('nbdcopy -- [ tmem serve image.raw ] - | dd waits for a reader that is slower than it', async () => {
+  const directory = workspace();
+  const image = makeImage(directory, 20 * MIB, 'image.raw');
+  const env = withTmemOnPath(directory);
+  const copy = 'nbdcopy -- [ tmem serve --memory 32MiB image.raw ] -';
+  const script = `set -o pipefail; ${copy} | dd bs=512 status=none of=out.raw`;
+  await runWell('bash', ['-c', script], { env, directory });
+  expect(hasSameContent(path.join(directory, 'out.raw'), image)).toBe(true);
+});
+
+test('a server that a socket was handed to leaves the standard streams as they were, also when it prints', async () => {
+  const directory = workspace();
+  const image = makeImage(directory, 3 * MIB);
+  const script = `
+import fcntl, nbd, os
+stderr = os.dup(2)
+reader, writer = os.pipe()
+os.dup2(writer, 2)
+h = nbd.NBD()
+h.connect_systemd_socket_activation(["${process.execPath}", "${TMEM}", "serve", "--verbose", "${image}"])
+printed = b""
+while b"\\ncodec " not in printed: printed += os.read(reader, 4096)
+flags = [fcntl.fcntl(fd, fcntl.F_GETFL) for fd in (0, 1, 2)]
+os.dup2(stderr, 2)
+assert [each & os.O_NONBLOCK for each in flags] == [0, 0, 0]
+h.shutdown()
+`;
+  await runWell('nbdsh', ['-c', script]);
+});

@@ -1,11 +1,10 @@
 /** The options of every command that asks a running service, and the token of either side. */
 
 import { closeSync, openSync, readSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { kindOfSystemError, readAdvice, TmemError } from '../../lib/errors.ts';
 import { DEFAULT_ADMIN_ADDRESS, parseListenAddress } from '../../lib/listen-address.ts';
 import { type OptionTable, type ParsedArguments, readValue } from '../command/arguments.ts';
-import type { CliContext } from '../command/context.ts';
+import { type CliContext, fullPath } from '../command/context.ts';
 import { type AdminClient, HttpAdminClient } from './client.ts';
 
 const TOKEN_LENGTH_MAX = 4096;
@@ -58,7 +57,7 @@ export function readToken(path: string): string {
 }
 
 function tokenOf(file: string | undefined, context: CliContext): string | undefined {
-  if (file !== undefined) return readToken(resolve(context.directory, file));
+  if (file !== undefined) return readToken(fullPath(file, context));
   const { TMEM_TOKEN: token } = context.env;
   return token === undefined || token === '' ? undefined : checkToken(token, 'TMEM_TOKEN');
 }

@@ -3,8 +3,9 @@
 import { isAbsolute, join } from 'node:path';
 import { bindEndProcess, type EndProcess } from '../../lib/end-process.ts';
 import { TmemError } from '../../lib/errors.ts';
-import { type Terminal, terminalOf } from '../terminal/screen.ts';
+import type { Terminal } from '../terminal/screen.ts';
 import { printable } from '../terminal/table.ts';
+import { isStderrTerminal, StandardStreams, shareStandardStreams } from './standard-streams.ts';
 import { type StopSignals, watchStopSignals } from './stop-signals.ts';
 
 export interface CliContext {
@@ -37,59 +38,49 @@ export function tell(context: Pick<CliContext, 'stderr'>, sentence: string): voi
 }
 
 /** A path on the command line as one from the root. */
-export function fullPath(path: string, { directory }: CliContext): string {
-  return isAbsolute(path) ? path : join(directory, path);
+export function fullPath(path: string, context: Pick<CliContext, 'directory'>): string {
+  // Asked for only where it is needed: it may be gone.
+  return isAbsolute(path) ? path : join(context.directory, path);
 }
 
-/** Whoever goes on printing can know that the reader has gone; by itself that is no failure. */
-function watchReader(stream: NodeJS.WriteStream): AbortSignal {
-  const gone = new AbortController();
-  stream.on('error', () => gone.abort());
-  return gone.signal;
+/** Where relative paths start. Throws a TmemError where the directory was deleted meanwhile. */
+function currentDirectory(): string {
+  try {
+    return process.cwd();
+  } catch (cause) {
+    const sentence = 'the current directory is gone; change to another one, or give full paths';
+    throw new TmemError('not-found', sentence, { cause });
+  }
 }
 
-/**
- * Prints `text`. A reader that went away (`tmem --help | head -1`) is no failure of ours; what a full
- * disk did not take is one, which must not look like success: that throws.
- */
-function print(text: string): void {
-  process.stdout.write(text);
-  const failure: NodeJS.ErrnoException | null = process.stdout.errored;
-  if (failure === null || failure.code === 'EPIPE') return;
-  const reason = failure.code === 'ENOSPC' ? 'its disk is full' : failure.message;
-  throw new TmemError('io', `what is printed cannot be written to stdout: ${reason}`, {
-    cause: failure,
-  });
-}
-
-/** A pipe takes 64 KiB at once, and the rest when its reader has read that; the process must wait. */
-function written(stream: NodeJS.WriteStream): Promise<void> {
-  return new Promise((resolve) => {
-    if (stream.writableLength === 0) resolve();
-    // Behind what is under way, or after its failure.
-    else stream.write('', () => resolve());
-  });
+/** Listening sockets were handed over: by somebody who has the same standard streams. */
+function isActivated(env: CliContext['env'], pid: number): boolean {
+  return env.LISTEN_FDS !== undefined && Number(env.LISTEN_PID) === pid;
 }
 
 /** The context of the real process. */
 export function processContext(): CliContext {
-  // A log on a full disk, or on a terminal that was closed, ends no service.
-  process.stderr.on('error', () => undefined);
+  const { env } = process;
+  if (isActivated(env, process.pid)) shareStandardStreams();
+  const streams = new StandardStreams();
   // Node waits for its threads. What a service prints is out: it is less than a pipe takes at once.
   let end: EndProcess = (code) => process.exit(code);
   return {
-    env: process.env,
-    directory: process.cwd(),
-    pid: process.pid,
-    isTerminal: process.stderr.isTTY,
-    terminal: process.stdout.isTTY ? terminalOf(process.stdout) : undefined,
-    unread: watchReader(process.stdout),
-    stdout: print,
-    stderr: (text) => process.stderr.write(text),
-    printed: async () => {
-      await written(process.stdout);
-      await written(process.stderr);
+    env,
+    get directory() {
+      return currentDirectory();
     },
+    pid: process.pid,
+    isTerminal: isStderrTerminal(),
+    get terminal() {
+      return streams.terminal;
+    },
+    get unread() {
+      return streams.unread;
+    },
+    stdout: (text) => streams.stdout(text),
+    stderr: (text) => streams.stderr(text),
+    printed: () => streams.printed(),
     watchStopSignals: () => watchStopSignals(process),
     prepareExit: async () => {
       end = (await bindEndProcess()) ?? end;

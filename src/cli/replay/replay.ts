@@ -11,7 +11,7 @@ import type { Trace } from '../../trace/trace.ts';
 import { printsAbout } from '../command/about.ts';
 import { parseArguments } from '../command/arguments.ts';
 import { type Clock, systemClock } from '../command/clock.ts';
-import { type CliContext, tell } from '../command/context.ts';
+import { type CliContext, fullPath, tell } from '../command/context.ts';
 import { EXIT_DONE } from '../command/exit-codes.ts';
 import { stoppable } from '../command/stoppable.ts';
 import { tracePath } from '../trace/verb.ts';
@@ -105,7 +105,7 @@ export async function runReplay(
   }
   const request = parseRequest(parsed);
   const out = parsed.last('out');
-  const folder = out === undefined ? undefined : path.resolve(context.directory, out);
+  const folder = out === undefined ? undefined : fullPath(out, context);
   const progress = request.showsProgress ? new ProgressLine(context, clock) : undefined;
   return stoppable(context, async (signal) => {
     try {

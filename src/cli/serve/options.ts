@@ -1,5 +1,6 @@
 /** The options of `tmem serve`, and what they ask of the configuration. */
 
+import { resolve } from 'node:path';
 import { withAbsolutePaths } from '../../config/paths.ts';
 import { parseAdmin, type RequestedConfig, type RequestedExport } from '../../config/schema.ts';
 import {
@@ -28,6 +29,7 @@ import {
   type ParsedArguments,
   readValue,
 } from '../command/arguments.ts';
+import { type CliContext, fullPath } from '../command/context.ts';
 import { formatOptions } from '../command/help.ts';
 
 const POLICY_HELP = [POLICY_NAMES.slice(0, 6), POLICY_NAMES.slice(6)]
@@ -191,10 +193,10 @@ function withoutUndefined<Options extends object>(options: Options): Given<Optio
   return Object.fromEntries(entries) as Given<Options>;
 }
 
-/** What the command line asks for, with paths resolved against `directory`. */
+/** What the command line asks for, with every path as one from the root. */
 export function requestOf(
   parsed: ParsedArguments<ServeOption>,
-  directory: string,
+  context: Pick<CliContext, 'directory'>,
 ): RequestedConfig {
   function given<Value>(option: ServeOption, parse: (text: string) => Value): Value | undefined {
     const text = parsed.last(option);
@@ -236,5 +238,5 @@ export function requestOf(
     buffered: parsed.has('buffered') ? true : undefined,
     io: given('io', (text) => parseName(text, IO_NAMES)),
   };
-  return withAbsolutePaths(withoutUndefined(request), directory);
+  return withAbsolutePaths(withoutUndefined(request), (path) => resolve(fullPath(path, context)));
 }

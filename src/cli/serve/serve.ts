@@ -1,5 +1,6 @@
 /** `tmem serve`: from the command line to a running service, and to its end. */
 
+import { resolve } from 'node:path';
 import { availableMemory } from '../../config/available-memory.ts';
 import {
   type EffectiveConfig,
@@ -25,7 +26,7 @@ import { THREAD_IO } from '../../storage/thread-io.ts';
 import { readToken } from '../admin/options.ts';
 import { printsAbout } from '../command/about.ts';
 import { type ParsedArguments, parseArguments } from '../command/arguments.ts';
-import { type CliContext, tell } from '../command/context.ts';
+import { type CliContext, fullPath, tell } from '../command/context.ts';
 import { EXIT_DONE, EXIT_FAILED } from '../command/exit-codes.ts';
 import { Passphrases } from '../command/passphrase.ts';
 import { aborted } from '../command/stop-signals.ts';
@@ -213,8 +214,8 @@ export async function serve(
   if (printsAbout(parsed, SERVE_HELP, context)) return EXIT_DONE;
   const inherited = takeInheritedSockets(context.env, context.pid);
   const path = parsed.last('config');
-  const file = path === undefined ? {} : loadConfig(path, context.directory);
-  const config = resolveConfig(file, requestOf(parsed, context.directory), {
+  const file = path === undefined ? {} : loadConfig(resolve(fullPath(path, context)));
+  const config = resolveConfig(file, requestOf(parsed, context), {
     memory: availableMemory(),
     isActivated: inherited.length > 0,
   });

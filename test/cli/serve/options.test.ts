@@ -8,7 +8,7 @@ import {
 } from '../../../src/cli/serve/options.ts';
 
 const request = (...args: string[]) =>
-  requestOf(parseArguments(args, SERVE_OPTIONS, 'tmem serve'), '/srv');
+  requestOf(parseArguments(args, SERVE_OPTIONS, 'tmem serve'), { directory: '/srv' });
 
 describe('parseImageArgument', () => {
   test.each([
