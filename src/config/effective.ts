@@ -4,6 +4,7 @@ import { basename } from 'node:path';
 import { TmemError } from '../lib/errors.ts';
 import type { TcpAddress, UnixAddress } from '../lib/listen-address.ts';
 import { formatSize, statedSize } from '../lib/sizes.ts';
+import { STACK_BYTES_MAX } from '../lib/stack-bytes.ts';
 import type { AvailableMemory } from './available-memory.ts';
 import {
   NO_ADMIN,
@@ -129,9 +130,10 @@ function refuse(message: string): never {
   throw new TmemError('usage', message);
 }
 
-/** A quarter of what there is, in whole MiB so that it reads well. */
+/** A quarter of what there is, as far as it can be used, in whole MiB so that it reads well. */
 function defaultMemory(available: AvailableMemory): number {
-  return Math.max(MEMORY_BYTES_MIN, Math.floor(available.bytes / 4 / MIB) * MIB);
+  const quarter = Math.floor(available.bytes / 4 / MIB) * MIB;
+  return Math.min(STACK_BYTES_MAX, Math.max(MEMORY_BYTES_MIN, quarter));
 }
 
 function checkMemory(bytes: number, available: AvailableMemory): void {
@@ -141,6 +143,10 @@ function checkMemory(bytes: number, available: AvailableMemory): void {
   if (bytes > available.bytes) {
     const most = formatSize(available.bytes);
     refuse(`memory is ${formatSize(bytes)}, but ${available.owner} has ${most}; choose less`);
+  }
+  if (bytes > STACK_BYTES_MAX) {
+    const most = statedSize(STACK_BYTES_MAX);
+    refuse(`memory is ${formatSize(bytes)}; one service takes at most ${most}, so start several`);
   }
 }
 

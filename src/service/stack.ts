@@ -6,6 +6,7 @@ import { hotBytesOf } from '../layers/hot-bytes.ts';
 import { Zcache } from '../layers/zcache.ts';
 import { TmemError } from '../lib/errors.ts';
 import type { ForgetMemory } from '../lib/forget-memory.ts';
+import { STACK_BYTES_MAX } from '../lib/stack-bytes.ts';
 import { type PolicyName, policyFactoryFor } from '../policy/policies.ts';
 import type { Lender } from '../tmem/lender.ts';
 import { Tmem } from '../tmem/tmem.ts';
@@ -28,14 +29,11 @@ export interface Stack {
   readonly lender: Lender | undefined;
 }
 
-/** What one stack can name: locations have 20 bits for a slab of 256 KiB. */
-const MEMORY_BYTES_MAX = 128 * 1024 ** 3;
-
 /** Builds the layers and divides the memory between them. Throws `usage` for too much memory. */
 export function createStack(options: StackOptions): Stack {
   const { memoryBytes, hotFraction, pageBytesMax, codec, forget } = options;
   const policy = policyFactoryFor(options.policyName);
-  if (memoryBytes > MEMORY_BYTES_MAX) {
+  if (memoryBytes > STACK_BYTES_MAX) {
     throw new TmemError('usage', 'one stack takes at most 128 GiB; give it less memory');
   }
   const hotBytes = hotBytesOf(memoryBytes, hotFraction);

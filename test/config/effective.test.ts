@@ -217,3 +217,13 @@ test('resolveConfig says whose minimum is too much, and for what', () => {
     'the minimum of "s" is 2GiB, more than the memory, 1GiB; choose less',
   );
 });
+
+test.each([512, 513, 6144])('a machine of %i GiB is served by 128 GiB by default', (gib) => {
+  const memory = { bytes: gib * GIB, owner: 'this machine' };
+  const around = { ...AROUND, memory };
+  expect(resolveConfig({}, {}, around).memoryBytes).toBe(128 * GIB);
+  expect(resolveConfig({}, { memory: 128 * GIB }, around).memoryBytes).toBe(128 * GIB);
+  expect(() => resolveConfig({}, { memory: 129 * GIB }, around)).toThrow(
+    'memory is 129GiB; one service takes at most 128GiB, so start several',
+  );
+});
