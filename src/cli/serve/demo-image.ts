@@ -1,14 +1,17 @@
 /** The image that is served when none is named: made once, from what the machine has, and kept. */
 
 import { randomBytes, randomFillSync } from 'node:crypto';
-import { access, mkdir, open, rename, rm } from 'node:fs/promises';
+import { access, link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, isAbsolute, join } from 'node:path';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { basename, dirname, isAbsolute, join } from 'node:path';
+import { isWithoutLinks, kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
 import { writeWhole } from '../../lib/write-whole.ts';
 import { ContentReader, type ContentSource, machineSources } from './demo-content.ts';
 
 const DEMO_IMAGE_BYTES = 256 * 1024 * 1024;
+
+/** What is older was left behind by a process that was killed, milliseconds. */
+const UNFINISHED_MS_MAX = 24 * 60 * 60 * 1000;
 
 /** The image is this many extents, each a 256th of it. */
 const EXTENT_COUNT = 256;
@@ -77,9 +80,40 @@ async function writeContent(path: string, options: DemoImageOptions): Promise<vo
   }
 }
 
+/** Removes what processes that were killed left behind of the image at `path`. */
+async function removeLeftOver(path: string): Promise<void> {
+  const oldestMs = Date.now() - UNFINISHED_MS_MAX;
+  for (const name of await readdir(dirname(path))) {
+    if (!name.startsWith(`${basename(path)}.`) || !name.endsWith('.part')) continue;
+    const each = join(dirname(path), name);
+    const info = await stat(each).catch(() => undefined);
+    if (info !== undefined && info.mtimeMs < oldestMs) await rm(each, { force: true });
+  }
+}
+
 /**
- * Answers whether the image had to be made. It appears under its name complete or not at all; two
- * processes that make it at once both succeed, and the later one's stays.
+ * Gives the finished image its name. Answers false where another process was faster: its image is
+ * being served, and stays.
+ */
+async function place(unfinished: string, path: string): Promise<boolean> {
+  try {
+    await link(unfinished, path);
+  } catch (cause) {
+    if (isWithoutLinks(cause)) {
+      await rename(unfinished, path);
+      return true;
+    }
+    if (systemErrorCode(cause) !== 'EEXIST') throw cause;
+    await rm(unfinished, { force: true });
+    return false;
+  }
+  await rm(unfinished, { force: true });
+  return true;
+}
+
+/**
+ * Answers whether it made the image. It appears under its name complete or not at all; of two
+ * processes that make it at once the first one's stays, and both succeed.
  */
 export async function ensureDemoImage(options: DemoImageOptions): Promise<boolean> {
   const { path } = options;
@@ -88,11 +122,13 @@ export async function ensureDemoImage(options: DemoImageOptions): Promise<boolea
     () => false,
   );
   if (isThere) return false;
+  let isMade: boolean;
   const unfinished = `${path}.${randomBytes(6).toString('hex')}.part`;
   try {
     await makeDirectory(dirname(path));
+    await removeLeftOver(path).catch(() => {});
     await writeContent(unfinished, options);
-    await rename(unfinished, path);
+    isMade = await place(unfinished, path);
   } catch (cause) {
     await rm(unfinished, { force: true }).catch(() => {});
     if (cause instanceof TmemError) throw cause;
@@ -104,5 +140,5 @@ export async function ensureDemoImage(options: DemoImageOptions): Promise<boolea
     );
   }
   options.onProgress?.(1);
-  return true;
+  return isMade;
 }

@@ -6,6 +6,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -98,4 +99,32 @@ test.each(['/proc/tmem/cache', '/dev/null', '/dev/null/tmem'])(
 test('demoImagePath follows XDG_CACHE_HOME if it is absolute', () => {
   expect(demoImagePath({ XDG_CACHE_HOME: '/c' })).toBe('/c/tmem/demo.raw');
   expect(demoImagePath({ XDG_CACHE_HOME: 'c' })).toMatch(/\/\.cache\/tmem\/demo\.raw$/);
+});
+
+test('of two first starts at once both have the image that was there first', async () => {
+  const sources = [sourceOf({ 'a.txt': Buffer.alloc(EXTENT, 'a') })];
+  let inode = 0;
+  const onProgress = (fraction: number) => {
+    if (fraction !== 0) return;
+    // While this one has only begun, another is done.
+    writeFileSync(path, 'of the other');
+    inode = statSync(path).ino;
+  };
+  expect(await ensureDemoImage({ path, sizeBytes: SIZE, sources, onProgress })).toBe(false);
+  expect(statSync(path).ino).toBe(inode);
+  expect(readdirSync(join(path, '..'))).toEqual(['demo.raw']);
+});
+
+test('ensureDemoImage removes what a killed attempt left a day ago, and no other file', async () => {
+  const sources = [sourceOf({ 'a.txt': Buffer.alloc(EXTENT, 'a') })];
+  mkdirSync(join(path, '..'), { recursive: true });
+  const old = Date.now() / 1000 - 25 * 60 * 60;
+  for (const name of ['demo.raw.0123.part', 'demo.raw.old', 'other.part']) {
+    writeFileSync(join(path, '..', name), '');
+    utimesSync(join(path, '..', name), old, old);
+  }
+  writeFileSync(`${path}.4567.part`, 'under way');
+  await ensureDemoImage({ path, sizeBytes: SIZE, sources });
+  const left = ['demo.raw', 'demo.raw.4567.part', 'demo.raw.old', 'other.part'];
+  expect(readdirSync(join(path, '..')).sort()).toEqual(left);
 });
