@@ -16,8 +16,8 @@ export interface CheckImageOptions extends WorkOptions {
 }
 
 /**
- * Rejects as `unsupported` where the format has nothing to check, and with another TmemError where
- * the image cannot even be looked at. Progress is of the format's own units.
+ * Rejects where the format has nothing to check, with `hasTables: false` in the context of the error,
+ * and with another TmemError where the image cannot even be looked at. Progress is of the format's own units.
  */
 export async function checkImage(path: string, options: CheckImageOptions): Promise<CheckReport> {
   const {
@@ -33,6 +33,7 @@ export async function checkImage(path: string, options: CheckImageOptions): Prom
     throw new TmemError(
       'unsupported',
       `"${path}" cannot be checked: ${cause}; compare its content`,
+      { context: { path, hasTables: false } },
     );
   }
   const isReadOnly = repair === undefined;

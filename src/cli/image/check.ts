@@ -105,7 +105,9 @@ const SHARED = {
   operandsMin: 1,
   operandsMax: 1,
   exitCodes: EXIT_CODES,
-  exitCodeOf: ({ kind }: TmemError) => (kind === 'unsupported' ? EXIT_UNSUPPORTED : EXIT_COULD_NOT),
+  // Not every `unsupported`: an image with an unknown feature has tables, which nobody has looked at.
+  exitCodeOf: ({ context }: TmemError) =>
+    context.hasTables === false ? EXIT_UNSUPPORTED : EXIT_COULD_NOT,
 } as const;
 
 export const checkVerb: ImageVerb = {

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it, test } from 'vitest';
 import { main } from '../../../src/cli/main.ts';
-import { needsPrograms, runWell } from '../../tools/programs.ts';
+import { needsPrograms, runProgram, runWell } from '../../tools/programs.ts';
 import { startServer } from '../../tools/server.ts';
 import { MIB, makeImage, workspace } from '../../tools/workspace.ts';
 import { contextIn, imageJson, runImage } from './run-image.ts';
@@ -88,6 +88,21 @@ describe('tmem image check', () => {
     expect((await runImage(leaking, 'check', 'a.raw')).code).toBe(63);
     expect((await runImage(leaking, 'check', 'none.qcow2')).code).toBe(1);
     expect((await runImage(leaking, 'check', '--repair=some', 'a.qcow2')).code).toBe(1);
+  });
+
+  it.each([
+    ['qcow2', 79, 0x40],
+    ['qed', 16, 0x40],
+  ])('could not check a %s image with an unknown feature, as qemu-img could not', async (...of) => {
+    const [format, at, feature] = of;
+    const directory = workspace();
+    const file = path.join(directory, `a.${format}`);
+    await runWell('qemu-img', ['create', '-q', '-f', format, file, '1M']);
+    const bytes = fs.readFileSync(file);
+    bytes[at] = feature;
+    fs.writeFileSync(file, bytes);
+    expect((await runProgram('qemu-img', ['check', '-f', format, file])).code).toBe(1);
+    expect((await runImage(directory, 'check', `a.${format}`)).code).toBe(1);
   });
 
   it('has a report for programs', async () => {
