@@ -1,7 +1,12 @@
 /** NBD URIs, after the NetworkBlockDevice project's doc/uri.md. */
 
 import { TmemError } from './errors.ts';
-import { formatHostAndPort, type TcpAddress, type UnixAddress } from './listen-address.ts';
+import {
+  formatHostAndPort,
+  type ListenAddress,
+  type TcpAddress,
+  type UnixAddress,
+} from './listen-address.ts';
 
 const DEFAULT_PORT = 10809;
 
@@ -21,6 +26,18 @@ export function nbdUri(address: UnixAddress | TcpAddress, exportName: string): s
   }
   const host = WILDCARD_HOSTS.has(address.host) ? 'localhost' : address.host;
   return `nbd://${formatHostAndPort(host, address.port)}/${name}`;
+}
+
+/**
+ * The URIs at which clients find an export behind `address`: where it is the default export, the one
+ * without a name too. None for an inherited socket, nor for an IPv6 address with a zone, which no
+ * client takes in a URI.
+ */
+export function nbdUris(address: ListenAddress, exportName: string, isDefault: boolean): string[] {
+  if (address.kind === 'fd') return [];
+  if (address.kind === 'tcp' && address.host.includes('%')) return [];
+  const named = nbdUri(address, exportName);
+  return isDefault ? [named, nbdUri(address, '')] : [named];
 }
 
 /** What a URI names. */

@@ -12,7 +12,7 @@ import { loadCodec, type PageCodec } from '../layers/codec.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';
 import { bindForgetMemory, type ForgetMemory } from '../lib/forget-memory.ts';
 import type { ListenAddress } from '../lib/listen-address.ts';
-import { nbdUri } from '../lib/nbd-uri.ts';
+import { nbdUris } from '../lib/nbd-uri.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { NbdServer } from '../nbd/server.ts';
 import { WRITER_BYTES } from '../nbd/transmission/reply-writer.ts';
@@ -193,7 +193,7 @@ class Service implements RunningService {
       name: each.name,
       sizeBytes: each.sizeBytes,
       mode: each.mode,
-      uris: bound.flatMap((address) => urisOf(address, each.name, i === 0)),
+      uris: bound.flatMap((address) => nbdUris(address, each.name, i === 0)),
     }));
     this.#fileNames.start(this.exports);
   }
@@ -319,10 +319,4 @@ class Service implements RunningService {
       fileNames: this.#fileNames,
     }).finally(() => this.#admin?.close());
   }
-}
-
-function urisOf(address: ListenAddress, name: string, isDefault: boolean): string[] {
-  if (address.kind === 'fd') return [];
-  const named = nbdUri(address, name);
-  return isDefault ? [named, nbdUri(address, '')] : [named];
 }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { TmemError } from '../../src/lib/errors.ts';
 import type { TcpAddress, UnixAddress } from '../../src/lib/listen-address.ts';
-import { nbdUri, parseNbdUri } from '../../src/lib/nbd-uri.ts';
+import { nbdUri, nbdUris, parseNbdUri } from '../../src/lib/nbd-uri.ts';
 
 test.each([
   ['127.0.0.1', 'disk.raw', 'nbd://127.0.0.1:10809/disk.raw'],
@@ -43,4 +43,12 @@ test.each([
   'nbd://h/%',
 ])('what is no URI of a server without TLS is refused: %j', (text) => {
   expect(() => parseNbdUri(text)).toThrow(TmemError);
+});
+
+test('nbdUris names the default export twice, and nothing that no client takes', () => {
+  const at = (host: string) => ({ kind: 'tcp', host, port: 10809 }) as const;
+  expect(nbdUris(at('::1'), 'a', true)).toEqual(['nbd://[::1]:10809/a', 'nbd://[::1]:10809/']);
+  expect(nbdUris(at('::1'), 'a', false)).toEqual(['nbd://[::1]:10809/a']);
+  expect(nbdUris(at('fe80::1%eth0'), 'a', true)).toEqual([]);
+  expect(nbdUris({ kind: 'fd', fd: 3 }, 'a', true)).toEqual([]);
 });

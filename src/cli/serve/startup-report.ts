@@ -2,6 +2,7 @@
 
 import { formatSize } from '../../lib/sizes.ts';
 import type { RunningService } from '../../service/settings.ts';
+import { printable } from '../terminal/table.ts';
 
 /** Every fact about the running service as a single line of JSON, for programs. */
 export function jsonReport(running: RunningService, version: string): string {
@@ -20,7 +21,10 @@ export function textReport(running: RunningService, version: string): string {
   const lines = [`tmem ${version}`];
   for (const { name, sizeBytes, mode, uris } of running.exports) {
     const size = `${formatSize(sizeBytes)} (${sizeBytes} bytes)`;
-    lines.push(`export   ${name}, ${size}, ${mode}`, ...uris.map((uri) => `         ${uri}`));
+    lines.push(
+      `export   ${printable(name)}, ${size}, ${mode}`,
+      ...uris.map((uri) => `         ${uri}`),
+    );
   }
   lines.push(
     `metrics  ${running.metricsUrl ?? 'none'}`,

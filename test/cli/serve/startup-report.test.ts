@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
-import { nextSteps, shellWord } from '../../../src/cli/serve/startup-report.ts';
+import { nextSteps, shellWord, textReport } from '../../../src/cli/serve/startup-report.ts';
 import { ScriptedService } from '../scripted-context.ts';
 
 test('nextSteps names the first export in every command for it', () => {
@@ -26,3 +26,10 @@ test.each(['nbd://h:1/', 'nbd+unix:///a?socket=/s&x', "it's", '', '$HOME `a` "b"
     expect(execFileSync('/bin/sh', args, { encoding: 'utf8' })).toBe(`${word}|`);
   },
 );
+
+test('textReport prints no name that would command the terminal', () => {
+  const service = new ScriptedService();
+  const exports = service.exports.map((each) => ({ ...each, name: 'a\u001b[2J\nb' }));
+  const text = textReport(Object.assign(service, { exports }), '1');
+  expect(text).toContain('export   a\ufffd[2J\ufffdb, 1.5GiB');
+});
