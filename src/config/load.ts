@@ -4,7 +4,7 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
-import { kindOfSystemError, readAdvice, TmemError } from '../lib/errors.ts';
+import { kindOfSystemError, messageOf, readAdvice, TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { withAbsolutePaths } from './paths.ts';
 import { fileSchema, keysAt, type RequestedConfig } from './schema.ts';
@@ -102,6 +102,14 @@ function lineOf(issue: z.core.$ZodIssue, document: Document, lines: LineCounter)
   return 1;
 }
 
+function reasonOf(cause: unknown): string {
+  if (cause instanceof RangeError) return 'this is not YAML: it is nested too deeply';
+  if (cause instanceof ReferenceError && cause.message.startsWith('Excessive')) {
+    return 'its aliases stand for too much; write out what they stand for';
+  }
+  return `this is not YAML: ${messageOf(cause)}`;
+}
+
 /**
  * Reads configuration from `text`, which came from `path`; relative paths in it are resolved
  * against the directory of that file. Throws a usage error that names file, line and key.
@@ -116,21 +124,22 @@ export function parseConfig(text: string, path: string): RequestedConfig {
   let document: Document;
   try {
     document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-    const [error] = document.errors;
+    // A warning is about what was not understood and left out, as an unknown tag.
+    const errors = [...document.errors, ...document.warnings];
+    const [error] = errors;
     if (error !== undefined) {
       const { line } = lines.linePos(error.pos[0]);
       const reason =
         error.code === 'MULTIPLE_DOCS'
           ? 'a second document begins here; keep one'
           : `this is not YAML: ${error.message}`;
-      refuse(line, reason, document.errors.length);
+      refuse(line, reason, errors.length);
     }
     content = document.toJS() ?? {};
   } catch (cause) {
     // What the parser throws is about the text too: aliases without end, nesting without end.
     if (cause instanceof TmemError) throw cause;
-    const reason = cause instanceof RangeError ? 'it is nested too deeply' : String(cause);
-    throw new TmemError('usage', `${path}: this is not YAML: ${reason}`, { cause });
+    throw new TmemError('usage', `${path}: ${reasonOf(cause)}`, { cause });
   }
   const result = fileSchema.safeParse(content);
   if (result.success) {

@@ -110,6 +110,8 @@ describe('parseConfig says where and what is wrong with', () => {
       'hot: 0\n---\nhot: 0',
       /yaml:2: a second document begins here; keep one$/,
     ],
+    ['an unknown tag', 'hot: 0\nmemory: !GiB 64MiB', /yaml:2: this is not YAML: .*!GiB/],
+    ['an alias of nothing', 'memory: *size', /this is not YAML: .*alias.*size/i],
     ['endless nesting', '['.repeat(100_000), /this is not YAML/],
   ])('%s', (_, text, message) => {
     expect(() => parse(text)).toThrow(message);
@@ -125,7 +127,9 @@ describe('parseConfig says where and what is wrong with', () => {
           .join(', ')}]`,
       );
     }
-    expect(() => parse(lines.join('\n'))).toThrow(TmemError);
+    expect(() => parse(lines.join('\n'))).toThrow(
+      /yaml: its aliases stand for too much; write out what they stand for$/,
+    );
   });
 });
 
