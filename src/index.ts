@@ -38,7 +38,7 @@ export type { PoolOptions, Tmem } from './tmem/tmem.ts';
 
 /** What a stack is made of. */
 export interface TmemOptions {
-  /** Bytes that all pages and their metadata may take together; hard. At least 4 MiB. */
+  /** Bytes that all pages and their metadata may take together; hard. 4 MiB to 128 GiB. */
   readonly memoryBytes: number;
   /** The share of it for uncompressed pages, 0 to 1. Default 0.25. */
   readonly hotFraction?: number;
@@ -54,6 +54,9 @@ const MEMORY_BYTES_MIN = 4 * 1024 * 1024;
 
 /** Makes a stack with no pools. Throws a TmemError of kind `usage` for bad options. */
 export function createTmem(options: TmemOptions): Tmem {
+  if (typeof options !== 'object' || options === null) {
+    throw new TmemError('usage', 'a stack is made of options; give it at least { memoryBytes }');
+  }
   const {
     memoryBytes,
     hotFraction = HOT_FRACTION_DEFAULT,

@@ -97,7 +97,8 @@ export class Tmem {
    * `no-space` when there are POOL_COUNT_MAX pools.
    */
   createPool(options: PoolOptions): Pool {
-    checkKind(options.kind);
+    checkKind(options?.kind);
+    checkAccount(options.account);
     const pageBytes = options.pageBytes ?? PAGE_BYTES_MIN;
     checkPageBytes(pageBytes);
     if (this.#pools.size >= POOL_COUNT_MAX) {
@@ -217,9 +218,15 @@ export class Tmem {
   }
 }
 
-function checkKind(kind: string): void {
+function checkKind(kind: string | undefined): void {
   if (kind === 'ephemeral' || kind === 'persistent') return;
   throw new TmemError('usage', `a pool is ephemeral or persistent, not ${JSON.stringify(kind)}`);
+}
+
+/** A look-alike would count nothing, and the first page charged to it would break the stack. */
+function checkAccount(account: Account | undefined): void {
+  if (account === undefined || account instanceof Account) return;
+  throw new TmemError('usage', 'an account is what createAccount answers; leave it out for one');
 }
 
 /** Throws `usage` unless pages may have that many bytes. */

@@ -128,8 +128,13 @@ it('the library refuses options that make no stack', () => {
     { memoryBytes, pageBytesMax: 5000 },
     { memoryBytes, pageBytesMax: 131_072 },
     { memoryBytes, policy: 'mru' as 'lru' },
+    { memoryBytes: 128 * 1024 ** 3 + 1 },
+    undefined,
+    null,
   ]) {
-    expect(() => createTmem(options)).toThrow(expect.objectContaining({ kind: 'usage' }));
+    expect(() => createTmem(options as Parameters<typeof createTmem>[0])).toThrow(
+      expect.objectContaining({ kind: 'usage' }),
+    );
   }
 });
 

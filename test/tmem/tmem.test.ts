@@ -32,6 +32,11 @@ describe('a stack', () => {
       expectUsage(() => tmem.createPool({ kind: 'ephemeral', pageBytes }));
     }
     expectUsage(() => tmem.createPool({ kind: 'durable' } as unknown as PoolOptions));
+    expectUsage(() => tmem.createPool(undefined as unknown as PoolOptions));
+    for (const account of [{}, null, 'anna', { name: 'anna', weight: 100 }]) {
+      const options = { kind: 'ephemeral', account } as unknown as PoolOptions;
+      expectUsage(() => tmem.createPool(options));
+    }
     expectUsage(() => tmem.createPool({ kind: 'ephemeral', sharedName: '' }));
     expectUsage(() => tmem.createPool({ kind: 'ephemeral', sharedName: 'x'.repeat(257) }));
     expect(tmem.pools.size).toBe(0);
