@@ -76,6 +76,7 @@ export function readAdvice(cause: unknown): string {
   };
   const code = systemErrorCode(cause) ?? String(cause);
   if (code === 'EISDIR') return 'it is a directory; name a file';
+  if (code === 'ELOOP') return 'its symbolic links lead in a circle; check where they lead';
   return (
     advice[kindOfSystemError(cause)] ??
     `the system answered ${code}; ${systemAdvice(cause, 'check the disk that it is on')}`

@@ -7,7 +7,7 @@ import { type OptionTable, type ParsedArguments, readValue } from '../command/ar
 import { type CliContext, fullPath } from '../command/context.ts';
 import { type AdminClient, HttpAdminClient } from './client.ts';
 
-const TOKEN_LENGTH_MAX = 4096;
+const TOKEN_LENGTH_MAX = 512;
 
 export const ADMIN_OPTIONS = {
   admin: {
