@@ -68,6 +68,9 @@ export function systemAdvice(cause: unknown, usual: string): string {
   return 'let it have more files open at a time (ulimit -n)';
 }
 
+/** What ELOOP is about. */
+export const LINKS_IN_CIRCLE = 'its symbolic links lead in a circle; check where they lead';
+
 /** Why a file could not be read, and what to do about it. */
 export function readAdvice(cause: unknown): string {
   const advice: Partial<Record<ErrorKind, string>> = {
@@ -76,7 +79,7 @@ export function readAdvice(cause: unknown): string {
   };
   const code = systemErrorCode(cause) ?? String(cause);
   if (code === 'EISDIR') return 'it is a directory; name a file';
-  if (code === 'ELOOP') return 'its symbolic links lead in a circle; check where they lead';
+  if (code === 'ELOOP') return LINKS_IN_CIRCLE;
   return (
     advice[kindOfSystemError(cause)] ??
     `the system answered ${code}; ${systemAdvice(cause, 'check the disk that it is on')}`

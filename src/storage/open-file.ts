@@ -3,7 +3,13 @@
 import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { alignedBuffer, MEMORY_ALIGNMENT_BYTES } from '../lib/aligned-buffer.ts';
-import { kindOfSystemError, systemAdvice, systemErrorCode, TmemError } from '../lib/errors.ts';
+import {
+  kindOfSystemError,
+  LINKS_IN_CIRCLE,
+  systemAdvice,
+  systemErrorCode,
+  TmemError,
+} from '../lib/errors.ts';
 import { checkTakesWrites, deviceSizeBytes } from './block-device.ts';
 import { closeDescriptors } from './descriptors.ts';
 import { Growth } from './growth.ts';
@@ -210,7 +216,7 @@ function openFailure(path: string, isReadOnly: boolean, cause: unknown): TmemErr
   const kind = kindOfSystemError(cause);
   const access = isReadOnly ? 'reading' : 'reading and writing';
   const problems: Partial<Record<typeof kind, string>> = {
-    'not-found': 'there is no such file; check the path',
+    'not-found': code === 'ELOOP' ? LINKS_IN_CIRCLE : 'there is no such file; check the path',
     permission: `this user may not open it for ${access}; change its mode or owner`,
     'read-only': 'its medium takes no writes; open it read-only, or copy it elsewhere',
     busy: 'something else is using it; stop that first',

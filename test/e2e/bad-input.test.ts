@@ -28,10 +28,17 @@ const place = (directory: string) => [
   ...['--listen', `unix:${path.join(directory, 'nbd.sock')}`, '--admin', 'none'],
 ];
 
+function linkToItself(directory: string): string {
+  const link = path.join(directory, 'a.raw');
+  fs.symlinkSync('a.raw', link);
+  return link;
+}
+
 test.each<[string, (directory: string) => string, RegExp]>([
   ['a missing image', (directory) => path.join(directory, 'none.raw'), /no such file.*check/],
   ['an image in a missing directory', (directory) => path.join(directory, 'a/b'), /no such file/],
   ['an image below a file', (directory) => `${makeEmptyImage(directory, MIB)}/x`, /not|no such/],
+  ['a symbolic link to itself', linkToItself, /symbolic links lead in a circle; check/],
   ['an empty image', (directory) => makeEmptyImage(directory, 0), /empty; give it a size/],
   ['an odd-sized image', (directory) => makeEmptyImage(directory, 1000), /1000 bytes.*multiple/],
   ['a directory', (directory) => directory, /directory; name an image file/],
