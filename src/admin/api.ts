@@ -174,3 +174,13 @@ export interface RecordRequest {
   /** Above 0 and up to 1. */
   readonly sampleRate?: number | undefined;
 }
+
+/** What a snapshot holds. */
+export interface SnapshotStatus {
+  readonly pages: number;
+  readonly bytes: number;
+  /** Names of the images that were changed meanwhile: their pages will not be used. */
+  readonly changed: readonly string[];
+  /** Names of the images that nothing can vouch for: none of their pages is in it. */
+  readonly leftOut: readonly string[];
+}

@@ -136,7 +136,10 @@ export function changingRoutes(controls: Controls, pools: ClientPools): readonly
     {
       ...post('/v1/snapshot', 'snapshot', 'Saves the clean pages, to begin with them next time.'),
       answer: { status: 200, says: 'What was saved.', schema: 'Snapshot' },
-      problems: { 501: 'This service has no place for a snapshot.' },
+      problems: {
+        501: 'This service has no place for a snapshot.',
+        507: 'The disk of the snapshot is full.',
+      },
       handle: async (call) => ok(await call.takeLong(() => controls.snapshot())),
     },
     ...recordRoutes(controls),

@@ -10,6 +10,7 @@ import type {
   RecordStatus,
   ServiceStatus,
   ShareStatus,
+  SnapshotStatus,
 } from './api.ts';
 
 /** A share as it is to become; what is left out stays as it is. */
@@ -24,12 +25,6 @@ export interface ShareChange {
 export interface DrainStatus {
   readonly isClean: boolean;
   readonly dirtyBytes: number;
-}
-
-/** What a snapshot holds. */
-export interface SnapshotStatus {
-  readonly pages: number;
-  readonly bytes: number;
 }
 
 /**

@@ -16,6 +16,7 @@ import type {
   RecordStatus,
   ServiceStatus,
   ShareStatus,
+  SnapshotStatus,
   WriteBackStatus,
 } from './api.ts';
 import { LABEL_SHAPE } from './http/parameters.ts';
@@ -143,6 +144,17 @@ const serviceStatus: z.ZodType<ServiceStatus> = z.strictObject({
   pools: z.array(poolStatus),
 });
 
+const snapshotStatus: z.ZodType<SnapshotStatus> = z.strictObject({
+  pages: count,
+  bytes,
+  changed: z
+    .array(z.string())
+    .describe('Images that were changed meanwhile: their pages will not be used.'),
+  leftOut: z
+    .array(z.string())
+    .describe('Images that nothing can vouch for: their pages are not in it.'),
+});
+
 const share = z.number().gt(0).max(1);
 
 const recordStatus: z.ZodType<RecordStatus> = z.strictObject({
@@ -261,7 +273,7 @@ export const SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   Freed: z.strictObject({ freedBytes: bytes }),
   Flushed: z.strictObject({ flushedPages: count }),
   Drained: z.strictObject({ isClean: z.boolean(), dirtyBytes: bytes }),
-  Snapshot: z.strictObject({ pages: count, bytes }),
+  Snapshot: snapshotStatus,
   CheckReport: checkReport,
   Grant: z.strictObject({
     client: label,

@@ -9,8 +9,9 @@ import type {
   RecordStatus,
   ServiceStatus,
   ShareStatus,
+  SnapshotStatus,
 } from '../admin/api.ts';
-import type { Controls, DrainStatus, ShareChange, SnapshotStatus } from '../admin/controls.ts';
+import type { Controls, DrainStatus, ShareChange } from '../admin/controls.ts';
 import type { ClientPools } from '../admin/pools/client-pools.ts';
 import { dropPages } from '../admin/pools/drop-pages.ts';
 import type { Export } from '../export/export.ts';
@@ -216,7 +217,11 @@ export class ServiceControls implements Controls {
 
   async snapshot(): Promise<SnapshotStatus> {
     const { snapshot } = this.#parts;
-    if (snapshot !== undefined) return snapshot();
+    if (snapshot !== undefined) {
+      return snapshot().catch((cause: unknown) => {
+        throw ownFailure(cause);
+      });
+    }
     throw new TmemError(
       'unsupported',
       'this service was given no file for a snapshot; start it with --snapshot FILE',
@@ -326,6 +331,14 @@ export class ServiceControls implements Controls {
         'tmem ctl drain or POST /v1/exports/NAME/drain',
     );
   }
+}
+
+/** What is wrong with a file of the service's own is no mistake of whoever asked for it. */
+function ownFailure(cause: unknown): unknown {
+  if (!(cause instanceof TmemError)) return cause;
+  const { kind, message, context } = cause;
+  if (kind === 'no-space' || kind === 'shutdown') return cause;
+  return new TmemError('io', message, { context, cause });
 }
 
 function unknownPool(id: number): TmemError {

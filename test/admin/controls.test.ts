@@ -145,7 +145,7 @@ test('what this service cannot do is 501, with a sentence', async () => {
 });
 
 test('a snapshot answers what was saved', async () => {
-  const snapshot = async () => ({ pages: 3, bytes: 12_288 });
-  const { ask } = await startAdmin({ parts: { snapshot } });
-  expect((await ask('POST', '/v1/snapshot')).json).toEqual({ pages: 3, bytes: 12_288 });
+  const saved = { pages: 3, bytes: 12_288, changed: ['a.raw'], leftOut: ['/dev/sdb'] };
+  const { ask } = await startAdmin({ parts: { snapshot: async () => saved } });
+  expect((await ask('POST', '/v1/snapshot')).json).toEqual(saved);
 });

@@ -1,9 +1,10 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
+import { ApiDocument } from '../admin/api-document.ts';
 import { nbdsh } from '../tools/nbdsh.ts';
 import { needsPrograms, runWell } from '../tools/programs.ts';
-import { startServer, type TestServer } from '../tools/server.ts';
+import { runTmem, startServer, type TestServer } from '../tools/server.ts';
 import { MIB, makeImage, workspace } from '../tools/workspace.ts';
 
 needsPrograms('nbdsh', 'curl', 'flock');
@@ -14,7 +15,8 @@ const SIZE = 16 * MIB;
 function warmed(...options: string[]) {
   const directory = workspace();
   const image = makeImage(directory, SIZE);
-  const snapshot = path.join(directory, 'warm');
+  const snapshot = path.join(directory, 'kept', 'warm');
+  fs.mkdirSync(path.dirname(snapshot));
   const admin = path.join(directory, 'admin');
   const args = [image, '--memory', '64MiB', '--snapshot', snapshot, '--admin', `unix:${admin}`];
   const curl = (url: string, ...more: string[]) =>
@@ -27,6 +29,7 @@ function warmed(...options: string[]) {
   return {
     image,
     snapshot,
+    admin,
     curl,
     metric,
     start: () => startServer(directory, [...args, ...options]),
@@ -126,14 +129,30 @@ test('a snapshot on request is good after a kill, while nobody wrote', async () 
   const world = warmed('--mode', 'read-only');
   const first = await world.start();
   await readAll(first, world.image);
-  expect(JSON.parse(await world.curl('/v1/snapshot', '-X', 'POST'))).toMatchObject({
-    pages: SIZE / 4096,
-  });
+  const json = JSON.parse(await world.curl('/v1/snapshot', '-X', 'POST'));
+  expect(json).toMatchObject({ pages: SIZE / 4096, changed: [], leftOut: [] });
+  const api = new ApiDocument(JSON.parse(await world.curl('/openapi.json')));
+  api.check('POST', '/v1/snapshot', { status: 200, type: 'application/json', json });
   first.signal('SIGKILL');
   await first.ended;
   const second = await world.start();
   expect(await world.loaded()).toBe(SIZE / 4096);
   await readAll(second, world.image);
+});
+
+test.each<[string, RegExp, (snapshot: string) => void]>([
+  ['its directory is gone', /ENOENT/, (file) => fs.rmdirSync(path.dirname(file))],
+  ['it is another file', /it is something else/, (file) => fs.writeFileSync(file, 'a letter')],
+  ['it is a directory', /it is no file/, (file) => fs.mkdirSync(file)],
+])('a snapshot that cannot be saved is a failure of the service: %s', async (_, says, spoil) => {
+  const world = warmed();
+  const server = await world.start();
+  server.expectAtEnd(says);
+  spoil(world.snapshot);
+  const said = await world.curl('/v1/snapshot', '-X', 'POST', '-w', '%{http_code}');
+  expect(said).toMatch(/\n500$/);
+  const { code, stderr } = await runTmem(['ctl', 'snapshot', '--admin', `unix:${world.admin}`]);
+  expect([code, stderr]).toEqual([1, expect.stringMatching(says)]);
 });
 
 test('a damaged snapshot costs only what is damaged, and another file is left alone', async () => {
