@@ -98,10 +98,13 @@ export class WarmRestart {
     return this.#loader;
   }
 
-  /** Begins to load; to be awaited before clients are let in. */
+  /**
+   * Begins to load; to be awaited before clients are let in. Rejects with a TmemError where no
+   * snapshot can be: at the end of the service it would be too late to choose another place.
+   */
   async start(): Promise<void> {
     const { path, log } = this.#options;
-    await checkPlace(path).catch((cause: unknown) => log.warn(messageOf(cause)));
+    await checkPlace(path);
     for (const name of this.#leftOut) {
       const why = 'more than one file makes its content';
       log.info(`the pages of "${name}" are not kept in the snapshot: ${why}`);

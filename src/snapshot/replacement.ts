@@ -118,8 +118,9 @@ export async function removeLeftovers(path: string, isOwnGone: boolean): Promise
   }
 }
 
-/** Rejects with a TmemError where no file can be made: to be known before there is much to save. */
+/** Rejects with a TmemError where no file can be put: to be known before there is much to save. */
 export async function checkPlace(path: string): Promise<void> {
+  await regularFileSize(path);
   try {
     await access(dirname(path), constants.W_OK | constants.X_OK);
   } catch (cause) {

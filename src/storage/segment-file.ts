@@ -84,7 +84,8 @@ export async function openSegmentFile(
     const libc = options.libc === undefined ? await loadLibc() : (options.libc ?? undefined);
     const medium = mediumOf(stats);
     const lock = await lockDescriptor(path, bufferedFd, false, libc);
-    if (lock === 'own' || openMedia.has(medium)) throw inUseHere(path);
+    if (openMedia.has(medium)) throw inUseHere(path);
+    if (lock === 'own') throw unusable(path, 'this service has it as an image; name another file');
     await checkIsOurs(path, bufferedFd, options.whyForeign);
     await changeMode(bufferedFd, PRIVATE_MODE);
     await truncateDescriptor(bufferedFd, 0);

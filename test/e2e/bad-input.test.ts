@@ -77,6 +77,15 @@ test.each([
   [['--swap', 's'], /--swap: "s" is no swap device; write NAME=SIZE/],
   [['--swap', 's=1MiB,overflow=a,overflow=b'], /--swap: .* names two overflow files; give one/],
   [['--swap', 's=100'], /--swap: a swap device of 100 bytes/],
+  [
+    ['--swap', 's=1MiB,overflow=disk.raw'],
+    /disk\.raw" for overflow: this service has it as an image/,
+  ],
+  [
+    ['--snapshot', 'none/warm'],
+    /cannot save the cache to ".*none\/warm": .*make its directory first/,
+  ],
+  [['--snapshot', '.'], /as a snapshot: it is no file/],
   [['--swap', 'disk.raw=1GiB'], /two exports "disk.raw"/],
   [['--dirty-limit', '1MiB'], /dirtyLimit is 1MiB/],
   [['--governor', 'maybe'], /--governor: "maybe"/],
@@ -90,6 +99,16 @@ test.each([
 ])('serve %j is refused in one sentence', async (options, sentence) => {
   const directory = workspace();
   await expectRefusal(directory, [makeEmptyImage(directory, MIB), ...options], sentence);
+});
+
+test('a snapshot where this user may not write is refused in one sentence', async () => {
+  const directory = workspace();
+  const closed = path.join(directory, 'closed');
+  fs.mkdirSync(closed, { mode: 0o500 });
+  const image = makeEmptyImage(directory, MIB);
+  const args = [image, '--snapshot', path.join(closed, 'warm'), ...place(directory)];
+  const sentence = /cannot save the cache .*EACCES; this user may not write there/;
+  await expectRefusal(directory, args, sentence, runAsAnyone);
 });
 
 test('a configuration with a typo is refused with the path to it', async () => {
