@@ -30,7 +30,7 @@ const COMMON_PROBLEMS: Readonly<Record<number, string>> = {
   401: 'A token is configured, and this request has none or another.',
   403: 'The request comes from a web page, or its key is not the one of the pool.',
   408: 'The request did not come in time.',
-  411: 'The body comes without a Content-Length.',
+  411: 'A body comes, or is missing, without a Content-Length.',
   417: 'The request expects something else than 100-continue.',
   431: 'The headers are too long.',
   500: 'A defect of the service, or a failure of its disk.',

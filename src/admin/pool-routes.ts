@@ -246,7 +246,7 @@ function namesOf(call: Call) {
 
 /** Throws a Problem, before a byte is read, for a body whose length is not as it must be. */
 function checkLength(call: Call, isRight: (bytes: number) => boolean, must: string): void {
-  const bytes = call.bodyBytes;
+  const bytes = call.neededBytes;
   if (!isRight(bytes)) throw new Problem(400, `the body has ${bytes} bytes; it must have ${must}`);
 }
 

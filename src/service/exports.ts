@@ -104,12 +104,17 @@ function writeBackOf(
     // Its own: a disk that hangs must not hold what other exports write from.
     buffers: new BufferPool(plan.writerBytes, pageBytes),
     tuning: mode === 'swap' ? swapTuning : IMAGE_TUNING,
-    onFailure: failureLogger(name, log),
+    onFailure: failureLogger(name, mode, log),
   };
 }
 
 /** Says which export and range could not be written; not every time when it goes on. */
-function failureLogger(name: string, log: ServiceLog): (failure: WriteFailure) => void {
+function failureLogger(
+  name: string,
+  mode: Disk['mode'],
+  log: ServiceLog,
+): (failure: WriteFailure) => void {
+  const sooner = mode === 'swap' ? '' : ', or at the next FLUSH'; // which a swap device does not take
   let toldAt = Number.NEGATIVE_INFINITY;
   return ({ offset, length, cause, retryMs }) => {
     const now = performance.now();
@@ -118,6 +123,6 @@ function failureLogger(name: string, log: ServiceLog): (failure: WriteFailure) =
     const reason = messageOf(cause);
     const what = `${formatSize(length)} at offset ${offset} of export "${name}"`;
     log.warn(`${what} could not be written back and stay in memory: ${reason}`);
-    log.warn(`the next try is in ${Math.round(retryMs / 1000)} s, or at the next FLUSH`);
+    log.warn(`the next try is in ${Math.round(retryMs / 1000)} s${sooner}`);
   };
 }

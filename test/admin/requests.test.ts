@@ -88,6 +88,20 @@ test('a body where none is taken, and a body without a length, are refused', asy
 });
 
 test.each([
+  ['PUT', '/objects/1/pages/0', ''],
+  ['PUT', '/objects/1', ''],
+  ['PUT', '/share', 'content-type: application/json\r\n'],
+])('%s %s without a body and without its length is refused for the length', async (...asked) => {
+  const admin = await startAdmin();
+  const { path, key } = await admin.makePool();
+  const [method, rest, header] = asked;
+  const client = await dial(admin);
+  const head = `${method} ${path}${rest} HTTP/1.1\r\nhost: localhost\r\ntmem-pool-key: ${key}\r\n`;
+  client.socket.write(`${head}${header}connection: close\r\n\r\n`);
+  expect(await client.rest).toMatch(/^HTTP\/1.1 411 [\s\S]*Content-Length/);
+});
+
+test.each([
   ['is none', 'garbage\r\n\r\n', 400],
   ['has a length below 0', 'PUT /v1/memory HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n', 400],
   [

@@ -115,6 +115,27 @@ test.each(['0', '25%', '75%'])(
   },
 );
 
+test('an overflow that cannot be written is told of, without the FLUSH that a swap device does not take', async () => {
+  const { server, script } = await startSwap('s=128MiB,overflow=DIRECTORY/s.overflow');
+  await runWell('prlimit', ['--pid', String(server.pid), `--fsize=${MIB}:`]);
+  server.expectAtEnd(/the next try is in \d+ s\n/);
+  await nbdsh(
+    server,
+    script,
+    `
+h = connect()
+rng = random.Random(1)
+try:
+    for i in range(1024):
+        h.pwrite(rng.randbytes(65536), i * 65536)
+except nbd.Error as error:
+    assert error.errnum == errno.ENOSPC, error
+`,
+  );
+  await server.waitForStderr(/export "s" could not be written back .*\n.*the next try is in/);
+  expect(server.stderr()).not.toContain('FLUSH');
+});
+
 test('a file that is no overflow file is not touched', async () => {
   const directory = workspace();
   const file = path.join(directory, 'precious');

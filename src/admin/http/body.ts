@@ -41,12 +41,16 @@ export class BodyBudget {
   }
 }
 
-/** The length of the body that the client announces; 0 for none. Throws a Problem. */
-export function announcedLength({ headers }: IncomingMessage): number {
-  if (headers['transfer-encoding'] !== undefined) {
+/**
+ * The length of the body that the client announces; 0 for none, which a body that `isNeeded` must
+ * say too. Throws a Problem.
+ */
+export function announcedLength({ headers }: IncomingMessage, isNeeded = false): number {
+  const length = headers['content-length'];
+  if (headers['transfer-encoding'] !== undefined || (isNeeded && length === undefined)) {
     throw new Problem(411, 'a body must have a known length; send it with Content-Length');
   }
-  return Number(headers['content-length'] ?? 0);
+  return Number(length ?? 0);
 }
 
 /**

@@ -48,9 +48,14 @@ export class Call {
     return typeof value === 'string' ? value : undefined;
   }
 
-  /** Bytes of the body that the client announces. Throws a Problem when it announces none. */
+  /** Bytes of a body that may be left out. Throws a Problem for one of unknown length. */
   get bodyBytes(): number {
     return announcedLength(this.#parts.request);
+  }
+
+  /** Bytes of a body that there has to be. Throws a Problem when the client announces none. */
+  get neededBytes(): number {
+    return announcedLength(this.#parts.request, true);
   }
 
   /** Sets bytes aside for this call until it is answered. Throws a Problem, also once it has ended. */
@@ -76,7 +81,7 @@ export class Call {
   /** Reads the body, which may have at most `bytesMax` bytes. Rejects with a Problem. */
   async bytes(bytesMax: number): Promise<Buffer> {
     const { request, response } = this.#parts;
-    const length = this.bodyBytes;
+    const length = this.neededBytes;
     if (length > bytesMax) {
       throw new Problem(413, `the body has ${length} bytes; send at most ${bytesMax}`);
     }
