@@ -1,6 +1,7 @@
 /**
  * Takes pages from accounts that have more than their caps allow: a cap can be lowered, and a page
- * that was dirty then becomes clean later. Some pages in each turn of the event loop.
+ * that was dirty then becomes clean later. Some pages in each turn of the event loop. At the end
+ * those are asked to write whose pages cannot go before.
  */
 
 import type { Clock } from './clock.ts';
@@ -31,5 +32,6 @@ export class CapTrim {
   readonly #turn = (): void => {
     this.#cancel = undefined;
     if (this.#reclaimable.trimToCaps(PAGES_PER_TURN) > 0) this.begin();
+    else this.#reclaimable.requestFit?.();
   };
 }

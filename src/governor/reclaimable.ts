@@ -26,4 +26,9 @@ export interface Reclaimable {
    * become clean and can go. It returns at once and may be asked again and again.
    */
   requestWriteBack?(bytes: number): void;
+  /**
+   * Hears at every look, and when a cap was lowered, that `trimToCaps` can take no more: whoever has
+   * more than its share in pages that must be written first may begin. It returns at once.
+   */
+  requestFit?(): void;
 }

@@ -151,14 +151,18 @@ export class Eviction {
    */
   #evictOne(asking: Tenant | undefined): boolean {
     const { tenants } = this.#held;
+    let owing: Tenant | undefined; // whose turn it was
+    let giver: Tenant | undefined;
     tenants.forgetStuck();
-    for (let tries = 0; tries < VICTIMS_PER_STEP_MAX; tries++) {
+    for (let tries = 0; tries < VICTIMS_PER_STEP_MAX && giver === undefined; tries++) {
       const tenant = this.#chooseGiver(asking);
-      if (tenant === undefined) return false;
-      if (this.#evictFrom(tenant)) return true;
-      tenants.noteStuck(tenant);
+      if (tries === 0) owing = tenants.owing ?? tenant;
+      if (tenant === undefined) break;
+      if (this.#evictFrom(tenant)) giver = tenant;
+      else tenants.noteStuck(tenant);
     }
-    return false;
+    if (owing !== undefined && owing !== (giver ?? asking)) owing.account.owedPages++;
+    return giver !== undefined;
   }
 
   /** Evicts the tenant's next victim; false when that has nowhere to go and must stay. */

@@ -61,6 +61,7 @@ export class Tenants {
   #choicesLeft = 0;
   #round = 1;
   #isAnyStuck = false;
+  #owing: Tenant | undefined;
   /** Where the last one is that `aboveCap` answered. */
   #capTurn = 0;
 
@@ -93,6 +94,7 @@ export class Tenants {
     this.#tenants.splice(this.#tenants.indexOf(tenant), 1);
     this.#choicesLeft = 0;
     this.#chosen = undefined;
+    this.#owing = undefined;
     this.#chosenFor = undefined;
     tenant.policy.release();
     this.setLimit(this.#limitBytes);
@@ -157,6 +159,14 @@ export class Tenants {
     this.#round++;
   }
 
+  /**
+   * Who would have been chosen at the last choice, had it anything here that may leave; undefined when
+   * whoever was chosen was first.
+   */
+  get owing(): Tenant | undefined {
+    return this.#owing;
+  }
+
   get isAnyStuck(): boolean {
     return this.#isAnyStuck;
   }
@@ -174,9 +184,13 @@ export class Tenants {
     let furthest: Tenant | undefined;
     let rank = 0;
     let excess = 0;
+    let most: Tenant | undefined; // of all, also of those of whose pages none may leave
+    let mostRank = 0;
+    let mostExcess = 0;
     for (const tenant of this.#tenants) {
       const { account, usedBytes } = tenant;
-      if (tenant.policy.count === 0) continue;
+      const hasGivable = tenant.policy.count > 0;
+      if (!hasGivable && usedBytes === 0) continue;
       if (skipsStuck && tenant.stuckRound === this.#round) continue;
       const { isAboveCap } = tenant;
       if (!isAboveCap && !tenant.isAboveMinimum && !mayTakeMinimum && tenant !== asking) continue;
@@ -184,12 +198,23 @@ export class Tenants {
       const ownExcess = isAboveCap
         ? account.usedBytes - account.capBytes
         : usedBytes - account.weight * bytesPerWeight;
-      const isFurther = ownRank > rank || (ownRank === rank && ownExcess > excess);
-      if (furthest !== undefined && !isFurther) continue;
+      if (most === undefined || isFurther(ownRank, ownExcess, mostRank, mostExcess)) {
+        most = tenant;
+        mostRank = ownRank;
+        mostExcess = ownExcess;
+      }
+      if (!hasGivable) continue;
+      if (furthest !== undefined && !isFurther(ownRank, ownExcess, rank, excess)) continue;
       furthest = tenant;
       rank = ownRank;
       excess = ownExcess;
     }
+    this.#owing = most === furthest ? undefined : most;
     return furthest;
   }
+}
+
+/** Whether one is nearer to giving than another: by its rank, and by its excess among equals. */
+function isFurther(rank: number, excess: number, otherRank: number, otherExcess: number): boolean {
+  return rank > otherRank || (rank === otherRank && excess > otherExcess);
 }

@@ -33,6 +33,7 @@ import { Recordings } from './recordings.ts';
 import type { RunningExport, RunningService, ServiceLog, ServiceSettings } from './settings.ts';
 import { createStack, type Stack } from './stack.ts';
 import { WarmRestart } from './warm-restart.ts';
+import { WriteBackRequests } from './write-back-requests.ts';
 
 /** The governor leaves the stack at least that, bytes. */
 const FLOOR_BYTES_MIN = 8 * 1024 * 1024;
@@ -222,6 +223,7 @@ class Service implements RunningService {
 
   #createGovernor(): Governor {
     const { tmem } = this.#stack;
+    const writeBacks = new WriteBackRequests(this.#disks, this.#exports);
     return new Governor({
       reclaimable: {
         get usedBytes() {
@@ -233,7 +235,8 @@ class Service implements RunningService {
         setLimit: (bytes) => tmem.setLimit(bytes),
         shrink: (bytes) => tmem.shrink(bytes),
         trimToCaps: (pagesMax) => tmem.trimToCaps(pagesMax),
-        requestWriteBack: (bytes) => this.#writeBack(bytes),
+        requestWriteBack: (bytes) => writeBacks.reduce(bytes),
+        requestFit: () => writeBacks.fitShares(),
       },
       configuredBytes: this.#plan.stackBytes,
       floorBytes: Math.min(this.#plan.stackBytes, this.#floorBytes()),
@@ -254,16 +257,6 @@ class Service implements RunningService {
     let bytes = FLOOR_BYTES_MIN;
     for (const { share } of this.#disks) bytes += share.minimumBytes;
     return bytes;
-  }
-
-  /** Memory is held by dirty pages that can not go: each export writes its part of them. */
-  #writeBack(bytes: number): void {
-    const dirty = this.#exports.filter(
-      ({ writeBack, mode }, i) =>
-        (writeBack?.tier.table.count ?? 0) > 0 &&
-        (mode !== 'swap' || this.#disks[i]?.overflow !== undefined),
-    );
-    for (const { writeBack } of dirty) writeBack?.reduce(bytes / dirty.length);
   }
 
   async #startAdmin(address: ListenAddress): Promise<void> {

@@ -33,6 +33,11 @@ export class Account {
   usedBytes = 0;
   /** Its pages in all layers; one that lies in two of them counts twice. */
   pages = 0;
+  /**
+   * Pages that others gave or went without since the start, because those of this account that had to go
+   * first are nowhere else; counted up, once in each layer.
+   */
+  owedPages = 0;
   #weight = WEIGHT_DEFAULT;
   #capBytes = Number.POSITIVE_INFINITY;
   #minimumBytes = 0;

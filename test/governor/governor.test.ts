@@ -60,11 +60,13 @@ test('a cap that is lowered takes effect in bounded turns, and with the next tic
   expect(layers.trims).toEqual([]);
   expect(clock.settle()).toBe(4);
   expect(layers.trims).toEqual([64, 64, 22]);
+  expect(layers.fits).toEqual([0]); // who has more in dirty pages is asked when no others are left
   governor.start();
   clock.settle();
   layers.pagesAboveCaps = 10; // dirty pages that became clean
   clock.pass(TICK_MS);
   expect(layers.trims.at(-1)).toBe(10);
+  expect(layers.fits).toEqual([0, 0, 0]); // with every tick
   layers.pagesAboveCaps = 10;
   governor.stop();
   clock.pass(TICK_MS);

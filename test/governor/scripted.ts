@@ -83,6 +83,8 @@ export class ScriptedLayers implements Reclaimable {
   /** Pages above caps, and how many were taken at a time. */
   pagesAboveCaps = 0;
   readonly trims: number[] = [];
+  /** Pages above caps when it heard that no more can be taken. */
+  readonly fits: number[] = [];
   readonly #clock: ScriptedClock;
 
   constructor(clock: ScriptedClock, limitBytes: number) {
@@ -112,6 +114,10 @@ export class ScriptedLayers implements Reclaimable {
 
   requestWriteBack(bytes: number): void {
     this.requests.push(bytes);
+  }
+
+  requestFit(): void {
+    this.fits.push(this.pagesAboveCaps);
   }
 }
 

@@ -93,6 +93,19 @@ describe('who gives when room is needed', () => {
     expect(layer.tenants.choose(third)).toBe(first);
   });
 
+  it('is told besides who would give, had it anything that may leave', () => {
+    const layer = new Layer();
+    const [large, small, asking] = [layer.join(5000), layer.join(1000), layer.join(500)];
+    layer.tenants.choose(asking);
+    expect(layer.tenants.owing).toBeUndefined();
+    large.policy.evict(); // what it has left is persistent, say
+    expect(layer.tenants.choose(asking)).toBe(small);
+    expect(layer.tenants.owing).toBe(large);
+    large.account.setShare({ minimumBytes: 5000 });
+    layer.tenants.choose(asking);
+    expect(layer.tenants.owing).toBeUndefined();
+  });
+
   it('is found anew, among many, after some victims, for others who ask and after one left', () => {
     const layer = new Layer();
     const many = Array.from({ length: 64 }, (_, i) => layer.join(100 + i));

@@ -179,6 +179,24 @@ describe.each([
     expect(clean.account.usedBytes).toBe(0);
   });
 
+  it('owe others the pages that are persistent where they are above their share, and only there', () => {
+    const clients = new Clients(composition, 4 * MIB);
+    const [dirty, clean] = [clients.join({}, 'persistent'), clients.join()];
+    clients.fill(dirty, 6000);
+    expect(dirty.account.owedPages).toBe(0); // it has them in nobody's place
+    clients.fill(clean, 1000);
+    expect(dirty.account.owedPages).toBeGreaterThan(300);
+    expect(clean.account.owedPages).toBe(0);
+  });
+
+  it('owe nobody anything for persistent pages within their share', () => {
+    const clients = new Clients(composition, 4 * MIB);
+    const [dirty, clean] = [clients.join({}, 'persistent'), clients.join()];
+    clients.fill(dirty, 300);
+    clients.fill(clean, 10_000);
+    expect([dirty.account.owedPages, clean.account.owedPages]).toEqual([0, 0]);
+  });
+
   it('give memory back beside one with most of it and nothing to give', () => {
     const clients = new Clients(composition, 32 * MIB);
     const [dirty, clean] = [clients.join({}, 'persistent'), clients.join()];

@@ -108,8 +108,13 @@ export class DirtyRoom {
 
   /** So many dirty pages fewer should there be, for a while. */
   reduce(pages: number): void {
-    const { table, clock, kick } = this.#options;
-    this.#ceiling = Math.max(CEILING_PAGES_MIN, Math.min(this.#ceiling, table.count - pages));
+    this.reduceTo(Math.max(CEILING_PAGES_MIN, this.#options.table.count - pages));
+  }
+
+  /** No more dirty pages than that should there be, for a while, though one there may always be. */
+  reduceTo(pages: number): void {
+    const { clock, kick } = this.#options;
+    this.#ceiling = Math.max(1, Math.min(this.#ceiling, pages));
     this.#changedAt = clock.now();
     kick();
   }

@@ -200,6 +200,11 @@ export class WriteBack implements WritePath {
     this.#room.reduce(Math.ceil(bytes / this.#pageBytes));
   }
 
+  /** No more dirty pages than that should there be soon. */
+  reduceTo(pages: number): void {
+    this.#room.reduceTo(pages);
+  }
+
   async sync(): Promise<void> {
     // What could be written is synced, whatever could not.
     const [flushed] = await Promise.allSettled([this.writer.flush()]);

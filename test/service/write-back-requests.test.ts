@@ -1,0 +1,142 @@
+import path from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { rawImage } from '../../src/image/raw.ts';
+import { loadCodec } from '../../src/layers/codec.ts';
+import { BufferPool } from '../../src/lib/buffer-pool.ts';
+import type { Disk } from '../../src/service/disks.ts';
+import { createExports } from '../../src/service/exports.ts';
+import type { MemoryPlan } from '../../src/service/memory-plan.ts';
+import { createStack } from '../../src/service/stack.ts';
+import { WriteBackRequests } from '../../src/service/write-back-requests.ts';
+import { MemoryStorage } from '../../src/storage/memory.ts';
+import { NoOverflow } from '../../src/swap/no-overflow.ts';
+import { openOverflow } from '../../src/swap/open-overflow.ts';
+import { noise, read, write } from '../export/fixture.ts';
+import { temporaryDirectory } from '../storage/temporary-files.ts';
+import { until } from '../tools/until.ts';
+import { MIB } from '../tools/workspace.ts';
+
+const PAGE = 4096;
+const PAGES = 1024;
+const PIECE = 256 * 1024;
+const codec = loadCodec();
+const share = { weight: 100, minimumBytes: 0, capBytes: undefined };
+
+async function openDisk(kind: 'overflow' | 'memory' | 'image'): Promise<Disk> {
+  const name = 'd';
+  if (kind === 'image') {
+    const image = rawImage(new MemoryStorage(Buffer.alloc(8 * MIB)), name);
+    return { name, image, mode: 'writeback', share, overflow: undefined };
+  }
+  const of = { name, mode: 'swap', share } as const;
+  if (kind === 'memory') {
+    const image = rawImage(new NoOverflow(name, 8 * MIB), name);
+    return { ...of, image, overflow: undefined };
+  }
+  const file = path.join(temporaryDirectory(), 'overflow');
+  const place = { name, sizeBytes: 8 * MIB, pageBytes: PAGE, codec, path: file };
+  const overflow = await openOverflow({ ...place, removesAtClose: true });
+  onTestFinished(() => overflow.close());
+  return { ...of, image: rawImage(overflow, name), overflow };
+}
+
+/** An export with that many dirty pages, and far more memory than they take. */
+async function dirtied(kind: 'overflow' | 'memory' | 'image') {
+  const stack = createStack({
+    ...{ memoryBytes: 64 * MIB, hotFraction: 0.25, pageBytesMax: PAGE, codec },
+    policyName: 's3fifo-cw',
+  });
+  const buffers = new BufferPool(8 * MIB, PAGE);
+  const counts = { dirtyPages: 4 * PAGES, swapDirtyPages: [4 * PAGES], writerBytes: 4 * MIB };
+  const plan = counts as unknown as MemoryPlan;
+  const log = { info: () => undefined, warn: () => undefined };
+  const disk = await openDisk(kind);
+  const made = createExports([disk], { stack, pageBytes: PAGE, buffers, plan, log });
+  const [target] = made.all;
+  if (target?.writeBack === undefined) throw new Error('it is not written back');
+  onTestFinished(() => target.close());
+  const { writeBack } = target;
+  const data = noise(PAGES * PAGE);
+  for (let at = 0; at < data.length; at += PIECE) {
+    await write({ target, buffers }, at, data.subarray(at, at + PIECE));
+  }
+  const { table, frontswap } = writeBack.tier;
+  expect(table.count).toBe(PAGES);
+  const { account, usage } = frontswap.pool;
+  const requests = new WriteBackRequests([disk], made.all);
+  const { statistics } = writeBack.writer;
+  return { target, buffers, data, table, account, usage, requests, statistics, writeBack };
+}
+
+/** What is left of so many dirty pages at the least: a writer goes on to its low watermark, in runs. */
+const leastOf = (pages: number) => pages * 0.75 - PIECE / PAGE;
+
+/** Nothing is on its way any more. */
+const settled = ({ table }: Awaited<ReturnType<typeof dirtied>>) =>
+  until(() => table.writingCount === 0);
+
+test.each(['overflow', 'image'] as const)(
+  'dirty pages above a cap are written once, and those within it stay: %s',
+  async (kind) => {
+    const parts = await dirtied(kind);
+    const { account, usage, requests, table, statistics } = parts;
+    requests.fitShares();
+    await settled(parts);
+    expect(statistics.writtenPages).toBe(0);
+    for (const part of [2, 6, 60]) {
+      account.setShare({ capBytes: Math.floor(account.usedBytes / part) });
+      requests.fitShares();
+      await settled(parts);
+      expect(usage.usedBytes).toBeLessThanOrEqual(account.capBytes);
+      expect(table.count).toBeGreaterThanOrEqual(leastOf(PAGES / part));
+    }
+    const { writtenPages } = statistics;
+    expect(writtenPages).toBe(PAGES - table.count);
+    for (let i = 0; i < 5; i++) requests.fitShares();
+    await settled(parts);
+    expect(statistics.writtenPages).toBe(writtenPages);
+    for (let at = 0; at < parts.data.length; at += PIECE) {
+      expect((await read(parts, at, PIECE)).equals(parts.data.subarray(at, at + PIECE))).toBe(true);
+    }
+  },
+);
+
+test('a swap device writes as many pages as it owes others, a quarter at a time, and then no more', async () => {
+  const parts = await dirtied('overflow');
+  const { account, requests, table } = parts;
+  account.owedPages += 100;
+  requests.fitShares();
+  await settled(parts);
+  const first = table.count;
+  expect(first).toBeLessThanOrEqual(PAGES - 100);
+  expect(first).toBeGreaterThanOrEqual(leastOf(PAGES - 100));
+  requests.fitShares();
+  await settled(parts);
+  expect(table.count).toBe(first);
+  account.owedPages += 1_000_000;
+  requests.fitShares();
+  await settled(parts);
+  expect(table.count).toBeLessThanOrEqual(first * 0.75);
+  expect(table.count).toBeGreaterThanOrEqual(leastOf(first * 0.75));
+});
+
+test.each(['memory', 'image'] as const)(
+  'what an export owes is not asked of one whose pages have nowhere to go, or go by themselves: %s',
+  async (kind) => {
+    const parts = await dirtied(kind);
+    parts.account.owedPages += 1000;
+    parts.requests.fitShares();
+    await settled(parts);
+    expect([parts.table.count, parts.statistics.writtenPages]).toEqual([PAGES, 0]);
+  },
+);
+
+test('a swap device without an overflow keeps its pages above a cap, and takes writes as before', async () => {
+  const parts = await dirtied('memory');
+  const { limitPages } = parts.writeBack;
+  parts.account.setShare({ capBytes: 0 });
+  parts.requests.fitShares();
+  parts.requests.reduce(MIB);
+  await settled(parts);
+  expect([parts.table.count, parts.writeBack.limitPages]).toEqual([PAGES, limitPages]);
+});
