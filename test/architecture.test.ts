@@ -101,7 +101,7 @@ const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
       'resize.ts',
     ],
     ['base-image.ts', 'copy', 'target'],
-    ['progress.ts'],
+    ['breath.ts', 'progress.ts'],
   ],
   nbd: [
     ['server.ts'],

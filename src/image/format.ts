@@ -227,19 +227,35 @@ export interface OpenedFormat {
 }
 
 /** A wish for a new image. Sizes are bytes; what a format has no use for must be undefined. */
-export interface CreateOptions {
+export interface PlanOptions {
   readonly sizeBytes: number;
+  readonly backing?: ImageReference | undefined;
+  /** As `-o name=value` says them, checked by the format: an unknown one is a usage error. */
+  readonly settings: Readonly<Record<string, string>>;
+  readonly passphrase?: Buffer | undefined;
+}
+
+/** The same, to be carried out. */
+export interface CreateOptions extends PlanOptions {
   /**
    * The base name that the image will have, where that is not the storage's: an image that names
    * itself, or files beside it, says this one. They are made with `createFile` under final names.
    */
   readonly fileName?: string | undefined;
-  readonly backing?: ImageReference | undefined;
-  /** As `-o name=value` says them, checked by the format: an unknown one is a usage error. */
-  readonly settings: Readonly<Record<string, string>>;
   /** Makes another file beside the image, for extents and data files; never over an old one. */
   createFile(name: string): Promise<ResizableStorage>;
-  readonly passphrase?: Buffer | undefined;
+}
+
+/** Of all files of an image; bytes. */
+export interface PlannedSize {
+  /** Without any content, but with all the tables that there can be. */
+  readonly tableBytes: number;
+  /** What content can take besides. */
+  readonly contentBytes: number;
+  /** What content comes in. */
+  readonly unitBytes: number;
+  /** Whether the space for all content is there from the start. */
+  readonly isHeld: boolean;
 }
 
 /** What is to be known of an image without opening anything that it names. */
@@ -316,6 +332,11 @@ export interface FormatDriver {
   info(storage: ResizableStorage): Promise<ImageInfo>;
   /** Writes a new image into an empty storage; undefined for what can only be read. */
   create?(storage: ResizableStorage, options: CreateOptions): Promise<void>;
+  /**
+   * How large the files of such an image would be, told without making it; undefined where making it
+   * tells as soon. Throws for settings that cannot be.
+   */
+  measure?(options: PlanOptions): Promise<PlannedSize>;
   /** Whether such an image is written once, from front to back, and is as long as that makes it. */
   isStream?(settings: CreateOptions['settings']): boolean;
   /**

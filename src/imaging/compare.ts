@@ -2,6 +2,7 @@
 
 import type { BlockImage } from '../image/image.ts';
 import { alignedBuffer } from '../lib/aligned-buffer.ts';
+import { Breath } from './breath.ts';
 import { workThrough } from './copy/parallel.ts';
 import { lookAt, type Piece, Pieces } from './copy/pieces.ts';
 import type { WorkOptions } from './progress.ts';
@@ -111,7 +112,9 @@ async function readPadded(image: BlockImage, buffer: Buffer, length: number, off
 async function differenceOfAllocation(options: CompareOptions): Promise<number | undefined> {
   const { images, signal } = options;
   const sizeBytes = images[0].virtualSizeBytes;
+  const breath = new Breath();
   for (let offset = 0; offset < sizeBytes; ) {
+    await breath.draw();
     signal?.throwIfAborted();
     const left = sizeBytes - offset;
     const [one, other] = await bothEnd(

@@ -2,6 +2,7 @@
 
 import type { ImageExtent } from '../image/below.ts';
 import type { BlockImage } from '../image/image.ts';
+import { Breath } from './breath.ts';
 
 /** A run of one state, as long as it is. */
 export interface MappedRun extends Omit<ImageExtent, 'length'> {
@@ -15,8 +16,10 @@ export async function* mapImage(
   signal?: AbortSignal,
 ): AsyncGenerator<MappedRun, void> {
   const { virtualSizeBytes } = image;
+  const breath = new Breath();
   let run: MappedRun | undefined;
   for (let offset = 0; offset < virtualSizeBytes; ) {
+    await breath.draw();
     signal?.throwIfAborted();
     const extent = await image.extent(offset, virtualSizeBytes - offset);
     if (run !== undefined && isSame(run, extent)) {

@@ -1,10 +1,11 @@
 /** How large the files of an image would be before it is made. */
 
-import type { FormatName } from '../image/format.ts';
+import type { FormatName, PlannedSize } from '../image/format.ts';
 import { driverOf } from '../image/formats.ts';
 import type { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
 import { roundUp } from '../lib/round-up.ts';
+import { Breath } from './breath.ts';
 import type { WorkOptions } from './progress.ts';
 import { SizingStorage } from './target/sizing-storage.ts';
 
@@ -41,10 +42,13 @@ const ENTRY_BYTES = 8;
 
 /** Reads no content, only where there is some. */
 export async function measureImage(options: MeasureOptions): Promise<Measure> {
-  const { disk, formatName } = options;
+  const { disk, formatName, settings = {}, passphrase } = options;
   const wanted = typeof disk === 'number' ? disk : disk.virtualSizeBytes;
   const sizeBytes = roundUp(wanted, SECTOR_BYTES);
-  if (formatName === 'qcow2') return measureQcow2(options, sizeBytes);
+  const driver = await driverOf(formatName);
+  if (driver.measure !== undefined) {
+    return measurePlanned(options, await driver.measure({ sizeBytes, settings, passphrase }));
+  }
   const mock = await make(options, sizeBytes);
   const { fileBytes, unitBytes, unitsPerTable, tableBytes, isFixed } = mock;
   if (isFixed) return { requiredBytes: fileBytes, fullyAllocatedBytes: fileBytes };
@@ -57,16 +61,15 @@ export async function measureImage(options: MeasureOptions): Promise<Measure> {
   };
 }
 
-/** Tables count as if all were there, as in qemu-img: refcounts grow with what they count. */
-async function measureQcow2(options: MeasureOptions, sizeBytes: number): Promise<Measure> {
-  const isMapped = (options.settings?.preallocation ?? 'off') !== 'off';
-  const settings = isMapped ? options.settings : { ...options.settings, preallocation: 'metadata' };
-  const { fileBytes, unitBytes } = await make({ ...options, settings }, sizeBytes);
-  const used = await countUnits(options, unitBytes, 1);
-  const spare = Math.ceil(sizeBytes / unitBytes) - used.units;
-  const isHeld = isMapped && options.settings?.preallocation !== 'metadata';
-  const requiredBytes = isHeld ? fileBytes : fileBytes - spare * unitBytes;
-  return { requiredBytes, fullyAllocatedBytes: fileBytes };
+/** Tables count as if all were there, as in qemu-img. */
+async function measurePlanned(options: MeasureOptions, planned: PlannedSize): Promise<Measure> {
+  const { tableBytes, contentBytes, unitBytes, isHeld } = planned;
+  const fullyAllocatedBytes = tableBytes + contentBytes;
+  if (isHeld) return { requiredBytes: fullyAllocatedBytes, fullyAllocatedBytes };
+  const { units } = await countUnits(options, unitBytes, 1);
+  // A data file ends where the disk does, in the middle of a unit perhaps.
+  const requiredBytes = tableBytes + Math.min(units * unitBytes, contentBytes);
+  return { requiredBytes, fullyAllocatedBytes };
 }
 
 async function make(options: MeasureOptions, sizeBytes: number): Promise<Mock> {
@@ -111,7 +114,9 @@ async function countUnits(options: MeasureOptions, unitBytes: number, unitsPerTa
   const { virtualSizeBytes: totalBytes } = disk;
   let nextUnit = 0;
   let nextTable = 0;
+  const breath = new Breath();
   for (let offset = 0; offset < totalBytes; ) {
+    await breath.draw();
     signal?.throwIfAborted();
     const { isZero, length } = await disk.extent(offset, totalBytes - offset);
     if (!isZero) {

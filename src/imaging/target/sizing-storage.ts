@@ -38,7 +38,7 @@ export class SizingStorage implements ResizableStorage {
 
   async writeZeroes(offset: number, length: number): Promise<void> {
     this.#sizeBytes = Math.max(this.#sizeBytes, offset + length);
-    if (offset < HEAD_BYTES) this.#head.fill(0, offset, offset + length);
+    if (offset < HEAD_BYTES) this.#head.fill(0, offset, Math.min(HEAD_BYTES, offset + length));
   }
 
   async resize(sizeBytes: number): Promise<void> {

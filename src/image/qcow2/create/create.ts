@@ -8,7 +8,7 @@ import { TmemError } from '../../../lib/errors.ts';
 import { roundUp } from '../../../lib/round-up.ts';
 import { writeUInt64BE } from '../../../lib/uint64.ts';
 import type { ResizableStorage } from '../../../storage/storage.ts';
-import type { CreateOptions } from '../../format.ts';
+import type { CreateOptions, PlannedSize, PlanOptions } from '../../format.ts';
 import { createLuks, DEFAULT_LUKS, luksHeaderBytes } from '../../luks/luks.ts';
 import type { Qcow2Header } from '../structures/header.ts';
 import { encodeHeader } from '../structures/header-encode.ts';
@@ -65,6 +65,7 @@ export async function createQcow2(
 ): Promise<void> {
   const settings = parseCreateSettings(options);
   const plan = planOf(settings, options.sizeBytes);
+  checkRefcountTable(plan);
   const first = encodeHeader(headerOf(plan, options), storage.name);
   const { clusterBytes } = settings;
   if (settings.dataFile !== undefined) await createDataFile(settings.dataFile, plan, options);
@@ -78,6 +79,28 @@ export async function createQcow2(
   }
   await storage.write(first, 0, first.length, 0);
   await storage.sync();
+}
+
+/**
+ * The sizes of what `createQcow2` would make. Tables and refcounts are those of a disk that is full, as
+ * in qemu-img: they grow with what they count.
+ */
+export function measureQcow2(options: PlanOptions): PlannedSize {
+  const settings = parseCreateSettings(options);
+  const { clusterBytes, dataFile, preallocation } = settings;
+  checkRefcountTable(planOf(settings, options.sizeBytes));
+  const isMapped = preallocation !== 'off';
+  const plan = planOf(
+    isMapped ? settings : { ...settings, preallocation: 'metadata' },
+    options.sizeBytes,
+  );
+  return {
+    tableBytes: plan.dataOffset,
+    contentBytes:
+      dataFile === undefined ? plan.clusters * clusterBytes - plan.dataOffset : plan.sizeBytes,
+    unitBytes: clusterBytes,
+    isHeld: preallocation === 'falloc' || preallocation === 'full',
+  };
 }
 
 function planOf(settings: CreateSettings, wantedBytes: number): Plan {
@@ -103,10 +126,6 @@ function planOf(settings: CreateSettings, wantedBytes: number): Plan {
     tables +
     (isHeldHere ? dataClusters : 0);
   const { blocks, refcountTableClusters } = refcountsFor(others, clusterBytes, refcountBits);
-  if (refcountTableClusters * clusterBytes > REFCOUNT_TABLE_BYTES_MAX) {
-    const advice = 'use a larger cluster_size, smaller refcount_bits or preallocation=off';
-    throw tooLarge(wantedBytes, 'its refcount table would be too long', advice);
-  }
   let next = 0;
   const take = (clusters: number): number => {
     next += clusters;
@@ -129,6 +148,12 @@ function planOf(settings: CreateSettings, wantedBytes: number): Plan {
     dataOffset: take(isHeldHere ? dataClusters : 0),
     clusters: next,
   };
+}
+
+function checkRefcountTable({ settings, sizeBytes, refcountTableClusters }: Plan): void {
+  if (refcountTableClusters * settings.clusterBytes <= REFCOUNT_TABLE_BYTES_MAX) return;
+  const advice = 'use a larger cluster_size, smaller refcount_bits or preallocation=off';
+  throw tooLarge(sizeBytes, 'its refcount table would be too long', advice);
 }
 
 function headerOf(plan: Plan, options: CreateOptions): Qcow2Header {

@@ -2,7 +2,7 @@
 
 import { TmemError } from '../../../lib/errors.ts';
 import { parseSize } from '../../../lib/sizes.ts';
-import type { CreateOptions } from '../../format.ts';
+import type { PlanOptions } from '../../format.ts';
 import { DIGEST_BYTES, type LuksHash } from '../../luks/anti-forensic.ts';
 import { PASSPHRASE_ADVICE } from '../../luks/header.ts';
 import {
@@ -60,7 +60,7 @@ const KNOWN = [
 type Settings = Readonly<Record<string, string>>;
 
 /** Throws a usage error that names the setting and what it may be. */
-export function parseCreateSettings(options: CreateOptions): CreateSettings {
+export function parseCreateSettings(options: PlanOptions): CreateSettings {
   const { settings } = options;
   for (const name of Object.keys(settings)) {
     if ((KNOWN as readonly string[]).includes(name)) continue;
@@ -126,7 +126,7 @@ function checkVersion(wish: CreateSettings): void {
 
 function checkTogether(
   wish: CreateSettings,
-  { backing, passphrase, sizeBytes }: CreateOptions,
+  { backing, passphrase, sizeBytes }: PlanOptions,
 ): void {
   if (wish.isExtended && wish.clusterBytes < 2 ** CLUSTER_BITS_MIN_EXTENDED) {
     throw usage('extended_l2=on needs a cluster_size of 16KiB at least; use larger clusters');
