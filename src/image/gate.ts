@@ -97,13 +97,31 @@ export class Gate {
     return { storage, path: place.path, changedAtMs: place.changedAtMs };
   }
 
+  /**
+   * Why `open` would not find, or not open, what an image names that is or will be at `path`; undefined
+   * where it would open it.
+   */
+  async refusalOf(path: string, reference: ImageReference): Promise<TmemError | undefined> {
+    const referrer = { path, depth: 0 };
+    const refuse = (problem: string) => refusal(referrer, reference, problem, 'permission');
+    const home = realpath(path).then(dirname, () => realpath(dirname(path)));
+    try {
+      await this.#find(referrer, reference, refuse, home);
+      return undefined;
+    } catch (cause) {
+      if (cause instanceof TmemError) return cause;
+      throw cause;
+    }
+  }
+
   async #find(
     referrer: Referrer,
     reference: ImageReference,
     refuse: (problem: string) => TmemError,
+    homeFound = realpath(referrer.path).then(dirname),
   ): Promise<Place> {
     try {
-      const home = dirname(await realpath(referrer.path));
+      const home = await homeFound;
       const { path, missing } = await placeOf(resolve(home, reference.name));
       // Nothing is told of files elsewhere: not even whether they or their directories are there.
       const roots = [home, ...(await realPaths(this.#options.allowBacking))];

@@ -10,6 +10,8 @@ import { BlockImage } from './image.ts';
 
 export interface OpenImageOptions {
   readonly isReadOnly: boolean;
+  /** Images that are to stand on it in a row: they count for what a chain may have. Default 0. */
+  readonly overlayCount?: number | undefined;
   /** By default what the file's name stands for; see `formatNameOf`. */
   readonly formatName?: FormatName | undefined;
   /** Directories, besides that of an image, in which files that it names may be; default none. */
@@ -39,7 +41,7 @@ export interface OpenImageOptions {
  */
 export async function openImage(path: string, options: OpenImageOptions): Promise<BlockImage> {
   const formatName = options.formatName ?? formatNameOf(path);
-  const { isReadOnly, wantsDirect, allowBacking = [] } = options;
+  const { isReadOnly, wantsDirect, allowBacking = [], overlayCount = 0 } = options;
   const isContainer = formatName !== 'raw';
   // A qcow2 image counts what is in use; others take the end of the file for that after a crash.
   const growsAhead = formatName === 'qcow2';
@@ -56,7 +58,7 @@ export async function openImage(path: string, options: OpenImageOptions): Promis
   }
   const gate = new Gate({ allowBacking, wantsDirect });
   gate.admit(storage);
-  return new ChainOpening(gate, options).open(storage, formatName, { path, depth: 0 });
+  return new ChainOpening(gate, options).open(storage, formatName, { path, depth: overlayCount });
 }
 
 /** A file that cannot be raw may have been meant for something else. */
@@ -128,7 +130,7 @@ class ChainOpening {
     const [storage] = files;
     if (storage === undefined) throw new Error('an image has a file');
     const driver = await driverOf(formatName);
-    const isTop = referrer.depth === 0;
+    const isTop = this.#isTop(referrer);
     const { isReadOnly } = storage;
     const { passphrase, backingPassphrase, snapshot, onContentChange } = this.#options;
     return driver.open(storage, {
@@ -168,15 +170,21 @@ class ChainOpening {
   #identityOf(
     files: readonly FileStorage[],
     formatName: FormatName,
-    { depth }: Referrer,
+    referrer: Referrer,
     backing: BlockImage | undefined,
   ): string {
     const own = files.map(({ identity }) => identity).join('+');
     if (formatName === 'raw') return own;
     const { snapshot } = this.#options;
-    const at = depth === 0 && snapshot !== undefined ? `@${JSON.stringify(snapshot)}` : '';
+    const at =
+      this.#isTop(referrer) && snapshot !== undefined ? `@${JSON.stringify(snapshot)}` : '';
     const on = backing === undefined ? '' : `/${backing.identity}`;
     return `${formatName}:${own}${at}${on}`;
+  }
+
+  /** Whether it is the one that the operator named. */
+  #isTop({ depth }: Referrer): boolean {
+    return depth === (this.#options.overlayCount ?? 0);
   }
 }
 

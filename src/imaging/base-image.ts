@@ -3,7 +3,7 @@
 import { dirname, resolve } from 'node:path';
 import type { FormatName, ImageReference, ReferenceStamp } from '../image/format.ts';
 import { driverOf, formatNameOf } from '../image/formats.ts';
-import { checkMayBeNamed } from '../image/gate.ts';
+import { checkMayBeNamed, Gate } from '../image/gate.ts';
 import type { BlockImage } from '../image/image.ts';
 import { openImage } from '../image/open.ts';
 import { TmemError } from '../lib/errors.ts';
@@ -27,11 +27,13 @@ export interface BaseWish {
 export interface OpenBase {
   readonly image: BlockImage;
   readonly reference: ImageReference;
+  /** Why the image on it will not be opened as it is; undefined where it will. */
+  readonly warning: string | undefined;
 }
 
 /** Opens the base of an image that is or will be at `path`; the operator has named both. */
 export async function openBase(path: string, wish: BaseWish): Promise<OpenBase> {
-  const { name, allowBacking, passphrase, backingFormatName } = wish;
+  const { name, allowBacking = [], passphrase, backingFormatName } = wish;
   const { formatName = formatNameOf(name) } = wish;
   checkMayBeNamed(name);
   const basePath = resolve(dirname(path), name);
@@ -40,10 +42,12 @@ export async function openBase(path: string, wish: BaseWish): Promise<OpenBase> 
   }
   const image = await openImage(basePath, {
     ...{ isReadOnly: true, formatName, allowBacking, backingFormatName },
-    ...{ passphrase, backingPassphrase: passphrase },
+    ...{ passphrase, backingPassphrase: passphrase, overlayCount: 1 },
   });
   try {
-    return { image, reference: await referenceTo(basePath, name, formatName) };
+    const reference = await referenceTo(basePath, name, formatName);
+    const refusal = await new Gate({ allowBacking }).refusalOf(path, reference);
+    return { image, reference, warning: refusal?.message };
   } catch (cause) {
     await image.close();
     throw cause;

@@ -37,7 +37,7 @@ export async function rebaseImage(options: RebaseOptions): Promise<number> {
   const { path, formatName = formatNameOf(path), isUnsafe = false } = options;
   const driver = await driverOf(formatName);
   if (driver.rebase === undefined) throw keepsBase(path, formatName);
-  const { passphrase, backingFormatName } = options;
+  const { passphrase, backingFormatName, warn } = options;
   const base = await openBase(path, { passphrase, backingFormatName, ...options.base });
   let copied = 0;
   try {
@@ -56,6 +56,7 @@ export async function rebaseImage(options: RebaseOptions): Promise<number> {
   } finally {
     await storage.close();
   }
+  if (base.warning !== undefined) warn?.(base.warning);
   return copied;
 }
 

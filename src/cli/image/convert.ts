@@ -89,7 +89,7 @@ export const convertVerb: ImageVerb = {
     const opening = openInput(call, fullPath(from, context), { snapshot });
     const { sizeBytes, writtenBytes, fileBytes } = await withImage(opening, async (source) => {
       const base = await baseOf(call, path, passphraseOf(call));
-      return convertImage({
+      const converted = await convertImage({
         ...{ source, path, formatName, settings, passphrase, base, threads, sparseBytes },
         isForced: parsed.has('force'),
         isDurable,
@@ -97,6 +97,8 @@ export const convertVerb: ImageVerb = {
         onProgress: progress.show,
         signal: stopped,
       });
+      if (base?.warning !== undefined) call.warn(base.warning);
+      return converted;
     });
     const what = `${formatSize(writtenBytes)} of ${formatSize(sizeBytes)}`;
     return {

@@ -29,8 +29,8 @@ export async function baseOf(
   const name = parsed.last('backing');
   const formatName = parseFormat(parsed, 'backing-format');
   if (name === undefined) return undefined;
-  const below = { passphrase, backingFormatName: formatName };
-  return openBase(path, { name, formatName, allowBacking: allowedBacking(call), ...below });
+  const below = { passphrase, backingFormatName: formatName, allowBacking: allowedBacking(call) };
+  return openBase(path, { name, formatName, ...below });
 }
 
 /** The passphrase is of the base where that does not open without one; else the image's alone. */
@@ -88,6 +88,7 @@ export const createVerb: ImageVerb = {
     const wanted = { path, formatName, sizeBytes: await sizeOrClose(size, base), settings };
     const isForced = parsed.has('force');
     const sizeBytes = await createImage({ ...wanted, base, passphrase, isForced });
+    if (base?.warning !== undefined) call.warn(base.warning);
     const on = base === undefined ? '' : ` on ${printable(base.reference.name)}`;
     return {
       json: { path, format: formatName, virtualSizeBytes: sizeBytes },

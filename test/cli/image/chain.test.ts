@@ -278,3 +278,61 @@ test('an enciphered base opens with the passphrase that is given', async () => {
   const idle = await run('create', '-b', 'base.raw', 'no.qcow2', ...key);
   expect(idle).toMatchObject({ code: 2, err: expect.stringMatching(/of no use/) });
 });
+
+test('a base on which an image could not be opened is refused before anything changes', async () => {
+  const directory = workspace();
+  const at = (name: string) => path.join(directory, name);
+  makeImage(directory, MIB, 'c0.raw');
+  const create = (name: string, base: string) =>
+    runImage(directory, 'create', '-f', 'qcow2', '-b', base, name);
+  for (let depth = 1; depth <= 10; depth++) {
+    const base = depth === 1 ? 'c0.raw' : `c${depth - 1}.qcow2`;
+    expect(await create(`c${depth}.qcow2`, base)).toMatchObject({ code: 0, err: '' });
+  }
+  await create('t.qcow2', 'c0.raw');
+  const before = fs.readFileSync(at('t.qcow2'));
+  const tooMany = { code: 2, err: expect.stringContaining('more than 10 images in a row') };
+  for (const args of [
+    ['rebase', '-b', 'c10.qcow2', 't.qcow2'],
+    ['rebase', '-u', '-b', 'c10.qcow2', 't.qcow2'],
+    ['create', '-b', 'c10.qcow2', 'new.qcow2'],
+    ['convert', '-B', 'c10.qcow2', 'c0.raw', 'new.qcow2'],
+  ]) {
+    expect(await runImage(directory, ...args)).toMatchObject(tooMany);
+  }
+  expect(fs.readFileSync(at('t.qcow2')).equals(before)).toBe(true);
+  expect(fs.existsSync(at('new.qcow2'))).toBe(false);
+  // One that is as deep as can be does not hinder.
+  expect((await runImage(directory, 'rebase', '-b', 'c9.qcow2', 't.qcow2')).code).toBe(0);
+  expect(await runImage(directory, 'map', 't.qcow2')).toMatchObject({ code: 0, err: '' });
+});
+
+test('who makes an image on a base elsewhere is told what opens it', async () => {
+  const directory = workspace();
+  fs.mkdirSync(path.join(directory, 'golden'));
+  fs.mkdirSync(path.join(directory, 'overlays'));
+  makeImage(directory, MIB, 'golden/base.raw');
+  makeImage(directory, MIB, 'overlays/here.raw');
+  const base = '../golden/base.raw';
+  const elsewhere = {
+    code: 0,
+    err: expect.stringMatching(
+      /^tmem: warning: .* which is elsewhere; allow it with --allow-backing ".*golden"\n$/,
+    ),
+  };
+  const file = 'overlays/top.qcow2';
+  const allow = ['--allow-backing', 'golden'];
+  expect(await runImage(directory, 'create', '-b', base, file)).toMatchObject(elsewhere);
+  expect((await runImage(directory, 'map', file)).code).toBe(2);
+  expect(await runImage(directory, 'map', ...allow, file)).toMatchObject({ code: 0, err: '' });
+  const back = await runImage(directory, 'rebase', ...allow, '-b', 'here.raw', file);
+  expect(back).toMatchObject({ code: 0, err: '' });
+  expect(await runImage(directory, 'rebase', '-b', base, file)).toMatchObject(elsewhere);
+  const converted = ['convert', '-B', base, 'overlays/here.raw', 'overlays/new.qcow2'];
+  expect(await runImage(directory, ...converted)).toMatchObject(elsewhere);
+  // Who allows it already knows; who got no image is told why alone.
+  const allowed = await runImage(directory, 'create', ...allow, '-b', base, 'overlays/a.qcow2');
+  expect(allowed).toMatchObject({ code: 0, err: '' });
+  const failed = await runImage(directory, 'create', '-b', base, file);
+  expect(failed).toMatchObject({ code: 2, err: expect.not.stringContaining('warning') });
+});
