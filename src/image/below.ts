@@ -6,7 +6,7 @@ import { Users } from '../lib/users.ts';
 export interface ImageExtent {
   /** Bytes from the offset that was asked for; at least 1. */
   readonly length: number;
-  /** No space is taken here, in any image of the chain. */
+  /** No space is taken for what is read here: writing may take some. */
   readonly isHole: boolean;
   /** The bytes are known to be zeros without reading them. */
   readonly isZero: boolean;

@@ -66,6 +66,8 @@ export type Mapping =
        */
       readonly kind: 'zero' | 'hole';
       readonly length: number;
+      /** Space is set aside for a zero, so that writing there takes no more. Default false. */
+      readonly hasSpace?: boolean;
     }
   | {
       readonly kind: 'compressed';

@@ -39,7 +39,7 @@ test.each([
   await io(server, 'discard 0 4M', 'write -z -u 4M 4M', 'flush', 'read -P 0 4M 4M');
   await io(server, 'read -P 1 8M 4M', 'flush');
   const map = JSON.parse(await runWell('nbdinfo', ['--map', '--json', server.uri()]));
-  expect(map.at(0)).toMatchObject({ offset: 0, length: 8 * MIB, type: 2 });
+  expect(map.at(0)).toMatchObject({ offset: 0, length: 8 * MIB, type: 3 });
   await server.stop();
   expect(takenBytes(image)).toBeLessThan(5 * MIB);
   expect(await check('qcow2', image)).toBe(0);

@@ -1,9 +1,10 @@
+import path from 'node:path';
 import { expect, test } from 'vitest';
 import { needsPrograms, runWell } from '../tools/programs.ts';
 import { startServer } from '../tools/server.ts';
 import { MIB, makeEmptyImage, makeImage, workspace } from '../tools/workspace.ts';
 
-needsPrograms('nbdinfo');
+needsPrograms('nbdinfo', 'qemu-img', 'qemu-io', 'qemu-nbd');
 
 async function infoOf(uri: string): Promise<Record<string, unknown>[]> {
   const { exports } = JSON.parse(await runWell('nbdinfo', ['--json', uri]));
@@ -94,4 +95,40 @@ test('nbdinfo --map describes 5 TiB of nothing', async () => {
     await runWell('nbdinfo', ['--map', '--totals', '--json', server.uri()]),
   );
   expect(totals).toEqual([expect.objectContaining({ size: sizeBytes, type: 3 })]);
+});
+
+const ZEROES = ['-z 256k 64k', '-P 1 512k 64k', '-zu 512k 64k'];
+
+test.each([
+  ['qcow2', []],
+  ['qcow2', ['-o', 'extended_l2=on']],
+  ['qcow2', ['-o', 'compat=0.10']],
+  ['qed', []],
+  ['vmdk', ['-o', 'zeroed_grain=on']],
+])('nbdinfo --map shows of %s with %j what it shows of qemu-nbd', async (format, settings) => {
+  const directory = workspace();
+  const file = path.join(directory, `disk.${format}`);
+  await runWell('qemu-img', ['create', '-q', '-f', format, ...settings, file, '1M']);
+  const writes = ['-P 1 0 128k', ...ZEROES].flatMap((each) => ['-c', `write -q ${each}`]);
+  await runWell('qemu-io', ['-f', format, ...writes, file]);
+  const theirs = await runWell('nbdinfo', [
+    ...['--map', '--', '[', 'qemu-nbd', '-r', '-f', format, file, ']'],
+  ]);
+  const server = await startServer(directory, [file, '--mode', 'read-only']);
+  expect(await runWell('nbdinfo', ['--map', server.uri()])).toBe(theirs);
+  expect(theirs).toMatch(/ 3 +hole,zero\n/);
+});
+
+test('nbdinfo --map shows zeros of qcow2 that have space as no hole', async () => {
+  const directory = workspace();
+  const file = path.join(directory, 'disk.qcow2');
+  await runWell('qemu-img', ['create', '-q', '-f', 'qcow2', file, '1M']);
+  const writes = ['-P 1 0 128k', '-z 64k 64k', '-z 256k 64k'];
+  const commands = writes.flatMap((each) => ['-c', `write -q ${each}`]);
+  await runWell('qemu-io', ['-f', 'qcow2', ...commands, file]);
+  const server = await startServer(directory, [file]);
+  const map: unknown = JSON.parse(await runWell('nbdinfo', ['--map', '--json', server.uri()]));
+  const extent = (offset: number, length: number, type: number) =>
+    expect.objectContaining({ offset: offset * 65536, length: length * 65536, type });
+  expect(map).toEqual([extent(0, 1, 0), extent(1, 1, 2), extent(2, 14, 3)]);
 });

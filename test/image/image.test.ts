@@ -87,9 +87,9 @@ describe.each([false, true])('an image of many runs, mapped with promises: %s', 
     const data = { isHole: false, isZero: false, isAllocated: true, isCompressed: false, depth: 0 };
     expect(await image.extent(900, 4)).toEqual({ ...data, length: 4 });
     expect(await image.extent(900, 400)).toEqual({ ...data, length: 100 });
-    const zero = { ...data, isZero: true };
+    const zero = { ...data, isHole: true, isZero: true };
     expect(await image.extent(1000, 2000)).toEqual({ ...zero, length: 1000 });
-    const hole = { ...zero, isHole: true, isAllocated: false };
+    const hole = { ...zero, isAllocated: false };
     expect(await image.extent(3100, 900)).toEqual({ ...hole, length: 900 });
   });
 });

@@ -31,7 +31,9 @@ export class ImageState {
     const bytes = Math.min(run.length, length);
     if (run.kind === 'data') return this.#dataExtent(run, bytes);
     if (run.kind === 'compressed') return { ...DATA, length: bytes, isCompressed: true };
-    if (run.kind === 'zero') return { ...DATA, length: bytes, isZero: true };
+    if (run.kind === 'zero') {
+      return { ...DATA, length: bytes, isZero: true, isHole: run.hasSpace !== true };
+    }
     const backedBytes = this.#reads.backedBytes(offset, bytes);
     const backing = this.#below.image;
     if (backing === undefined || backedBytes === 0) {

@@ -14,6 +14,8 @@ import {
 const HOLE = 0;
 const ZERO = 1;
 const DATA = 2;
+/** Zeros for which there is space. */
+const HELD_ZERO = 3;
 
 /** Maps without a promise when the slice is in memory; see `ImageFormat.map`. */
 export class Qcow2Mapping {
@@ -76,10 +78,11 @@ export class Qcow2Mapping {
   /** Takes what goes on with the run from a cluster, from a subcluster on; whether all of it did. */
   #extendRun(first: number, skippedBytes: number): boolean {
     const { subclusters, subclusterBytes } = this.#disk.geometry;
-    const { allocated, zero, hostOffset } = this.#entry;
+    const { allocated, zero, hostOffset, hasHost } = this.#entry;
+    const zeroKind = hasHost ? HELD_ZERO : ZERO;
     for (let index = first; index < subclusters; index++) {
       const bit = 1 << index;
-      const kind = (zero & bit) !== 0 ? ZERO : (allocated & bit) !== 0 ? DATA : HOLE;
+      const kind = (zero & bit) !== 0 ? zeroKind : (allocated & bit) !== 0 ? DATA : HOLE;
       const skipped = index === first ? skippedBytes : 0;
       const host = hostOffset + index * subclusterBytes + skipped;
       if (this.#runBytes === 0) {
@@ -96,7 +99,10 @@ export class Qcow2Mapping {
   }
 
   #run(length: number): Mapping {
-    if (this.#runKind !== DATA) return { kind: this.#runKind === ZERO ? 'zero' : 'hole', length };
+    if (this.#runKind === HOLE) return { kind: 'hole', length };
+    if (this.#runKind !== DATA) {
+      return { kind: 'zero', length, hasSpace: this.#runKind === HELD_ZERO };
+    }
     const { dataStorage: storage, cipher } = this.#disk;
     return { kind: 'data', length, storage, storageOffset: this.#runHostOffset, cipher };
   }
