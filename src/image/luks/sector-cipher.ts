@@ -47,7 +47,7 @@ export interface SectorCipherOptions {
 
 /** Bytes of key that AES takes in this mode. */
 export function keySizes(mode: 'xts' | 'cbc'): readonly number[] {
-  return mode === 'xts' ? [32, 64] : [16, 24, 32];
+  return mode === 'xts' ? [32, 48, 64] : [16, 24, 32];
 }
 
 /** The cipher for all sectors under one key; the key must be of one of the `keySizes`. */

@@ -67,6 +67,7 @@ describe('a LUKS image of qemu-img', () => {
   it.each([
     ['the default', ''],
     ['xts of 128 bits with sha1', ',cipher-alg=aes-128,hash-alg=sha1'],
+    ['xts of 192 bits', ',cipher-alg=aes-192'],
     ['cbc with essiv', ',cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256'],
     ['cbc with plain64 and sha512', ',cipher-mode=cbc,ivgen-alg=plain64,hash-alg=sha512'],
     ['xts with plain', ',ivgen-alg=plain'],

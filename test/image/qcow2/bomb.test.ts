@@ -10,8 +10,8 @@ const TABLE_ENTRIES = CLUSTER / 8;
 const L1_ENTRIES = 4096;
 const SIZE = L1_ENTRIES * TABLE_ENTRIES * CLUSTER;
 
-function bomb(): Buffer {
-  const blob = deflateRawSync(Buffer.alloc(CLUSTER, 'boom'));
+function bomb(inflatedBytes = CLUSTER): Buffer {
+  const blob = deflateRawSync(Buffer.alloc(inflatedBytes, 'boom'));
   const [l1, l2, data] = [CLUSTER, 2 * CLUSTER, 3 * CLUSTER];
   const bytes = Buffer.alloc(4 * CLUSTER);
   bytes.write('QFI\xfb', 0, 'latin1');
@@ -51,5 +51,15 @@ it('an image of 2 TiB in 256 KiB costs each read what it reads, and no more memo
   expect(readCount).toBeLessThanOrEqual(64 * (1 + MIB / CLUSTER));
   expect(image.tables?.bytes).toBeLessThanOrEqual(64 * KIB);
   expect(await image.extent(0, MIB)).toMatchObject({ isCompressed: true });
+  await image.close();
+});
+
+it.each([
+  [CLUSTER + 1, /with deflate, more than 65536 bytes came out; restore it from a copy$/],
+  [CLUSTER - 1, /with deflate, 65535 bytes came out, not 65536; restore it from a copy$/],
+])('a cluster of %i bytes is refused in words of ours', async (inflatedBytes, sentence) => {
+  const storage = new MemoryStorage(bomb(inflatedBytes), { isContainer: true });
+  const image = await openOn(storage, { isReadOnly: true });
+  await expect(image.read(Buffer.alloc(512), 0, 512, 0)).rejects.toThrow(sentence);
   await image.close();
 });

@@ -42,7 +42,9 @@ export const deflateCodec: ClusterCodec = {
       };
       inflateRaw(stored, options, (error, result) => {
         if (error !== null) {
-          reject(error);
+          const isMore = 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
+          const why = `more than ${cluster.length} bytes came out`;
+          reject(isMore ? new RangeError(why, { cause: error }) : error);
         } else if (result.length !== cluster.length) {
           reject(new RangeError(`${result.length} bytes came out, not ${cluster.length}`));
         } else {
