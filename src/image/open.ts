@@ -8,10 +8,15 @@ import { driverOf, formatNameOf, looksLike } from './formats.ts';
 import { type AdmittedFile, Gate, openHere, type Referrer } from './gate.ts';
 import { BlockImage } from './image.ts';
 
+/** The size of every disk is a multiple of these bytes. */
+const SECTOR_BYTES = 512;
+
 export interface OpenImageOptions {
   readonly isReadOnly: boolean;
   /** Images that are to stand on it in a row: they count for what a chain may have. Default 0. */
   readonly overlayCount?: number | undefined;
+  /** Read only, a raw file may have any size, none too: zeros fill its last sector. Default false. */
+  readonly takesAnySize?: boolean | undefined;
   /** By default what the file's name stands for; see `formatNameOf`. */
   readonly formatName?: FormatName | undefined;
   /** Directories, besides that of an image, in which files that it names may be; default none. */
@@ -42,7 +47,8 @@ export interface OpenImageOptions {
 export async function openImage(path: string, options: OpenImageOptions): Promise<BlockImage> {
   const formatName = options.formatName ?? formatNameOf(path);
   const { isReadOnly, wantsDirect, allowBacking = [], overlayCount = 0 } = options;
-  const isContainer = formatName !== 'raw';
+  const isRaw = formatName === 'raw';
+  const isContainer = !isRaw || (isReadOnly && options.takesAnySize === true);
   // A qcow2 image counts what is in use; others take the end of the file for that after a crash.
   const growsAhead = formatName === 'qcow2';
   const opening = openFileStorage(path, { isReadOnly, wantsDirect, isContainer, growsAhead });
@@ -50,7 +56,8 @@ export async function openImage(path: string, options: OpenImageOptions): Promis
     ? opening.catch((cause: unknown) => refuseGuess(path, cause))
     : opening);
   try {
-    if (storage.isOpenHere && isContainer) throw openHere(path);
+    if (storage.isOpenHere && !isRaw) throw openHere(path);
+    if (options.formatName === undefined && isRaw) await refuseOtherSize(storage, path);
     if (options.formatName === undefined) await warnOfContent(storage, formatName, options);
   } catch (cause) {
     await storage.close();
@@ -65,8 +72,15 @@ export async function openImage(path: string, options: OpenImageOptions): Promis
 async function refuseGuess(path: string, cause: unknown): Promise<never> {
   if (!(cause instanceof TmemError) || cause.context.sizeBytes === undefined) throw cause;
   const storage = await openFileStorage(path, { isReadOnly: true, isContainer: true });
-  const other = await looksLike(storage).finally(() => storage.close());
-  if (other === undefined) throw cause;
+  await refuseOtherSize(storage, path, cause).finally(() => storage.close());
+  throw cause;
+}
+
+/** Throws where the file has another size than disks have, and begins as an image does. */
+async function refuseOtherSize(storage: FileStorage, path: string, cause?: unknown): Promise<void> {
+  if (storage.sizeBytes % SECTOR_BYTES === 0) return;
+  const other = await looksLike(storage);
+  if (other === undefined) return;
   const advice = `it begins as a ${other} image does: say so with --format ${other} if it is one`;
   throw new TmemError('usage', `"${path}" is no raw disk, by its size; ${advice}`, { cause });
 }

@@ -41,7 +41,7 @@ export async function openBase(path: string, wish: BaseWish): Promise<OpenBase> 
     throw new TmemError('usage', `"${path}" cannot stand on itself; name another base`);
   }
   const image = await openImage(basePath, {
-    ...{ isReadOnly: true, formatName, allowBacking, backingFormatName },
+    ...{ isReadOnly: true, takesAnySize: true, formatName, allowBacking, backingFormatName },
     ...{ passphrase, backingPassphrase: passphrase, overlayCount: 1 },
   });
   try {
