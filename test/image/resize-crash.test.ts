@@ -74,8 +74,10 @@ describe.each(KINDS)('a $format overlay ($options) that grows over a longer base
     storage.onWrite = () => {
       if (image.virtualSizeBytes === NEW) throw new Error('full');
     };
+    storage.onWriteZeroes = storage.onWrite;
     await expect(image.resize(NEW)).rejects.toThrow('full');
     storage.onWrite = undefined;
+    storage.onWriteZeroes = undefined;
     expect(image.virtualSizeBytes).toBe(OLD);
     await image.close();
     expect((await driver.info(storage)).virtualSizeBytes).toBe(OLD);

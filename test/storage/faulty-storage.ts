@@ -32,6 +32,7 @@ export class FaultyStorage implements Storage {
   /** Run for every request that nothing was planned for. */
   onRead: Hook | undefined;
   onWrite: Hook | undefined;
+  onWriteZeroes: Hook | undefined;
   onSync: Hook | undefined;
   readonly #planned: Record<FaultyOperation, (Hook | 'short')[]> = {
     read: [],
@@ -121,7 +122,7 @@ export class FaultyStorage implements Storage {
     mayDiscard: boolean,
     mustBeFast = false,
   ): Promise<void> {
-    await this.#pass('writeZeroes', offset, length);
+    await this.#pass('writeZeroes', offset, length, this.onWriteZeroes);
     await this.inner.writeZeroes(offset, length, mayDiscard, mustBeFast);
   }
 

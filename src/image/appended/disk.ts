@@ -79,7 +79,7 @@ export class AppendedDisk {
     this.#levelOne = levelOne;
     this.#virtualSizeBytes = parts.virtualSizeBytes;
     this.#hasBacking = parts.hasBacking;
-    this.space = new AppendSpace(storage, layout.unitBytes, parts.end);
+    this.space = new AppendSpace(layout.unitBytes, parts.end);
     const { space } = this;
     const limitBytes = tableBytesMax;
     this.tables = new AppendedTables({ storage, layout, levelOne, space, isOrdered, limitBytes });

@@ -1,10 +1,6 @@
 /** Where an image that only grows puts what is new: at its end. */
 
 import { roundUp } from '../../lib/round-up.ts';
-import type { ResizableStorage } from '../../storage/storage.ts';
-
-const ZEROES_BYTES = 64 * 1024;
-const zeroes = Buffer.alloc(ZEROES_BYTES);
 
 /** A run of the file that was given out and that no table names yet. */
 export interface SpaceRun {
@@ -14,7 +10,6 @@ export interface SpaceRun {
 
 /** The end of the file is the only record of what is free. */
 export class AppendSpace {
-  readonly #storage: ResizableStorage;
   readonly #unitBytes: number;
   readonly #inFlight = new Set<SpaceRun>();
   /** Where runs begin that were given back while others lay behind them, by where they end. */
@@ -22,8 +17,7 @@ export class AppendSpace {
   #end: number;
 
   /** `end` is where the first new unit goes. */
-  constructor(storage: ResizableStorage, unitBytes: number, end: number) {
-    this.#storage = storage;
+  constructor(unitBytes: number, end: number) {
     this.#unitBytes = unitBytes;
     this.#end = end;
   }
@@ -71,22 +65,5 @@ export class AppendSpace {
     const start = this.#returned.get(this.#end);
     this.#returned.delete(this.#end);
     return start;
-  }
-
-  /**
-   * Makes the range read as zeros and lie inside the file. What was behind its end is a hole and
-   * costs one small write, however long the range is.
-   */
-  async makeZero(offset: number, length: number): Promise<void> {
-    const end = offset + length;
-    const stored = Math.min(end, this.#storage.sizeBytes);
-    for (let at = offset; at < stored; ) {
-      const count = Math.min(ZEROES_BYTES, stored - at);
-      await this.#storage.write(zeroes, 0, count, at);
-      at += count;
-    }
-    if (this.#storage.sizeBytes >= end) return;
-    const last = Math.min(length, 512);
-    await this.#storage.write(zeroes, 0, last, end - last);
   }
 }

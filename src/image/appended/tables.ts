@@ -116,7 +116,8 @@ export class AppendedTables {
   async #createTable(index: number): Promise<void> {
     const run = this.#space.take(this.#layout.entriesPerTable * ENTRY_BYTES);
     try {
-      await this.#space.makeZero(run.offset, run.length);
+      // With blocks of its own: later, a disk that is full would refuse every flush.
+      await this.#storage.writeZeroes(run.offset, run.length, false);
     } catch (cause) {
       this.#space.giveBack(run);
       throw cause;

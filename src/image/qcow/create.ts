@@ -45,6 +45,7 @@ export async function createQcow(storage: ResizableStorage, options: CreateOptio
   const raw = encodeQcowHeader(header);
   // The table first: a header names what is there.
   await storage.resize(l1Offset + l1Bytes);
+  await storage.writeZeroes(0, l1Offset + l1Bytes, false);
   await storage.write(raw, 0, raw.length, 0);
   await storage.sync();
 }

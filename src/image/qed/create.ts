@@ -58,7 +58,9 @@ export async function createQed(storage: ResizableStorage, options: CreateOption
     refuse('the name of the backing file is too long; use one of at most 1023 bytes');
   }
   // The tables first: a header names what is there.
-  await storage.resize(clusterBytes * (1 + tableClusters));
+  const tablesEnd = clusterBytes * (1 + tableClusters);
+  await storage.resize(tablesEnd);
+  await storage.writeZeroes(0, tablesEnd, false);
   await storage.write(header, 0, header.length, 0);
   await storage.sync();
 }

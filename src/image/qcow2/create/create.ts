@@ -70,6 +70,8 @@ export async function createQcow2(
   const { clusterBytes } = settings;
   if (settings.dataFile !== undefined) await createDataFile(settings.dataFile, plan, options);
   await storage.resize(plan.clusters * clusterBytes);
+  // Tables have blocks of their own from the start: on a full disk a FLUSH would find none for them.
+  await storage.writeZeroes(0, plan.dataOffset, false);
   if (settings.dataFile === undefined) await setAside(storage, plan.dataOffset, plan);
   await writeRefcounts(storage, plan);
   if (plan.tables > 0) await writeTables(storage, plan, options.backing !== undefined);

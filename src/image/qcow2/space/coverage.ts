@@ -1,8 +1,8 @@
 /**
  * Growing what can be counted: new refcount blocks, and when the refcount table is full, a new table.
  * They lie in the space that they count themselves, so that nothing that is durable knows of them
- * until the table's entries, or the header, are switched to them: the blocks are written in the first
- * phase of a write-back, the switch in the second. Clusters are taken from the new space only then.
+ * until the table's entries, or the header, are switched to them: the blocks are written before the
+ * first phase of a write-back, the switch in the second. Clusters are taken from the new space only then.
  */
 
 import { TmemError } from '../../../lib/errors.ts';
@@ -28,6 +28,8 @@ export interface CoverageOptions {
   readonly metadata: MetadataMap;
   /** Blocks are added before somebody has to wait for them. */
   readonly isAhead: boolean;
+  /** What a growth that came to nothing has written ends before that cluster. */
+  readonly onWrote: (end: number) => void;
 }
 
 /** What one growth adds; offsets and clusters are of the storage. */
@@ -74,9 +76,34 @@ export class Coverage {
 
   /**
    * What to add now; undefined when there is room enough behind `next`, the first cluster that may be
-   * free, or when the format has room for no more: see `takeFailure`.
+   * free, or when the format or the disk has room for no more: see `takeFailure`. It is written to
+   * where nothing points yet, before the first phase: a disk that is full must not keep that from
+   * making durable what it has room for.
    */
-  plan(next: number): CoveragePlan | undefined {
+  async prepare(next: number): Promise<CoveragePlan | undefined> {
+    const isWanted = this.#wantedClusters > 0;
+    const plan = this.#plan(next);
+    if (plan === undefined) return undefined;
+    try {
+      await this.#writeNew(plan);
+      return plan;
+    } catch (cause) {
+      const { storage, geometry, onWrote } = this.#options;
+      const { firstCluster, usedClusters } = plan;
+      const { clusterBytes } = geometry;
+      onWrote(firstCluster + usedClusters);
+      const isFull = cause instanceof TmemError && cause.kind === 'no-space';
+      if (!isFull || plan === this.#unsure) throw cause;
+      if (isWanted) this.#failure = cause;
+      // What was written of it is space that others need.
+      const offset = firstCluster * clusterBytes;
+      const length = Math.min(usedClusters * clusterBytes, storage.sizeBytes - offset);
+      if (length > 0) await storage.discard(offset, length).catch(() => undefined);
+      return undefined;
+    }
+  }
+
+  #plan(next: number): CoveragePlan | undefined {
     if (this.#unsure !== undefined) return this.#unsure;
     const { refcounts, geometry } = this.#options;
     const { table } = refcounts;
@@ -129,8 +156,7 @@ export class Coverage {
     return true;
   }
 
-  /** First phase: blocks and table, to where nothing points yet. */
-  async writeNew({ blocks, firstCluster, usedClusters, table, isMoved }: CoveragePlan) {
+  async #writeNew({ blocks, firstCluster, usedClusters, table, isMoved }: CoveragePlan) {
     const { storage, geometry } = this.#options;
     const { clusterBytes, refcountBits } = geometry;
     const bytes = Buffer.alloc(usedClusters * clusterBytes);

@@ -1,4 +1,8 @@
-/** L2 tables that may be changed: made where there is none, copied where a snapshot has them too. */
+/**
+ * L2 tables that may be changed: made where there is none, copied where a snapshot has them too. On a
+ * disk that is full it is the write that wants one that fails: what it writes is acknowledged only
+ * when the table has space of its own, so that no FLUSH is left without.
+ */
 
 import { type Qcow2Disk, tableOffsetOf } from '../reads/disk.ts';
 import type { ClusterAllocator } from '../space/cluster-allocator.ts';
@@ -50,6 +54,7 @@ export class L2Tables {
     const run = await allocator.takeExactly(1);
     const offset = run.first * clusterBytes;
     try {
+      await disk.storage.writeZeroes(offset, clusterBytes, false);
       if (old === 0) this.#clear(offset);
       else await this.#copy(old, offset);
     } catch (cause) {

@@ -146,7 +146,15 @@ export class SizeChange {
     const run = await allocator.takeExactly(clusters);
     const old = disk.l1;
     const offset = run.first * clusterBytes;
-    metadata.add(offset, clusters * clusterBytes);
+    const bytes = clusters * clusterBytes;
+    try {
+      // Here a disk that is full refuses it; later, it would refuse every FLUSH.
+      await disk.storage.writeZeroes(offset, bytes, false);
+    } catch (cause) {
+      freed.addUnreachable(offset, bytes);
+      throw cause;
+    }
+    metadata.add(offset, bytes);
     disk.l1 = old.movedTo(offset, tables);
     writeBack.switchDisk({ l1: disk.l1, isMoved: true, sizeBytes: header.header.sizeBytes });
     for (let at = 0; at < old.entries * 8; at += clusterBytes) freed.addTable(old.offset + at);

@@ -130,12 +130,12 @@ export class WritableQcow2 implements WritableFormat {
     const freed = new FreedClusters({
       ...{ storage, clusterBytes, refcounts, epochs, metadata, onLast, onFree, onDamage },
     });
+    const onWrote = (end: number) => allocator.wroteTo(end);
     const coverage = new Coverage({
-      ...{ name, storage, geometry, refcounts, header: headerFile, metadata },
+      ...{ name, storage, geometry, refcounts, header: headerFile, metadata, onWrote },
       isAhead: !isUnplaced,
     });
     const nextCluster = () => allocator.next;
-    const onWrote = (end: number) => allocator.wroteTo(end);
     const writeBack = new WriteBack({
       ...{ disk, header: headerFile, refcounts, freed, coverage, nextCluster, onWrote },
     });

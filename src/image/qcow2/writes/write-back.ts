@@ -2,8 +2,8 @@
  * The order in which tables become durable. Nothing durable ever points to what is not durable yet,
  * and nothing is free while something durable points to it, so that a crash can only leak:
  *
- * 1. refcounts, tables that nothing durable refers to, and the data, which were written before the
- *    tables here came to speak of them; a sync;
+ * 1. refcounts, tables that nothing durable refers to, and the data and new refcount blocks, which
+ *    were written before the tables here came to speak of them; a sync;
  * 2. slices of L2 tables, entries of L1 and refcount tables, the header, as they were when the first
  *    phase began; a sync;
  * 3. in memory, the counts of what was replaced go down.
@@ -96,7 +96,8 @@ export class WriteBack {
   async #run(): Promise<void> {
     const { disk, refcounts, freed, coverage, nextCluster } = this.#options;
     const hasTables = disk.l2.dirtyBytes > 0 || refcounts.blocks.dirtyBytes > 0;
-    const plan = hasTables || coverage.isWanted ? coverage.plan(nextCluster()) : undefined;
+    const mayGrow = hasTables || coverage.isWanted;
+    const plan = mayGrow ? await coverage.prepare(nextCluster()) : undefined;
     const batch: Batch = {
       newTables: this.#newTables,
       l1: disk.l1,
@@ -144,12 +145,11 @@ export class WriteBack {
     return { now, later };
   }
 
-  async #firstPhase({ plan, diskSwitch }: Batch, slices: readonly number[]): Promise<void> {
-    const { disk, refcounts, coverage } = this.#options;
+  async #firstPhase({ diskSwitch }: Batch, slices: readonly number[]): Promise<void> {
+    const { disk, refcounts } = this.#options;
     const { storage, dataStorage } = disk;
     const l1 = diskSwitch?.isMoved === true ? diskSwitch.l1.copy() : undefined;
     const writes = [disk.l2.writeBack(slices), refcounts.blocks.writeBack()];
-    if (plan !== undefined) writes.push(coverage.writeNew(plan));
     if (diskSwitch !== undefined && l1 !== undefined) {
       writes.push(storage.write(l1, 0, l1.length, diskSwitch.l1.offset));
     }
