@@ -6,6 +6,7 @@ import type { BlockImage } from '../../src/image/image.ts';
 import { qcowDriver } from '../../src/image/qcow/driver.ts';
 import { qcow2Driver } from '../../src/image/qcow2/driver.ts';
 import { qedDriver } from '../../src/image/qed/driver.ts';
+import { vmdkDriver } from '../../src/image/vmdk/driver.ts';
 import { TmemError } from '../../src/lib/errors.ts';
 import { Random } from '../tools/crash-random.ts';
 import { needsPrograms, runWell } from '../tools/programs.ts';
@@ -52,6 +53,7 @@ const KINDS: Kind[] = [
   },
   { name: 'qed', driver: qedDriver, settings: { cluster_size: '4096', table_size: '4' } },
   { name: 'qcow', driver: qcowDriver, settings: {} },
+  { name: 'vmdk', driver: vmdkDriver, settings: {} },
 ];
 
 async function make({ driver, settings, hasSnapshot = false }: Kind): Promise<SmallDisk> {

@@ -85,6 +85,7 @@ export class GrainAllocation implements ExtentWriter {
     const hasTable = tables.hasTable(grain);
     if (hasTable === undefined) return tables.load(grain).then(retry);
     if (!hasTable) return this.#createTable(grain).then(retry);
+    if (!tables.isSettled(grain)) return tables.settle(grain).then(retry);
     return this.#allocateNew(grain, offset, wantedEnd);
   }
 
@@ -158,6 +159,7 @@ export class GrainAllocation implements ExtentWriter {
     const { tables, storage, grainBytes } = this.#parts;
     const end = this.#endOfRun(grain, wantedEnd, (next) => {
       if (this.#inFlight.has(next) || !tables.hasTable(next)) return false;
+      if (!tables.isSettled(next)) return false;
       const entry = tables.entry(next);
       return entry === HOLE || entry === ZERO;
     });
@@ -241,6 +243,7 @@ export class GrainAllocation implements ExtentWriter {
       await tables.load(grain);
       if (tables.hasTable(grain) === false) await this.#createTable(grain);
     }
+    await tables.settle(grain);
     // Whoever allocates it meanwhile writes to the same range: then either may win.
     if (this.#inFlight.has(grain) || (tables.entry(grain) ?? HOLE) > ZERO) return;
     tables.stage(grain, ZERO);

@@ -54,6 +54,9 @@ export class GrainTables {
   readonly #parts: GrainTablesParts;
   readonly #staged = new Map<number, number>();
   readonly #newTables = new Map<number, TablePlace>();
+  /** Tables that have blocks of the file system for all of their entries. */
+  readonly #settled = new Set<number>();
+  readonly #settling = new Map<number, Promise<void>>();
 
   constructor(parts: GrainTablesParts) {
     this.#parts = parts;
@@ -100,6 +103,27 @@ export class GrainTables {
     return place === undefined ? undefined : place !== 0;
   }
 
+  /** Whether the table of the grain has blocks of its own; see `settle`. */
+  isSettled(grain: number): boolean {
+    return this.#settled.has(Math.floor(grain / this.#parts.entriesPerTable));
+  }
+
+  /**
+   * Writes zeros over those sectors of a table that are zeros: most images are made with holes for
+   * tables, and on a disk that is full no sync could fill them. To be awaited before the first grain
+   * of the table is staged; that is once for all who ask.
+   */
+  async settle(grain: number): Promise<void> {
+    const table = Math.floor(grain / this.#parts.entriesPerTable);
+    if (this.#settled.has(table)) return;
+    let settling = this.#settling.get(table);
+    if (settling === undefined) {
+      settling = this.#settle(table).finally(() => this.#settling.delete(table));
+      this.#settling.set(table, settling);
+    }
+    await settling;
+  }
+
   /** From now on the grain is there; durable with a sync that begins later. */
   stage(grain: number, entry: number): void {
     this.#staged.set(grain, entry);
@@ -108,6 +132,7 @@ export class GrainTables {
   /** A table of zeros is at that place, on the file already. */
   stageTable(table: number, place: TablePlace): void {
     this.#newTables.set(table, place);
+    this.#settled.add(table);
   }
 
   /** What was staged up to now. */
@@ -153,6 +178,20 @@ export class GrainTables {
     const found = this.#checkedTable(await sectorAt(at), at);
     if (redundantDirectoryOffset === 0) return { table: found, redundant: 0 };
     return { table: found, redundant: this.#checkedTable(await sectorAt(copyAt), copyAt) };
+  }
+
+  async #settle(table: number): Promise<void> {
+    const { storage, cache, windowOffset, entriesPerTable } = this.#parts;
+    const place = await this.placeOf(table);
+    const zeros = Buffer.alloc(SLICE_BYTES);
+    for (const offset of [place.table, place.redundant]) {
+      const end = offset === 0 ? 0 : offset + entriesPerTable * ENTRY_BYTES;
+      for (let at = sliceOf(offset); at < end; at += SLICE_BYTES) {
+        const slice = await cache.load(windowOffset + at);
+        if (slice.equals(zeros)) await storage.write(zeros, 0, zeros.length, at);
+      }
+    }
+    this.#settled.add(table);
   }
 
   /** Changes the entries that are in one slice from `grains[first]` on; answers the first behind. */
