@@ -17,9 +17,14 @@ export interface ResizeOptions {
 /** Durably changes the size; answers what it is now. */
 export async function resizeImage(image: BlockImage, options: ResizeOptions): Promise<number> {
   const sizeBytes = roundUp(options.sizeBytes, SECTOR_BYTES);
-  const { name, virtualSizeBytes } = image;
-  if (!Number.isSafeInteger(sizeBytes) || sizeBytes < SECTOR_BYTES) {
-    throw new TmemError('usage', `"${name}" cannot have ${sizeBytes} bytes; give it at least 512`);
+  const { name, virtualSizeBytes, formatName } = image;
+  // An empty raw file could not be opened for writing any more, and so have no other size again.
+  const leastBytes = formatName === 'raw' ? SECTOR_BYTES : 0;
+  if (!Number.isSafeInteger(sizeBytes) || sizeBytes < leastBytes) {
+    throw new TmemError(
+      'usage',
+      `"${name}" cannot have ${sizeBytes} bytes; give it at least ${leastBytes}`,
+    );
   }
   if (sizeBytes < virtualSizeBytes && !options.mayShrink) {
     const lost = `the last ${virtualSizeBytes - sizeBytes} bytes of "${name}" would be lost`;

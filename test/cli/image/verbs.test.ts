@@ -183,6 +183,20 @@ test.each(['raw', 'qcow2', 'qed', 'vmdk'])('resize changes %s as qemu reads it',
   });
 });
 
+test('resize takes all of a disk away where the image has an end besides, and gives it back', async () => {
+  const directory = workspace();
+  const file = path.join(directory, 'a.qcow2');
+  await runImage(directory, 'convert', makeImage(directory, 2 * MIB, 'a.raw'), file);
+  expect(await runImage(directory, 'resize', file, '0')).toMatchObject({ code: 2 });
+  const ran = await runImage(directory, 'resize', '--shrink', file, '0');
+  expect(ran).toMatchObject({ code: 0, err: '' });
+  await runWell('qemu-img', ['check', '-q', '-f', 'qcow2', file]);
+  await runImage(directory, 'resize', file, '1M');
+  await runWell('qemu-io', ['-f', 'qcow2', '-c', 'read -q -P 0 0 1M', file]);
+  const refused = await runImage(directory, 'resize', '--shrink', 'a.raw', '0');
+  expect(refused).toMatchObject({ code: 2, err: expect.stringMatching(/at least 512\n$/) });
+});
+
 test('map ends well when nobody reads it any more', async () => {
   const directory = workspace();
   await runImage(directory, 'create', 'a.qcow2', '1M');
