@@ -76,9 +76,9 @@ export class S3FifoCwFamily implements PolicyFamily {
   readonly links: Int32Array;
   readonly states: Uint8Array;
   readonly chargeLows: Uint16Array;
-  /** Tick of its policy's clock of insertions into small; means nothing for pages in main. */
+  /** Tick of its policy's clock; means nothing for pages in main. */
   readonly stamps: Uint16Array | Uint32Array;
-  /** Which bits of a difference of ticks mean something; a tick is `1 << tickShift` insertions. */
+  /** Which bits of a difference of ticks mean something; a tick is `1 << tickShift` steps of that. */
   readonly tickMask: number;
   readonly tickShift: number;
   /** The policies' name: `s3fifo-cw`, or what it is called without its window. */

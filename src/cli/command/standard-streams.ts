@@ -1,13 +1,16 @@
 /** Where a command prints: stdout and stderr, each opened when it is first needed. */
 
-import { writeSync } from 'node:fs';
+import { write } from 'node:fs';
 import { Writable } from 'node:stream';
 import { isatty } from 'node:tty';
-import { systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { TmemError } from '../../lib/errors.ts';
 import { type Terminal, terminalOf } from '../terminal/screen.ts';
 
 const STDOUT_FD = 1;
 const STDERR_FD = 2;
+
+/** What stderr may owe a reader that does not read; the rest is not said. */
+const UNREAD_BYTES_MAX = 1024 * 1024;
 
 /** How long to wait before a full pipe is tried again that makes nobody wait, milliseconds. */
 const FULL_PIPE_MS = 5;
@@ -65,7 +68,7 @@ export class StandardStreams {
       // A log on a full disk, or on a terminal that was closed, ends no service.
       this.#stderr.on('error', () => undefined);
     }
-    this.#stderr.write(text);
+    if (this.#stderr.writableLength <= UNREAD_BYTES_MAX) this.#stderr.write(text);
   }
 
   /** Resolves when all that was printed is out, or nobody reads it any more. */
@@ -83,30 +86,20 @@ export class StandardStreams {
   }
 }
 
-/** Writes all of `bytes`; waits for a reader that is slow, as any write to a pipe does. */
-function writeAll(fd: number, bytes: Buffer): void {
-  for (let at = 0; at < bytes.length; ) {
-    try {
-      at += writeSync(fd, bytes, at);
-    } catch (cause) {
-      if (systemErrorCode(cause) !== 'EAGAIN') throw cause;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FULL_PIPE_MS);
-    }
-  }
+/** Writes all of `bytes`, as a thread does that may wait for a slow reader; the event loop does not. */
+function writeAll(fd: number, bytes: Buffer, done: (failure: Error | null) => void): void {
+  write(fd, bytes, (cause, count) => {
+    if (cause !== null && cause.code !== 'EAGAIN') return done(cause);
+    const rest = bytes.subarray(count ?? 0);
+    if (cause !== null) setTimeout(() => writeAll(fd, rest, done), FULL_PIPE_MS);
+    else if (rest.length > 0) writeAll(fd, rest, done);
+    else done(null);
+  });
 }
 
 /** A stream that leaves the flags of its descriptor alone. */
 function sharedStream(fd: number): Writable {
-  return new Writable({
-    write: (chunk, _encoding, done) => {
-      try {
-        writeAll(fd, chunk);
-        done();
-      } catch (cause) {
-        done(cause as Error);
-      }
-    },
-  });
+  return new Writable({ write: (chunk, _encoding, done) => writeAll(fd, chunk, done) });
 }
 
 /**

@@ -44,7 +44,8 @@ export const mapVerb: ImageVerb = {
   summary: 'list what is allocated where',
   about:
     'Each line is a run of the disk: data, compressed, zero (it says so itself, with space for\n' +
-    'content or no space) or hole (nobody has written there). DEPTH counts the images down to the one that says it.',
+    'content or no space) or hole (nobody has written there). DEPTH counts the images down to the one\n' +
+    'that says it.',
   options: INPUT_OPTIONS,
   run: async (call) => {
     const { operands, context, parsed, stopped } = call;

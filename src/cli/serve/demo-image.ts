@@ -91,6 +91,13 @@ async function removeLeftOver(path: string): Promise<void> {
   }
 }
 
+function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 /**
  * Gives the finished image its name. Answers false where another process was faster: its image is
  * being served, and stays.
@@ -104,6 +111,10 @@ async function place(unfinished: string, path: string): Promise<boolean> {
       return true;
     }
     if (systemErrorCode(cause) !== 'EEXIST') throw cause;
+    if (!(await isThere(path))) {
+      await rename(unfinished, path); // what has the name leads nowhere
+      return true;
+    }
     await rm(unfinished, { force: true });
     return false;
   }
@@ -117,11 +128,7 @@ async function place(unfinished: string, path: string): Promise<boolean> {
  */
 export async function ensureDemoImage(options: DemoImageOptions): Promise<boolean> {
   const { path } = options;
-  const isThere = await access(path).then(
-    () => true,
-    () => false,
-  );
-  if (isThere) return false;
+  if (await isThere(path)) return false;
   let isMade: boolean;
   const unfinished = `${path}.${randomBytes(6).toString('hex')}.part`;
   try {

@@ -267,11 +267,8 @@ export class WriteBack implements WritePath {
       await this.writer.settled(first, count);
       pages.clean.flush(first, count); // what became clean while it was waited for, too
       await act();
-      // A discard gives up whole units alone. The image keeps what it has of others, and that is older.
-      const unitBytes = isZeroed ? 1 : image.unitBytes;
-      const start = Math.ceil(offset / unitBytes) * unitBytes;
-      const end = this.#paddedEnd(offset + length, unitBytes);
-      await this.#dropRange(Math.ceil(start / pageBytes), Math.floor(end / pageBytes));
+      if (isZeroed || image.formatName === 'raw') await this.#dropWhole(offset, offset + length);
+      else await this.#dropGivenUp(offset, offset + length);
       if (isZeroed) await this.#zeroEdges(offset, length);
     } finally {
       pages.clean.claim?.(first, count);
@@ -280,10 +277,25 @@ export class WriteBack implements WritePath {
     }
   }
 
-  /** The end of the whole units before `end`; that of the image's last page where `end` is its end. */
-  #paddedEnd(end: number, unitBytes: number): number {
-    if (end < this.#options.image.virtualSizeBytes) return Math.floor(end / unitBytes) * unitBytes;
-    return Math.ceil(end / this.#pageBytes) * this.#pageBytes;
+  /**
+   * Drops what is dirty in a discarded range where the image reads as zeros now. A format gives up whole
+   * units, and not every one can: what it keeps, or has below, is older than what is dirty.
+   */
+  async #dropGivenUp(offset: number, end: number): Promise<void> {
+    const { image } = this.#options;
+    for (let at = offset; at < end; ) {
+      const { length, isZero } = await image.extent(at, end - at);
+      if (isZero) await this.#dropWhole(at, at + length);
+      at += length;
+    }
+  }
+
+  /** Drops the dirty pages that lie in the range as a whole, or up to the end of the image. */
+  #dropWhole(offset: number, end: number): Promise<void> {
+    const pageBytes = this.#pageBytes;
+    const isEnd = end === this.#options.image.virtualSizeBytes;
+    const endPage = isEnd ? Math.ceil(end / pageBytes) : Math.floor(end / pageBytes);
+    return this.#dropRange(Math.ceil(offset / pageBytes), endPage);
   }
 
   /** Drops what is dirty in a range that is locked, some thousand pages in one turn. */

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { rawImage } from '../../../src/image/raw.ts';
+import { MemoryStorage } from '../../../src/storage/memory.ts';
 import type { StorageExtent } from '../../../src/storage/storage.ts';
 import { gatedImage } from '../../image/qcow2/gated.ts';
 import { openOn } from '../../image/qcow2/images.ts';
@@ -116,6 +118,18 @@ describe('a trim over dirty pages', () => {
     const written = Buffer.alloc(12 * PAGE);
     await image.read(written, 0, written.length, 0);
     expect(written.equals(expected)).toBe(true);
+    await image.close();
+  });
+
+  test('leaves those over a base, where the image above has nothing to give up', async () => {
+    const storage = await gatedImage(MIB, { cluster_size: '16k' });
+    const backing = () => rawImage(new MemoryStorage(noise(MIB, 1)), 'base');
+    const image = await openOn(storage, { backing });
+    const parts = writeBackOn(storage, { image, tuning: LAZY });
+    const data = noise(4 * PAGE, 2);
+    await writeAtOnce(parts, 0, data);
+    await parts.target.trim(0, 4 * PAGE);
+    expect((await read(parts, 0, 4 * PAGE)).equals(data)).toBe(true);
     await image.close();
   });
 

@@ -23,7 +23,7 @@ export interface WriteBackOptions {
   readonly refcounts: Refcounts;
   readonly freed: FreedClusters;
   readonly coverage: Coverage;
-  /** The first cluster that may be free; see `Coverage.plan`. */
+  /** The first cluster that may be free; see `Coverage.prepare`. */
   readonly nextCluster: () => number;
   /** What a growth that came to nothing has written ends before that cluster. */
   readonly onWrote: (end: number) => void;
