@@ -106,19 +106,11 @@ async function place(unfinished: string, path: string): Promise<boolean> {
   try {
     await link(unfinished, path);
   } catch (cause) {
-    if (isWithoutLinks(cause)) {
-      await rename(unfinished, path);
-      return true;
-    }
-    if (systemErrorCode(cause) !== 'EEXIST') throw cause;
-    if (!(await isThere(path))) {
-      await rename(unfinished, path); // what has the name leads nowhere
-      return true;
-    }
-    await rm(unfinished, { force: true });
-    return false;
+    const isTaken = systemErrorCode(cause) === 'EEXIST';
+    if (!isTaken && !isWithoutLinks(cause)) throw cause;
+    if (isTaken && (await isThere(path))) return false;
+    await rename(unfinished, path); // there are no links, or what has the name leads nowhere
   }
-  await rm(unfinished, { force: true });
   return true;
 }
 
@@ -137,7 +129,6 @@ export async function ensureDemoImage(options: DemoImageOptions): Promise<boolea
     await writeContent(unfinished, options);
     isMade = await place(unfinished, path);
   } catch (cause) {
-    await rm(unfinished, { force: true }).catch(() => {});
     if (cause instanceof TmemError) throw cause;
     throw new TmemError(
       kindOfSystemError(cause),
@@ -145,6 +136,9 @@ export async function ensureDemoImage(options: DemoImageOptions): Promise<boolea
         'name an image, or set XDG_CACHE_HOME to a directory with 256MiB to spare',
       { context: { path }, cause },
     );
+  } finally {
+    // Where it has its name, this was another one.
+    await rm(unfinished, { force: true }).catch(() => {});
   }
   options.onProgress?.(1);
   return isMade;
