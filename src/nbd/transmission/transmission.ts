@@ -239,7 +239,7 @@ export class Transmission {
     while (!this.#isClosed && this.#takeOne()) {
       // each turn takes a header, a request, or a part of a payload
     }
-    if (this.#isClosed || this.#hasRequest || this.isExclusive || this.#reads.isBusy) return;
+    if (this.#isClosed || this.#hasRequest || this.isExclusive || this.#reads.long.isBusy) return;
     if (this.#input !== undefined && this.#at < this.#input.length) return;
     this.#input = undefined;
     if (this.#hasEnded && !this.#isLeaving) {
@@ -259,7 +259,7 @@ export class Transmission {
   /** One step; no when there is nothing to take, or no room to go on. */
   #takeOne(): boolean {
     if (this.isExclusive) return false;
-    if (this.#reads.isBusy && !this.#reads.goOn()) return false;
+    if (this.#reads.long.isBusy && !this.#reads.long.goOn()) return false;
     if (this.#isLeaving) {
       this.#at = this.#input?.length ?? 0;
       return false;
