@@ -7,7 +7,7 @@
 
 import { PIECE_BYTES } from '../../lib/buffer-pool.ts';
 import { Chunk, ChunkFlag, Command, WireBytes } from '../protocol.ts';
-import type { ReadPieces } from './read-pieces.ts';
+import { hungUp, type ReadPieces } from './read-pieces.ts';
 import {
   type Cookie,
   SHORT_REPLY_BYTES_MAX,
@@ -97,6 +97,12 @@ export class LongReads {
     this.#long = undefined;
     if (long?.fetching === 0) long.settle();
     return true;
+  }
+
+  /** The connection is gone: a read that has chunks yet to come ends with what is under way of it. */
+  close(): void {
+    if (this.#long !== undefined) this.#long.failure ??= hungUp();
+    this.goOn();
   }
 
   /** The last chunk of a long read: an error if any part failed, else one without content. */

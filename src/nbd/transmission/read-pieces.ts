@@ -131,7 +131,7 @@ export class ReadPieces {
     const piece = await share.wait(this.#roomFor(offset, length));
     if (!this.#transmission.isClosed) return piece;
     share.release(piece);
-    throw new TmemError('shutdown', 'The client hung up before its read was begun.');
+    throw hungUp();
   }
 
   /** Sends a range that lies in a pooled buffer, its header right before it; gives the buffer back. */
@@ -210,4 +210,9 @@ export class ReadPieces {
     const { pageBytes } = this.#transmission.options.export;
     return Math.ceil(((offset % pageBytes) + length) / pageBytes) * pageBytes;
   }
+}
+
+/** Why a read ends whose client has gone; nobody hears of it but the counters. */
+export function hungUp(): TmemError {
+  return new TmemError('shutdown', 'the client hung up before its read was done');
 }

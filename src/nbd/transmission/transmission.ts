@@ -145,6 +145,7 @@ export class Transmission {
     this.#input = undefined;
     this.#write?.abandon();
     this.#write = undefined;
+    this.#reads.long.close();
     this.options.writer.close();
     this.writeShare.close();
   }

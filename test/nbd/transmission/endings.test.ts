@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Command, NbdErrno } from '../../../src/nbd/protocol.ts';
-import { KIB, MIB, makeExport, noise } from '../../export/fixture.ts';
+import { KIB, MIB, makeExport, noise, read } from '../../export/fixture.ts';
 import { DISCONNECT } from '../requests.ts';
 import { TestClient } from './transmission-fixture.ts';
 
@@ -110,6 +110,22 @@ describe('an end', () => {
     await client.settle();
     expect([parts.storage.requests.read, parts.buffers.lentBytes]).toEqual([0, 0]);
   });
+
+  test.each(['nothing', 'all'])(
+    'by force ends a long read of which chunks are to come, with %s cached',
+    async (cached) => {
+      const parts = makeExport({ sizeBytes: 8 * MIB });
+      for (let at = 0; cached === 'all' && at < 8 * MIB; at += 256 * KIB) {
+        await read(parts, at, 256 * KIB);
+      }
+      const client = new TestClient({ parts, isSlow: true });
+      client.send(client.request({ command: READ, length: 8 * MIB }));
+      await client.settle();
+      expect(client.transmission.waitingCount).toBe(1);
+      await client.close();
+      expect([client.transmission.waitingCount, parts.buffers.lentBytes]).toEqual([0, 0]);
+    },
+  );
 
   test('of the server finishes what is under way and leaves the rest unanswered', async () => {
     const client = new TestClient();
