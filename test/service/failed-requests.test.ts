@@ -2,7 +2,7 @@ import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { countFailure, newCounters } from '../../src/image/data/operation-counters.ts';
 import { TmemError } from '../../src/lib/errors.ts';
 import { FailedRequests, watchedRequests } from '../../src/service/failed-requests.ts';
-import { KIB, noise } from '../export/fixture.ts';
+import { KIB, noise, read } from '../export/fixture.ts';
 import { makeWriteBack, writeAtOnce } from '../export/writes/write-back-fixture.ts';
 
 const SECOND_MS = 1000;
@@ -77,6 +77,21 @@ test('of writes in write-back those are told that a client waited for, and not t
   all.stop();
   expect(warnings).toEqual([expect.stringMatching(/^export "disk": a write failed: \w/)]);
 });
+
+test.each([1, 2])(
+  'nor a write of the writer with clean pages in it, that fails %i times',
+  async (times) => {
+    const parts = makeWriteBack({ tuning: { ageMsMax: Number.POSITIVE_INFINITY } });
+    await read(parts, 0, 16 * KIB);
+    for (const page of [1, 3]) await writeAtOnce(parts, page * 4 * KIB, noise(4 * KIB, page));
+    const all = new FailedRequests(watchedRequests([], [parts.target]), log);
+    parts.storage.failNext('write', 'EIO', times);
+    await parts.target.sync().catch(() => undefined);
+    expect(parts.target.image.counters.write.failures).toBe(times);
+    all.stop();
+    expect(warnings).toEqual([]);
+  },
+);
 
 test('a failure is told of once, though the images above the one that failed have it, too', () => {
   const [top, base] = [newCounters(), newCounters()];

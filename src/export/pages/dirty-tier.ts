@@ -212,3 +212,13 @@ export function lostPage(name: string, offset: number): TmemError {
     { context: { image: name, offset } },
   );
 }
+
+/** What a FLUSH hears when `count` pages did not. */
+export function lostPages(name: string, count: number): TmemError {
+  return new TmemError(
+    'io',
+    `${count} written pages of "${name}" were damaged in memory before they could be written ` +
+      'back; write them again',
+    { context: { image: name, count } },
+  );
+}

@@ -18,7 +18,7 @@ import { TmemError } from '../../lib/errors.ts';
 import { NO_SLOT } from '../../tmem/page-index.ts';
 import type { Change, InFlight } from '../in-flight.ts';
 import type { CleanPages } from '../pages/clean-pages.ts';
-import type { DirtyTier } from '../pages/dirty-tier.ts';
+import { type DirtyTier, lostPages } from '../pages/dirty-tier.ts';
 import type { Clock } from './clock.ts';
 import type { DirtyRoom } from './dirty-room.ts';
 import type { PageLocks } from './page-locks.ts';
@@ -48,6 +48,7 @@ export interface WriterStatistics {
   /** Pages brought to the image, and the writes that did it. */
   writtenPages: number;
   runs: number;
+  /** Writes that the image failed, those too whose dirty pages it took without the clean ones. */
   failures: number;
   /** Clean pages that were written along, since they lay between dirty ones. */
   cleanPages: number;
@@ -259,6 +260,7 @@ export class Writer {
       return undefined;
     } catch (cause) {
       if (!pages.hasClean) throw cause;
+      this.statistics.failures++;
       for (let from = first; from < end; from++) {
         const start = from;
         while (from < end && pages.slotOf(from) !== NO_SLOT) from++;
@@ -360,7 +362,8 @@ export class Writer {
     this.#flush = undefined;
     this.#plan.clear(); // the rest may stay
     const lostCount = Math.max(table.lostCount, table.lossCount - flush.lossCount);
-    const failure = flush.failure ?? this.#lost(lostCount);
+    const { name } = this.#options.image;
+    const failure = flush.failure ?? (lostCount > 0 ? lostPages(name, lostCount) : undefined);
     if (failure === undefined) flush.resolve();
     else flush.reject(failure);
   }
@@ -380,17 +383,6 @@ export class Writer {
       this.#cancelTimer = undefined;
       this.kick();
     });
-  }
-
-  #lost(count: number): TmemError | undefined {
-    if (count === 0) return undefined;
-    const { name } = this.#options.image;
-    return new TmemError(
-      'io',
-      `${count} written pages of "${name}" were damaged in memory before they could be written ` +
-        'back; write them again',
-      { context: { image: name, count } },
-    );
   }
 
   #closed(): TmemError {
