@@ -10,7 +10,7 @@
 
 import type { Account } from './account.ts';
 import { type Cleancache, PAGES_PER_OBJECT } from './cleancache.ts';
-import { type GetOutcome, isRefused, type PutOutcome } from './layer.ts';
+import type { GetOutcome, PutOutcome } from './layer.ts';
 import { type Lender, NO_LOAN } from './lender.ts';
 import type { Pool } from './pool.ts';
 import type { Tmem } from './tmem.ts';
@@ -18,8 +18,6 @@ import type { Tmem } from './tmem.ts';
 export class Frontswap {
   readonly pageBytes: number;
   readonly pool: Pool;
-  /** Puts that no layer took, by their outcome; see `PUT_OUTCOME_NAMES`. */
-  refusals = 0;
   readonly #tmem: Tmem;
   readonly #lender: Lender | undefined;
 
@@ -58,9 +56,7 @@ export class Frontswap {
   /** Stores the page, or refuses it; when refused no older version of it is held any more. */
   put(page: number, src: Buffer, srcOffset: number): PutOutcome {
     const object = Math.floor(page / PAGES_PER_OBJECT);
-    const outcome = this.pool.put(object, page % PAGES_PER_OBJECT, src, srcOffset);
-    if (isRefused(outcome)) this.refusals++;
-    return outcome;
+    return this.pool.put(object, page % PAGES_PER_OBJECT, src, srcOffset);
   }
 
   /** As `put`, of a page that was held a moment ago: it is not a new one, which a freeze keeps out. */

@@ -48,9 +48,6 @@ export interface ChainPagesOptions {
 export class ChainPages implements CleanPages {
   readonly pageBytes: number;
   readonly pool: Pool;
-  /** Of all images together, asked for through this disk. */
-  hits = 0;
-  misses = 0;
   readonly #image: BlockImage;
   readonly #caches: readonly Cleancache[];
   readonly #bases: readonly BaseImage[];
@@ -78,12 +75,18 @@ export class ChainPages implements CleanPages {
     return this.#caches[0]?.lender;
   }
 
+  /** Of the top image's pages; each image below counts for itself, whoever asked. */
+  get hits(): number {
+    return this.#caches[0]!.hits;
+  }
+
+  set hits(count: number) {
+    this.#caches[0]!.hits = count;
+  }
+
   get(page: number, dst: Buffer, dstOffset: number, isUse = true): GetOutcome {
     const cache = this.#caches[this.#depthOf(page)];
-    const outcome = cache === undefined ? MISS : cache.get(page, dst, dstOffset, isUse);
-    if (outcome === MISS) this.misses++;
-    else this.hits++;
-    return outcome;
+    return cache === undefined ? MISS : cache.get(page, dst, dstOffset, isUse);
   }
 
   has(page: number): boolean {
@@ -117,11 +120,6 @@ export class ChainPages implements CleanPages {
 
   lend(page: number, isUse = true): number {
     return this.#caches[this.#depthOf(page)]?.lend(page, isUse) ?? NO_LOAN;
-  }
-
-  countLent(count: number): void {
-    this.hits += count;
-    this.#caches[0]!.countLent(count);
   }
 
   /**

@@ -10,7 +10,6 @@ type OneImage = Pick<
   | 'pageBytes'
   | 'pool'
   | 'hits'
-  | 'misses'
   | 'get'
   | 'has'
   | 'hasBytes'
@@ -18,7 +17,6 @@ type OneImage = Pick<
   | 'put'
   | 'flush'
   | 'lend'
-  | 'countLent'
   | 'lender'
 >;
 

@@ -25,8 +25,6 @@ const CAUTION_MS = 60_000;
 export class DirtyTier {
   readonly table: DirtyPages;
   readonly frontswap: Frontswap;
-  /** Puts that were refused since the start. */
-  refusedCount = 0;
   /** Pages that the image got since the start. */
   writtenCount = 0;
   readonly #clean: CleanPages;
@@ -97,16 +95,16 @@ export class DirtyTier {
     const isKnown = this.table.has(page);
     if (isKnown && this.frontswap.mayRefuse(page, src, srcOffset) && !this.isLost(page)) {
       this.#kept.add(page);
-      return this.#refuse();
+      return false;
     }
-    if (!isKnown && this.table.count >= this.table.capacity) return this.#refuse();
+    if (!isKnown && this.table.count >= this.table.capacity) return false;
     const isOlderRead =
       isKnown && this.#isCautious(now) && this.#read(page, this.#older, 0) !== MISS;
     // Its older version, if it is in memory, is clean: mostly the new one can lie in its place.
     const isTaken = !isKnown && this.frontswap.takeOver(page, this.#clean, src, srcOffset);
     if (isRefused(this.frontswap.put(page, src, srcOffset))) {
       if (isOlderRead && this.#putBack(page, this.#older, 0)) this.#kept.add(page);
-      return this.#refuse();
+      return false;
     }
     if (isTaken) this.#clean.claim?.(page, 1);
     else if (!isKnown) this.#clean.flush(page, 1);
@@ -197,10 +195,6 @@ export class DirtyTier {
     this.frontswap.flush(page);
   }
 
-  #refuse(): false {
-    this.refusedCount++;
-    return false;
-  }
 }
 
 /** What a reader hears of a page that was acknowledged and did not survive in memory. */

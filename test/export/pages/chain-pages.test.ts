@@ -95,6 +95,16 @@ describe('a page that is shared', () => {
     expect(values).toEqual([2_000_000, 77, 1_000_000 + (2 * 2 * UNIT) / SECTOR, 0, 2_000_032]);
   });
 
+  it('is, once it is written, a hit of the pool of the disk that wrote it', async () => {
+    const chain = world();
+    const [, disk] = chain.disks as [ChainDisk, ChainDisk];
+    const { cache } = disk.target;
+    await finish(chain, write(disk, PAGE, whole(77)));
+    const before = [cache.hits, cache.misses];
+    await finish(chain, pageOf(disk, 1, 1));
+    expect([cache.hits, cache.misses]).toEqual([(before[0] ?? 0) + 1, before[1]]);
+  });
+
   it('is not written to a disk with what is dirty on both sides of it', async () => {
     const chain = world();
     const [, disk] = chain.disks as [ChainDisk, ChainDisk];

@@ -229,7 +229,7 @@ test('memory that was taken away takes no page with it that is being written aga
 
 test('a page in hot is written again in memory, however much of that was taken away', async () => {
   const parts = makeWriteBack({ tuning: UNASKED_NEVER });
-  const { frontswap, tier } = parts;
+  const { frontswap, writeBack } = parts;
   const refuse = async (data: Buffer): Promise<void> => {
     parts.storage.failNext('write');
     await expect(writeAtOnce(parts, 0, data)).rejects.toMatchObject({ kind: 'io' });
@@ -240,7 +240,7 @@ test('a page in hot is written again in memory, however much of that was taken a
   frontswap.pool.account.setShare({ capBytes: 0 });
   await writeAtOnce(parts, 0, noise(PAGE, 2));
   expect((await read(parts, 0, PAGE)).equals(noise(PAGE, 2))).toBe(true);
-  expect([parts.table.count, tier.refusedCount]).toEqual([1, 0]);
+  expect([parts.table.count, writeBack.statistics.fallThroughPages]).toEqual([1, 0]);
   // What would need another place goes to the image, and the older version stays until it is there.
   const loan = frontswap.lend(0);
   await refuse(noise(PAGE, 3));
