@@ -12,6 +12,8 @@
 const STREAM_COUNT_MAX = 16;
 const WINDOW_BYTES_MIN = 128 * 1024;
 const WINDOW_BYTES_MAX = 1024 * 1024;
+/** The number of no page. */
+const NO_PAGE = -1;
 
 interface Stream {
   /** The page it will read next, if it goes on. */
@@ -41,6 +43,9 @@ export class ReadAhead {
   readonly #range: AheadRange = { first: 0, count: 0 };
   #earner: Stream | undefined; // for whom the last answer was
   #clock = 0;
+  /** What the last search found: a read asks what is ahead of it before it is noted. */
+  #found: Stream | undefined;
+  #foundFor = NO_PAGE;
 
   /** For an export of `pageCount` pages. */
   constructor(pageCount: number, pageBytes: number) {
@@ -57,6 +62,7 @@ export class ReadAhead {
     const range = this.#range;
     range.count = 0;
     const stream = this.#find(first);
+    this.#foundFor = NO_PAGE; // what follows moves streams
     if (stream === undefined) {
       // A hit alone starts nothing: random hits would push out the streams that matter.
       if (isMiss) this.#start(end);
@@ -96,11 +102,16 @@ export class ReadAhead {
   }
 
   #find(first: number): Stream | undefined {
-    // A request that is not aligned begins in the page where the last one ended.
+    if (first === this.#foundFor) return this.#found;
+    this.#foundFor = first;
+    this.#found = undefined;
     for (const stream of this.#streams) {
-      if (stream.next === first || stream.next === first + 1) return stream;
+      // A request that is not aligned begins in the page where the last one ended.
+      if (stream.next !== first && stream.next !== first + 1) continue;
+      this.#found = stream;
+      break;
     }
-    return undefined;
+    return this.#found;
   }
 
   #start(next: number): void {
