@@ -139,7 +139,7 @@ const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
   'node:fs': ['storage', 'config', 'cli', 'governor', 'trace', 'replay', 'nbd/socket/listen.ts'],
   'node:fs/promises': [
     ...['storage', 'snapshot', 'cli', 'trace', 'replay', 'image/gate.ts'],
-    ...['imaging/target/target-file.ts', 'nbd/socket/listen.ts'],
+    ...['imaging/target/target-file.ts', 'nbd/socket/listen.ts', 'lib/place-new.ts'],
   ],
   // What waits for a ring of the kernel's is a socket as well.
   'node:net': [

@@ -98,14 +98,6 @@ export function writeAdvice(kind: ErrorKind): string {
   return advice[kind] ?? 'check the path and the disk it is on';
 }
 
-/** What a file system answers to link(2) that has no hard links, or no more of them. */
-const NO_LINKS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EMLINK']);
-
-/** Whether a file could not be linked since its file system has no hard links: it can be renamed. */
-export function isWithoutLinks(cause: unknown): boolean {
-  return NO_LINKS.has(systemErrorCode(cause) ?? '');
-}
-
 /** The `E…` code of a failed system call, if it carries one. */
 export function systemErrorCode(cause: unknown): string | undefined {
   const code = cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;

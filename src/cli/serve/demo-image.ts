@@ -1,10 +1,11 @@
 /** The image that is served when none is named: made once, from what the machine has, and kept. */
 
 import { randomBytes, randomFillSync } from 'node:crypto';
-import { access, link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { access, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, isAbsolute, join } from 'node:path';
-import { isWithoutLinks, kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { placeNew } from '../../lib/place-new.ts';
 import { writeWhole } from '../../lib/write-whole.ts';
 import { ContentReader, type ContentSource, machineSources } from './demo-content.ts';
 
@@ -104,12 +105,11 @@ function isThere(path: string): Promise<boolean> {
  */
 async function place(unfinished: string, path: string): Promise<boolean> {
   try {
-    await link(unfinished, path);
+    await placeNew(unfinished, path, async () => {}); // it was not there when this was begun
   } catch (cause) {
-    const isTaken = systemErrorCode(cause) === 'EEXIST';
-    if (!isTaken && !isWithoutLinks(cause)) throw cause;
-    if (isTaken && (await isThere(path))) return false;
-    await rename(unfinished, path); // there are no links, or what has the name leads nowhere
+    if (systemErrorCode(cause) !== 'EEXIST') throw cause;
+    if (await isThere(path)) return false;
+    await rename(unfinished, path); // what has the name leads nowhere
   }
   return true;
 }

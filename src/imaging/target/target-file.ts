@@ -4,10 +4,11 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { link, lstat, open, rename, rm } from 'node:fs/promises';
+import { lstat, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { openHere } from '../../image/gate.ts';
-import { isWithoutLinks, kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { placeNew } from '../../lib/place-new.ts';
 import { openFileStorage } from '../../storage/file.ts';
 import { syncFile } from '../../storage/file-stamp.ts';
 import { UnplacedFile } from './unplaced-file.ts';
@@ -133,25 +134,16 @@ export class TargetFiles {
   async #place({ path, temporary }: NewFile, placed: string[]): Promise<void> {
     const { isForced } = this.#options;
     try {
-      const isLinked = !isForced && (await tryLink(temporary, path));
-      if (!isLinked) await rename(temporary, path);
-      if (!isForced) placed.push(path);
-      if (isLinked) await rm(temporary, { force: true });
+      if (isForced) {
+        await rename(temporary, path);
+        return;
+      }
+      await placeNew(temporary, path, () => checkIsFree(path, false));
+      placed.push(path);
+      await rm(temporary, { force: true });
     } catch (cause) {
       throw failure(path, 'put in place', cause);
     }
-  }
-}
-
-/** A link fails where somebody else was quicker, which a rename does not. */
-async function tryLink(from: string, to: string): Promise<boolean> {
-  try {
-    await link(from, to);
-    return true;
-  } catch (cause) {
-    if (!isWithoutLinks(cause)) throw cause;
-    await checkIsFree(to, false);
-    return false;
   }
 }
 

@@ -1,14 +1,9 @@
 /** A file that is there when it is complete, and not before. */
 
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, link, lstat, open, rename, rm, stat } from 'node:fs/promises';
-import {
-  isWithoutLinks,
-  kindOfSystemError,
-  systemErrorCode,
-  TmemError,
-  writeAdvice,
-} from '../../lib/errors.ts';
+import { type FileHandle, lstat, open, rename, rm, stat } from 'node:fs/promises';
+import { kindOfSystemError, systemErrorCode, TmemError, writeAdvice } from '../../lib/errors.ts';
+import { placeNew } from '../../lib/place-new.ts';
 import { writeWhole } from '../../lib/write-whole.ts';
 
 function outputError(path: string, what: string, cause: unknown): TmemError {
@@ -94,26 +89,19 @@ export class OutputFile {
     try {
       await this.#handle.sync();
       await this.#handle.close();
-      if (this.#isForced || !(await this.#link())) await rename(this.#temporary, this.path);
+      if (this.#isForced) await rename(this.#temporary, this.path);
+      else await this.#placeNew();
     } catch (cause) {
       throw outputError(this.path, 'put in place', cause);
     }
   }
 
-  /** Fails if someone else was quicker, which a rename does not; false where there are no links. */
-  async #link(): Promise<boolean> {
-    try {
-      await link(this.#temporary, this.path);
-    } catch (cause) {
-      if (!isWithoutLinks(cause)) throw cause;
-      await checkFree(this.path, false);
-      return false;
-    }
+  async #placeNew(): Promise<void> {
+    await placeNew(this.#temporary, this.path, () => checkFree(this.path, false));
     await rm(this.#temporary, { force: true }).catch(async (cause: unknown) => {
       await rm(this.path, { force: true }).catch(() => undefined); // it was not there before
       throw cause;
     });
-    return true;
   }
 
   /** Removes what was written. */
