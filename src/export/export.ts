@@ -11,6 +11,7 @@ import type { BufferPool, PooledBuffer } from '../lib/buffer-pool.ts';
 import { TmemError } from '../lib/errors.ts';
 import type { Cleancache } from '../tmem/cleancache.ts';
 import type { Frontswap } from '../tmem/frontswap.ts';
+import type { Pool } from '../tmem/pool.ts';
 import type { AccessWatcher } from './access-watcher.ts';
 import { InFlight } from './in-flight.ts';
 import { type BaseImage, ChainPages } from './pages/chain-pages.ts';
@@ -141,6 +142,16 @@ export class Export {
   /** Whether a FLUSH can be promised: then everything is on stable storage when it is answered. */
   get isDurable(): boolean {
     return this.mode !== 'swap';
+  }
+
+  /** Bytes of pages that were acknowledged and that the image does not have yet. */
+  get dirtyBytes(): number {
+    return (this.writeBack?.tier.table.count ?? 0) * this.pageBytes;
+  }
+
+  /** Where those pages are; undefined where writes go through. */
+  get dirtyPool(): Pool | undefined {
+    return this.writeBack?.tier.frontswap.pool;
   }
 
   get statistics(): Readonly<ReadStatistics> {

@@ -8,6 +8,8 @@ import type { AdvisorReport } from '../advisor/report.ts';
 import type { Export } from '../export/export.ts';
 import type { PolicyName } from '../policy/policies.ts';
 import type { Tmem } from '../tmem/tmem.ts';
+import type { Disk } from './disks.ts';
+import type { ServiceSettings } from './settings.ts';
 
 /** What a page takes beside its bytes, about; for as long as there is none to ask. */
 const METADATA_BYTES = 64;
@@ -23,6 +25,15 @@ export interface AdvisorsPlan {
 export function planAdvisors(policy: PolicyName, count: number, memoryBytes: number): AdvisorsPlan {
   const size = count === 0 ? undefined : advisorSizeFor(policy, count, memoryBytes);
   return { policy, size, bytes: size === undefined ? 0 : count * advisorBytes(policy, size) };
+}
+
+/** The same for all that is served that can be advised on, if that is wanted. */
+export function planAdvisorsOf(
+  { hasAdvisor, policyName }: Pick<ServiceSettings, 'hasAdvisor' | 'policyName'>,
+  disks: readonly Pick<Disk, 'mode'>[],
+  memoryBytes: number,
+): AdvisorsPlan {
+  return planAdvisors(policyName, hasAdvisor ? disks.filter(isAdvised).length : 0, memoryBytes);
 }
 
 /** Whether an export of that mode is advised on: a swap device is no cache of anything. */

@@ -8,13 +8,11 @@ import type { Export } from '../export/export.ts';
 import { BackgroundCopy } from '../image/background-copy.ts';
 import { messageOf } from '../lib/errors.ts';
 import { inTime } from '../lib/in-time.ts';
-import type { Disk } from './disks.ts';
+import type { Served } from './exports.ts';
 import type { ServiceLog } from './settings.ts';
 
 export interface BaseCopiesOptions {
-  readonly disks: readonly Disk[];
-  /** Of the disks, in order. */
-  readonly exports: readonly Export[];
+  readonly served: readonly Served[];
   readonly baseImages: BaseImages;
   readonly log: ServiceLog;
 }
@@ -51,12 +49,10 @@ export class BaseCopies {
   }
 
   start(): void {
-    const { disks, exports } = this.#options;
-    for (const [i, { copyBytesPerSecond }] of disks.entries()) {
-      const target = exports[i];
-      if (target === undefined || copyBytesPerSecond === undefined) continue;
-      if (target.isReadOnly || target.image.backing === undefined) continue;
-      this.#begin(target, copyBytesPerSecond);
+    for (const { disk, target } of this.#options.served) {
+      const { copyBytesPerSecond } = disk;
+      if (copyBytesPerSecond === undefined || target.isReadOnly) continue;
+      if (target.image.backing !== undefined) this.#begin(target, copyBytesPerSecond);
     }
   }
 

@@ -190,7 +190,7 @@ export class ServiceControls implements Controls {
       );
     }
     // What clients write while a drain runs may be dirty after it.
-    while (dirtyBytesOf(each) > 0 && !signal.aborted) {
+    while (each.dirtyBytes > 0 && !signal.aborted) {
       try {
         await each.drain(signal);
       } catch {
@@ -198,7 +198,7 @@ export class ServiceControls implements Controls {
       }
       await nextTurn();
     }
-    const dirtyBytes = dirtyBytesOf(each);
+    const { dirtyBytes } = each;
     return { isClean: dirtyBytes === 0, dirtyBytes };
   }
 
@@ -314,9 +314,7 @@ export class ServiceControls implements Controls {
     // One that is a client's still, though nobody can reach it, is about to be gone.
     if (this.#clientPools.ownerOf(pool) !== undefined) throw unknownPool(id);
     if (!pool.isPersistent) return pool;
-    const owner = this.#parts.exports.find(
-      ({ writeBack }) => writeBack?.tier.frontswap.pool === pool,
-    );
+    const owner = this.#parts.exports.find(({ dirtyPool }) => dirtyPool === pool);
     const name = JSON.stringify(owner?.name ?? 'NAME');
     if (owner?.isDurable === false) {
       throw new TmemError(
@@ -346,10 +344,6 @@ function unknownPool(id: number): TmemError {
     'not-found',
     `there is no pool ${id}; tmem ctl pools and /v1/pools list them`,
   );
-}
-
-function dirtyBytesOf({ writeBack, pageBytes }: Export): number {
-  return (writeBack?.tier.table.count ?? 0) * pageBytes;
 }
 
 function nextTurn(): Promise<void> {

@@ -73,11 +73,9 @@ function describe(each: Export, cause: unknown): string {
   return `${lost} to ${each.image.name} and are lost: ${reason}`;
 }
 
-/** Bytes of pages that were acknowledged and that images do not have, of all the exports. */
+/** Bytes of pages that were acknowledged and are to be on images, which do not have them yet. */
 export function dirtyBytesOf(exports: readonly Export[]): number {
   let bytes = 0;
-  for (const { writeBack, pageBytes, isDurable } of exports) {
-    if (writeBack !== undefined && isDurable) bytes += writeBack.tier.table.count * pageBytes;
-  }
+  for (const { dirtyBytes, isDurable } of exports) if (isDurable) bytes += dirtyBytes;
   return bytes;
 }

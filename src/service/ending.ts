@@ -6,7 +6,6 @@ import { inTime } from '../lib/in-time.ts';
 import { formatCounted } from '../lib/quantities.ts';
 import { DRAIN_MS_MAX, type NbdServer } from '../nbd/server.ts';
 import type { BaseCopies } from './base-copies.ts';
-import type { Disk } from './disks.ts';
 import { closeImages, drainExports, tellProgress } from './drain.ts';
 import type { FailedRequests } from './failed-requests.ts';
 import type { FileNames } from './file-names.ts';
@@ -28,9 +27,7 @@ export interface EndingParts {
   readonly server: Pick<NbdServer, 'stop'> & {
     readonly statistics: Pick<NbdServer['statistics'], 'connections'>;
   };
-  /** Of the disks, in order. */
   readonly exports: readonly Export[];
-  readonly disks: readonly Pick<Disk, 'image'>[];
   readonly warmRestart: Pick<WarmRestart, 'stop' | 'saveAtEnd'> | undefined;
   /** Whether there was ever anything to save. */
   readonly hasStarted: boolean;
@@ -47,7 +44,7 @@ export interface EndingParts {
  * that was acknowledged could not be written.
  */
 export async function endInOrder(parts: EndingParts): Promise<void> {
-  const { log, exports, disks, warmRestart } = parts;
+  const { log, exports, warmRestart } = parts;
   const failures: unknown[] = [];
   const collect = async (work: Promise<unknown>): Promise<void> => {
     await work.catch((cause: unknown) => failures.push(cause));
@@ -79,7 +76,7 @@ export async function endInOrder(parts: EndingParts): Promise<void> {
   // While the images are locked nobody else can have changed what is saved.
   if (parts.hasStarted) await warmRestart?.saveAtEnd();
   await looked;
-  const closing = disks.map(({ image }, i) => ({ image, underWay: early[i] }));
+  const closing = exports.map(({ image }, i) => ({ image, underWay: early[i] }));
   failures.push(...(await closeImages(closing, CLOSE_MS_MAX)));
   if (failures.length === 0) return;
   const [first, ...others] = failures;

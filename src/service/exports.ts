@@ -47,9 +47,16 @@ export interface ExportParts {
   readonly log: ServiceLog;
 }
 
+/** A disk as it is served. */
+export interface Served {
+  readonly disk: Disk;
+  /** What clients see of it. */
+  readonly target: Export;
+}
+
 /** The exports of a service, and what they have in common. */
 export interface Exports {
-  readonly all: readonly Export[];
+  readonly served: readonly Served[];
   readonly baseImages: BaseImages;
   /** The writers' buffers, bytes. */
   readonly writerBytes: number;
@@ -73,7 +80,7 @@ export function createExports(disks: readonly Disk[], parts: ExportParts): Expor
   });
   let swapCount = 0;
   let writerBytes = 0;
-  const all = disks.map((disk) => {
+  const served = disks.map((disk): Served => {
     const { name, image, mode } = disk;
     const account = stack.tmem.createAccount({ name, ...shareOf(disk) });
     const cache = cacheOf(image, () => account);
@@ -81,9 +88,10 @@ export function createExports(disks: readonly Disk[], parts: ExportParts): Expor
     const limitPages = mode === 'swap' ? (plan.swapDirtyPages[swapCount++] ?? 0) : plan.dirtyPages;
     const writeBack = writeBackOf(disk, account, limitPages, parts);
     writerBytes += writeBack?.buffers.totalBytes ?? 0;
-    return new Export({ name, image, cache, bases, buffers, mode, writeBack });
+    const target = new Export({ name, image, cache, bases, buffers, mode, writeBack });
+    return { disk, target };
   });
-  return { all, baseImages, writerBytes };
+  return { served, baseImages, writerBytes };
 }
 
 function shareOf({ share: { weight, capBytes, minimumBytes } }: Disk) {

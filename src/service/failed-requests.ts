@@ -34,13 +34,13 @@ interface WatchedRequests {
 
 /** All that may fail and is told of by nobody else: the writer and full swap devices have a say. */
 export function watchedRequests(
-  disks: readonly Pick<Disk, 'overflow'>[],
-  exports: readonly Export[],
+  served: readonly { readonly disk: Pick<Disk, 'overflow'>; readonly target: Export }[],
 ): WatchedRequests[] {
   const watched: WatchedRequests[] = [];
   const seen = new Set<BlockImage>();
-  for (const [i, { name: exportName, image, mode, writeBack }] of exports.entries()) {
-    const mayBeFull = mode === 'swap' && disks[i]?.overflow === undefined;
+  for (const { disk, target } of served) {
+    const { name: exportName, image, mode, writeBack } = target;
+    const mayBeFull = mode === 'swap' && disk.overflow === undefined;
     for (let each: BlockImage | undefined = image; each !== undefined; each = each.backing) {
       if (seen.has(each)) break;
       seen.add(each);

@@ -3,9 +3,8 @@
  * guest, and then a metric alone reaches nobody. So the log says it.
  */
 
-import type { Export } from '../export/export.ts';
 import { formatSize } from '../lib/sizes.ts';
-import type { Disk } from './disks.ts';
+import type { Served } from './exports.ts';
 import type { ServiceLog } from './settings.ts';
 
 /** How often it is looked, milliseconds: counters are compared, nothing more. */
@@ -25,15 +24,16 @@ interface SwapDevice {
   readonly heldBytes: () => number;
 }
 
-/** The swap devices among the exports that have nothing but memory. */
-export function swapsInMemory(disks: readonly Disk[], exports: readonly Export[]): SwapDevice[] {
+/** The swap devices that have nothing but memory. */
+export function swapsInMemory(served: readonly Served[]): SwapDevice[] {
   const devices: SwapDevice[] = [];
-  for (const [i, { name, sizeBytes, mode, pageBytes, image, writeBack }] of exports.entries()) {
-    if (mode !== 'swap' || disks[i]?.overflow !== undefined) continue;
+  for (const { disk, target } of served) {
+    const { name, sizeBytes, mode, image } = target;
+    if (mode !== 'swap' || disk.overflow !== undefined) continue;
     devices.push({
       ...{ name, sizeBytes },
       refusedCount: () => image.counters.write.failures,
-      heldBytes: () => (writeBack?.tier.table.count ?? 0) * pageBytes,
+      heldBytes: () => target.dirtyBytes,
     });
   }
   return devices;

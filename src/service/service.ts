@@ -5,8 +5,7 @@
 
 import type { AdminServer } from '../admin/http-server.ts';
 import type { BaseImages } from '../export/base-images.ts';
-import { type Export, ownersBytesOf } from '../export/export.ts';
-import { dirtyObjectBytes } from '../export/pages/dirty-pages.ts';
+import type { Export } from '../export/export.ts';
 import { Governor } from '../governor/governor.ts';
 import { loadCodec, type PageCodec } from '../layers/codec.ts';
 import { BufferPool } from '../lib/buffer-pool.ts';
@@ -17,18 +16,18 @@ import { formatSize } from '../lib/sizes.ts';
 import { NbdServer } from '../nbd/server.ts';
 import { WRITER_BYTES } from '../nbd/transmission/reply-writer.ts';
 import { createAdminServer } from './admin.ts';
-import { Advisors, isAdvised, planAdvisors } from './advisors.ts';
+import { Advisors, planAdvisorsOf } from './advisors.ts';
 import { BaseCopies } from './base-copies.ts';
-import { type Disk, memoryBytesOfImages, openDisks } from './disks.ts';
+import { type Disk, openDisks } from './disks.ts';
 import { dirtyBytesOf } from './drain.ts';
 import { endInOrder } from './ending.ts';
-import { createExports } from './exports.ts';
+import { createExports, type Served } from './exports.ts';
 import { FailedRequests, watchedRequests } from './failed-requests.ts';
 import { FileNames } from './file-names.ts';
 import { FullSwaps, swapsInMemory } from './full-swaps.ts';
 import { imageSources } from './image-sources.ts';
+import { memoryNeeds, overflowBufferBytes } from './memory-needs.ts';
 import { CLIENTS_MEMORY_BYTES_MAX, type MemoryPlan, planMemory } from './memory-plan.ts';
-import { RECORD_BUFFER_BYTES } from './recorder.ts';
 import { Recordings } from './recordings.ts';
 import type { RunningExport, RunningService, ServiceLog, ServiceSettings } from './settings.ts';
 import { createStack, type Stack } from './stack.ts';
@@ -74,7 +73,7 @@ class Service implements RunningService {
 
   readonly #settings: ServiceSettings;
   readonly #log: ServiceLog;
-  readonly #disks: readonly Disk[];
+  readonly #served: readonly Served[];
   readonly #plan: MemoryPlan;
   readonly #stack: Stack;
   readonly #buffers: BufferPool;
@@ -96,38 +95,12 @@ class Service implements RunningService {
   #stopping: Promise<void> | undefined;
 
   constructor(settings: ServiceSettings, { codec, forget, disks, log }: ServiceParts) {
-    const { memoryBytes, maxConnections, pageBytes } = settings;
+    const { memoryBytes, pageBytes } = settings;
     this.#settings = settings;
     this.#log = log;
-    this.#disks = disks;
     this.memoryLimitBytes = memoryBytes;
     this.codecDescription = codec.name;
-    const overflows = disks.flatMap(({ overflow }) => (overflow === undefined ? [] : [overflow]));
-    const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
-    const overflowBuffers = sum(overflows.map(({ bufferBytes }) => bufferBytes));
-    const overflowTables = sum(overflows.map(({ metadataBytes }) => metadataBytes));
-    const advisedCount = settings.hasAdvisor ? disks.filter(isAdvised).length : 0;
-    const advisorsIn = (bytes: number) => planAdvisors(settings.policyName, advisedCount, bytes);
-    this.#plan = planMemory(memoryBytes, (bytes) => ({
-      maxConnections,
-      pageBytes,
-      writeBackCount: disks.filter(({ mode }) => mode === 'writeback').length,
-      dirtyLimitBytes: settings.dirtyLimitBytes * (bytes / memoryBytes),
-      dirtyObjectBytes: sum(
-        disks
-          .filter(({ mode }) => mode === 'writeback' || mode === 'swap')
-          .map(({ image }) => dirtyObjectBytes(image.virtualSizeBytes / pageBytes)),
-      ),
-      swapBytes: settings.swaps.map(({ sizeBytes }) => sizeBytes),
-      hasAdmin: settings.admin !== undefined,
-      takenBytes:
-        advisorsIn(bytes).bytes +
-        overflowBuffers +
-        overflowTables +
-        (settings.record === undefined ? 0 : RECORD_BUFFER_BYTES) +
-        sum(disks.map(({ image }) => ownersBytesOf(image, pageBytes))) +
-        memoryBytesOfImages(disks, memoryBytes, bytes),
-    }));
+    this.#plan = planMemory(memoryBytes, (bytes) => memoryNeeds(settings, disks, bytes));
     this.#buffers = new BufferPool(this.#plan.poolBytes, pageBytes);
     this.#stack = createStack({
       memoryBytes: this.#plan.stackBytes,
@@ -138,16 +111,19 @@ class Service implements RunningService {
       forget,
     });
     const parts = { stack: this.#stack, pageBytes, buffers: this.#buffers, plan: this.#plan, log };
-    const { all, baseImages, writerBytes } = createExports(disks, parts);
+    const { served, baseImages, writerBytes } = createExports(disks, parts);
+    const exports = served.map(({ target }) => target);
+    this.#served = served;
+    this.#exports = exports;
     this.#baseImages = baseImages;
-    this.#baseCopies = new BaseCopies({ disks, exports: all, baseImages, log });
-    this.#exports = all;
-    this.#advisors = new Advisors(advisorsIn(memoryBytes), all, this.#stack.tmem);
-    this.#fixedBufferBytes = writerBytes + overflowBuffers;
+    this.#baseCopies = new BaseCopies({ served, baseImages, log });
+    const advisorsPlan = planAdvisorsOf(settings, disks, memoryBytes);
+    this.#advisors = new Advisors(advisorsPlan, exports, this.#stack.tmem);
+    this.#fixedBufferBytes = writerBytes + overflowBufferBytes(disks);
     this.#governor = this.#createGovernor();
     this.#warmRestart = this.#createWarmRestart();
     this.#server = new NbdServer({
-      exports: all,
+      exports,
       buffers: this.#buffers,
       maxConnections: this.#plan.connectionCount,
       handshakeTimeoutMs: settings.handshakeTimeoutMs,
@@ -155,20 +131,20 @@ class Service implements RunningService {
       log: (message) => this.#log.info(message),
       onFull: () => this.#log.warn(this.#fullSentence()),
     });
-    this.#fullSwaps = new FullSwaps(swapsInMemory(disks, all), log);
-    this.#failedRequests = new FailedRequests(watchedRequests(disks, all), log);
-    this.#fileNames = new FileNames(all, log);
+    this.#fullSwaps = new FullSwaps(swapsInMemory(served), log);
+    this.#failedRequests = new FailedRequests(watchedRequests(served), log);
+    this.#fileNames = new FileNames(exports, log);
     this.#recordings = new Recordings({
       settings: settings.record,
       recording: this.#server.recording,
-      exportNames: all.map(({ name }) => name),
+      exportNames: exports.map(({ name }) => name),
       log,
     });
   }
 
   async start(): Promise<void> {
     const settings = this.#settings;
-    for (const { image } of this.#disks) {
+    for (const { image } of this.#exports) {
       if (image.isLocked) continue;
       this.#log.warn(
         `"${image.name}" is not locked against other services: its file system or this installation ` +
@@ -223,7 +199,7 @@ class Service implements RunningService {
 
   #createGovernor(): Governor {
     const { tmem } = this.#stack;
-    const writeBacks = new WriteBackRequests(this.#disks, this.#exports);
+    const writeBacks = new WriteBackRequests(this.#served);
     return new Governor({
       reclaimable: {
         get usedBytes() {
@@ -248,14 +224,14 @@ class Service implements RunningService {
     const { snapshotPath: path, pageBytes } = this.#settings;
     if (path === undefined) return undefined;
     const { tmem } = this.#stack;
-    const images = { disks: this.#disks, exports: this.#exports, baseImages: this.#baseImages };
+    const images = { served: this.#served, baseImages: this.#baseImages };
     return new WarmRestart({ path, pageBytes, tmem, ...images, log: this.#log });
   }
 
   /** What is guaranteed, and a little to work with. */
   #floorBytes(): number {
     let bytes = FLOOR_BYTES_MIN;
-    for (const { share } of this.#disks) bytes += share.minimumBytes;
+    for (const { disk } of this.#served) bytes += disk.share.minimumBytes;
     return bytes;
   }
 
@@ -286,7 +262,7 @@ class Service implements RunningService {
       recordings: this.#recordings,
       snapshot: warmRestart && (() => warmRestart.save()),
       loaded: () => warmRestart?.loader.statistics,
-      overflows: this.#disks.flatMap(({ overflow }) => (overflow === undefined ? [] : [overflow])),
+      overflows: this.#served.flatMap(({ disk }) => disk.overflow ?? []),
       isStopping: () => this.#stopping !== undefined,
       bodyBytesMax: this.#plan.bodyBytes,
       token: this.#settings.token,
@@ -302,7 +278,6 @@ class Service implements RunningService {
       drainMsMax: this.#settings.drainMsMax,
       server: this.#server,
       exports: this.#exports,
-      disks: this.#disks,
       warmRestart: this.#warmRestart,
       hasStarted: this.#hasStarted,
       fullSwaps: this.#fullSwaps,

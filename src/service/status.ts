@@ -72,7 +72,7 @@ export function shareOf({ weight, capBytes, minimumBytes }: Account): ShareStatu
 
 export function exportStatus(each: Export, advisor: AdvisorStatus | null): ExportStatus {
   const { account } = each.cache.pool;
-  const dirty = each.writeBack?.tier.frontswap.pool;
+  const dirty = each.dirtyPool;
   const dirtyAccount = dirty === undefined || dirty.account === account ? undefined : dirty.account;
   return {
     name: each.name,
@@ -85,8 +85,7 @@ export function exportStatus(each: Export, advisor: AdvisorStatus | null): Expor
     memoryBytes: account.usedBytes + (dirtyAccount?.usedBytes ?? 0),
     below: belowOf(each),
     share: shareOf(account),
-    writeBack:
-      each.writeBack === undefined ? null : writeBackStatus(each.writeBack, each.pageBytes),
+    writeBack: each.writeBack === undefined ? null : writeBackStatus(each.writeBack, each),
     advisor,
   };
 }
@@ -117,11 +116,11 @@ export function poolStatus(pool: Pool, owner: string): PoolStatus {
 /** Whose each pool of an export is, as a status says it. */
 export function exportOwners(exports: readonly Export[]): ReadonlyMap<Pool, string> {
   const owners = new Map<Pool, string>();
-  for (const { name, cache, pages, writeBack } of exports) {
+  for (const { name, cache, pages, dirtyPool } of exports) {
     for (const { pool } of pages.chain?.baseCaches ?? []) {
       owners.set(pool, `image:${pool.account.name}`);
     }
-    for (const pool of [cache.pool, writeBack?.tier.frontswap.pool]) {
+    for (const pool of [cache.pool, dirtyPool]) {
       if (pool === undefined) continue;
       const others = owners.get(pool);
       owners.set(pool, others === undefined ? `export:${name}` : `${others},export:${name}`);
@@ -132,12 +131,12 @@ export function exportOwners(exports: readonly Export[]): ReadonlyMap<Pool, stri
 
 function writeBackStatus(
   { tier, limitPages, writer }: WriteBack,
-  pageBytes: number,
+  { dirtyBytes, pageBytes }: Export,
 ): WriteBackStatus {
   const { table } = tier;
   const ageMs = table.oldest === NO_SLOT ? 0 : performance.now() - table.dirtySince(table.oldest);
   return {
-    dirtyBytes: table.count * pageBytes,
+    dirtyBytes,
     limitBytes: limitPages * pageBytes,
     state: stateOf(tier.table, writer.failure !== undefined),
     oldestSeconds: Math.max(0, ageMs / MS_PER_SECOND),

@@ -16,15 +16,14 @@ import { type SaveResult, type SnapshotImage, saveSnapshot } from '../snapshot/s
 import type { Cleancache } from '../tmem/cleancache.ts';
 import type { Tmem } from '../tmem/tmem.ts';
 import type { Disk } from './disks.ts';
+import type { Served } from './exports.ts';
 import type { ServiceLog } from './settings.ts';
 
 export interface WarmRestartOptions {
   readonly path: string;
   readonly pageBytes: number;
   readonly tmem: Tmem;
-  readonly disks: readonly Disk[];
-  /** Of the disks, in order. */
-  readonly exports: readonly Export[];
+  readonly served: readonly Served[];
   readonly baseImages: BaseImages;
   readonly log: ServiceLog;
 }
@@ -61,7 +60,7 @@ export class WarmRestart {
   #saving: UnderWay | undefined;
 
   constructor(options: WarmRestartOptions) {
-    const { path, pageBytes, tmem, exports, disks, baseImages, log } = options;
+    const { path, pageBytes, tmem, served, baseImages, log } = options;
     this.#options = options;
     const images: SnapshotImage[] = [];
     const changers: Export[][] = [];
@@ -75,15 +74,14 @@ export class WarmRestart {
       }
       if (target !== undefined) changers[at]?.push(target);
     };
-    for (const [i, disk] of disks.entries()) {
-      const target = exports[i];
-      if (target === undefined || !isCached(disk)) continue;
+    for (const { disk, target } of served) {
+      if (!isCached(disk)) continue;
       const { name, image, snapshotName } = disk;
       if (image.isSelfContained) add(this.#entry(name, image, target.cache, snapshotName), target);
       else leftOut.push(name);
     }
     // Others may change a base that was let go of.
-    const keepsBases = disks.every(({ copyBytesPerSecond }) => copyBytesPerSecond === undefined);
+    const keepsBases = served.every(({ disk }) => disk.copyBytesPerSecond === undefined);
     for (const { image, cache } of keepsBases ? baseImages.all : []) {
       if (image.isSelfContained) add(this.#entry(image.name, image, cache));
     }
@@ -228,10 +226,9 @@ export class WarmRestart {
     try {
       await this.#endSaving();
       // What hangs on its way to an image may still arrive when the snapshot is complete.
-      for (const { image, isSyncing } of this.#options.exports) {
-        if (isSyncing) this.#unfinished.add(image);
-      }
-      await Promise.all(this.#options.disks.map(({ image }) => this.#finish(image)));
+      const targets = this.#options.served.map(({ target }) => target);
+      for (const { image, isSyncing } of targets) if (isSyncing) this.#unfinished.add(image);
+      await Promise.all(targets.map(({ image }) => this.#finish(image)));
       const { pages, bytes } = await this.#saveLast();
       this.#options.log.info(`${pages} pages (${formatSize(bytes)}) are kept in the snapshot`);
     } catch (cause) {

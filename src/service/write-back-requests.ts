@@ -3,9 +3,8 @@
  * a cap, and of swap devices, which keep theirs for good, as many as others lack of their shares.
  */
 
-import type { Export } from '../export/export.ts';
 import type { WriteBack } from '../export/writes/write-back.ts';
-import type { Disk } from './disks.ts';
+import type { Served } from './exports.ts';
 
 /** Of its dirty pages a swap device gives others no more than this share at a time. */
 const OWED_SHARE_MAX = 1 / 4;
@@ -23,11 +22,10 @@ interface Writing {
 export class WriteBackRequests {
   readonly #writing: readonly Writing[];
 
-  /** Of disks and their exports, in the same order. */
-  constructor(disks: readonly Pick<Disk, 'overflow'>[], exports: readonly Export[]) {
-    this.#writing = exports.flatMap(({ writeBack, mode, pageBytes }, i) => {
+  constructor(served: readonly Served[]) {
+    this.#writing = served.flatMap(({ disk, target: { writeBack, mode, pageBytes } }) => {
       const keepsPages = mode === 'swap';
-      if (writeBack === undefined || (keepsPages && disks[i]?.overflow === undefined)) return [];
+      if (writeBack === undefined || (keepsPages && disk.overflow === undefined)) return [];
       return [{ writeBack, pageBytes, keepsPages, owedBefore: 0 }];
     });
   }

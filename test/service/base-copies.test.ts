@@ -1,8 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { BaseImages } from '../../src/export/base-images.ts';
-import type { Export } from '../../src/export/export.ts';
 import { BaseCopies } from '../../src/service/base-copies.ts';
-import type { Disk } from '../../src/service/disks.ts';
+import type { Served } from '../../src/service/exports.ts';
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -18,15 +17,15 @@ it('ending the copies takes no longer than it may: one that hangs is told, anoth
     const image = { virtualSizeBytes: 1, backing: {}, copyUp, sync: async () => undefined };
     return { name, isReadOnly: false, image: { ...image, dropBacking }, pages: {} };
   };
-  const exports = [
-    target('hung', () => new Promise(() => undefined)),
-    target('good', async () => 0),
-  ] as unknown as Export[];
-  const disk = { copyBytesPerSecond: 1 } as unknown as Disk;
+  const disk = { copyBytesPerSecond: 1 };
+  const served = [
+    { disk, target: target('hung', () => new Promise(() => undefined)) },
+    { disk, target: target('good', async () => 0) },
+  ] as unknown as Served[];
   const baseImages = { hasOtherUsers: () => true } as unknown as BaseImages;
   const warn = vi.fn<(message: string) => void>();
   const log = { info: () => undefined, warn };
-  const copies = new BaseCopies({ disks: [disk, disk], exports, baseImages, log });
+  const copies = new BaseCopies({ served, baseImages, log });
   copies.start();
   await vi.advanceTimersByTimeAsync(0); // the good one is complete
   let isOver = false;

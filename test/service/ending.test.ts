@@ -32,7 +32,6 @@ function makeParts(given: Partial<EndingParts> = {}) {
     drainMsMax: DRAIN_MS,
     server: { ...ending('server'), statistics },
     exports: [],
-    disks: [],
     warmRestart: { ...ending('loading'), saveAtEnd: async () => undefined },
     hasStarted: true,
     fullSwaps: { stop: () => undefined },

@@ -64,7 +64,10 @@ test('what an image cannot do fast is no failure', () => {
 test('of writes in write-back those are told that a client waited for, and not those of the writer', async () => {
   let isFull = false;
   const parts = makeWriteBack({ hasHot: false, mayAllocate: () => !isFull });
-  const all = new FailedRequests(watchedRequests([], [parts.target]), log);
+  const all = new FailedRequests(
+    watchedRequests([{ disk: { overflow: undefined }, target: parts.target }]),
+    log,
+  );
   await writeAtOnce(parts, 0, noise(4 * KIB, 1));
   parts.storage.failNext('write');
   await expect(parts.target.sync()).rejects.toMatchObject({ kind: 'io' });
@@ -84,7 +87,10 @@ test.each([1, 2])(
     const parts = makeWriteBack({ tuning: { ageMsMax: Number.POSITIVE_INFINITY } });
     await read(parts, 0, 16 * KIB);
     for (const page of [1, 3]) await writeAtOnce(parts, page * 4 * KIB, noise(4 * KIB, page));
-    const all = new FailedRequests(watchedRequests([], [parts.target]), log);
+    const all = new FailedRequests(
+      watchedRequests([{ disk: { overflow: undefined }, target: parts.target }]),
+      log,
+    );
     parts.storage.failNext('write', 'EIO', times);
     await parts.target.sync().catch(() => undefined);
     expect(parts.target.image.counters.write.failures).toBe(times);

@@ -2,8 +2,7 @@ import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import type { BaseImages } from '../../src/export/base-images.ts';
-import type { Export } from '../../src/export/export.ts';
-import type { Disk } from '../../src/service/disks.ts';
+import type { Served as ServedDisk } from '../../src/service/exports.ts';
 import { WarmRestart } from '../../src/service/warm-restart.ts';
 import { SnapshotLoader } from '../../src/snapshot/loader.ts';
 import {
@@ -41,24 +40,22 @@ function restartOf(place: Place, served: Served, sync: () => Promise<void>) {
   const finishes = new Promise<void>((resolve) => {
     finish = resolve;
   });
-  const disks = served.images.map(({ path, medium, name }, i) => {
+  const disks = served.images.map(({ path, medium, name, cache }, i) => {
     const image = {
       ...{ name: path, medium, formatName: 'qcow2', isSelfContained: true, isReadOnly: false },
       ...{ counters: { sync: { failures: 0 } }, virtualSizeBytes: IMAGE_PAGES * PAGE },
       ...{ sync: syncs[i], finish: async () => finish() },
     };
-    return { name, image, mode: 'writethrough', share: {}, copyBytesPerSecond: undefined };
-  });
-  const exports = served.images.map(({ cache }, i) => {
-    return { cache, image: disks[i]?.image, isSyncing: false, watchChanges: () => undefined };
+    const disk = { name, image, mode: 'writethrough', share: {}, copyBytesPerSecond: undefined };
+    const target = { cache, image, isSyncing: false, watchChanges: () => undefined };
+    return { disk, target };
   });
   const lines: string[] = [];
   const warmRestart = new WarmRestart({
     path: place.snapshotPath,
     pageBytes: PAGE,
     tmem: served.tmem,
-    disks: disks as unknown as Disk[],
-    exports: exports as unknown as Export[],
+    served: disks as unknown as ServedDisk[],
     baseImages: { all: [] } as unknown as BaseImages,
     log: { info: (line) => lines.push(line), warn: (line) => lines.push(line) },
   });

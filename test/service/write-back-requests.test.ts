@@ -52,7 +52,7 @@ async function dirtied(kind: 'overflow' | 'memory' | 'image') {
   const log = { info: () => undefined, warn: () => undefined };
   const disk = await openDisk(kind);
   const made = createExports([disk], { stack, pageBytes: PAGE, buffers, plan, log });
-  const [target] = made.all;
+  const target = made.served[0]?.target;
   if (target?.writeBack === undefined) throw new Error('it is not written back');
   onTestFinished(() => target.close());
   const { writeBack } = target;
@@ -63,7 +63,7 @@ async function dirtied(kind: 'overflow' | 'memory' | 'image') {
   const { table, frontswap } = writeBack.tier;
   expect(table.count).toBe(PAGES);
   const { account, usage } = frontswap.pool;
-  const requests = new WriteBackRequests([disk], made.all);
+  const requests = new WriteBackRequests(made.served);
   const { statistics } = writeBack.writer;
   return { target, buffers, data, table, account, usage, requests, statistics, writeBack };
 }

@@ -194,7 +194,6 @@ export class DirtyTier {
     this.#stranded.delete(page);
     this.frontswap.flush(page);
   }
-
 }
 
 /** What a reader hears of a page that was acknowledged and did not survive in memory. */
