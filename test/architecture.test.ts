@@ -22,7 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   replay: ['trace', 'nbd', 'layers', 'tmem', 'policy', 'curves', 'lib'],
   imaging: ['image', 'storage', 'lib'],
   metrics: ['lib'],
-  admin: ['nbd', 'tmem', 'lib'],
+  admin: ['tmem', 'lib'],
   service: [
     ...['admin', 'metrics', 'nbd', 'export', 'layers', 'tmem', 'policy', 'image'],
     ...['governor', 'snapshot', 'swap', 'trace', 'advisor', 'lib'],
@@ -136,15 +136,16 @@ const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
 const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
   // A Unix socket that a server left behind is a file, and listening includes removing it; to close
   // one is not waited for.
-  'node:fs': ['storage', 'config', 'cli', 'governor', 'trace', 'replay', 'nbd/socket/listen.ts'],
+  'node:fs': ['storage', 'config', 'cli', 'governor', 'trace', 'replay', 'lib/listen.ts'],
   'node:fs/promises': [
     ...['storage', 'snapshot', 'cli', 'trace', 'replay', 'image/gate.ts'],
-    ...['imaging/target/target-file.ts', 'nbd/socket/listen.ts', 'lib/place-new.ts'],
+    ...['imaging/target/target-file.ts', 'lib/listen.ts', 'lib/place-new.ts'],
   ],
   // What waits for a ring of the kernel's is a socket as well.
   'node:net': [
     'nbd',
     'replay/live/connection.ts',
+    'lib/listen.ts',
     'lib/socket-on.ts',
     'storage/uring/disk-ring.ts',
   ],

@@ -11,9 +11,9 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { messageOf, TmemError } from '../lib/errors.ts';
+import { listenAt, stopListening } from '../lib/listen.ts';
 import { formatHostAndPort, type ListenAddress } from '../lib/listen-address.ts';
 import { packageVersion } from '../lib/package-version.ts';
-import { listenAt, stopListening } from '../nbd/socket/listen.ts';
 import { changingRoutes, tellingRoutes } from './control-routes.ts';
 import type { Controls } from './controls.ts';
 import { AuditLog } from './http/audit-log.ts';

@@ -5,13 +5,13 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Export } from '../export/export.ts';
 import type { BufferPool } from '../lib/buffer-pool.ts';
+import { listenAt, stopListening } from '../lib/listen.ts';
 import type { ListenAddress } from '../lib/listen-address.ts';
 import { Connection } from './connection.ts';
 import type { HandshakeExport, OptionDirectory } from './handshake/handshake.ts';
 import { PAYLOAD_BYTES_DEFAULT, TransmissionFlag } from './protocol.ts';
 import { Recording } from './recording.ts';
 import { RECEIVE_BYTES, type SocketMeans } from './socket/client-socket.ts';
-import { listenAt, stopListening } from './socket/listen.ts';
 import { bindSocketCalls, type SocketCalls } from './socket/socket-calls.ts';
 import { Spinner } from './socket/spinner.ts';
 import { ServerStatistics } from './statistics.ts';

@@ -16,8 +16,8 @@ import {
   messageOf,
   systemErrorCode,
   TmemError,
-} from '../../lib/errors.ts';
-import { formatListenAddress, type ListenAddress } from '../../lib/listen-address.ts';
+} from './errors.ts';
+import { formatListenAddress, type ListenAddress } from './listen-address.ts';
 
 /** How long another who begins to listen is waited for, and how often it is looked. */
 const TURN_MS_MAX = 2000;

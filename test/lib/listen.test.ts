@@ -4,9 +4,9 @@ import { existsSync, readdirSync, statSync, symlinkSync, unlinkSync, writeFileSy
 import { connect, createServer, type Server } from 'node:net';
 import path from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import type { ListenAddress } from '../../../src/lib/listen-address.ts';
-import { listenAt, stopListening } from '../../../src/nbd/socket/listen.ts';
-import { temporaryDirectory } from '../../storage/temporary-files.ts';
+import { listenAt, stopListening } from '../../src/lib/listen.ts';
+import type { ListenAddress } from '../../src/lib/listen-address.ts';
+import { temporaryDirectory } from '../storage/temporary-files.ts';
 
 const servers: Server[] = [];
 
