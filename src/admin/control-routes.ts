@@ -168,7 +168,7 @@ function recordRoutes(controls: Controls): readonly Route[] {
         507: 'Its recordings have come to what they may, or the disk is full.',
       },
       handle: async (call) => {
-        const request = call.bodyBytes === 0 ? {} : await call.json(recordRequest);
+        const request = await call.optionalJson(recordRequest);
         return ok(await controls.startRecording(request));
       },
     },
@@ -213,9 +213,7 @@ const SHARE = {
 } as const;
 
 async function drain(controls: Controls, call: Call): Promise<Answer> {
-  const given = call.bodyBytes === 0 ? {} : undefined;
-  const { timeoutSeconds } =
-    given === undefined ? await call.json(drainRequest) : drainRequest.parse(given);
+  const { timeoutSeconds } = await call.optionalJson(drainRequest);
   const status = await call.takeLong(
     (signal) => controls.drain(call.text('name'), signal),
     Math.ceil(timeoutSeconds * MS_PER_SECOND),

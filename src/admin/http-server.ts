@@ -16,15 +16,16 @@ import { formatHostAndPort, type ListenAddress } from '../lib/listen-address.ts'
 import { packageVersion } from '../lib/package-version.ts';
 import { changingRoutes, tellingRoutes } from './control-routes.ts';
 import type { Controls } from './controls.ts';
+import { type Plain, sendAnswer, sendPlain, sendProblem } from './http/answers.ts';
 import { AuditLog } from './http/audit-log.ts';
 import { Authorisation, checkOrigin } from './http/authorisation.ts';
 import { BodyBudget } from './http/body.ts';
 import { Call } from './http/call.ts';
 import { LongCalls } from './http/long-calls.ts';
 import { POOL_KEY_HEADER, readQuery } from './http/parameters.ts';
-import { PROBLEM_TYPE, Problem, problemOf } from './http/problem.ts';
+import { Problem, problemOf } from './http/problem.ts';
 import { RequestTurns } from './http/request-turns.ts';
-import { type Answer, type Route, Router } from './http/router.ts';
+import { type Route, Router } from './http/router.ts';
 import { checkHead, isUnread, refuseConnect, refuseUnparsed } from './http/unparsed.ts';
 import { withDocument } from './openapi.ts';
 import { poolRoutes } from './pool-routes.ts';
@@ -37,8 +38,6 @@ const HEADER_BYTES_MAX = 16 * 1024;
 /** Bytes of bodies and answers that are held at once, at most: two of the longest calls. */
 export const BODY_BYTES_MAX = 10 * 1024 * 1024;
 const KEEP_ALIVE_MS = 5_000;
-/** What a client sends behind a refusal is read and dropped up to here, so that it hears of it. */
-const DROPPED_BYTES_MAX = 16 * 1024 * 1024;
 
 /** How long clients may take. */
 export interface AdminTimeouts {
@@ -51,7 +50,6 @@ export interface AdminTimeouts {
 
 const TIMEOUTS: AdminTimeouts = { headersMs: 5_000, requestMs: 10_000, idleMs: 10_000 };
 
-const TEXT = 'text/plain; charset=utf-8';
 const WILDCARD_HOSTS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 export interface AdminServerOptions {
@@ -68,12 +66,6 @@ export interface AdminServerOptions {
   readonly timeouts?: AdminTimeouts;
   /** Bytes of bodies and answers that are held at once. Default BODY_BYTES_MAX, and not more. */
   readonly bodyBytesMax?: number | undefined;
-}
-
-interface Plain {
-  readonly status: number;
-  readonly body: string;
-  readonly type?: string;
 }
 
 /** Where a request goes, and how. */
@@ -246,56 +238,6 @@ function checkReads({ method, path }: Target): void {
   throw new Problem(405, `${path} can only be read; use GET or HEAD`, {
     headers: { allow: 'GET, HEAD' },
   });
-}
-
-/** Headers of every answer: none is to be kept, and none is what it does not say it is. */
-const COMMON = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' } as const;
-
-function sendPlain(response: ServerResponse, { status, body, type = TEXT }: Plain): void {
-  response.writeHead(status, {
-    'content-type': type,
-    'content-length': Buffer.byteLength(body),
-    ...COMMON,
-  });
-  response.end(body); // a HEAD request gets no body: the response knows
-}
-
-function sendAnswer(response: ServerResponse, answer: Answer): void {
-  if (response.destroyed) return;
-  const headers = { ...COMMON, ...answer.headers };
-  const isJson = 'json' in answer;
-  const body = isJson ? Buffer.from(`${JSON.stringify(answer.json)}\n`) : answer.bytes;
-  response.writeHead(answer.status, {
-    'content-type': isJson ? 'application/json' : 'application/octet-stream',
-    'content-length': body.length,
-    ...headers,
-  });
-  response.end(body);
-}
-
-function sendProblem(request: IncomingMessage, response: ServerResponse, problem: Problem): void {
-  if (response.destroyed || response.headersSent) {
-    response.destroy();
-    return;
-  }
-  const { headers } = request;
-  const rest = Number(headers['content-length'] ?? 0);
-  const isLong = rest > DROPPED_BYTES_MAX || headers['transfer-encoding'] !== undefined;
-  const endsNow = isLong || headers.expect !== undefined;
-  response.writeHead(problem.status, {
-    'content-type': PROBLEM_TYPE,
-    'content-length': Buffer.byteLength(problem.document),
-    ...COMMON,
-    ...problem.headers,
-    ...(endsNow ? { connection: 'close' } : {}),
-  });
-  if (endsNow || request.complete) {
-    response.end(problem.document);
-    return;
-  }
-  response.write(problem.document);
-  // Who wants the connection closed would be reset in the middle of its body, and not hear of this.
-  request.once('close', () => response.end()).resume();
 }
 
 /**

@@ -49,7 +49,7 @@ export class Call {
   }
 
   /** Bytes of a body that may be left out. Throws a Problem for one of unknown length. */
-  get bodyBytes(): number {
+  get #bodyBytes(): number {
     return announcedLength(this.#parts.request);
   }
 
@@ -75,7 +75,7 @@ export class Call {
 
   /** Throws a Problem when there is a body, which nobody would read. */
   refuseBody(): void {
-    if (this.bodyBytes > 0) throw new Problem(400, 'this takes no body; send it without one');
+    if (this.#bodyBytes > 0) throw new Problem(400, 'this takes no body; send it without one');
   }
 
   /** Reads the body, which may have at most `bytesMax` bytes. Rejects with a Problem. */
@@ -101,6 +101,11 @@ export class Call {
     const [issue] = result.error.issues;
     const place = issue === undefined || issue.path.length === 0 ? '' : `${issue.path.join('.')}: `;
     throw new Problem(400, `the body is not as it must be: ${place}${issue?.message ?? ''}`);
+  }
+
+  /** The same where the body may be left out, which then stands for an empty object. */
+  async optionalJson<Value>(schema: z.ZodType<Value>): Promise<Value> {
+    return this.#bodyBytes === 0 ? schema.parse({}) : this.json(schema);
   }
 
   /**
