@@ -10,6 +10,7 @@
 import { open, stat } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { mediumOf } from './open-file.ts';
 
 /** What of a file tells that it was changed. */
 export interface FileStamp {
@@ -49,9 +50,8 @@ export async function stampFile(path: string): Promise<FileStamp | undefined> {
   try {
     const stats = await stat(path, { bigint: true });
     if (!stats.isFile()) return undefined;
-    const medium = `file:${stats.dev}:${stats.ino}`;
     const { mtimeNs, ctimeNs } = stats;
-    return { medium, sizeBytes: Number(stats.size), mtimeNs, ctimeNs };
+    return { medium: mediumOf(stats), sizeBytes: Number(stats.size), mtimeNs, ctimeNs };
   } catch (cause) {
     throw failure(path, 'look at', cause);
   }
