@@ -1,14 +1,9 @@
-/**
- * How much memory this process may use: what the machine has, or less if a cgroup says so.
- *
- * Sources: Linux, Documentation/admin-guide/cgroup-v2.rst (memory.max, memory.high) and
- * cgroup-v1/memory.rst (memory.limit_in_bytes).
- */
+/** How much memory this process may use: what the machine has, or less if a cgroup says so. */
 
 import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
-import { memoryGroupsOf } from '../lib/cgroup.ts';
+import { LIMIT_FILES, memoryGroupsOf } from '../lib/cgroup.ts';
 
 export interface AvailableMemory {
   readonly bytes: number;
@@ -29,12 +24,6 @@ function limitIn(path: string): number {
   const text = readOrEmpty(path).trim();
   return /^\d+$/.test(text) ? Number(text) : Number.POSITIVE_INFINITY;
 }
-
-/** The files that limit a group, by the version of its hierarchy. */
-const LIMIT_FILES = {
-  1: ['memory.limit_in_bytes'],
-  2: ['memory.max', 'memory.high'],
-} as const;
 
 /**
  * Reads the cgroup limits below `root`, which is `/` but for tests, and answers the lowest of them

@@ -8,6 +8,7 @@
 
 import type { BlockImage } from '../image/image.ts';
 import type { BufferPool, PooledBuffer } from '../lib/buffer-pool.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
 import { TmemError } from '../lib/errors.ts';
 import type { Cleancache } from '../tmem/cleancache.ts';
 import type { Frontswap } from '../tmem/frontswap.ts';
@@ -20,7 +21,6 @@ import { DirtyTier } from './pages/dirty-tier.ts';
 import { PageOwners } from './pages/page-owners.ts';
 import { ExportPages } from './pages/pages.ts';
 import { PageReads, type ReadStatistics } from './reads/page-reads.ts';
-import { type Clock, systemClock } from './writes/clock.ts';
 import { WriteBack } from './writes/write-back.ts';
 import type { WritePath } from './writes/write-path.ts';
 import { WriteThrough } from './writes/write-through.ts';

@@ -4,17 +4,17 @@
  * those are asked to write whose pages cannot go before.
  */
 
-import type { Clock } from './clock.ts';
+import type { LoopClock } from './clock.ts';
 import type { Reclaimable } from './reclaimable.ts';
 
 const PAGES_PER_TURN = 64;
 
 export class CapTrim {
   readonly #reclaimable: Reclaimable;
-  readonly #clock: Clock;
+  readonly #clock: LoopClock;
   #cancel: (() => void) | undefined;
 
-  constructor(reclaimable: Reclaimable, clock: Clock) {
+  constructor(reclaimable: Reclaimable, clock: LoopClock) {
     this.#reclaimable = reclaimable;
     this.#clock = clock;
   }

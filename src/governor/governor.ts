@@ -7,7 +7,7 @@
 import { TmemError } from '../lib/errors.ts';
 import { formatSize } from '../lib/sizes.ts';
 import { CapTrim } from './cap-trim.ts';
-import { type Clock, eventLoopClock } from './clock.ts';
+import { eventLoopClock, type LoopClock } from './clock.ts';
 import { ControlLaw, type Reason } from './control-law.ts';
 import { LoopLag } from './loop-lag.ts';
 import { type Pressure, pressureOf } from './pressure.ts';
@@ -31,7 +31,7 @@ export interface GovernorOptions {
   /** The rest is for tests: what the kernel says, how late the loop is, and time. */
   readonly read?: () => PressureReadings;
   readonly lag?: Pick<LoopLag, 'read' | 'stop'>;
-  readonly clock?: Clock;
+  readonly clock?: LoopClock;
 }
 
 /** Where stall information comes from: the control group, the whole machine, or nowhere. */
@@ -64,7 +64,7 @@ export class Governor {
   readonly #log: GovernorOptions['log'];
   readonly #read: () => PressureReadings;
   readonly #lag: Pick<LoopLag, 'read' | 'stop'>;
-  readonly #clock: Clock;
+  readonly #clock: LoopClock;
   readonly #law: ControlLaw;
   readonly #slices: ShrinkSlices;
   readonly #capTrim: CapTrim;

@@ -11,7 +11,7 @@
 
 import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { memoryGroupsOf } from '../lib/cgroup.ts';
+import { LIMIT_FILES, memoryGroupsOf } from '../lib/cgroup.ts';
 
 /** Time in which tasks waited for memory. Shares are of time, 0 to 1; totals only grow. */
 export interface Stalls {
@@ -88,11 +88,8 @@ export function parseDroppable(text: string): number {
   return Math.max(0, clean + used / 2 - dirty);
 }
 
-/** Names of the files of a group, by the version of its hierarchy. */
-const GROUP_FILES = {
-  1: { current: 'memory.usage_in_bytes', limits: ['memory.limit_in_bytes'] },
-  2: { current: 'memory.current', limits: ['memory.max', 'memory.high'] },
-} as const;
+/** The file of a group that tells what it uses, by the version of its hierarchy. */
+const CURRENT_FILE = { 1: 'memory.usage_in_bytes', 2: 'memory.current' } as const;
 
 /** Reads all that there is to know, anew each time: groups, limits and mounts may change. */
 export class PressureReader {
@@ -128,10 +125,10 @@ export class PressureReader {
 
   /** The room of one group; undefined where it has no limit, or none that can be read. */
   #roomOf(directory: string, version: 1 | 2): Room | undefined {
-    const { current, limits } = GROUP_FILES[version];
-    const limitBytes = Math.min(...limits.map((file) => this.#number(join(directory, file))));
+    const limits = LIMIT_FILES[version].map((file) => this.#number(join(directory, file)));
+    const limitBytes = Math.min(...limits);
     if (limitBytes >= LIMIT_BYTES_MAX) return undefined;
-    const usedBytes = this.#number(join(directory, current));
+    const usedBytes = this.#number(join(directory, CURRENT_FILE[version]));
     if (usedBytes === Number.POSITIVE_INFINITY) return undefined;
     const droppable = parseDroppable(this.#textAt(join(directory, 'memory.stat')));
     return { limitBytes, freeBytes: limitBytes - usedBytes + Math.min(droppable, usedBytes) };

@@ -3,7 +3,7 @@
  * steps, as many turns as it takes.
  */
 
-import type { Clock } from './clock.ts';
+import type { LoopClock } from './clock.ts';
 import type { Reclaimable } from './reclaimable.ts';
 
 /** Bytes of one step: the most, and the least it comes down to where steps take long. */
@@ -26,7 +26,7 @@ export class ShrinkSlices {
   /** Whether to do less, and less often. */
   isGentle = false;
   readonly #reclaimable: Reclaimable;
-  readonly #clock: Clock;
+  readonly #clock: LoopClock;
   readonly #onEnd: (end: ShrinkEnd) => void;
   #goalBytes = Number.POSITIVE_INFINITY;
   #owedBytes = 0;
@@ -35,7 +35,7 @@ export class ShrinkSlices {
   #cancel: (() => void) | undefined;
 
   /** `onEnd` hears of the end of every run, and may start another. */
-  constructor(reclaimable: Reclaimable, clock: Clock, onEnd: (end: ShrinkEnd) => void) {
+  constructor(reclaimable: Reclaimable, clock: LoopClock, onEnd: (end: ShrinkEnd) => void) {
     this.#reclaimable = reclaimable;
     this.#clock = clock;
     this.#onEnd = onEnd;

@@ -19,6 +19,7 @@ import {
   HIT,
   isRefused,
   type Layer,
+  PAGE_BYTES_MIN,
   type PutOutcome,
   RAW,
   REFUSED_FILLED,
@@ -61,7 +62,7 @@ export class Hot extends LayerFrame implements Lender {
     const { limitBytes } = options;
     super({
       ...options,
-      slotCount: Math.min(Math.ceil(limitBytes / 4096) + 64, SLOT_COUNT_MAX),
+      slotCount: Math.min(Math.ceil(limitBytes / PAGE_BYTES_MIN) + 64, SLOT_COUNT_MAX),
       // A slab holds many pages, and the limit many slabs.
       slabBytes: slabBytesNear(limitBytes, limitBytes / 256, options.pageBytesMax),
       filledCountMax: 0,

@@ -15,6 +15,12 @@ export interface MemoryGroups {
   readonly directories: readonly string[];
 }
 
+/** The files of a group that limit its memory, by the version of the hierarchy: the lowest binds. */
+export const LIMIT_FILES = {
+  1: ['memory.limit_in_bytes'],
+  2: ['memory.max', 'memory.high'],
+} as const;
+
 /** No sane hierarchy is deeper; the walk up ends here at the latest. */
 const DEPTH_MAX = 64;
 

@@ -20,6 +20,7 @@ import type { CheckReport } from '../image/format.ts';
 import { TmemError } from '../lib/errors.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import { statedSize } from '../lib/sizes.ts';
+import { turnOfTheLoop } from '../lib/turn-of-the-loop.ts';
 import type { ServerStatistics } from '../nbd/statistics.ts';
 import type { Account } from '../tmem/account.ts';
 import type { Pool } from '../tmem/pool.ts';
@@ -196,7 +197,7 @@ export class ServiceControls implements Controls {
       } catch {
         break; // it is too late, or no further try can help: the status of the export says why
       }
-      await nextTurn();
+      await turnOfTheLoop();
     }
     const { dirtyBytes } = each;
     return { isClean: dirtyBytes === 0, dirtyBytes };
@@ -344,8 +345,4 @@ function unknownPool(id: number): TmemError {
     'not-found',
     `there is no pool ${id}; tmem ctl pools and /v1/pools list them`,
   );
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

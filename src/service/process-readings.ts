@@ -1,5 +1,6 @@
 /** What the operating system and the runtime say of this process, for its metrics. */
 
+import { turnOfTheLoop } from '../lib/turn-of-the-loop.ts';
 import type { ProcessReading } from '../metrics/sources.ts';
 
 const SECONDS_PER_MS = 1e-3;
@@ -30,13 +31,9 @@ export class ProcessReadings {
    * done, and does not let the loop sleep meanwhile: an idle loop shows next to nothing.
    */
   async measureLag(): Promise<void> {
-    await turnEnd();
+    await turnOfTheLoop();
     const started = performance.now();
-    await turnEnd();
+    await turnOfTheLoop();
     this.#loopLagSeconds = (performance.now() - started) * SECONDS_PER_MS;
   }
-}
-
-function turnEnd(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

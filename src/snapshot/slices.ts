@@ -1,5 +1,7 @@
 /** Long work in short slices, so that those who wait for the event loop do not wait for it. */
 
+import { turnOfTheLoop } from '../lib/turn-of-the-loop.ts';
+
 /** Time, and the turns of the event loop; a test brings its own. */
 export interface Turns {
   /** Milliseconds on a clock that only grows. */
@@ -10,7 +12,7 @@ export interface Turns {
 
 const systemTurns: Turns = {
   now: () => performance.now(),
-  next: () => new Promise((resolve) => setImmediate(resolve)),
+  next: turnOfTheLoop,
 };
 
 /**

@@ -10,6 +10,7 @@
 
 import { TmemError } from '../lib/errors.ts';
 import { formatSize } from '../lib/sizes.ts';
+import { turnOfTheLoop } from '../lib/turn-of-the-loop.ts';
 import { BLOCK_BYTES } from './appender.ts';
 import { fillableBytes } from './geometry.ts';
 import { RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES } from './record.ts';
@@ -27,11 +28,6 @@ const LIVE_SHARE_NEEDED = 31 / 32;
 
 /** Bytes of a victim that are looked at in one turn of the event loop. */
 const SLICE_BYTES = 128 * 1024;
-
-/** Lets the event loop turn once. */
-export function turnOfTheLoop(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
 
 export class Cleaner {
   readonly #store: RecordStore;

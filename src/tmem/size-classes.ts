@@ -4,6 +4,8 @@
  * empty slab. A page size has a class of exactly that size.
  */
 
+import { PAGE_BYTES_MIN } from './layer.ts';
+
 /** A slab has at most this many objects: their numbers and the end of a list fit 12 bits. */
 export const OBJECTS_PER_SLAB_MAX = 4095;
 /** Bytes that name an object's owner. */
@@ -12,7 +14,6 @@ export const OWNER_BYTES = 4;
 /** Sizes are multiples of this, and neighbouring classes differ by it at least. */
 const STEP_BYTES = 16;
 const OBJECT_BYTES_MIN = 64;
-const PAGE_BYTES_MIN = 4096;
 const CLASS_COUNT_MAX = 255;
 /** What an array of owners takes on the heap beside its bytes, about. */
 const OWNERS_APART_BYTES = 300;

@@ -12,6 +12,7 @@
 
 import type { ForgetMemory } from '../lib/forget-memory.ts';
 import { Arena, ArenaExit } from './arena.ts';
+import { PAGE_BYTES_MIN } from './layer.ts';
 import { OWNER_BYTES, type SizeClass, SizeClasses } from './size-classes.ts';
 import { END, FREE, NO_OWNERS, Slab } from './slab.ts';
 
@@ -348,7 +349,7 @@ export class Slabs {
   }
 
   #tailBytes(): number {
-    return Math.max(4096, this.#options.objectBytesMax);
+    return Math.max(PAGE_BYTES_MIN, this.#options.objectBytesMax);
   }
 
   #releaseSlab(number: number): void {

@@ -1,6 +1,6 @@
 /** A clock that stands still until a test turns it. */
 
-import type { Clock } from '../../src/export/writes/clock.ts';
+import type { Clock } from '../../src/lib/clock.ts';
 
 export class TurnedClock implements Clock {
   readonly #timers = new Set<{ readonly at: number; readonly then: () => void }>();

@@ -1,6 +1,6 @@
 /** A clock that moves by hand, layers that are two numbers, and readings that a test writes. */
 
-import type { Clock } from '../../src/governor/clock.ts';
+import type { LoopClock } from '../../src/governor/clock.ts';
 import type { PressureReadings, Stalls } from '../../src/governor/pressure-readings.ts';
 import type { Reclaimable } from '../../src/governor/reclaimable.ts';
 
@@ -12,7 +12,7 @@ interface Due {
   readonly run: () => void;
 }
 
-export class ScriptedClock implements Clock {
+export class ScriptedClock implements LoopClock {
   timeMs = 1000;
   turns: (() => void)[] = [];
   timers: Due[] = [];

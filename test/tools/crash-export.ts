@@ -1,9 +1,9 @@
 /** An export in this process as a workload's connection. */
 
 import { Export, type WriteBackParts } from '../../src/export/export.ts';
-import type { Clock } from '../../src/export/writes/clock.ts';
 import { rawImage } from '../../src/image/raw.ts';
 import { BufferPool } from '../../src/lib/buffer-pool.ts';
+import type { Clock } from '../../src/lib/clock.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { Cleancache } from '../../src/tmem/cleancache.ts';
 import { Frontswap } from '../../src/tmem/frontswap.ts';

@@ -1,5 +1,6 @@
 /** Dropping all pages of a pool, however many, while others go on. */
 
+import { turnOfTheLoop } from '../../lib/turn-of-the-loop.ts';
 import type { Pool } from '../../tmem/pool.ts';
 
 /** Pages dropped in one turn of the event loop: about 1 ms of work. */
@@ -23,7 +24,7 @@ export async function dropPages(
       if (pool.flushPage(object, index)) droppedPages++;
       if (--left > 0) continue;
       left = SLICE_PAGES;
-      await new Promise((resolve) => setImmediate(resolve));
+      await turnOfTheLoop();
     }
   }
   return droppedPages;

@@ -5,6 +5,7 @@
  * transcendent memory.
  */
 
+import { turnOfTheLoop } from '../../lib/turn-of-the-loop.ts';
 import { isRefused, MISS, PUT_OUTCOME_NAMES, type PutOutcome } from '../../tmem/layer.ts';
 import { Problem } from '../http/problem.ts';
 import { type ClientPool, type ClientPools, unknownPool } from './client-pools.ts';
@@ -37,7 +38,7 @@ export class Slices {
   /** Rejects with a Problem when the pool is gone afterwards. */
   async turn(): Promise<void> {
     this.#pages = 0;
-    await new Promise((resolve) => setImmediate(resolve));
+    await turnOfTheLoop();
     if (!this.#view.isOpen) throw unknownPool(this.#view.pool.id);
   }
 }

@@ -8,6 +8,7 @@ import type { BlockImage } from '../../image/image.ts';
 import type { BufferPool, PooledBuffer } from '../../lib/buffer-pool.ts';
 import { PIECE_BYTES } from '../../lib/buffer-pool.ts';
 import { settleAll } from '../../lib/settle-all.ts';
+import { turnOfTheLoop } from '../../lib/turn-of-the-loop.ts';
 import { HIT_ZERO, MISS } from '../../tmem/layer.ts';
 import type { AccessWatcher } from '../access-watcher.ts';
 import { Fetch, type InFlight } from '../in-flight.ts';
@@ -199,7 +200,7 @@ export class PageReads implements BaseReads {
         const count = Math.min(step, end - page);
         const missing = this.#absent(page, count);
         if (missing.length > 0) await this.#prefetchPiece(page, count, missing);
-        else await new Promise((resolve) => setImmediate(resolve)); // others come between
+        else await turnOfTheLoop(); // others come between
       } finally {
         this.#prefetchTurns.end();
       }

@@ -7,8 +7,8 @@
  * one after another, as there is room for each.
  */
 
+import type { Clock } from '../../lib/clock.ts';
 import type { DirtyPages } from '../pages/dirty-pages.ts';
-import type { Clock } from './clock.ts';
 
 /** After a refusal the limit falls to this share of what was dirty then. */
 const CEILING_FALL = 0.9;

@@ -6,9 +6,9 @@
 
 import type { BlockImage } from '../../image/image.ts';
 import type { PooledBuffer } from '../../lib/buffer-pool.ts';
+import type { Clock } from '../../lib/clock.ts';
 import type { InFlight } from '../in-flight.ts';
 import type { DirtyTier } from '../pages/dirty-tier.ts';
-import type { Clock } from './clock.ts';
 import type { DirtyRoom } from './dirty-room.ts';
 import type { Writer } from './writer.ts';
 

@@ -11,11 +11,12 @@
 import type { BlockImage } from '../../image/image.ts';
 import { alignedBuffer } from '../../lib/aligned-buffer.ts';
 import type { BufferPool, PooledBuffer } from '../../lib/buffer-pool.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { turnOfTheLoop } from '../../lib/turn-of-the-loop.ts';
 import { MISS } from '../../tmem/layer.ts';
 import type { InFlight } from '../in-flight.ts';
 import type { DirtyTier } from '../pages/dirty-tier.ts';
 import type { ExportPages } from '../pages/pages.ts';
-import type { Clock } from './clock.ts';
 import { DirtyRoom } from './dirty-room.ts';
 import { FallThrough } from './fall-through.ts';
 import { PageLocks } from './page-locks.ts';
@@ -305,7 +306,7 @@ export class WriteBack implements WritePath {
     const pages = isSparse ? table.pagesIn(first, end) : undefined;
     const count = pages?.length ?? end - first;
     for (let i = 0; i < count; i++) {
-      if (i % DROPS_PER_TURN === DROPS_PER_TURN - 1) await new Promise(setImmediate);
+      if (i % DROPS_PER_TURN === DROPS_PER_TURN - 1) await turnOfTheLoop();
       this.tier.drop(pages?.[i] ?? first + i);
     }
   }

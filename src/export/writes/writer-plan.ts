@@ -4,9 +4,9 @@
  * at a time and taken in the order of the image.
  */
 
+import type { Clock } from '../../lib/clock.ts';
 import { NO_SLOT } from '../../tmem/page-index.ts';
 import type { DirtyPages } from '../pages/dirty-pages.ts';
-import type { Clock } from './clock.ts';
 import type { DirtyRoom } from './dirty-room.ts';
 import type { PageLocks } from './page-locks.ts';
 

@@ -14,12 +14,12 @@
 import type { BlockImage } from '../../image/image.ts';
 import type { BufferPool, PooledBuffer } from '../../lib/buffer-pool.ts';
 import { PIECE_BYTES } from '../../lib/buffer-pool.ts';
+import type { Clock } from '../../lib/clock.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { NO_SLOT } from '../../tmem/page-index.ts';
 import type { Change, InFlight } from '../in-flight.ts';
 import type { CleanPages } from '../pages/clean-pages.ts';
 import { type DirtyTier, lostPages } from '../pages/dirty-tier.ts';
-import type { Clock } from './clock.ts';
 import type { DirtyRoom } from './dirty-room.ts';
 import type { PageLocks } from './page-locks.ts';
 import { RunPages } from './run-pages.ts';
