@@ -12,7 +12,7 @@ import type {
   WritableFormat,
   WriteTarget,
 } from '../format.ts';
-import { PASSPHRASE_ADVICE } from './header.ts';
+import { keyAreaBytes, type LuksHeader, PASSPHRASE_ADVICE } from './header.ts';
 import {
   createLuks,
   DEFAULT_ITERATIONS,
@@ -30,12 +30,14 @@ async function open(storage: ResizableStorage, options: OpenOptions) {
   if (options.snapshot !== undefined) {
     throw new TmemError('unsupported', `"${storage.name}" is a LUKS image; it has no snapshots`);
   }
+  // Before it costs seconds of work: what is refused needs no passphrase.
+  await readPlainHeader(storage);
   const opened = await openLuks(storage, 0, storage.sizeBytes, options.passphrase, 'guest');
   return { format: new LuksFormat(storage, opened.cipher, opened.payloadOffset) };
 }
 
 async function info(storage: ResizableStorage): Promise<ImageInfo> {
-  const header = await readLuksHeader(storage, 0, storage.sizeBytes);
+  const header = await readPlainHeader(storage);
   return {
     formatName: 'luks',
     virtualSizeBytes: wholeSectors(Math.max(0, storage.sizeBytes - header.payloadOffset)),
@@ -53,6 +55,17 @@ async function info(storage: ResizableStorage): Promise<ImageInfo> {
       keySlots: header.slots.filter((slot) => slot.isEnabled).length,
     },
   };
+}
+
+/** A header that is kept apart from its disk says 0: what was written there would destroy the keys. */
+async function readPlainHeader(storage: ResizableStorage): Promise<LuksHeader> {
+  const header = await readLuksHeader(storage, 0, storage.sizeBytes);
+  const { payloadOffset } = header;
+  const keysEnd = keyAreaBytes(header);
+  if (payloadOffset >= keysEnd) return header;
+  const cause = `its payload begins at ${payloadOffset}, and its header and keys end at ${keysEnd}`;
+  const advice = 'open a header that is kept apart from its disk with cryptsetup';
+  throw new TmemError('unsupported', `cannot open "${storage.name}": ${cause}; ${advice}`);
 }
 
 async function create(storage: ResizableStorage, options: CreateOptions): Promise<void> {

@@ -67,6 +67,14 @@ export function materialBytes(keyBytes: number): number {
   return roundUp(keyBytes * STRIPE_COUNT, SECTOR_BYTES);
 }
 
+/** Where the header and the keys of the slots in use end: no payload may begin before it. */
+export function keyAreaBytes({ slots, keyBytes }: LuksHeader): number {
+  const ends = slots.map(({ isEnabled, materialOffset }) =>
+    isEnabled ? materialOffset + materialBytes(keyBytes) : 0,
+  );
+  return Math.max(roundUp(LUKS_HEADER_BYTES, SECTOR_BYTES), ...ends);
+}
+
 /**
  * Understands the first 592 bytes. `areaBytes` is how far the header, its key material and the
  * payload's start may reach; `name` and `headerOffset` are for messages. Throws a TmemError: `invalid` for what is

@@ -157,6 +157,28 @@ describe('a LUKS image of ours', () => {
   });
 });
 
+it('a LUKS image whose payload would lie over its header or its keys is refused', async () => {
+  const file = path.join(workspace(), 'disk.luks');
+  fs.writeFileSync(file, '');
+  await create(file, 4096);
+  const good = fs.readFileSync(file);
+  const keysEnd = (4096 + 64 * 4000) / 512;
+  for (const sector of [0, 1, 8, keysEnd - 1]) {
+    const bad = Buffer.from(good);
+    bad.writeUInt32BE(sector, 104);
+    fs.writeFileSync(file, bad);
+    const refused = { kind: 'unsupported', message: expect.stringMatching(/kept apart/) };
+    await expect(openLuksFile(file), `sector ${sector}`).rejects.toMatchObject(refused);
+    await expect(luksDriver.info(await openContainer(file))).rejects.toMatchObject(refused);
+  }
+  good.writeUInt32BE(keysEnd, 104);
+  fs.writeFileSync(file, good);
+  const payloadOffset = keysEnd * 512;
+  expect(await luksDriver.info(await openContainer(file))).toMatchObject({
+    details: { payloadOffset },
+  });
+});
+
 it('a LUKS header that wants too much work is refused before it is done', async () => {
   const file = path.join(workspace(), 'disk.luks');
   fs.writeFileSync(file, '');
