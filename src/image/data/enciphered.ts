@@ -96,8 +96,9 @@ export class EncipheredWrites {
     const start = place.guestOffset - head;
     const isRagged = bytes !== length;
     const release = await this.#hold(start, start + bytes, isRagged);
-    const scratch = await this.#scratch.take(bytes, buffer);
+    let scratch: Buffer | undefined;
     try {
+      scratch = await this.#scratch.take(bytes, buffer);
       const { storage, cipher } = place;
       const sectors = { ...place, guestOffset: start, storageOffset: place.storageOffset - head };
       if (isRagged) await this.#readEdges(sectors, scratch, head, length, bytes);
@@ -105,7 +106,7 @@ export class EncipheredWrites {
       cipher.encrypt(scratch, 0, bytes, sectors.storageOffset, start);
       await storage.write(scratch, 0, bytes, sectors.storageOffset);
     } finally {
-      this.#scratch.give(scratch);
+      if (scratch !== undefined) this.#scratch.give(scratch);
       release();
     }
   }

@@ -35,6 +35,7 @@ export class Scratch {
   /**
    * At least `length` bytes of any content, to be given back with `give`, for what comes from or goes
    * to `other`. Who has some already, as `other`, gets plain memory: it must not wait for itself.
+   * Throws `no-space` where the system has no room for it.
    */
   take(length: number, other: Buffer): Buffer | Promise<Buffer> {
     if (this.#isFromHere(other)) {
@@ -71,8 +72,9 @@ export class Scratch {
     }
     const first = this.#freeRun(count);
     if (first === undefined) return undefined;
-    this.#mark(first, count, 1);
+    // Before the slots are lent: where there is no room, nobody has them to give back.
     this.#memory ??= alignedBuffer(this.bytesMax);
+    this.#mark(first, count, 1);
     return this.#memory.subarray(first * SLOT_BYTES, (first + count) * SLOT_BYTES);
   }
 

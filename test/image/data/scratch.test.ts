@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { ByteBudget } from '../../../src/image/data/byte-budget.ts';
+import { EncipheredWrites } from '../../../src/image/data/enciphered.ts';
 import { Scratch } from '../../../src/image/data/scratch.ts';
+import type { Storage } from '../../../src/storage/storage.ts';
+
+/** Node has it, though its types leave it to those of browsers. */
+declare const WebAssembly: { Memory: new () => object };
 
 const KIB = 1024;
 const guest = Buffer.alloc(1);
@@ -70,6 +75,39 @@ describe('scratch memory', () => {
     scratch.give(plain);
     scratch.give(mine);
     expect(taken(scratch, 64 * KIB).buffer).toBe(mine.buffer);
+  });
+});
+
+/** The system has no room for a buffer, once. */
+function noRoomOnce(): void {
+  const { Memory } = WebAssembly;
+  WebAssembly.Memory = class {
+    constructor() {
+      WebAssembly.Memory = Memory;
+      throw new RangeError('could not allocate memory');
+    }
+  };
+}
+
+describe('where the system has no room for it at first', () => {
+  it('is there for the next', () => {
+    const scratch = new Scratch(64 * KIB);
+    noRoomOnce();
+    expect(() => scratch.take(1, guest)).toThrow(/no room/);
+    expect(taken(scratch, 64 * KIB).length).toBe(64 * KIB);
+  });
+
+  it('a write of a part of a sector that fails is in no other one’s way', async () => {
+    const storage = { sizeBytes: 512, read: async () => {}, write: async () => {} };
+    const place = {
+      storage: storage as unknown as Storage,
+      ...{ storageOffset: 0, guestOffset: 0 },
+      cipher: { encrypt: () => {}, decrypt: () => {} },
+    };
+    const writes = new EncipheredWrites(new Scratch(64 * KIB));
+    noRoomOnce();
+    await expect(writes.write(place, guest, 0, 1)).rejects.toThrow(/no room/);
+    await writes.write(place, guest, 0, 1);
   });
 });
 
