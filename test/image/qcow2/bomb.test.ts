@@ -1,5 +1,7 @@
 import { deflateRawSync } from 'node:zlib';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { checkQcow2 } from '../../../src/image/qcow2/check/check.ts';
+import { ClusterCounts } from '../../../src/image/qcow2/check/cluster-counts.ts';
 import { FIELD } from '../../../src/image/qcow2/structures/layout.ts';
 import { MemoryStorage } from '../../../src/storage/memory.ts';
 import { KIB, MIB, openOn } from './images.ts';
@@ -62,4 +64,44 @@ it.each([
   const image = await openOn(storage, { isReadOnly: true });
   await expect(image.read(Buffer.alloc(512), 0, 512, 0)).rejects.toThrow(sentence);
   await image.close();
+});
+
+/** Of clusters of 512 bytes; a thousand snapshots name the same L1 table, which is half of the file. */
+function manySnapshots(): Buffer {
+  const count = 1000;
+  const bytes = Buffer.alloc(MIB);
+  const [l1, snapshots, snapshotL1] = [512, 4096, MIB / 2];
+  bytes.write('QFI\xfb', 0, 'latin1');
+  bytes.writeUInt32BE(3, FIELD.version);
+  bytes.writeUInt32BE(9, FIELD.clusterBits);
+  bytes.writeBigUInt64BE(32n * 1024n, FIELD.sizeBytes);
+  bytes.writeUInt32BE(1, FIELD.l1Entries);
+  bytes.writeBigUInt64BE(BigInt(l1), FIELD.l1Offset);
+  bytes.writeBigUInt64BE(1024n, FIELD.refcountTableOffset);
+  bytes.writeUInt32BE(1, 56);
+  bytes.writeUInt32BE(count, 60);
+  bytes.writeBigUInt64BE(BigInt(snapshots), FIELD.snapshotsOffset);
+  bytes.writeUInt32BE(4, 96);
+  bytes.writeUInt32BE(104, 100);
+  // An entry that a repair mends.
+  bytes.writeBigUInt64BE((1n << 60n) | 2048n, l1);
+  for (let at = snapshots; at < snapshots + count * 56; at += 56) {
+    bytes.writeBigUInt64BE(BigInt(snapshotL1), at);
+    bytes.writeUInt32BE((MIB - snapshotL1) / 8, at + 8);
+    bytes.writeUInt32BE(16, at + 36);
+  }
+  return bytes;
+}
+
+it('a table that a thousand snapshots name is counted, read and mended as often as it fits', async () => {
+  const storage = new MemoryStorage(manySnapshots(), { isContainer: true });
+  const add = vi.spyOn(ClusterCounts.prototype, 'add');
+  const read = vi.spyOn(storage, 'read');
+  onTestFinished(() => add.mockRestore());
+  const openFile = () => Promise.reject(new Error('a check opens no other file'));
+  const report = await checkQcow2(storage, { repair: 'all', openFile });
+  expect(report.corruptions).toBeGreaterThan(0);
+  // At most once for each pass: before, after the tables, and at the end.
+  expect(add.mock.calls.length).toBeLessThan((3 * MIB) / 512);
+  expect(read.mock.calls.length).toBeLessThan(200);
 });

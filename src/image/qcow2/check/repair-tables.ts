@@ -37,8 +37,12 @@ export async function mendEntries(storage: ResizableStorage, pass: CheckPass): P
   };
   await eachL1(storage, header.l1Offset, header.l1Entries, mendL1);
   if (header.snapshotCount > 0) {
+    let l1Bytes = header.l1Entries * 8;
     for (const { l1Offset, l1Entries } of await readSnapshots(storage, header)) {
       if (l1Offset % clusterBytes !== 0 || l1Offset >= storage.sizeBytes) continue;
+      // Tables that are longer than the file altogether overlap; reading them could take for ever.
+      if (l1Bytes + l1Entries * 8 > storage.sizeBytes) continue;
+      l1Bytes += l1Entries * 8;
       await eachL1(storage, l1Offset, l1Entries, mendL1);
     }
   }

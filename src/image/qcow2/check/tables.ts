@@ -74,13 +74,14 @@ export class TableWalk {
   async addL1(offset: number, entries: number, isActive: boolean): Promise<void> {
     const { storage, marks, findings } = this.#parts;
     const length = entries * 8;
-    if (!marks.mark(offset, length, 1, 'an L1 table')) findings.isIncomplete = true;
     this.#l1Bytes += length;
+    // Before it is counted as well: a thousand snapshots could say the same long table.
     if (!isActive && this.#l1Bytes > marks.fileBytes) {
       findings.corruption('the L1 table', offset, 'overlaps with others');
       findings.isIncomplete = true;
       return;
     }
+    if (!marks.mark(offset, length, 1, 'an L1 table')) findings.isIncomplete = true;
     const end = Math.min(offset + length, storage.sizeBytes);
     const piece = Buffer.allocUnsafeSlow(Math.max(0, Math.min(L1_PIECE_BYTES, end - offset)));
     for (let at = offset; at < end; at += piece.length) {
