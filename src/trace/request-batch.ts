@@ -12,6 +12,9 @@ export type Op = (typeof OP)[keyof typeof OP];
 /** The names of the operations, by number. */
 export const OP_NAMES = ['read', 'write', 'trim', 'flush', 'zero'] as const;
 
+/** What latencies and sizes of content are at most: a batch says this of all that are longer. */
+const UINT32_MAX = 0xffff_ffff;
+
 /** The requests a batch of a reader holds at most. */
 export const BATCH_CAPACITY = 16_384;
 
@@ -32,9 +35,12 @@ export class RequestBatch {
   readonly volume: Uint32Array;
   /** One of `OP`. */
   readonly op: Uint8Array;
-  /** Microseconds until the request was answered, where the trace knows; else 0. */
+  /** Microseconds until the request was answered, where the trace knows, at most 2^32 - 1; else 0. */
   readonly latencyUs: Uint32Array;
-  /** Compressed size of the content, of a trace of keys the object's size; 0 where not known. */
+  /**
+   * Bytes: the compressed size of the content, of a trace of keys the object's size, at most
+   * 2^32 - 1; 0 where not known.
+   */
   readonly contentBytes: Uint32Array;
 
   constructor(capacity: number = BATCH_CAPACITY) {
@@ -48,7 +54,7 @@ export class RequestBatch {
     this.contentBytes = new Uint32Array(capacity);
   }
 
-  /** Adds a request; there must be room. */
+  /** Adds a request; there must be room. Longer latencies and contents than fit become the longest. */
   push(
     timeUs: number,
     offset: number,
@@ -64,8 +70,8 @@ export class RequestBatch {
     this.length[at] = length;
     this.volume[at] = volume;
     this.op[at] = op;
-    this.latencyUs[at] = latencyUs;
-    this.contentBytes[at] = contentBytes;
+    this.latencyUs[at] = Math.min(latencyUs, UINT32_MAX);
+    this.contentBytes[at] = Math.min(contentBytes, UINT32_MAX);
   }
 
   /** Adds request `index` of `other`; there must be room. */

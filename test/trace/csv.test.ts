@@ -60,6 +60,21 @@ describe('fields of CSV', () => {
     expect([requests.length, tally.malformed]).toEqual([1, 1]);
   });
 
+  it.each([
+    ['latency_us', 'latencyUs'],
+    ['content_bytes', 'contentBytes'],
+  ] as const)('may say more than fits: %s, of which the most is kept', (column, field) => {
+    const lines = [2 ** 32 - 1, 2 ** 32, 2 ** 32 + 5].map((value) => `5,0,512,${value}\n`);
+    const { requests } = parse(`time_us,offset,length,${column}\n${lines.join('')}`);
+    expect(requests.map((request) => request[field])).toEqual(lines.map(() => 2 ** 32 - 1));
+  });
+
+  it('may name objects of gibibytes', () => {
+    expect(parse('time_us,key,obj_size\n5,77,4294967296\n').requests).toMatchObject([
+      { offset: 77, contentBytes: 2 ** 32 - 1 },
+    ]);
+  });
+
   it('of libCacheSim may have spaces, as it is told by', () => {
     const text = '1, 77, 4096, read\n';
     expect(detectFormat(fileHeadOf('x', Buffer.from(text), true)).name).toBe('libcachesim-csv');

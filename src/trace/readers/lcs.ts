@@ -130,7 +130,7 @@ class LcsRecords implements FixedRecordParser {
     const object = key.bytes === 8 ? readKey(bytes, at + key.at) : read(bytes, at, key);
     const opNumber = op.bytes === 0 ? OP.read : (OP_BY_NUMBER.get(read(bytes, at, op)) ?? OP.read);
     const volume = this.#volumeOf(read(bytes, at, tenant));
-    const sizeBytes = Math.min(read(bytes, at, size), 0xffffffff);
+    const sizeBytes = read(bytes, at, size);
     batch.push(read(bytes, at, time) * 1e6, object, 1, volume, opNumber, 0, sizeBytes);
     return volume >= 0;
   }

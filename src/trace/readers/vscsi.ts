@@ -66,8 +66,7 @@ class VscsiRecords implements FixedRecordParser {
     if (offset > Number.MAX_SAFE_INTEGER) return false;
     const isFlush = op === OP.flush;
     const length = isFlush ? 0 : readU32(bytes, at + layout.length);
-    const latency =
-      layout.latency < 0 ? 0 : Math.min(readU64(bytes, at + layout.latency), 0xffffffff);
+    const latency = layout.latency < 0 ? 0 : readU64(bytes, at + layout.latency);
     const timeUs = readU64(bytes, at + layout.time);
     batch.push(timeUs, isFlush ? 0 : offset, length, this.#volume, op, latency, 0);
     return true;
