@@ -31,6 +31,9 @@ export interface FileTally {
   readonly warnings: string[];
 }
 
+/** What sectors count where the user does not say it, bytes. */
+export const SECTOR_BYTES_DEFAULT = 512;
+
 /** What the user may say about a trace beside its format. */
 export interface FormatOptions {
   /** The unit of its times, where it is not the usual one of its format. */
@@ -39,6 +42,12 @@ export interface FormatOptions {
   readonly sectorBytes?: number | undefined;
   /** Names for the columns of a CSV file, as `time_us=1,lba=3`. */
   readonly columns?: string | undefined;
+}
+
+/** What the user says of a trace; whatever is left out is told by its files. */
+export interface OpenTraceOptions extends FormatOptions {
+  /** The name of a format, or `auto`, which is what counts if it is left out. */
+  readonly format?: string | undefined;
 }
 
 /** What a parser works with. */

@@ -2,7 +2,8 @@
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type OpenTraceOptions, openTrace } from '../../src/trace/open-trace.ts';
+import type { OpenTraceOptions } from '../../src/trace/format.ts';
+import { openTrace } from '../../src/trace/open-trace.ts';
 import type { Trace } from '../../src/trace/trace.ts';
 import { workspace } from '../tools/workspace.ts';
 import { type PlainRequest, plainRequests } from './parsing.ts';

@@ -10,7 +10,7 @@ import {
   parseMemoryList,
 } from '../../replay/report/memory-sizes.ts';
 import type { Warmup } from '../../replay/report/replay.ts';
-import type { OpenTraceOptions } from '../../trace/open-trace.ts';
+import type { OpenTraceOptions } from '../../trace/format.ts';
 import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../command/arguments.ts';
 import { formatOptions } from '../command/help.ts';
 import { PROGRESS_CHOICES } from '../terminal/progress-line.ts';

@@ -1,9 +1,8 @@
 /** What every verb of `tmem trace` is, and what it is given. */
 
 import { TmemError } from '../../lib/errors.ts';
-import { TIME_UNITS, type TimeUnit } from '../../trace/format.ts';
+import { type OpenTraceOptions, TIME_UNITS, type TimeUnit } from '../../trace/format.ts';
 import { AUTO } from '../../trace/formats.ts';
-import type { OpenTraceOptions } from '../../trace/open-trace.ts';
 import type { OptionTable, ParsedArguments } from '../command/arguments.ts';
 import type { Clock } from '../command/clock.ts';
 import { type CliContext, fullPath } from '../command/context.ts';
