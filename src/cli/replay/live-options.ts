@@ -5,7 +5,7 @@ import { type NbdTarget, parseNbdUri } from '../../lib/nbd-uri.ts';
 import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../command/arguments.ts';
 import { formatOptions } from '../command/help.ts';
 import { PROGRESS_CHOICES } from '../terminal/progress-line.ts';
-import { INPUT_OPTIONS } from '../trace/verb.ts';
+import { INPUT_OPTIONS } from '../trace/input.ts';
 
 const CONNECTIONS_MAX = 256;
 const DEPTH_MAX = 4096;

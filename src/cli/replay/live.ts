@@ -13,7 +13,7 @@ import { EXIT_DONE, EXIT_FAILED } from '../command/exit-codes.ts';
 import { stoppable } from '../command/stoppable.ts';
 import { fractionOf } from '../terminal/bars.ts';
 import { DrawnLine, LINE_MS, progressBar } from '../terminal/progress-line.ts';
-import { inputOptions, tracePath } from '../trace/verb.ts';
+import { inputOptions, tracePath } from '../trace/input.ts';
 import { LIVE_HELP, LIVE_OPTIONS, parseLive } from './live-options.ts';
 import { formatLive } from './live-table.ts';
 

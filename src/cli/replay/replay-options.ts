@@ -14,7 +14,7 @@ import type { OpenTraceOptions } from '../../trace/format.ts';
 import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../command/arguments.ts';
 import { formatOptions } from '../command/help.ts';
 import { PROGRESS_CHOICES } from '../terminal/progress-line.ts';
-import { INPUT_OPTIONS, inputOptions, parseSample, parseShare } from '../trace/verb.ts';
+import { INPUT_OPTIONS, inputOptions, parseSample, parseShare } from '../trace/input.ts';
 
 /** Layers are a hundred times slower than page numbers. */
 const FULL_POLICIES = 's3fifo-cw,lru';

@@ -14,7 +14,7 @@ import { type Clock, systemClock } from '../command/clock.ts';
 import { type CliContext, fullPath, tell } from '../command/context.ts';
 import { EXIT_DONE } from '../command/exit-codes.ts';
 import { stoppable } from '../command/stoppable.ts';
-import { tracePath } from '../trace/verb.ts';
+import { tracePath } from '../trace/input.ts';
 import { isLive, runLive } from './live.ts';
 import { type ContentsSource, openContents } from './replay-contents.ts';
 import { parseRequest, REPLAY_HELP, REPLAY_OPTIONS, type ReplayRequest } from './replay-options.ts';

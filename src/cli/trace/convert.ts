@@ -7,9 +7,10 @@ import { openTrace } from '../../trace/open-trace.ts';
 import { OP_NAMES, type Op } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
 import type { ParsedArguments } from '../command/arguments.ts';
+import { INPUT_OPTIONS, inputOptions, parseCount, parseSample } from './input.ts';
 import { OUTPUT_OPTIONS, type RequestSource, writeTrace } from './output.ts';
 import { commonSampleRate, refuseSampleOf } from './samples.ts';
-import { INPUT_OPTIONS, inputOptions, parseCount, parseSample, type TraceVerb } from './verb.ts';
+import type { TraceVerb } from './verb.ts';
 
 async function sourceOf(trace: Trace): Promise<RequestSource> {
   return {

@@ -13,7 +13,8 @@ import { OP_NAMES } from '../../trace/request-batch.ts';
 import { SUMMARY_PAGE_BYTES, TraceSummary } from '../../trace/summary.ts';
 import type { Trace } from '../../trace/trace.ts';
 import { type Column, formatTable, printable } from '../terminal/table.ts';
-import { INPUT_OPTIONS, inputOptions, type TraceCall, type TraceVerb } from './verb.ts';
+import { INPUT_OPTIONS, inputOptions } from './input.ts';
+import type { TraceCall, TraceVerb } from './verb.ts';
 
 /** How many volumes people are shown. */
 const VOLUMES_SHOWN = 10;

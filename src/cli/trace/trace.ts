@@ -9,8 +9,9 @@ import { stoppable } from '../command/stoppable.ts';
 import { tableOf, Verbs } from '../command/verbs.ts';
 import { convertVerb, cutVerb, mergeVerb } from './convert.ts';
 import { infoVerb } from './info.ts';
+import { tracePath } from './input.ts';
 import { Progress } from './progress.ts';
-import { type TraceVerb, tracePath } from './verb.ts';
+import type { TraceVerb } from './verb.ts';
 
 /** In the order of the help text. */
 export const TRACE_VERBS: readonly TraceVerb[] = [infoVerb, convertVerb, cutVerb, mergeVerb];
