@@ -13,6 +13,7 @@ import { parseArguments } from '../command/arguments.ts';
 import { type Clock, systemClock } from '../command/clock.ts';
 import { type CliContext, fullPath, tell } from '../command/context.ts';
 import { EXIT_DONE } from '../command/exit-codes.ts';
+import { shellWord } from '../command/shell-word.ts';
 import { stoppable } from '../command/stoppable.ts';
 import { tracePath } from '../trace/input.ts';
 import { isLive, runLive } from './live.ts';
@@ -21,15 +22,10 @@ import { parseRequest, REPLAY_HELP, REPLAY_OPTIONS, type ReplayRequest } from '.
 import { ProgressLine } from './replay-progress.ts';
 import { formatReplay } from './replay-table.ts';
 
-/** A word of a command line as a shell takes it. */
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
-}
-
 /** The command that gives the same result: every option that decides it, and no other. */
 function commandOf(options: ReadonlyMap<string, string>, files: readonly string[]): string {
   const words = [...options].flatMap(([name, value]) => [`--${name}`, value]);
-  return ['tmem', 'replay', ...words, '--', ...files].map(quoted).join(' ');
+  return ['tmem', 'replay', ...words, '--', ...files].map(shellWord).join(' ');
 }
 
 interface ReplayCall {

@@ -2,6 +2,7 @@
 
 import { formatSize } from '../../lib/sizes.ts';
 import type { RunningService } from '../../service/settings.ts';
+import { shellWord } from '../command/shell-word.ts';
 import { printable } from '../terminal/table.ts';
 
 /** Every fact about the running service as a single line of JSON, for programs. */
@@ -32,11 +33,6 @@ export function textReport(running: RunningService, version: string): string {
     `codec    ${running.codecDescription}`,
   );
   return `${lines.join('\n')}\n`;
-}
-
-/** `word` as a shell takes it for one word. */
-export function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
 /** Commands that a newcomer can paste into another terminal. */

@@ -1,6 +1,5 @@
-import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
-import { nextSteps, shellWord, textReport } from '../../../src/cli/serve/startup-report.ts';
+import { nextSteps, textReport } from '../../../src/cli/serve/startup-report.ts';
 import { ScriptedService } from '../scripted-context.ts';
 
 test('nextSteps names the first export in every command for it', () => {
@@ -18,14 +17,6 @@ test('nextSteps tells curl of a socket in the way that curl knows', () => {
   const text = nextSteps(Object.assign(service, { metricsUrl }));
   expect(text).toContain("  curl -s --unix-socket '/run/my tmem/admin' http://localhost/metrics\n");
 });
-
-test.each(['nbd://h:1/', 'nbd+unix:///a?socket=/s&x', "it's", '', '$HOME `a` "b" \\'])(
-  'shellWord makes one word of %j for a shell',
-  (word) => {
-    const args = ['-c', `printf '%s|' ${shellWord(word)}`];
-    expect(execFileSync('/bin/sh', args, { encoding: 'utf8' })).toBe(`${word}|`);
-  },
-);
 
 test('textReport prints no name that would command the terminal', () => {
   const service = new ScriptedService();
