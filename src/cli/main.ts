@@ -2,7 +2,7 @@
 
 import { kindOfSystemError, messageOf, systemAdvice, TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
-import { packageVersion } from '../lib/package-version.ts';
+import { printsAbout } from './command/about.ts';
 import { COMMON_OPTIONS, parseArguments } from './command/arguments.ts';
 import { type CliContext, processContext, tell } from './command/context.ts';
 import { EXIT_CODE_BY_KIND, EXIT_DONE, EXIT_FAILED } from './command/exit-codes.ts';
@@ -75,10 +75,8 @@ function refuseCommand(name: string): never {
 /** Options before a command: only those that need none. */
 async function runWithoutCommand(args: readonly string[], context: CliContext): Promise<number> {
   const parsed = parseArguments(args, COMMON_OPTIONS, 'tmem');
-  if (parsed.has('help')) context.stdout(helpText());
-  else if (parsed.has('version')) context.stdout(`tmem ${packageVersion()}\n`);
-  else throw new TmemError('usage', 'no command was given; try tmem serve, or tmem --help');
-  return EXIT_DONE;
+  if (printsAbout(parsed, helpText(), context)) return EXIT_DONE;
+  throw new TmemError('usage', 'no command was given; try tmem serve, or tmem --help');
 }
 
 async function dispatch(args: readonly string[], context: CliContext): Promise<number> {
