@@ -117,9 +117,20 @@ export function parseArguments<Name extends string>(
   };
 }
 
-/** A whole number from `min`; throws a usage error with `message` for anything else. */
-export function parseNumber(text: string, min: number, message: string): number {
+/** A whole number from `min` to `max`; throws a usage error with `message` for anything else. */
+export function parseNumber(
+  text: string,
+  min: number,
+  message: string,
+  max: number = Number.MAX_SAFE_INTEGER,
+): number {
   const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isSafeInteger(value) && value >= min) return value;
+  if (value >= min && value <= max) return value;
   throw new TmemError('usage', message);
+}
+
+/** The value of an option, a whole number from `min` to `max`; throws a usage error for others. */
+export function parseWhole(option: string, text: string, min: number, max?: number): number {
+  const range = max === undefined ? `from ${min}` : `from ${min} to ${max}`;
+  return parseNumber(text, min, `--${option}: "${text}" is not a whole number ${range}`, max);
 }

@@ -22,9 +22,7 @@ const POLL_ANSWER_MS_MAX = 2_000;
 function parseTimeout(text: string | undefined): number {
   if (text === undefined) return SECONDS_DEFAULT;
   const message = `--timeout: "${text}" is not a time; give 1 to ${SECONDS_MAX} whole seconds`;
-  const seconds = parseNumber(text, 1, message);
-  if (seconds > SECONDS_MAX) throw new TmemError('usage', message);
-  return seconds;
+  return parseNumber(text, 1, message, SECONDS_MAX);
 }
 
 async function dirtyBytesOf(path: string, call: VerbCall, signal: AbortSignal): Promise<number> {

@@ -20,9 +20,7 @@ export function formatCap({ capBytes }: ShareStatus): string {
 
 function parseWeight(text: string): number {
   const message = `--weight: "${text}" is not a weight; give a whole number from 1 to ${WEIGHT_MAX}`;
-  const weight = parseNumber(text, 1, message);
-  if (weight > WEIGHT_MAX) throw new TmemError('usage', message);
-  return weight;
+  return parseNumber(text, 1, message, WEIGHT_MAX);
 }
 
 const share: Verb = {

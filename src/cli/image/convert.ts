@@ -3,6 +3,7 @@
 import { convertImage } from '../../imaging/convert.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
+import { parseWhole } from '../command/arguments.ts';
 import { fullPath } from '../command/context.ts';
 import { printable } from '../terminal/table.ts';
 import { baseOf } from './create.ts';
@@ -11,7 +12,6 @@ import {
   FORCE_OPTION,
   formatOfNew,
   INPUT_OPTIONS,
-  parseCount,
   parseSettings,
   passphraseOf,
   SETTINGS_OPTION,
@@ -81,7 +81,7 @@ export const convertVerb: ImageVerb = {
     const path = fullPath(to, context);
     const formatName = formatOfNew(call, path, 'output-format');
     const settings = parseSettings(parsed.all('options'));
-    const threads = parseCount(parsed.last('threads') ?? '8', 'threads', THREADS_MAX);
+    const threads = parseWhole('threads', parsed.last('threads') ?? '8', 1, THREADS_MAX);
     const sparseBytes = parseSize(parsed.last('sparse') ?? '4KiB');
     const passphrase = passphraseOf(call, 'target-passphrase-file');
     const snapshot = parsed.last('snapshot');

@@ -89,10 +89,3 @@ export function passphraseOf(call: ImageCall, option = 'passphrase-file'): Buffe
 export function allowedBacking({ parsed, context }: ImageCall): string[] {
   return parsed.all('allow-backing').map((path) => fullPath(path, context));
 }
-
-/** A whole number from 1 to `max`. */
-export function parseCount(text: string, option: string, max: number): number {
-  const count = /^\d{1,9}$/.test(text) ? Number(text) : 0;
-  if (count >= 1 && count <= max) return count;
-  throw new TmemError('usage', `--${option}: "${text}" is not a whole number from 1 to ${max}`);
-}

@@ -2,9 +2,14 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import { type NbdTarget, parseNbdUri } from '../../lib/nbd-uri.ts';
-import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../command/arguments.ts';
+import {
+  COMMON_OPTIONS,
+  type OptionTable,
+  type ParsedArguments,
+  parseWhole,
+} from '../command/arguments.ts';
 import { formatOptions } from '../command/help.ts';
-import { PROGRESS_CHOICES } from '../terminal/progress-line.ts';
+import { parseProgress } from '../terminal/progress-line.ts';
 import { INPUT_OPTIONS } from '../trace/input.ts';
 
 const CONNECTIONS_MAX = 256;
@@ -71,12 +76,6 @@ function refuse(message: string): never {
   throw new TmemError('usage', message);
 }
 
-function parseWhole(name: LiveOption, text: string, max: number): number {
-  const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
-  if (value >= 1 && value <= max) return value;
-  refuse(`--${name}: "${text}" is out of range; give a whole number from 1 to ${max}`);
-}
-
 function parseSpeed(text: string): number {
   const speed = /^(\d{1,7}(\.\d{1,9})?|\.\d{1,9})x?$/.test(text) ? Number.parseFloat(text) : 0;
   if (speed > 0 && speed <= SPEED_MAX) return speed;
@@ -91,21 +90,18 @@ export function parseLive(parsed: ParsedArguments<LiveOption>): LiveRequest {
   if (isFast && parsed.has('speed')) {
     refuse('--speed and --as-fast-as-possible are two wishes; leave one of them out');
   }
-  const progress = parsed.last('progress') ?? 'auto';
-  if (!PROGRESS_CHOICES.some((choice) => choice === progress)) {
-    refuse(`--progress: there is no "${progress}"; choose of ${PROGRESS_CHOICES.join(', ')}`);
-  }
+  const progress = parseProgress(parsed.last('progress'));
   const depth = parsed.last('depth');
   return {
     target: parseNbdUri(parsed.last('live') ?? ''),
     speed: isFast ? undefined : parseSpeed(parsed.last('speed') ?? '1'),
-    connections: parseWhole('connections', parsed.last('connections') ?? '1', CONNECTIONS_MAX),
+    connections: parseWhole('connections', parsed.last('connections') ?? '1', 1, CONNECTIONS_MAX),
     depth:
       depth === undefined
         ? isFast
           ? DEPTH_FAST
           : DEPTH_OPEN
-        : parseWhole('depth', depth, DEPTH_MAX),
+        : parseWhole('depth', depth, 1, DEPTH_MAX),
     allowsWrites: parsed.has('allow-writes'),
     wraps: parsed.has('wrap'),
     showsProgress: progress !== 'off',

@@ -11,9 +11,14 @@ import {
 } from '../../replay/report/memory-sizes.ts';
 import type { Warmup } from '../../replay/report/replay.ts';
 import type { OpenTraceOptions } from '../../trace/format.ts';
-import { COMMON_OPTIONS, type OptionTable, type ParsedArguments } from '../command/arguments.ts';
+import {
+  COMMON_OPTIONS,
+  type OptionTable,
+  type ParsedArguments,
+  parseWhole,
+} from '../command/arguments.ts';
 import { formatOptions } from '../command/help.ts';
-import { PROGRESS_CHOICES } from '../terminal/progress-line.ts';
+import { parseProgress } from '../terminal/progress-line.ts';
 import { INPUT_OPTIONS, inputOptions, parseSample, parseShare } from '../trace/input.ts';
 
 /** Layers are a hundred times slower than page numbers. */
@@ -143,12 +148,6 @@ function parseWarmup(text: string): Warmup {
   refuse(`--warmup: "${text}" is no warm-up; give a number of accesses, or a share below 100%`);
 }
 
-function parseWhole(name: string, text: string, min: number, max: number): number {
-  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= min && value <= max) return value;
-  refuse(`--${name}: "${text}" is out of range; give a whole number from ${min} to ${max}`);
-}
-
 function parsePage(text: string): number {
   const bytes = parseSize(text);
   if (bytes >= 1 && bytes <= PAGE_BYTES_MAX) return bytes;
@@ -165,7 +164,7 @@ export function parseRequest(parsed: ParsedArguments<ReplayOption>): ReplayReque
   const text = (name: ReplayOption, ifNone: string) => parsed.last(name) ?? ifNone;
   const isFull = parsed.last('engine') === 'full';
   if (parsed.has('contents') && !isFull) refuse('--contents is for --engine full; give both');
-  const progress = oneOf('progress', text('progress', 'auto'), PROGRESS_CHOICES);
+  const progress = parseProgress(parsed.last('progress'));
   const input = inputOptions(parsed);
   const others = (['columns', 'time-unit', 'sector-bytes', 'contents'] as const).flatMap((name) => {
     const given = parsed.last(name);

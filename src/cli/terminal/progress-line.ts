@@ -14,14 +14,17 @@ const COLUMNS = 79;
 export const LINE_MS = 5_000;
 
 /** What `--progress` takes. */
-export const PROGRESS_CHOICES = ['auto', 'on', 'off'] as const;
+const PROGRESS_CHOICES = ['auto', 'on', 'off'] as const;
 export type ProgressChoice = (typeof PROGRESS_CHOICES)[number];
 
 /** What was given for `--progress`, if anything; throws a usage error for what is no choice. */
 export function parseProgress(text = 'auto'): ProgressChoice {
   const chosen = PROGRESS_CHOICES.find((each) => each === text);
   if (chosen !== undefined) return chosen;
-  throw new TmemError('usage', `--progress: "${text}" is none of auto, on and off`);
+  throw new TmemError(
+    'usage',
+    `--progress: there is no "${text}"; choose of ${PROGRESS_CHOICES.join(', ')}`,
+  );
 }
 
 /** A bar of which the share of the work that is done, 0 to 1, is filled. */

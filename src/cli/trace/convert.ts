@@ -6,8 +6,8 @@ import { MergedTraces } from '../../trace/merge-traces.ts';
 import { openTrace } from '../../trace/open-trace.ts';
 import { OP_NAMES, type Op } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
-import type { ParsedArguments } from '../command/arguments.ts';
-import { INPUT_OPTIONS, inputOptions, parseCount, parseSample } from './input.ts';
+import { type ParsedArguments, parseWhole } from '../command/arguments.ts';
+import { INPUT_OPTIONS, inputOptions, parseSample } from './input.ts';
 import { OUTPUT_OPTIONS, type RequestSource, writeTrace } from './output.ts';
 import { commonSampleRate, refuseSampleOf } from './samples.ts';
 import type { TraceVerb } from './verb.ts';
@@ -40,7 +40,8 @@ export const convertVerb: TraceVerb = {
 
 const SECONDS_SHAPE = /^\d{1,12}(\.\d{1,6})?$/;
 
-function parseSeconds(text: string | undefined, option: string): number | undefined {
+/** Seconds with a fraction, as microseconds. */
+function parseTimeUs(text: string | undefined, option: string): number | undefined {
   if (text === undefined) return undefined;
   if (SECONDS_SHAPE.test(text)) return Number(text) * 1e6;
   throw new TmemError('usage', `${option}: "${text}" is not a time; give seconds from the start`);
@@ -60,13 +61,13 @@ function parseOps(text: string | undefined): ReadonlySet<Op> | undefined {
 function parseCut(parsed: ParsedArguments<string>): Cut {
   const count = (name: string): number | undefined => {
     const text = parsed.last(name);
-    return text === undefined ? undefined : parseCount(text, `--${name}`);
+    return text === undefined ? undefined : parseWhole(name, text, 1);
   };
   const volumes = parsed.all('volume');
   const sample = parsed.last('sample');
   const given = {
-    fromUs: parseSeconds(parsed.last('from'), '--from'),
-    untilUs: parseSeconds(parsed.last('until'), '--until'),
+    fromUs: parseTimeUs(parsed.last('from'), '--from'),
+    untilUs: parseTimeUs(parsed.last('until'), '--until'),
     skip: count('skip'),
     requestsMax: count('requests'),
     volumes: volumes.length > 0 ? new Set(volumes) : undefined,

@@ -3,7 +3,7 @@
 import { TmemError } from '../../lib/errors.ts';
 import { type OpenTraceOptions, TIME_UNITS, type TimeUnit } from '../../trace/format.ts';
 import { AUTO } from '../../trace/formats.ts';
-import type { OptionTable, ParsedArguments } from '../command/arguments.ts';
+import { type OptionTable, type ParsedArguments, parseWhole } from '../command/arguments.ts';
 import { type CliContext, fullPath } from '../command/context.ts';
 
 /** What is said of the traces, to every verb. */
@@ -41,16 +41,7 @@ export function inputOptions(parsed: ParsedArguments<string>): OpenTraceOptions 
     timeUnit: parseTimeUnit(parsed.last('time-unit')),
   };
   if (sectorBytes === undefined) return options;
-  const number = parseCount(sectorBytes, '--sector-bytes');
-  if (number <= SECTOR_BYTES_MAX) return { ...options, sectorBytes: number };
-  throw new TmemError('usage', `--sector-bytes: ${number} is too large; the most is 65536`);
-}
-
-/** A whole number from 1. */
-export function parseCount(text: string, option: string): number {
-  const count = /^\d{1,15}$/.test(text) ? Number(text) : 0;
-  if (count > 0) return count;
-  throw new TmemError('usage', `${option}: "${text}" is not a whole number from 1`);
+  return { ...options, sectorBytes: parseWhole('sector-bytes', sectorBytes, 1, SECTOR_BYTES_MAX) };
 }
 
 /** A number, or a percentage as the hundredth part of it; undefined for anything else. */

@@ -206,7 +206,7 @@ describe('tmem replay', () => {
     [['--warmup', '100%', 'x'], '--warmup: "100%" is no warm-up'],
     [['--warmup', '1.5', 'x'], '--warmup: "1.5" is no warm-up'],
     [['--page', '0', 'x'], '--page: "0" is out of range; give 1 to 64MiB, as 4KiB'],
-    [['--seed', 'x', 'x'], '--seed: "x" is out of range'],
+    [['--seed', 'x', 'x'], '--seed: "x" is not a whole number from 0 to 2147483647'],
     [['--engine', 'fast', 'x'], '--engine: there is no "fast"; choose of sizes, full'],
     [['--progress=maybe', 'x'], '--progress: there is no "maybe"'],
   ])('refuses %j in one sentence', async (args, sentence) => {

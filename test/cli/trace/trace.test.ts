@@ -237,7 +237,7 @@ describe('tmem trace', () => {
     [['info', 'disk.csv', '--format', 'nope'], /no trace format "nope"; take one of tmem, msr/],
     [['info', 'disk.csv', '--time-unit', 'h'], /"h" is not a unit; take one of s, ms, us/],
     [['info', 'disk.csv', '--sector-bytes', '0'], /"0" is not a whole number from 1/],
-    [['info', 'disk.csv', '--progress', 'maybe'], /"maybe" is none of auto, on and off/],
+    [['info', 'disk.csv', '--progress', 'maybe'], /no "maybe"; choose of auto, on, off/],
     [['info', 'none.csv'], /cannot read the trace .*none\.csv: there is no such file; check/],
     [['convert', 'disk.csv'], /no output was named; give --out FILE/],
     [['convert', 'disk.csv', '-o', 'x', '--to', 'cvs'], /cannot be written as "cvs"; .*csv/],
