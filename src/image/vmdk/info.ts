@@ -3,6 +3,7 @@
 import type { Storage } from '../../storage/storage.ts';
 import type { ImageInfo, ImageReference } from '../format.ts';
 import { parentOf } from './open.ts';
+import { cidText } from './structures/descriptor.ts';
 import { SECTOR_BYTES } from './structures/sparse-header.ts';
 import { readVmdkFile } from './structures/vmdk-file.ts';
 
@@ -30,8 +31,8 @@ export async function vmdkInfo(storage: Storage): Promise<ImageInfo> {
     snapshots: [],
     details: {
       subformat: descriptor.createType,
-      cid: hex(descriptor.cid),
-      parentCid: hex(parentCid),
+      cid: cidText(descriptor.cid),
+      parentCid: cidText(parentCid),
       extents: extents.length,
       ...(adapterType === undefined ? {} : { adapterType }),
       ...(hardwareVersion === undefined ? {} : { hwversion: hardwareVersion }),
@@ -46,8 +47,4 @@ export async function vmdkInfo(storage: Storage): Promise<ImageInfo> {
           }),
     },
   };
-}
-
-function hex(cid: number): string {
-  return cid.toString(16).padStart(8, '0');
 }

@@ -4,7 +4,12 @@ import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageReference } from '../format.ts';
 import { checkParent } from './create/settings.ts';
-import { isNextContentLine, nextContentLine, parseDescriptor } from './structures/descriptor.ts';
+import {
+  cidText,
+  isNextContentLine,
+  nextContentLine,
+  parseDescriptor,
+} from './structures/descriptor.ts';
 import { SECTOR_BYTES } from './structures/sparse-header.ts';
 import { readExactly, readVmdkFile } from './structures/vmdk-file.ts';
 
@@ -60,8 +65,7 @@ function withParent(descriptor: Buffer, backing: ImageReference): Buffer {
   const at = lines.findLastIndex((line) => CONTENT_ID.test(line));
   const lineEnd = lines[at]?.endsWith('\r') === true ? '\r' : '';
   const hint = Buffer.from(name, 'utf8').toString('latin1');
-  const cid = parentCid.toString(16).padStart(8, '0');
-  const wanted = [`parentCID=${cid}`, `parentFileNameHint="${hint}"`];
+  const wanted = [`parentCID=${cidText(parentCid)}`, `parentFileNameHint="${hint}"`];
   if (parentCidNext !== undefined) wanted.push(nextContentLine(parentCidNext));
   lines.splice(at + 1, 0, ...wanted.map((line) => line + lineEnd));
   return Buffer.from(lines.join('\n'), 'latin1');

@@ -9,6 +9,7 @@ import { Findings } from '../../check/findings.ts';
 import type { CheckOptions, CheckReport } from '../../format.ts';
 import { type ExtentFile, openExtentFiles } from '../extents/extent-files.ts';
 import { parentOf } from '../open.ts';
+import { cidText } from '../structures/descriptor.ts';
 import { SECTOR_BYTES, tableCount } from '../structures/sparse-header.ts';
 import { readVmdkFile, type VmdkFile } from '../structures/vmdk-file.ts';
 import { checkSparseExtent } from './extent.ts';
@@ -65,10 +66,9 @@ async function checkParent(
     parent = await openFile(reference);
     const { cid } = (await readVmdkFile(parent)).descriptor;
     if (cid === descriptor.parentCid || cid === descriptor.parentCidNext) return;
-    const was = descriptor.parentCid.toString(16).padStart(8, '0');
-    const is = cid.toString(16).padStart(8, '0');
-    const cause = `"${storage.name}" was made on a parent with the CID ${was}`;
-    findings.corruption(`${cause}, but "${reference.name}" has ${is}: it was written since`, false);
+    const cause = `"${storage.name}" was made on a parent with the CID ${cidText(descriptor.parentCid)}`;
+    const change = `"${reference.name}" has ${cidText(cid)}: it was written since`;
+    findings.corruption(`${cause}, but ${change}`, false);
   } catch (cause) {
     if (!(cause instanceof TmemError)) throw cause;
     findings.error(`the parent "${reference.name}" cannot be looked at: ${cause.message}`);

@@ -8,8 +8,7 @@ import { type FixedRun, fixedRuns, type Overlap, overlapsOf } from '../scan/occu
 import { isPossibleEntry, reconcile } from '../scan/reconcile.ts';
 import { SectorRuns } from '../scan/sector-runs.ts';
 import { type ScannedTable, scanTables, tableSectorsOf } from '../scan/table-scan.ts';
-import { markClean } from '../structures/content-id.ts';
-import { SECTOR_BYTES } from '../structures/sparse-header.ts';
+import { markClean, SECTOR_BYTES } from '../structures/sparse-header.ts';
 import type { SparseLayout } from '../structures/vmdk-file.ts';
 import { checkMarkers } from './markers.ts';
 import { TableRepairs } from './table-repairs.ts';

@@ -7,10 +7,12 @@ import type { ResizableStorage } from '../../../storage/storage.ts';
 import type { CreateOptions } from '../../format.ts';
 import { newContentId } from '../structures/content-id.ts';
 import {
+  directorySectors,
   encodeSparseHeader,
   POSITION_SECTORS_MAX,
   SECTOR_BYTES,
   type SparseHeader,
+  tableCount,
 } from '../structures/sparse-header.ts';
 import { type DescriptorFields, descriptorText } from './descriptor-text.ts';
 import { parseCreateSettings, type VmdkSettings } from './settings.ts';
@@ -141,23 +143,26 @@ function newHeader(
   { zeroedGrain }: VmdkSettings,
   hasDescriptor: boolean,
 ): SparseHeader {
-  const tables = Math.ceil(capacitySectors / (GRAIN_SECTORS * ENTRIES_PER_TABLE));
+  const layout = {
+    ...{ capacitySectors, grainSectors: GRAIN_SECTORS, entriesPerTable: ENTRIES_PER_TABLE },
+  };
+  const tables = tableCount(layout);
   if (tables > TABLES_MAX) {
     const cause = `${capacitySectors * SECTOR_BYTES} bytes are more than 32 TiB`;
     throw new TmemError('usage', `${cause}; choose another format`);
   }
-  const directorySectors = Math.ceil((tables * 4) / SECTOR_BYTES);
+  // One directory with its tables is as long as the other.
+  const sectors = directorySectors(layout) + tables * TABLE_SECTORS;
   const redundantDirectorySector = DESCRIPTOR_SECTOR + DESCRIPTOR_SECTORS;
-  const directorySector = redundantDirectorySector + directorySectors + tables * TABLE_SECTORS;
-  const end = directorySector + directorySectors + tables * TABLE_SECTORS;
+  const directorySector = redundantDirectorySector + sectors;
   return {
     ...{ version: zeroedGrain ? 2 : 1, hasZeroedGrains: zeroedGrain, unknownFlags: 0 },
     ...{ isCompressed: false, hasMarkers: false, isUnclean: false },
-    ...{ capacitySectors, grainSectors: GRAIN_SECTORS, entriesPerTable: ENTRIES_PER_TABLE },
+    ...layout,
     descriptorSector: hasDescriptor ? DESCRIPTOR_SECTOR : 0,
     descriptorSectors: hasDescriptor ? DESCRIPTOR_SECTORS : 0,
     ...{ redundantDirectorySector, directorySector },
-    overheadSectors: roundUp(end, GRAIN_SECTORS),
+    overheadSectors: roundUp(directorySector + sectors, GRAIN_SECTORS),
   };
 }
 
@@ -173,12 +178,10 @@ async function writeDescriptor(storage: ResizableStorage, descriptor: Buffer): P
 
 /** Directories, tables of holes, and the header last: before it there is no image. */
 async function writeSparseExtent(storage: ResizableStorage, header: SparseHeader): Promise<void> {
-  const { redundantDirectorySector, directorySector = 0, capacitySectors } = header;
-  const tables = Math.ceil(capacitySectors / (GRAIN_SECTORS * ENTRIES_PER_TABLE));
-  const directorySectors = Math.ceil((tables * 4) / SECTOR_BYTES);
+  const { redundantDirectorySector, directorySector = 0 } = header;
   await storage.resize(header.overheadSectors * SECTOR_BYTES);
   for (const sector of [redundantDirectorySector, directorySector]) {
-    await writeDirectory(storage, sector, tables, sector + directorySectors);
+    await writeDirectory(storage, sector, tableCount(header), sector + directorySectors(header));
   }
   await writeAll(storage, encodeSparseHeader(header), 0);
   await storage.sync();

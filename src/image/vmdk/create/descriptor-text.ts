@@ -1,6 +1,6 @@
 /** The descriptor of a new image, as VMware and qemu write it. */
 
-import { NO_PARENT_CID } from '../structures/descriptor.ts';
+import { cidText, NO_PARENT_CID } from '../structures/descriptor.ts';
 
 export interface DescriptorFields {
   readonly subformat: string;
@@ -30,8 +30,8 @@ export function descriptorText(fields: DescriptorFields): string {
     '# Disk DescriptorFile',
     'version=1',
     'encoding="UTF-8"',
-    `CID=${hex(fields.cid)}`,
-    `parentCID=${hex(parent?.cid ?? NO_PARENT_CID)}`,
+    `CID=${cidText(fields.cid)}`,
+    `parentCID=${cidText(parent?.cid ?? NO_PARENT_CID)}`,
     `createType="${fields.subformat}"`,
     ...(parent === undefined ? [] : [`parentFileNameHint="${parent.name}"`]),
     '',
@@ -52,8 +52,4 @@ export function descriptorText(fields: DescriptorFields): string {
     '',
   ];
   return lines.join('\n');
-}
-
-function hex(cid: number): string {
-  return cid.toString(16).padStart(8, '0');
 }

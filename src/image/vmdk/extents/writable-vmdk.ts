@@ -6,7 +6,8 @@ import { settleAll } from '../../../lib/settle-all.ts';
 import type { ResizableStorage } from '../../../storage/storage.ts';
 import type { Mapping, WritableFormat, WriteTarget } from '../../format.ts';
 import type { RequestEpochs } from '../../tables/request-epochs.ts';
-import { type ContentId, markClean } from '../structures/content-id.ts';
+import type { ContentId } from '../structures/content-id.ts';
+import { markClean } from '../structures/sparse-header.ts';
 import type { Extent, ExtentChanges, ExtentWriter } from './extent.ts';
 import type { PlacedExtent, VmdkFormat } from './vmdk-format.ts';
 

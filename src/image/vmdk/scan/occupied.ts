@@ -2,7 +2,7 @@
 
 import type { Storage } from '../../../storage/storage.ts';
 import { damaged } from '../structures/damage.ts';
-import { SECTOR_BYTES, tableCount } from '../structures/sparse-header.ts';
+import { directorySectors, SECTOR_BYTES } from '../structures/sparse-header.ts';
 import type { SparseLayout } from '../structures/vmdk-file.ts';
 import { SectorRuns } from './sector-runs.ts';
 import { scanDirectories, tableSectorsOf } from './table-scan.ts';
@@ -16,13 +16,13 @@ export interface FixedRun {
 
 /** The structures that the header names. */
 export function fixedRuns(layout: SparseLayout): FixedRun[] {
-  const directorySectors = Math.ceil((tableCount(layout) * 4) / SECTOR_BYTES);
+  const sectors = directorySectors(layout);
   const { directorySector, redundantDirectorySector, descriptorSector } = layout;
   const runs = [
     { what: 'header', begin: 0, sectors: 1 },
     { what: 'descriptor', begin: descriptorSector, sectors: layout.descriptorSectors },
-    { what: 'grain directory', begin: directorySector, sectors: directorySectors },
-    { what: 'redundant directory', begin: redundantDirectorySector, sectors: directorySectors },
+    { what: 'grain directory', begin: directorySector, sectors },
+    { what: 'redundant directory', begin: redundantDirectorySector, sectors },
   ];
   return runs.filter(({ begin, sectors }, index) => sectors > 0 && (index === 0 || begin > 0));
 }

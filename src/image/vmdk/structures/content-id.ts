@@ -1,5 +1,5 @@
 /**
- * What an image says of its own state. The content identifier changes with the first write after each opening, so that
+ * The content identifier of an image. It changes with the first write after each opening, so that
  * images on top of it can tell that they are no longer on what they were made on.
  */
 
@@ -7,15 +7,6 @@ import { randomInt } from 'node:crypto';
 import type { ResizableStorage } from '../../../storage/storage.ts';
 import type { OpenOptions } from '../../format.ts';
 import { NO_PARENT_CID } from './descriptor.ts';
-
-/** Where the header of an extent says that it was not closed. */
-const UNCLEAN_OFFSET = 72;
-
-/** Says of an extent that what it was found with is mended. */
-export async function markClean(storage: ResizableStorage): Promise<void> {
-  await storage.write(Buffer.alloc(1), 0, 1, UNCLEAN_OFFSET);
-  await storage.sync();
-}
 
 /** Where the digits are in the file. */
 export interface ContentIdPlace {

@@ -75,6 +75,11 @@ interface Place {
   readonly offset: number;
 }
 
+/** A content identifier as descriptors have it: eight hexadecimal digits. */
+export function cidText(cid: number): string {
+  return cid.toString(16).padStart(8, '0');
+}
+
 /** Whether the line is what `nextContentLine` makes. */
 export function isNextContentLine(line: string): boolean {
   return NEXT_CONTENT.test(line);
@@ -82,7 +87,7 @@ export function isNextContentLine(line: string): boolean {
 
 /** The line that says `Descriptor.parentCidNext`; other programs pass over it. */
 export function nextContentLine(cid: number): string {
-  return `# tmem: the parent may have the content ${cid.toString(16).padStart(8, '0')} by now`;
+  return `# tmem: the parent may have the content ${cidText(cid)} by now`;
 }
 
 export function hasParent({ parentCid }: Descriptor): boolean {

@@ -3,6 +3,7 @@
  * section "Hosted Sparse Extents". A footer at the end of a stream has the same layout.
  */
 
+import type { ResizableStorage } from '../../../storage/storage.ts';
 import { damaged, unsupported } from './damage.ts';
 
 export const SECTOR_BYTES = 512;
@@ -22,6 +23,9 @@ const KNOWN_FLAGS = Object.values(FLAG).reduce((all, flag) => all | flag, 0);
 
 const NEWLINES = Buffer.from([0x0a, 0x20, 0x0d, 0x0a]);
 const DIRECTORY_AT_END = 0xffff_ffff_ffff_ffffn;
+
+/** Where it says that the extent was not closed. */
+const UNCLEAN_OFFSET = 72;
 
 /** Their bytes are exact numbers. */
 const SECTORS_END = 2n ** 44n;
@@ -56,9 +60,17 @@ export interface SparseHeader {
   readonly isUnclean: boolean;
 }
 
+/** What says how many grain tables there are. */
+type TableLayout = Pick<SparseHeader, 'capacitySectors' | 'grainSectors' | 'entriesPerTable'>;
+
 /** Grain tables that the capacity needs; surplus ones are of no meaning. */
-export function tableCount({ capacitySectors, grainSectors, entriesPerTable }: SparseHeader) {
+export function tableCount({ capacitySectors, grainSectors, entriesPerTable }: TableLayout) {
   return Math.ceil(capacitySectors / (grainSectors * entriesPerTable));
+}
+
+/** Sectors of the directory that names those tables. */
+export function directorySectors(layout: TableLayout): number {
+  return Math.ceil((tableCount(layout) * 4) / SECTOR_BYTES);
 }
 
 /** The header in `bytes`, which lie at `offset` of the file `name`; refused unless it can be. */
@@ -107,7 +119,7 @@ export function parseSparseHeader(bytes: Buffer, name: string, offset: number): 
     directorySector:
       directory === DIRECTORY_AT_END ? undefined : sectors(56, 'the place of its directory'),
     overheadSectors: sectors(64, 'its overhead'),
-    isUnclean: bytes[72] === 1,
+    isUnclean: bytes[UNCLEAN_OFFSET] === 1,
   };
   checkGeometry(header, fail);
   return header;
@@ -162,8 +174,14 @@ export function encodeSparseHeader(header: SparseHeader): Buffer {
   const directory = directorySector === undefined ? DIRECTORY_AT_END : BigInt(directorySector);
   bytes.writeBigUInt64LE(directory, 56);
   bytes.writeBigUInt64LE(BigInt(header.overheadSectors), 64);
-  bytes[72] = header.isUnclean ? 1 : 0;
+  bytes[UNCLEAN_OFFSET] = header.isUnclean ? 1 : 0;
   NEWLINES.copy(bytes, 73);
   bytes.writeUInt16LE(header.isCompressed ? 1 : 0, 77);
   return bytes;
+}
+
+/** Says of an extent on the storage that what it was found with is mended. */
+export async function markClean(storage: ResizableStorage): Promise<void> {
+  await storage.write(Buffer.alloc(1), 0, 1, UNCLEAN_OFFSET);
+  await storage.sync();
 }
