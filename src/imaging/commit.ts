@@ -1,5 +1,6 @@
 /** Writing what an image has of its own into the image below it. */
 
+import { TABLE_BYTES_DEFAULT } from '../image/data/image-memory.ts';
 import type { FormatName, ImageReference, ReferenceStamp } from '../image/format.ts';
 import { driverOf, formatNameOf } from '../image/formats.ts';
 import { Gate } from '../image/gate.ts';
@@ -30,8 +31,6 @@ export interface Committed {
   readonly basePath: string;
   readonly writtenBytes: number;
 }
-
-const TABLE_BYTES_MAX = 16 * 1024 * 1024;
 
 /**
  * Afterwards the base reads as the image on top does. That one hides all that is written, so that it
@@ -138,7 +137,7 @@ async function openForCommit(options: CommitOptions) {
     const driver = await driverOf(formatName);
     const { format, backing } = await driver.open(storage, {
       isReadOnly: true,
-      tableBytesMax: TABLE_BYTES_MAX,
+      tableBytesMax: TABLE_BYTES_DEFAULT,
       openFile: async (reference) => {
         const file = await gate.open(referrer, reference, true);
         opened.push(file.storage);

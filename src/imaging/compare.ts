@@ -4,7 +4,7 @@ import type { BlockImage } from '../image/image.ts';
 import { alignedBuffer } from '../lib/aligned-buffer.ts';
 import { Breath } from './breath.ts';
 import { workThrough } from './copy/parallel.ts';
-import { lookAt, type Piece, Pieces } from './copy/pieces.ts';
+import { lookAt, type Piece, Pieces, readPiece } from './copy/pieces.ts';
 import type { WorkOptions } from './progress.ts';
 
 export interface CompareOptions extends WorkOptions {
@@ -93,19 +93,12 @@ async function comparePiece(
 ): Promise<number | undefined> {
   if (kind !== 'data' || one === undefined || other === undefined) return undefined;
   await bothEnd(
-    readPadded(images[0], one, length, offset),
-    readPadded(images[1], other, length, offset),
+    readPiece(images[0], one, length, offset),
+    readPiece(images[1], other, length, offset),
   );
   if (one.compare(other, 0, length, 0, length) === 0) return undefined;
   for (let at = 0; at < length; at++) if (one[at] !== other[at]) return offset + at;
   return undefined;
-}
-
-/** Zeros behind the end of the image. */
-async function readPadded(image: BlockImage, buffer: Buffer, length: number, offset: number) {
-  const inside = Math.max(0, Math.min(length, image.virtualSizeBytes - offset));
-  if (inside < length) buffer.fill(0, inside, length);
-  if (inside > 0) await image.read(buffer, 0, inside, offset);
 }
 
 /** Where first one image has something allocated and the other has not; neither is read. */

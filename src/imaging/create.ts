@@ -1,6 +1,7 @@
 /** Making images: the empty ones, and those that something else is then written into. */
 
 import { dirname } from 'node:path';
+import { TABLE_BYTES_DEFAULT } from '../image/data/image-memory.ts';
 import type { FormatName } from '../image/format.ts';
 import { driverOf } from '../image/formats.ts';
 import { checkMayBeNamed } from '../image/gate.ts';
@@ -30,7 +31,6 @@ export interface NewImageWish {
 }
 
 const SECTOR_BYTES = 512;
-const TABLE_BYTES_MAX = 16 * 1024 * 1024;
 
 /** An image that is there, but not under its name until `finish`. */
 export class NewImage {
@@ -95,7 +95,7 @@ export class NewImage {
       const driver = await driverOf(formatName);
       const { format } = await driver.open(this.#storage, {
         ...{ isReadOnly: false, isUnplaced: true },
-        tableBytesMax: TABLE_BYTES_MAX,
+        tableBytesMax: TABLE_BYTES_DEFAULT,
         openFile: (reference) => this.#files.open(reference.name),
         passphrase,
       });

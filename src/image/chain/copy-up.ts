@@ -3,8 +3,9 @@
 import { roundUp } from '../../lib/round-up.ts';
 import type { Below } from '../below.ts';
 import type { ImageReads } from '../data/image-reads.ts';
-import { type ImageWrites, zeroes } from '../data/image-writes.ts';
+import type { ImageWrites } from '../data/image-writes.ts';
 import { ParallelRuns } from '../data/parallel-runs.ts';
+import { isZero, zeroes } from '../data/zeroes.ts';
 import type { WritableFormat, WriteTarget } from '../format.ts';
 
 /** Read from below at a time, unless a unit is larger. */
@@ -91,7 +92,7 @@ export class CopyUp {
     let start = at;
     for (let offset = at; offset < at + length; ) {
       const next = Math.min(at + length, roundUp(offset + 1, unitBytes));
-      if (isZero(scratch, offset - at, next - at)) {
+      if (isZero(scratch, offset - at, next - offset)) {
         if (offset > start) ranges.push({ offset: start, length: offset - start });
         start = next;
       }
@@ -141,12 +142,4 @@ export class CopyUp {
       throw cause;
     }
   }
-}
-
-function isZero(buffer: Buffer, start: number, end: number): boolean {
-  for (let at = start; at < end; at += zeroes.length) {
-    const stop = Math.min(end, at + zeroes.length);
-    if (buffer.compare(zeroes, 0, stop - at, at, stop) !== 0) return false;
-  }
-  return true;
 }

@@ -3,7 +3,6 @@
  * new space, which is filled up with what the guest reads around the run.
  */
 
-import { alignedBuffer } from '../../lib/aligned-buffer.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { roundUp } from '../../lib/round-up.ts';
 import { settleAll } from '../../lib/settle-all.ts';
@@ -11,9 +10,7 @@ import type { WritableFormat, WriteTarget } from '../format.ts';
 import { EncipheredWrites } from './enciphered.ts';
 import type { ImageReads } from './image-reads.ts';
 import { ParallelRuns } from './parallel-runs.ts';
-
-/** What zeros are written from, and the most that one write of them writes; not to be changed. */
-export const zeroes = alignedBuffer(256 * 1024);
+import { zeroes } from './zeroes.ts';
 
 /** A run no longer than this is read along with what is around it, since one read costs less than two. */
 const READ_OVER_BYTES_MAX = 16 * 1024;

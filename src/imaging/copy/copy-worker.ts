@@ -1,10 +1,11 @@
 /** Copying one piece after the other; several workers share an image. */
 
+import { isZero } from '../../image/data/zeroes.ts';
 import type { BlockImage } from '../../image/image.ts';
 import { roundUp } from '../../lib/round-up.ts';
-import { lookAt, type Piece } from './pieces.ts';
+import { type BlockUse, forEachRun } from './block-runs.ts';
+import { lookAt, type Piece, readPiece } from './pieces.ts';
 import type { Turns } from './turns.ts';
-import { type BlockUse, forEachRun, isZero } from './zero-blocks.ts';
 
 export interface CopyWorkerOptions {
   readonly source: BlockImage;
@@ -66,9 +67,7 @@ export class CopyWorker {
     const buffer = this.#buffer;
     await source.read(buffer, 0, length, offset);
     if (base === undefined || this.#baseBuffer === undefined) return;
-    const inside = Math.max(0, Math.min(length, base.virtualSizeBytes - offset));
-    this.#baseBuffer.fill(0, inside, length);
-    if (inside > 0) await base.read(this.#baseBuffer, 0, inside, offset);
+    await readPiece(base, this.#baseBuffer, length, offset);
   }
 
   /** Begins all writes of the piece, without waiting for any. */

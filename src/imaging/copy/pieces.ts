@@ -119,3 +119,15 @@ export async function lookAt(image: BlockImage, offset: number, length: number) 
   const extent = await image.extent(offset, Math.min(length, inside));
   return { kind: kindOf(extent), length: extent.length };
 }
+
+/** Reads from an image into the first `length` bytes of `buffer`; behind its end there are zeros. */
+export async function readPiece(
+  image: BlockImage,
+  buffer: Buffer,
+  length: number,
+  offset: number,
+): Promise<void> {
+  const inside = Math.max(0, Math.min(length, image.virtualSizeBytes - offset));
+  if (inside < length) buffer.fill(0, inside, length);
+  if (inside > 0) await image.read(buffer, 0, inside, offset);
+}

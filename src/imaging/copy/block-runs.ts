@@ -1,20 +1,4 @@
-/** Finding the zeros in what was read. */
-
-import { alignedBuffer } from '../../lib/aligned-buffer.ts';
-
-/** What zeros are compared with. */
-const zeroes = alignedBuffer(64 * 1024);
-
-/** Whether `length` bytes from `at` are zeros; memory's own speed. */
-export function isZero(buffer: Buffer, at: number, length: number): boolean {
-  // Most content shows it at once.
-  if (length > 0 && buffer[at + (length >> 1)] !== 0) return false;
-  for (let done = 0; done < length; done += zeroes.length) {
-    const bytes = Math.min(zeroes.length, length - done);
-    if (buffer.compare(zeroes, 0, bytes, at + done, at + done + bytes) !== 0) return false;
-  }
-  return true;
-}
+/** What is to be done with the blocks of what was read, in runs. */
 
 /** What is to be done with a run of blocks. */
 export type BlockUse = 'leave' | 'zero' | 'write';
