@@ -15,7 +15,7 @@ export interface OpenImageOptions {
   readonly isReadOnly: boolean;
   /** Images that are to stand on it in a row: they count for what a chain may have. Default 0. */
   readonly overlayCount?: number | undefined;
-  /** Read only, a raw file may have any size, none too: zeros fill its last sector. Default false. */
+  /** A raw file may have any size, none too: zeros fill its last sector. Default false. */
   readonly takesAnySize?: boolean | undefined;
   /** By default what the file's name stands for; see `formatNameOf`. */
   readonly formatName?: FormatName | undefined;
@@ -48,7 +48,7 @@ export async function openImage(path: string, options: OpenImageOptions): Promis
   const formatName = options.formatName ?? formatNameOf(path);
   const { isReadOnly, wantsDirect, allowBacking = [], overlayCount = 0 } = options;
   const isRaw = formatName === 'raw';
-  const isContainer = !isRaw || (isReadOnly && options.takesAnySize === true);
+  const isContainer = !isRaw || options.takesAnySize === true;
   // A qcow2 image counts what is in use; others take the end of the file for that after a crash.
   const growsAhead = formatName === 'qcow2';
   const opening = openFileStorage(path, { isReadOnly, wantsDirect, isContainer, growsAhead });

@@ -152,6 +152,7 @@ async function openForCommit(options: CommitOptions) {
     await below.storage.close();
     const base = await openImage(below.path, {
       isReadOnly: false,
+      takesAnySize: true,
       formatName: backing.formatName ?? options.backingFormatName,
       allowBacking,
       backingFormatName: options.backingFormatName,

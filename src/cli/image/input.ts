@@ -19,7 +19,7 @@ export function openInput(call: ImageCall, path: string, wish: InputWish = {}) {
   const { isReadOnly = true } = wish;
   return openImage(path, {
     isReadOnly,
-    takesAnySize: true,
+    takesAnySize: isReadOnly,
     formatName: wish.formatName ?? parseFormat(parsed),
     allowBacking: allowedBacking(call),
     backingFormatName: parseFormat(parsed, 'backing-format'),

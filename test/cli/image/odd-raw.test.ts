@@ -49,6 +49,26 @@ test.each(SIZES.slice(1))(
   },
 );
 
+test.each(SIZES)('what is written on a raw file of %i bytes goes into it', async (sizeBytes) => {
+  const { directory, at } = odd(sizeBytes);
+  await runImage(directory, 'create', '-b', 'odd.raw', 'top.qcow2', '4M');
+  await runWell('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 64k 3M', at('top.qcow2')]);
+  await runWell('qemu-io', ['-f', 'qcow2', '-c', 'write -P 8 512 512', at('top.qcow2')]);
+  expect(await runImage(directory, 'commit', 'top.qcow2')).toMatchObject(DONE);
+  const compare = ['compare', '-s', '-f', 'raw', '-F', 'raw', at('odd.raw'), at('flat.raw')];
+  await runWell('qemu-img', ['convert', '-O', 'raw', at('top.qcow2'), at('flat.raw')]);
+  expect((await runProgram('qemu-img', compare)).stdout).toBe('Images are identical.\n');
+});
+
+test('of a raw file only what is above it is written, also in its last sector', async () => {
+  const { directory, at } = odd(1000);
+  await runImage(directory, 'create', '-b', 'odd.raw', 'top.qcow2');
+  await runWell('qemu-io', ['-f', 'qcow2', '-c', 'write -P 8 512 512', at('top.qcow2')]);
+  expect(await runImage(directory, 'commit', 'top.qcow2')).toMatchObject(DONE);
+  const left = Buffer.alloc(1000, 'odd content').subarray(0, 512);
+  expect(fs.readFileSync(at('odd.raw'))).toEqual(Buffer.concat([left, Buffer.alloc(512, 8)]));
+});
+
 test('an image of an odd size that is taken for raw by its name is still refused', async () => {
   const { directory, at } = odd(1);
   await runImage(directory, 'create', '-f', 'qcow2', 'a.img', '1M');
