@@ -105,6 +105,8 @@ async function comparePiece(
 async function differenceOfAllocation(options: CompareOptions): Promise<number | undefined> {
   const { images, signal } = options;
   const sizeBytes = images[0].virtualSizeBytes;
+  // A zero cluster takes no space, but hides what is below. Formats differ in what they have of that.
+  const hasSameFormat = images[0].formatName === images[1].formatName;
   const breath = new Breath();
   for (let offset = 0; offset < sizeBytes; ) {
     await breath.draw();
@@ -115,6 +117,7 @@ async function differenceOfAllocation(options: CompareOptions): Promise<number |
       images[1].extent(offset, left),
     );
     if (one.isHole !== other.isHole || one.isZero !== other.isZero) return offset;
+    if (hasSameFormat && one.isAllocated !== other.isAllocated) return offset;
     offset += Math.min(one.length, other.length);
   }
   return undefined;

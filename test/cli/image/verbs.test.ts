@@ -52,6 +52,22 @@ describe('tmem image compare', () => {
     expect(strict).toMatchObject({ code: 1, out: 'what is allocated differs at offset 131072\n' });
   });
 
+  it('takes with --strict no zero cluster for one that is not there, as qemu-img', async () => {
+    const directory = workspace();
+    for (const name of ['a.qcow2', 'b.qcow2', 'c.raw']) {
+      await runImage(directory, 'create', name, '1M');
+    }
+    const b = path.join(directory, 'b.qcow2');
+    await runWell('qemu-io', ['-f', 'qcow2', '-c', 'write -q -z 128k 64k', b]);
+    const theirs = ['compare', '-s', '-f', 'qcow2', '-F', 'qcow2', 'a.qcow2', 'b.qcow2'];
+    expect(await runProgram('qemu-img', theirs, { directory })).toMatchObject({
+      ...{ code: 1, stdout: expect.stringContaining('block status mismatch') },
+    });
+    const strict = await runImage(directory, 'compare', '-s', 'a.qcow2', 'b.qcow2');
+    expect(strict).toMatchObject({ code: 1, out: 'what is allocated differs at offset 131072\n' });
+    expect((await runImage(directory, 'compare', '-s', 'b.qcow2', 'c.raw')).code).toBe(0);
+  });
+
   it('fails with 2', async () => {
     const directory = workspace();
     const ran = await runImage(directory, 'compare', 'none.raw', 'none.qcow2');
