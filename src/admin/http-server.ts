@@ -44,7 +44,10 @@ export interface AdminTimeouts {
   readonly headersMs: number;
   /** For a whole request, with its body. */
   readonly requestMs: number;
-  /** A socket on which nothing moves for so long is closed, also one that takes no answer. */
+  /**
+   * A socket on which nothing moves for so long is closed. One that takes no answer has up to twice as
+   * long: Node looks at intervals of this whether less is to be sent than at the last.
+   */
   readonly idleMs: number;
 }
 

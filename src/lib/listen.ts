@@ -121,8 +121,10 @@ async function listenReplacing(
     await stat(dirname(address.path));
     if (systemErrorCode(cause) !== 'EADDRINUSE') throw cause;
     // A connection to a regular file is refused as well, so what it is must be known first.
-    if (!(await lstat(address.path)).isSocket()) {
-      const advice = `a file that is no socket is there; remove it or choose another with ${option}`;
+    const found = await lstat(address.path);
+    if (!found.isSocket()) {
+      const what = found.isSymbolicLink() ? 'a symbolic link' : 'a file that is no socket';
+      const advice = `${what} is there; remove it or choose another with ${option}`;
       throw new TmemError('busy', describeFailure(address, advice), { cause });
     }
     if (await isAnswering(address.path)) throw cause;

@@ -88,10 +88,11 @@ test('a file that is no socket is never removed', async () => {
   const link = unix();
   await abandon(`${file.path}2`);
   symlinkSync(`${file.path}2`, link.path);
-  for (const address of [file, link]) {
+  const cases = [[file, 'a file that is no socket'] as const, [link, 'a symbolic link'] as const];
+  for (const [address, what] of cases) {
     await expect(listen(address)).rejects.toMatchObject({
       kind: 'busy',
-      message: expect.stringMatching(/: a file that is no socket is there; remove it or choose/),
+      message: expect.stringContaining(`: ${what} is there; remove it or choose`),
     });
     expect(existsSync(address.path)).toBe(true);
   }
