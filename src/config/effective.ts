@@ -126,8 +126,9 @@ const RECORD_BYTES_DEFAULT = 1024 * MIB;
 const DEFAULT_LISTEN: TcpAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 };
 const DEFAULT_ADMIN: TcpAddress = { kind: 'tcp', host: '127.0.0.1', port: 9842 };
 
-function refuse(message: string): never {
-  throw new TmemError('usage', message);
+/** `setting` is the one to change, as `swap.0.minimum`. */
+function refuse(message: string, setting: string): never {
+  throw new TmemError('usage', message, { context: { setting } });
 }
 
 /** A quarter of what there is, as far as it can be used, in whole MiB so that it reads well. */
@@ -138,22 +139,34 @@ function defaultMemory(available: AvailableMemory): number {
 
 function checkMemory(bytes: number, available: AvailableMemory): void {
   if (bytes < MEMORY_BYTES_MIN) {
-    refuse(`memory is ${statedSize(bytes)}; it must be at least ${statedSize(MEMORY_BYTES_MIN)}`);
+    refuse(
+      `memory is ${statedSize(bytes)}; it must be at least ${statedSize(MEMORY_BYTES_MIN)}`,
+      'memory',
+    );
   }
   if (bytes > available.bytes) {
     const most = formatSize(available.bytes);
-    refuse(`memory is ${formatSize(bytes)}, but ${available.owner} has ${most}; choose less`);
+    refuse(
+      `memory is ${formatSize(bytes)}, but ${available.owner} has ${most}; choose less`,
+      'memory',
+    );
   }
   if (bytes > STACK_BYTES_MAX) {
     const most = statedSize(STACK_BYTES_MAX);
-    refuse(`memory is ${formatSize(bytes)}; one service takes at most ${most}, so start several`);
+    refuse(
+      `memory is ${formatSize(bytes)}; one service takes at most ${most}, so start several`,
+      'memory',
+    );
   }
 }
 
 function checkPageSize(bytes: number): void {
   const isPowerOfTwo = Number.isInteger(Math.log2(bytes));
   if (isPowerOfTwo && bytes >= PAGE_BYTES_MIN && bytes <= PAGE_BYTES_MAX) return;
-  refuse(`pageSize is ${statedSize(bytes)}; it must be a power of two from 4KiB to 64KiB`);
+  refuse(
+    `pageSize is ${statedSize(bytes)}; it must be a power of two from 4KiB to 64KiB`,
+    'pageSize',
+  );
 }
 
 /** A quarter of the memory, unless it is said. */
@@ -161,15 +174,23 @@ function resolveDirtyLimit(asked: number | undefined, memoryBytes: number): numb
   if (asked === undefined) return Math.floor(memoryBytes / 4 / MIB) * MIB;
   if (asked >= DIRTY_BYTES_MIN && asked <= memoryBytes) return asked;
   const range = `${statedSize(DIRTY_BYTES_MIN)} to ${statedSize(memoryBytes)}, the memory`;
-  refuse(`dirtyLimit is ${statedSize(asked)}; it must be ${range}`);
+  refuse(`dirtyLimit is ${statedSize(asked)}; it must be ${range}`, 'dirtyLimit');
 }
 
-function resolveShare(name: string, asked: RequestedShare, memoryBytes: number): EffectiveShare {
+function resolveShare(
+  name: string,
+  asked: RequestedShare,
+  memoryBytes: number,
+  place: string,
+): EffectiveShare {
   const { weight = 100, cap, minimum = 0 } = asked;
   const most = cap ?? memoryBytes;
   if (minimum > most) {
     const bound = `${cap === undefined ? 'the memory' : 'its cap'}, ${statedSize(most)}`;
-    refuse(`the minimum of "${name}" is ${statedSize(minimum)}, more than ${bound}; choose less`);
+    refuse(
+      `the minimum of "${name}" is ${statedSize(minimum)}, more than ${bound}; choose less`,
+      `${place}.minimum`,
+    );
   }
   return { weight, capBytes: cap, minimumBytes: minimum };
 }
@@ -181,7 +202,12 @@ function checkMinimums(owners: readonly { share: EffectiveShare }[], memoryBytes
   if (bytes * 2 <= memoryBytes) return;
   refuse(
     `the minimums come to ${statedSize(bytes)}, more than half of the memory; guarantee less, or give more memory`,
+    'memory',
   );
+}
+
+function refuseName(name: string, place: string): never {
+  refuse(`there are two exports "${name}"; give one of them another name`, `${place}.name`);
 }
 
 function resolveSwaps(
@@ -190,11 +216,12 @@ function resolveSwaps(
   memoryBytes: number,
 ): EffectiveSwap[] {
   const names = new Set(exports.map(({ name }) => name));
-  return requested.map((each) => {
+  return requested.map((each, index) => {
     const { name, size, overflow } = each;
-    if (names.has(name)) refuse(`there are two exports "${name}"; give one of them another name`);
+    const place = `swap.${index}`;
+    if (names.has(name)) refuseName(name, place);
     names.add(name);
-    const share = resolveShare(name, each, memoryBytes);
+    const share = resolveShare(name, each, memoryBytes, place);
     return { name, sizeBytes: size, overflowPath: overflow, share };
   });
 }
@@ -206,14 +233,15 @@ function resolveRamDisks(
 ): EffectiveRamDisk[] {
   const names = new Set(others.map(({ name }) => name));
   let bytes = 0;
-  return requested.map(({ name, size }) => {
-    if (names.has(name)) refuse(`there are two exports "${name}"; give one of them another name`);
+  return requested.map(({ name, size }, index) => {
+    if (names.has(name)) refuseName(name, `ram.${index}`);
     names.add(name);
     bytes += size;
     if (bytes > available.bytes) {
       const most = formatSize(available.bytes);
       refuse(
         `the RAM disks come to ${formatSize(bytes)}, but ${available.owner} has ${most}; choose less`,
+        `ram.${index}.size`,
       );
     }
     return { name, sizeBytes: size };
@@ -226,9 +254,14 @@ function openingOf(asked: Partial<EffectiveOpening>): EffectiveOpening {
 }
 
 /** An internal snapshot can not be written; that is said, not silently done otherwise. */
-function checkMode(path: string, mode: EffectiveExport['mode'], opening: EffectiveOpening): void {
+function checkMode(
+  path: string,
+  mode: EffectiveExport['mode'],
+  opening: EffectiveOpening,
+  place: string,
+): void {
   if (opening.loadSnapshot === undefined || mode === 'read-only') return;
-  refuse(`a snapshot in ${path} can only be read; give it the mode read-only`);
+  refuse(`a snapshot in ${path} can only be read; give it the mode read-only`, place);
 }
 
 function resolveExports(
@@ -238,19 +271,20 @@ function resolveExports(
   defaults: EffectiveOpening,
 ): EffectiveExport[] {
   const pathByName = new Map<string, string>();
-  return requested.map((each) => {
+  return requested.map((each, index) => {
+    const place = `exports.${index}`;
     const name = each.name ?? basename(each.path);
     checkExportName(name);
     const other = pathByName.get(name);
     if (other !== undefined) {
       const what = `both ${other} and ${each.path} would be the export "${name}"`;
-      refuse(`${what}; give one of them another name with NAME=IMAGE`);
+      refuse(`${what}; give one of them another name, as with NAME=IMAGE`, place);
     }
     pathByName.set(name, each.path);
-    const share = resolveShare(name, each, memoryBytes);
+    const share = resolveShare(name, each, memoryBytes, place);
     const opening = openingOf({ ...defaults, ...each });
     const mode = modeOf(each);
-    checkMode(each.path, mode, opening);
+    checkMode(each.path, mode, opening, place);
     return { name, path: each.path, mode, opening, share };
   });
 }
@@ -258,7 +292,7 @@ function resolveExports(
 /**
  * Applies `options` over `file` over the defaults. The images, and the addresses, of the options
  * replace those of the file; the mode of the options holds for every export. Paths must be absolute
- * already. Throws a usage error when the whole cannot work.
+ * already. Throws a usage error when the whole cannot work, whose context has the `setting` to change.
  */
 export function resolveConfig(
   file: RequestedConfig,

@@ -87,11 +87,15 @@ function nounFor(expected: string): string {
   return nouns[expected] ?? expected;
 }
 
-/** The line that an issue is about: its own node, or the nearest one above it that is there. */
-function lineOf(issue: z.core.$ZodIssue, document: Document, lines: LineCounter): number {
-  const key = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
-  for (let depth = issue.path.length; depth >= 0; depth--) {
-    const node = depth === 0 ? document.contents : document.getIn(issue.path.slice(0, depth), true);
+/** The line of what is at `path`, and of its `key`: its own node, or the nearest above it that is there. */
+function lineOf(
+  path: readonly PropertyKey[],
+  key: string | undefined,
+  document: Document,
+  lines: LineCounter,
+): number {
+  for (let depth = path.length; depth >= 0; depth--) {
+    const node = depth === 0 ? document.contents : document.getIn(path.slice(0, depth), true);
     if (!isNode(node) || !node.range) continue;
     const pair = isMap(node)
       ? node.items.find((item) => isScalar(item.key) && item.key.value === key)
@@ -143,11 +147,35 @@ export function parseConfig(text: string, path: string): RequestedConfig {
   }
   const result = fileSchema.safeParse(content);
   if (result.success) {
-    return withAbsolutePaths(result.data, (each) => resolve(dirname(path), each));
+    const config = withAbsolutePaths(result.data, (each) => resolve(dirname(path), each));
+    places.set(config, (keys) => `${path}:${lineOf(keys, undefined, document, lines)}`);
+    return config;
   }
   const [issue] = result.error.issues;
   if (issue === undefined) throw result.error;
-  return refuse(lineOf(issue, document, lines), describeIssue(issue), result.error.issues.length);
+  const key = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
+  const line = lineOf(issue.path, key, document, lines);
+  return refuse(line, describeIssue(issue), result.error.issues.length);
+}
+
+/** Where each configuration that was read says what is at a path of it: file and line. */
+const places = new WeakMap<RequestedConfig, (path: readonly PropertyKey[]) => string>();
+
+/**
+ * What only the whole tells to be wrong: of a setting that `file` makes, and `options` do not, the
+ * answer says where that is. All else it answers as it is.
+ */
+export function whereItIsSet(
+  error: unknown,
+  file: RequestedConfig,
+  options: RequestedConfig,
+): unknown {
+  if (!(error instanceof TmemError)) return error;
+  const [key = '', ...rest] = String(error.context.setting ?? '').split('.');
+  if (!(key in file) || key in options) return error;
+  const path = [key, ...rest.map((part) => (/^\d+$/.test(part) ? Number(part) : part))];
+  const { kind, message, context } = error;
+  return new TmemError(kind, `${places.get(file)?.(path)}: ${message}`, { context, cause: error });
 }
 
 /** Reads the configuration file at `path`, an absolute one. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { resolveConfig, type Surroundings } from '../../src/config/effective.ts';
-import { parseConfig } from '../../src/config/load.ts';
+import { parseConfig, whereItIsSet } from '../../src/config/load.ts';
 import { formatConfig } from '../../src/config/print.ts';
 import type { RequestedConfig } from '../../src/config/schema.ts';
 import { fc } from '../tools/seed.ts';
@@ -151,6 +151,51 @@ describe('resolveConfig refuses', () => {
     expect(() => resolve(file)).toThrow(message);
   });
 });
+
+test.each([
+  [
+    'hot: 0\nmemory: 900GiB',
+    'memory: 64MiB',
+    /^\/a\.yaml:2: memory is 900GiB, but this cgroup has/,
+  ],
+  ['pageSize: 5000', '', /^\/a\.yaml:1: pageSize is 5000 bytes/],
+  ['memory: 32MiB\ndirtyLimit: 1GiB', '', /^\/a\.yaml:2: dirtyLimit is 1GiB/],
+  [
+    'memory: 64MiB\nexports:\n- path: /a\n- path: /b\n  minimum: 65MiB',
+    '',
+    /^\/a\.yaml:5: the minimum of "b" is 65MiB/,
+  ],
+  ['exports:\n- path: /x\n- path: /y/x', '', /^\/a\.yaml:3: both \/x and \/y\/x would be/],
+  [
+    'swap:\n- name: s\n  size: 1M\n- name: s\n  size: 1M',
+    '',
+    /^\/a\.yaml:4: there are two exports/,
+  ],
+  [
+    'ram:\n- name: s\n  size: 1M\n- name: t\n  size: 11G',
+    '',
+    /^\/a\.yaml:5: the RAM disks come to/,
+  ],
+])(
+  'what only the whole of %j tells to be wrong is said where it is set',
+  (text, other, message) => {
+    const file = parseConfig(text, '/a.yaml');
+    const refusal = (options: RequestedConfig) => {
+      try {
+        return resolve(file, options);
+      } catch (error) {
+        return whereItIsSet(error, file, options);
+      }
+    };
+    expect(refusal({})).toMatchObject({ kind: 'usage', message: expect.stringMatching(message) });
+    // An option has no line.
+    if (other === '') return;
+    expect(refusal(parseConfig(other, '/b.yaml'))).toMatchObject({ memoryBytes: 64 * MIB });
+    expect(refusal({ memory: 901 * GIB })).toMatchObject({
+      message: expect.stringMatching(/^memory is 901GiB/),
+    });
+  },
+);
 
 test('formatConfig prints what loads back to the same configuration, even under odd names', () => {
   const address = fc.oneof(

@@ -6,9 +6,11 @@ import {
   type EffectiveConfig,
   type EffectiveOpening,
   resolveConfig,
+  type Surroundings,
 } from '../../config/effective.ts';
-import { loadConfig } from '../../config/load.ts';
+import { loadConfig, whereItIsSet } from '../../config/load.ts';
 import { formatConfig } from '../../config/print.ts';
+import type { RequestedConfig } from '../../config/schema.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { inTime } from '../../lib/in-time.ts';
 import type { InheritedAddress } from '../../lib/listen-address.ts';
@@ -204,6 +206,18 @@ const startRealService: StartService = async (settings, options) => {
   return startService(settings, options);
 };
 
+function resolvedConfig(
+  file: RequestedConfig,
+  options: RequestedConfig,
+  around: Surroundings,
+): EffectiveConfig {
+  try {
+    return resolveConfig(file, options, around);
+  } catch (error) {
+    throw whereItIsSet(error, file, options);
+  }
+}
+
 /** Runs `tmem serve`; `start` is replaced in tests. */
 export async function serve(
   args: readonly string[],
@@ -215,10 +229,9 @@ export async function serve(
   const inherited = takeInheritedSockets(context.env, context.pid);
   const path = parsed.last('config');
   const file = path === undefined ? {} : loadConfig(resolve(fullPath(path, context)));
-  const config = resolveConfig(file, requestOf(parsed, context), {
-    memory: availableMemory(),
-    isActivated: inherited.length > 0,
-  });
+  const options = requestOf(parsed, context);
+  const around = { memory: availableMemory(), isActivated: inherited.length > 0 };
+  const config = resolvedConfig(file, options, around);
   if (parsed.has('print-config')) {
     context.stdout(formatConfig(config));
     return EXIT_DONE;
