@@ -26,7 +26,11 @@ export function rawImage(storage: Storage, identity: string, medium = identity):
 
 export const rawDriver: FormatDriver = {
   formatName: 'raw',
-  async open(storage) {
+  async open(storage, options) {
+    if (options.snapshot !== undefined) {
+      const message = `cannot open a snapshot of "${storage.name}": raw images have none`;
+      throw new TmemError('unsupported', `${message}; leave it out`);
+    }
     // A container may have any size; a disk has whole sectors.
     return { format: new RawFormat(storage, wholeSectors(storage.sizeBytes)) };
   },

@@ -1,9 +1,10 @@
 /** Checking the tables of an image in files, and mending them. */
 
+import { access, constants } from 'node:fs/promises';
 import type { CheckReport, FormatName } from '../image/format.ts';
 import { driverOf, formatNameOf } from '../image/formats.ts';
 import { Gate } from '../image/gate.ts';
-import { TmemError } from '../lib/errors.ts';
+import { kindOfSystemError, readAdvice, TmemError } from '../lib/errors.ts';
 import { openFileStorage } from '../storage/file.ts';
 import type { WorkOptions } from './progress.ts';
 
@@ -29,6 +30,7 @@ export async function checkImage(path: string, options: CheckImageOptions): Prom
   } = options;
   const driver = await driverOf(formatName);
   if (driver.check === undefined) {
+    await checkIsThere(path);
     const cause = `${formatName} images have no tables that could be damaged`;
     throw new TmemError(
       'unsupported',
@@ -51,5 +53,14 @@ export async function checkImage(path: string, options: CheckImageOptions): Prom
     });
   } finally {
     await storage.close();
+  }
+}
+
+async function checkIsThere(path: string): Promise<void> {
+  try {
+    await access(path, constants.R_OK);
+  } catch (cause) {
+    const sentence = `cannot open "${path}": ${readAdvice(cause)}`;
+    throw new TmemError(kindOfSystemError(cause), sentence, { context: { path }, cause });
   }
 }

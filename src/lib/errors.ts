@@ -62,10 +62,11 @@ export function kindOfSystemError(cause: unknown): ErrorKind {
   return (code !== undefined && KIND_BY_ERRNO[code]) || 'io';
 }
 
-/** What to do when the system failed: `usual`, unless this process may open no more files. */
+/** What to do when the system failed: `usual`, unless its answer says what. */
 export function systemAdvice(cause: unknown, usual: string): string {
-  if (systemErrorCode(cause) !== 'EMFILE') return usual;
-  return 'let it have more files open at a time (ulimit -n)';
+  const code = systemErrorCode(cause);
+  if (code === 'ENAMETOOLONG') return 'give it a shorter name';
+  return code === 'EMFILE' ? 'let it have more files open at a time (ulimit -n)' : usual;
 }
 
 /** What ELOOP is about. */

@@ -41,15 +41,19 @@ export interface AdminClient {
   ask<Answer>(method: AdminMethod, path: string, options?: AskOptions): Promise<Answer>;
 }
 
-/** A client of the service whose admin address is given; `token` is for one that demands it. */
+/**
+ * A client of the service whose admin address was given by `option`; `token` is for one that demands it.
+ */
 export class HttpAdminClient implements AdminClient {
   readonly place: string;
   readonly #address: UnixAddress | TcpAddress;
   readonly #token: string | undefined;
+  readonly #option: string;
 
-  constructor(address: UnixAddress | TcpAddress, token?: string) {
+  constructor(address: UnixAddress | TcpAddress, token?: string, option = '--admin') {
     this.#address = address;
     this.#token = token;
+    this.#option = option;
     this.place =
       address.kind === 'unix'
         ? `unix:${address.path}`
@@ -125,7 +129,7 @@ export class HttpAdminClient implements AdminClient {
     if (code.startsWith('HPE_')) return this.#stranger();
     const [kind, advice] = UNREACHABLE_BY_CODE[code] ?? ['io', cause.message];
     const sentence = `cannot reach a tmem service at ${this.place}: ${advice}`;
-    return this.#error(kind, sentence.replace('…', START), cause);
+    return this.#error(kind, sentence.replace('…', `${NAME_IT} ${this.#option}`), cause);
   }
 
   #refusal(status: number, content: unknown): TmemError {
@@ -148,7 +152,7 @@ export class HttpAdminClient implements AdminClient {
 
   #stranger(): TmemError {
     const sentence = `what answers at ${this.place} is not the admin API of this version of tmem`;
-    return this.#error('unsupported', `${sentence}; name the right address with --admin`);
+    return this.#error('unsupported', `${sentence}; name the right address with ${this.#option}`);
   }
 }
 
@@ -161,19 +165,20 @@ interface Exchange {
 /** The answer did not come in time. */
 class LateError extends Error {}
 
-const START = 'start it with tmem serve, or name its address with --admin';
+const START = 'start it with tmem serve';
+const NAME_IT = 'name its address with';
 const HUNG_UP = 'it hung up; it is not running any more, or has too many connections: try again';
 
-/** Why the service was not reached, and what to do; `…` stands for how to start one. */
+/** Why the service was not reached, and what to do; `…` stands for naming another. */
 const UNREACHABLE_BY_CODE: Readonly<Record<string, readonly [ErrorKind, string]>> = {
-  ECONNREFUSED: ['io', 'nothing listens there; …'],
-  ENOENT: ['io', 'there is no such socket; …'],
-  ENOTSOCK: ['usage', 'that file is no socket; …'],
+  ECONNREFUSED: ['io', `nothing listens there; ${START}, or …`],
+  ENOENT: ['io', `there is no such socket; ${START}, or …`],
+  ENOTSOCK: ['usage', `that file is no socket; ${START}, or …`],
   ECONNRESET: ['io', HUNG_UP],
   EPIPE: ['io', HUNG_UP],
   EACCES: ['permission', 'the system does not allow it; ask as the user that runs it'],
-  ENOTFOUND: ['usage', 'the host is unknown; name its address with --admin'],
-  EAI_AGAIN: ['io', 'the host could not be looked up; name its address with --admin'],
+  ENOTFOUND: ['usage', 'the host is unknown; …'],
+  EAI_AGAIN: ['io', 'the host could not be looked up; …'],
   ABORT_ERR: ['shutdown', 'the question was given up'],
 };
 

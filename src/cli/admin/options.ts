@@ -67,8 +67,19 @@ export function adminClient(
   parsed: ParsedArguments<keyof typeof ADMIN_OPTIONS>,
   context: CliContext,
 ): AdminClient {
-  const address = readValue('admin', parsed.last('admin') ?? DEFAULT_ADMIN_ADDRESS, (text) =>
+  return adminClientAt('admin', parsed.last('admin') ?? DEFAULT_ADMIN_ADDRESS, parsed, context);
+}
+
+/** The same for an address that was given by another option. */
+export function adminClientAt(
+  option: string,
+  place: string,
+  parsed: Pick<ParsedArguments<'token-file'>, 'last'>,
+  context: CliContext,
+): AdminClient {
+  const address = readValue(option, place, (text) =>
     parseListenAddress(text, DEFAULT_ADMIN_ADDRESS),
   );
-  return new HttpAdminClient(address, tokenOf(parsed.last('token-file'), context));
+  const token = tokenOf(parsed.last('token-file'), context);
+  return new HttpAdminClient(address, token, `--${option}`);
 }

@@ -2,7 +2,7 @@
 
 import type { CheckReport } from '../../image/format.ts';
 import { LONG_MS_MAX } from '../admin/client.ts';
-import { adminClient } from '../admin/options.ts';
+import { adminClientAt } from '../admin/options.ts';
 import { exportPath } from '../admin/owner-paths.ts';
 import type { ImageCall } from './verb.ts';
 
@@ -12,10 +12,7 @@ export function askForCheck(
   name: string,
   address: string,
 ): Promise<CheckReport> {
-  const client = adminClient(
-    { ...parsed, last: (option) => (option === 'admin' ? address : parsed.last(option)) },
-    context,
-  );
+  const client = adminClientAt('online', address, parsed, context);
   const options = { signal: stopped, timeoutMs: LONG_MS_MAX };
   return client.ask<CheckReport>('POST', `${exportPath(name)}/check`, options);
 }

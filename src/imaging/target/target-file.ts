@@ -6,8 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { lstat, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
-import { openHere } from '../../image/gate.ts';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { kindOfSystemError, systemAdvice, systemErrorCode, TmemError } from '../../lib/errors.ts';
 import { placeNew } from '../../lib/place-new.ts';
 import { openFileStorage } from '../../storage/file.ts';
 import { syncFile } from '../../storage/file-stamp.ts';
@@ -167,7 +166,9 @@ async function checkIsFree(path: string, isForced: boolean): Promise<void> {
   // Whoever uses it would go on with a file that has no name any more.
   const inUse = await openFileStorage(path, { isReadOnly: false, isContainer: true });
   await inUse.close();
-  if (inUse.isOpenHere) throw openHere(path);
+  if (!inUse.isOpenHere) return;
+  const problem = 'what is to be written comes from it; name another target';
+  throw new TmemError('usage', `cannot replace "${path}": ${problem}`, { context });
 }
 
 async function syncFolder(path: string): Promise<void> {
@@ -205,7 +206,9 @@ function failure(path: string, verb: string, cause: unknown): TmemError {
   if (cause instanceof TmemError) return cause;
   const code = systemErrorCode(cause) ?? String(cause);
   const advice =
-    code === 'EEXIST' ? 'somebody has made it meanwhile, name another' : 'check its directory';
+    code === 'EEXIST'
+      ? 'somebody has made it meanwhile, name another'
+      : systemAdvice(cause, 'check its directory');
   return new TmemError(
     kindOfSystemError(cause),
     `cannot ${verb} "${path}": the system answered ${code}; ${advice}`,

@@ -99,6 +99,34 @@ test.each([
   expect(fs.readFileSync(file).equals(before)).toBe(true);
 });
 
+test('a raw image has no snapshot to be read', async () => {
+  const { run } = await made('a.qcow2');
+  const { code, err } = await run('convert', '-l', 'monday', 'base.raw', 'out.raw');
+  expect(code).toBe(2);
+  expectSentence(err, 'base.raw', 'raw images have none; leave it out');
+});
+
+test('a file that is not there is no raw image without tables', async () => {
+  const { run } = await made('a.qcow2');
+  for (const verb of ['check', 'repair']) {
+    const { code, err } = await run(verb, 'none.raw');
+    expect(code).toBe(1);
+    expectSentence(err, 'none.raw', 'there is no such file');
+  }
+  expect((await run('check', 'base.raw')).code).toBe(63);
+});
+
+test('a service that is not there is told by the option that named it', async () => {
+  const { run } = await made('a.qcow2');
+  const missing = await run('check', '--online', 'unix:none.sock', 'a');
+  expect(missing.code).toBe(1);
+  expectSentence(missing.err, /start it with tmem serve, or name its address with --online\n$/);
+  expectSentence(
+    (await run('check', '--online', 'nowhere', 'a')).err,
+    /^tmem: --online: "nowhere"/,
+  );
+});
+
 test('an unknown feature is called as the image calls it', async () => {
   const { file, run, poke } = await made('a.qcow2');
   const bytes = fs.readFileSync(file);

@@ -83,6 +83,30 @@ test('a target in no directory is told by that', async () => {
   expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(sentence) });
 });
 
+test('a target that the source is, or stands on, is told by that, and stays what it was', async () => {
+  const directory = workspace();
+  const base = makeImage(directory, MIB);
+  const before = fs.readFileSync(base);
+  await runImage(directory, 'create', '-b', 'disk.raw', 'a.qcow2');
+  for (const source of ['disk.raw', 'a.qcow2']) {
+    expect(await runImage(directory, 'convert', '--force', source, 'disk.raw')).toMatchObject({
+      code: 2,
+      err: `tmem: cannot replace "${base}": what is to be written comes from it; name another target\n`,
+    });
+  }
+  expect(fs.readFileSync(base).equals(before)).toBe(true);
+});
+
+test('a name that is too long is told by that', async () => {
+  for (const name of ['n'.repeat(300), 'n'.repeat(250)]) {
+    const ran = await runImage(workspace(), 'create', name, '1M');
+    expect(ran).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(/; give it a shorter name\n$/),
+    });
+  }
+});
+
 test('a file in use is never replaced', async () => {
   const directory = workspace();
   const used = makeImage(directory, MIB, 'used.raw');
