@@ -101,14 +101,40 @@ test.each([
   await expectRefusal(directory, [makeEmptyImage(directory, MIB), ...options], sentence);
 });
 
-test('a snapshot where this user may not write is refused in one sentence', async () => {
+test.each([
+  [
+    'a snapshot',
+    '--snapshot',
+    'closed/warm',
+    /cannot save the cache .*EACCES; this user may not write/,
+  ],
+  [
+    'recordings',
+    '--record-dir',
+    'closed',
+    /cannot keep recordings in .*EACCES; this user may not write/,
+  ],
+])(
+  '%s where this user may not write, is refused in one sentence',
+  async (_, option, name, sentence) => {
+    const directory = workspace();
+    fs.mkdirSync(path.join(directory, 'closed'), { mode: 0o500 });
+    const image = makeEmptyImage(directory, MIB);
+    const args = [image, option, path.join(directory, name), ...place(directory)];
+    await expectRefusal(directory, args, sentence, runAsAnyone);
+  },
+);
+
+test('a report where this user may not write is refused before anything is simulated', async () => {
   const directory = workspace();
-  const closed = path.join(directory, 'closed');
-  fs.mkdirSync(closed, { mode: 0o500 });
-  const image = makeEmptyImage(directory, MIB);
-  const args = [image, '--snapshot', path.join(closed, 'warm'), ...place(directory)];
-  const sentence = /cannot save the cache .*EACCES; this user may not write there/;
-  await expectRefusal(directory, args, sentence, runAsAnyone);
+  fs.mkdirSync(path.join(directory, 'closed'), { mode: 0o500 });
+  const trace = path.join(directory, 'a.csv');
+  fs.writeFileSync(trace, 'lba,length\n1,512\n');
+  const out = path.join(directory, 'closed/report');
+  const ended = await runAsAnyone(['replay', '--progress', 'on', '--out', out, trace]);
+  const sentence =
+    /^tmem: --out: no report can be made in .*closed: EACCES; this user may not write[^\n]*\n$/;
+  expect(ended).toMatchObject({ code: 2, stderr: expect.stringMatching(sentence) });
 });
 
 test('a configuration with a typo is refused with the path to it', async () => {

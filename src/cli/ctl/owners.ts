@@ -6,7 +6,7 @@ import { formatCount } from '../../lib/quantities.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
 import { LONG_MS_MAX } from '../admin/client.ts';
 import { ownerPath, parsePool } from '../admin/owner-paths.ts';
-import { parseNumber } from '../command/arguments.ts';
+import { parseNumber, readValue } from '../command/arguments.ts';
 import { printable } from '../terminal/table.ts';
 import type { Verb } from './verb.ts';
 
@@ -44,8 +44,10 @@ const share: Verb = {
     const minimum = parsed.last('minimum');
     const body = {
       ...(weight !== undefined && { weight: parseWeight(weight) }),
-      ...(cap !== undefined && { capBytes: cap === NO_CAP ? null : parseSize(cap) }),
-      ...(minimum !== undefined && { minimumBytes: parseSize(minimum) }),
+      ...(cap !== undefined && {
+        capBytes: cap === NO_CAP ? null : readValue('cap', cap, parseSize),
+      }),
+      ...(minimum !== undefined && { minimumBytes: readValue('minimum', minimum, parseSize) }),
     };
     if (Object.keys(body).length === 0) {
       throw new TmemError('usage', 'nothing is to be set; give --weight, --cap or --minimum');

@@ -3,7 +3,7 @@
 import { convertImage } from '../../imaging/convert.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
-import { parseWhole } from '../command/arguments.ts';
+import { parseWhole, readValue } from '../command/arguments.ts';
 import { fullPath } from '../command/context.ts';
 import { printable } from '../terminal/table.ts';
 import { baseOf } from './create.ts';
@@ -82,7 +82,7 @@ export const convertVerb: ImageVerb = {
     const formatName = formatOfNew(call, path, 'output-format');
     const settings = parseSettings(parsed.all('options'));
     const threads = parseWhole('threads', parsed.last('threads') ?? '8', 1, THREADS_MAX);
-    const sparseBytes = parseSize(parsed.last('sparse') ?? '4KiB');
+    const sparseBytes = readValue('sparse', parsed.last('sparse') ?? '4KiB', parseSize);
     const passphrase = passphraseOf(call, 'target-passphrase-file');
     const snapshot = parsed.last('snapshot');
     const isDurable = parseSync(parsed.last('sync') ?? 'on');

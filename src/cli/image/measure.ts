@@ -3,6 +3,7 @@
 import { type Measure, measureImage } from '../../imaging/measure.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
+import { readValue } from '../command/arguments.ts';
 import { fullPath } from '../command/context.ts';
 import { openInput, withImage } from './input.ts';
 import {
@@ -28,7 +29,8 @@ async function measure(call: ImageCall): Promise<Measure> {
     onProgress: progress.show,
     signal: stopped,
   };
-  if (size !== undefined) return measureImage({ ...shared, disk: parseSize(size) });
+  if (size !== undefined)
+    return measureImage({ ...shared, disk: readValue('size', size, parseSize) });
   const snapshot = parsed.last('snapshot');
   return withImage(openInput(call, fullPath(file ?? '', context), { snapshot }), (disk) =>
     measureImage({ ...shared, disk }),

@@ -2,7 +2,7 @@
 
 import { randomBytes, randomFillSync } from 'node:crypto';
 import { access, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { homedir, userInfo } from 'node:os';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
 import { placeNew } from '../../lib/place-new.ts';
@@ -38,7 +38,11 @@ export interface DemoImageOptions {
 /** The place of the image, by the XDG base directory specification. */
 export function demoImagePath(env: Readonly<Record<string, string | undefined>>): string {
   const cache = env.XDG_CACHE_HOME;
-  const base = cache !== undefined && isAbsolute(cache) ? cache : join(homedir(), '.cache');
+  // An empty HOME would be the current directory.
+  const base =
+    cache !== undefined && isAbsolute(cache)
+      ? cache
+      : join(homedir() || userInfo().homedir, '.cache');
   return join(base, 'tmem', 'demo.raw');
 }
 

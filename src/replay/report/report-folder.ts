@@ -3,9 +3,9 @@
  * the library for charts is large, and a replay has a use for the memory.
  */
 
-import { lstat } from 'node:fs/promises';
+import { access, constants, lstat } from 'node:fs/promises';
 import path from 'node:path';
-import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { kindOfSystemError, systemErrorCode, TmemError, writeAdvice } from '../../lib/errors.ts';
 
 /** What went wrong, as the end of a sentence. */
 export function reasonOf(cause: unknown): string {
@@ -14,29 +14,25 @@ export function reasonOf(cause: unknown): string {
   return cause instanceof Error ? cause.message.replace(/\.$/, '') : String(cause);
 }
 
-/** Throws a usage error if there is anything by that name, or no folder to make it in. */
+/** Throws a TmemError if there is anything by that name, or if it cannot be made there. */
 export async function refuseExisting(folder: string): Promise<void> {
-  const has = async (file: string): Promise<boolean> => {
-    try {
-      await lstat(file);
-      return true;
-    } catch (cause) {
-      if (systemErrorCode(cause) === 'ENOENT') return false;
-      throw new TmemError(
-        kindOfSystemError(cause),
-        `--out: ${file} cannot be looked at: ${reasonOf(cause)}`,
-        { cause },
-      );
-    }
-  };
-  if (await has(folder)) {
-    throw new TmemError(
-      'busy',
-      `--out: ${folder} exists; name a folder that does not, or remove it`,
-    );
-  }
   const parent = path.dirname(folder);
-  if (!(await has(parent))) {
-    throw new TmemError('not-found', `--out: there is no folder ${parent} to make the report in`);
+  try {
+    // Now, and not when everything has been simulated.
+    await access(parent, constants.W_OK | constants.X_OK);
+    await lstat(folder);
+  } catch (cause) {
+    if (systemErrorCode(cause) === 'ENOENT' && (await isThere(parent))) return;
+    const kind = kindOfSystemError(cause);
+    const sentence = `--out: no report can be made in ${parent}: ${reasonOf(cause)}`;
+    throw new TmemError(kind, `${sentence}; ${writeAdvice(kind)}`, { cause });
   }
+  throw new TmemError('busy', `--out: ${folder} exists; name a folder that does not, or remove it`);
+}
+
+function isThere(file: string): Promise<boolean> {
+  return lstat(file).then(
+    () => true,
+    () => false,
+  );
 }

@@ -1,6 +1,6 @@
 /** The file of a recording: new, for its owner's eyes, and readable at any time while it grows. */
 
-import { type FileHandle, open, rm, stat } from 'node:fs/promises';
+import { access, constants, type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { kindOfSystemError, systemErrorCode, TmemError, writeAdvice } from '../../lib/errors.ts';
 import { writeWhole } from '../../lib/write-whole.ts';
 import type { TraceSink } from './writer.ts';
@@ -20,12 +20,14 @@ function failure(path: string, what: string, cause: unknown): TmemError {
   return new TmemError(kind, sentence, { context: { path }, cause });
 }
 
-/** Rejects with a TmemError when `path` is no directory. */
+/** Rejects with a TmemError when `path` is no directory that may be written to. */
 export async function checkRecordingDirectory(path: string): Promise<void> {
-  const found = await stat(path).catch((cause: unknown) => {
+  try {
+    if ((await stat(path)).isDirectory())
+      return await access(path, constants.W_OK | constants.X_OK);
+  } catch (cause) {
     throw failure(path, 'keep recordings in', cause);
-  });
-  if (found.isDirectory()) return;
+  }
   throw new TmemError('usage', `${path} is no directory; name one for recordings`);
 }
 

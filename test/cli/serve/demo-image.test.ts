@@ -10,9 +10,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { deflateRawSync } from 'node:zlib';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { type ContentSource, machineSources } from '../../../src/cli/serve/demo-content.ts';
 import { demoImagePath, ensureDemoImage } from '../../../src/cli/serve/demo-image.ts';
 
@@ -99,6 +99,12 @@ test.each(['/proc/tmem/cache', '/dev/null', '/dev/null/tmem'])(
 test('demoImagePath follows XDG_CACHE_HOME if it is absolute', () => {
   expect(demoImagePath({ XDG_CACHE_HOME: '/c' })).toBe('/c/tmem/demo.raw');
   expect(demoImagePath({ XDG_CACHE_HOME: 'c' })).toMatch(/\/\.cache\/tmem\/demo\.raw$/);
+});
+
+test('demoImagePath is in no folder by chance where HOME is empty', () => {
+  vi.stubEnv('HOME', '');
+  onTestFinished(() => void vi.unstubAllEnvs());
+  expect(isAbsolute(demoImagePath({}))).toBe(true);
 });
 
 test('of two first starts at once both have the image that was there first', async () => {
