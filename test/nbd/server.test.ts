@@ -155,6 +155,26 @@ test('a client that sends much before it reads anything is answered when it does
   expect(disk[9 * 256 * KIB + 1]).toBe(99);
 });
 
+test.each([
+  [400, 256 * KIB],
+  [12, 8 * MIB],
+])(
+  '%d reads of %d bytes that take no room leave other clients their turns',
+  async (count, length) => {
+    const { address, server } = await startServer();
+    const greedy = await SocketClient.ready(address);
+    const other = await SocketClient.ready(address);
+    await greedy.ask({ command: Command.WRITE_ZEROES, length: 8 * MIB });
+    await greedy.ask({ command: READ, length: 8 * MIB }); // from now on they are cached as zeros
+    const requests = Array.from({ length: count }, () => greedy.request({ command: READ, length }));
+    greedy.socket.write(Buffer.concat(requests));
+    await other.ask({ command: READ, length: 1 });
+    const { counts } = server.statistics.latencies[READ]!;
+    expect(counts.reduce((sum, each) => sum + each)).toBeLessThan(count);
+    await greedy.answered(2 + count);
+  },
+);
+
 test('a client that closes its side while it owes nothing gets all its answers', async () => {
   const { address, server } = await startServer();
   const client = await SocketClient.ready(address);

@@ -6,6 +6,7 @@
  */
 
 import { PIECE_BYTES } from '../../lib/buffer-pool.ts';
+import { turnOfTheLoop } from '../../lib/turn-of-the-loop.ts';
 import { Chunk, ChunkFlag, Command, WireBytes } from '../protocol.ts';
 import { hungUp, type ReadPieces } from './read-pieces.ts';
 import {
@@ -162,6 +163,7 @@ export class LongReads {
           const bytes = Math.min(offset + length - at, PIECE_BYTES - (at % target.pageBytes));
           await sendNext(at, bytes);
           at += bytes;
+          await turnOfTheLoop(); // others come between
         }
       } catch (cause) {
         if (hasHeader) transmission.fail('a read failed behind its header');

@@ -48,6 +48,7 @@ export class ReadPieces {
     const { export: target, promises, writer } = this.#transmission.options;
     const header = this.#headerBytes;
     const isWhole = flags !== 0 || !promises.isStructured;
+    if (!writer.hasTurnFor(length)) return 'no room';
     if (length >= LEND_BYTES_MIN && target.pages.lender !== undefined) {
       if (!writer.reserveLoan(header, length)) return 'no room';
       if (this.#lend(cookie, offset, length, flags)) {

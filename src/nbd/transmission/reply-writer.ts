@@ -21,6 +21,11 @@ export const WRITER_BYTES = BATCH_BYTES * BATCH_COUNT;
 const LENT_BYTES_MAX = 1024 * 1024;
 /** Bytes of replies outside of batches and pool, beyond which no request is taken. */
 const OWNED_BYTES_MAX = 64 * 1024;
+/**
+ * Cached data that one turn of the event loop answers. A client that takes its replies as fast as they
+ * are made would else have the loop to itself for all that it has asked, which may be gigabytes.
+ */
+const TURN_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Where replies go: calls `written` when the system has taken all of the buffers. */
 export interface ReplySink {
@@ -67,6 +72,7 @@ export class ReplyWriter {
   #lentInFlight = 0;
   #ownedBytes = 0;
   #ownedInFlight = 0;
+  #turnBytes = 0;
   #isWaiting = false;
   #isClosed = false;
   #isFlushScheduled = false;
@@ -125,6 +131,19 @@ export class ReplyWriter {
       }
     }
     return this.reserve(headerBytes);
+  }
+
+  /** A turn of the event loop begins in which requests are taken. */
+  beginTurn(): void {
+    this.#turnBytes = 0;
+  }
+
+  /** Whether `bytes` more of cached data may be answered in this turn; if not, it is for the next. */
+  hasTurnFor(bytes: number): boolean {
+    const isOver = this.#turnBytes >= TURN_BYTES_MAX;
+    if (isOver) this.onRoom();
+    else this.#turnBytes += bytes;
+    return !isOver;
   }
 
   /** Appends data that lies in a lender's memory, behind what the batch holds so far. */

@@ -101,6 +101,7 @@ export class Transmission {
     this.#turnStarted = this.options.now();
     this.#hitCount = 0;
     this.#writeCount = 0;
+    this.options.writer.beginTurn();
     this.#takeAll();
     this.options.writer.flush();
     this.#countTurn();
