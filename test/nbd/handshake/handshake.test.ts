@@ -47,7 +47,7 @@ describe('the greeting', () => {
 
 describe('EXPORT_NAME', () => {
   test('is answered by size and flags, with 124 zeros unless NO_ZEROES was agreed', () => {
-    const reply = Buffer.concat([u32(256, 4096), u16(1 | TransmissionFlag.SEND_FLUSH)]);
+    const reply = Buffer.concat([u32(257, 4096), u16(1 | TransmissionFlag.SEND_FLUSH)]);
     const lean = new ScriptedClient(undefined, FIXED | NO_ZEROES);
     expect(lean.send(option(Option.EXPORT_NAME, 'disk'))).toEqual(reply);
     const padded = new ScriptedClient(undefined, FIXED);
@@ -69,7 +69,8 @@ describe('EXPORT_NAME', () => {
   test('disconnects without a word where the export is not served', () => {
     const client = new ScriptedClient();
     expect(client.send(option(Option.EXPORT_NAME, 'no\nsuch\u009b'))).toHaveLength(0);
-    expect(client.handshake.closed?.reason).toBe('export "no?such?" is not served here');
+    const reason = 'export "no?such?" is not served here';
+    expect(client.handshake.closed).toEqual({ reason, isViolation: false });
   });
 
   test('never puts more than 64 characters of a name into the reason', () => {
@@ -93,10 +94,10 @@ describe('EXPORT_NAME', () => {
 
 describe('INFO and GO', () => {
   test('answer with the export, then ACK, and only GO enters transmission', () => {
-    const client = new ScriptedClient();
+    const client = new ScriptedClient(directoryOf(exportOf('disk', { description: 'a disk' })));
     const asked = client.ask(Option.INFO, info('disk'));
     expect(asked.map(({ type }) => type)).toEqual([INFO, ACK]);
-    expect(infoExport(asked[0]?.data)).toEqual([0, 256, 4096, 1 | TransmissionFlag.SEND_FLUSH]);
+    expect(infoExport(asked[0]?.data)).toEqual([0, 257, 4096, 1 | TransmissionFlag.SEND_FLUSH]);
     expect(client.handshake.state).toBe('options');
     const gone = client.ask(Option.GO, info('disk'));
     expect(gone.map(({ data }) => data)).toEqual(asked.map(({ data }) => data));
@@ -105,7 +106,7 @@ describe('INFO and GO', () => {
 
   test('give name, description and sizes once each where asked, and ignore unknown types', () => {
     const client = new ScriptedClient(directoryOf(exportOf('disk', { description: 'a disk' })));
-    const replies = client.ask(Option.INFO, info('', 1, 2, 3, 3, 99, 0));
+    const replies = client.ask(Option.INFO, info('', 3, 0, 99, 1, 3, 2));
     expect(replies.slice(1).map(({ data }) => data)).toEqual([
       Buffer.concat([u16(1), Buffer.from('disk')]),
       Buffer.concat([u16(2), Buffer.from('a disk')]),
@@ -187,7 +188,7 @@ describe('options without data', () => {
     'option %i is INVALID with data, which is consumed',
     (number) => {
       const client = new ScriptedClient();
-      expect(client.ask(number, 'data')).toMatchObject([{ option: number, type: ERR_INVALID }]);
+      expect(client.ask(number, 'x')).toMatchObject([{ option: number, type: ERR_INVALID }]);
       client.ask(Option.GO, info('disk'));
       expect(client.handshake.result?.isStructured).toBe(false);
     },

@@ -72,7 +72,7 @@ export function parseReplies(bytes: Buffer): Reply[] {
 export function exportOf(name: string, changes: Partial<HandshakeExport> = {}): HandshakeExport {
   return {
     name,
-    sizeBytes: 2 ** 40 + 4096,
+    sizeBytes: 2 ** 40 + 2 ** 32 + 4096,
     transmissionFlags: TransmissionFlag.SEND_FLUSH | TransmissionFlag.SEND_DF,
     minimumBlockBytes: 1,
     preferredBlockBytes: 4096,

@@ -56,7 +56,7 @@ test('a request in the middle prolongs a spin, and pays for it', async () => {
 
 test('a reply prolongs a spin, and begins one, but pays for none', async () => {
   const { spinner, pass, isSpinning } = spinnerOf(50);
-  spinner.note();
+  spinner.noteReply();
   pass(40);
   spinner.noteReply();
   pass(40);
@@ -156,14 +156,20 @@ test('one spin that pays ends the reluctance', async () => {
   expect([spinner.paid, spinner.inVain]).toEqual([1, 1]);
   spinner.note();
   pass(100);
-  await turn();
+  await turn(); // in vain again: it is the next two, not more
   expect(spinner.inVain).toBe(2);
+  for (let i = 0; i < 3; i++) spinner.note();
+  pass(100);
+  await turn();
+  expect(spinner.inVain).toBe(3);
 });
 
 test('with no budget it never spins', async () => {
   const { spinner, isSpinning } = spinnerOf(0);
   spinner.note();
+  spinner.noteReply();
   expect(await isSpinning()).toBe(false);
+  expect([spinner.paid, spinner.inVain]).toEqual([0, 0]);
 });
 
 test('a spin that is stopped ends in the next turn', async () => {

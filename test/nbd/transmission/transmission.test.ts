@@ -17,6 +17,7 @@ describe.each([
     [1, 1],
     [PAGE - 1, 2],
     [12_345, 6789],
+    [0, 6 * PAGE + 1],
     [100 * KIB, 32 * KIB],
     [64 * KIB + 5, 256 * KIB - 5],
     [MIB - 256 * KIB, 256 * KIB],
