@@ -68,6 +68,17 @@ describe('an end', () => {
     expect(client.parts.buffers.lentBytes).toBe(0);
   });
 
+  test('in the middle of a payload of which nothing is under way is one too', async () => {
+    const client = new TestClient();
+    const bytes = client.request({ command: WRITE, payload: noise(PAGE, 3) });
+    client.send(bytes.subarray(0, 100));
+    await client.settle();
+    client.leave();
+    await client.settle();
+    expect(client.answers.map(({ errno }) => errno)).toEqual([EINVAL]);
+    expect([client.finishCount, client.parts.buffers.lentBytes]).toEqual([1, 0]);
+  });
+
   test('in the middle of a header is no request', async () => {
     const client = new TestClient();
     client.send(client.request({ command: READ, length: 5 }).subarray(0, 27));

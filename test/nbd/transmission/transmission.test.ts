@@ -43,6 +43,8 @@ describe.each([
 
   test('that fail on the disk are errors, and no more than that', async () => {
     const client = new TestClient({ isStructured });
+    // Where the error is going to lie the data of another reply did.
+    await client.ask({ command: READ, offset: 200 * PAGE, length: 2 * PAGE });
     client.parts.storage.failNext('read');
     const [failed, good] = await client.ask(
       { command: READ, length: PAGE },

@@ -41,6 +41,23 @@ test('a payload byte by byte is a payload', async () => {
   expect(client.parts.disk.subarray(4000, 14_000).equals(payload)).toBe(true);
 });
 
+test.each([1, 24 * KIB + 1, 256 * KIB + 1])(
+  'a payload of %d bytes is written and answered when its last byte is there, not before',
+  async (length) => {
+    const client = new TestClient();
+    const payload = noise(length, 6);
+    const bytes = client.request({ command: WRITE, offset: 8 * KIB, payload });
+    client.send(bytes.subarray(0, -1));
+    await client.settle();
+    expect(client.answers).toEqual([]);
+    client.send(bytes.subarray(-1));
+    await client.settle();
+    expect(client.answers.map(({ errno }) => errno)).toEqual([0]);
+    expect(client.parts.disk.subarray(8 * KIB, 8 * KIB + length).equals(payload)).toBe(true);
+    expect(client.parts.buffers.lentBytes).toBe(0);
+  },
+);
+
 test('the longest payload is 32 MiB, through few buffers', async () => {
   const parts = makeExport({ sizeBytes: 33 * MIB, bufferBytes: 1 });
   const client = new TestClient({ parts });
@@ -66,6 +83,7 @@ test('the longest payload is 32 MiB, through few buffers', async () => {
 describe('a payload that is refused', () => {
   test.each([
     ['beyond the end', MIB - 5, 10, NbdErrno.ENOSPC],
+    ['of one byte', MIB, 1, NbdErrno.ENOSPC],
     ['over 32 MiB', 0, 32 * MIB + 1, NbdErrno.EINVAL],
   ])('is drained: %s', async (_, offset, length, errno) => {
     const parts = makeExport({ sizeBytes: length > MIB ? 34 * MIB : MIB });
@@ -79,6 +97,17 @@ describe('a payload that is refused', () => {
     await client.settle();
     expect(client.answers.map((answer) => answer.errno)).toEqual([errno, 0]);
     expect(parts.storage.requests.write).toBe(0);
+  });
+
+  test('is answered when all of it has come', async () => {
+    const client = new TestClient();
+    const bytes = client.request({ command: WRITE, offset: MIB, payload: noise(1000, 3) });
+    client.send(bytes.subarray(0, 500));
+    await client.settle();
+    expect(client.answers).toEqual([]);
+    client.send(bytes.subarray(500));
+    await client.settle();
+    expect(client.answers.map(({ errno }) => errno)).toEqual([NbdErrno.ENOSPC]);
   });
 
   test('and is longer than 128 MiB ends the connection', async () => {
@@ -146,10 +175,12 @@ test('a payload waits where no buffer is free, and goes on when one is', async (
   client.send(client.request({ command: WRITE, payload }));
   await client.settle();
   expect(client.isPaused).toBe(true);
+  client.transmission.resume(); // something else made room
   for (const piece of taken) if (piece !== undefined) parts.buffers.release(piece);
   await client.settle();
   expect(client.answers.map(({ errno }) => errno)).toEqual([0]);
   expect(parts.disk.subarray(0, payload.length).equals(payload)).toBe(true);
+  expect(parts.buffers.lentBytes).toBe(0);
 });
 
 test('a header alone holds no buffer', async () => {
