@@ -202,9 +202,11 @@ export class Governor {
   }
 
   #ended(end: ShrinkEnd): void {
-    this.#isStuck = end === 'stuck';
+    // None where a reclaim got less than it asked for: the limit holds, and dirty pages may stay.
+    const { excessBytes } = this.#slices;
+    this.#isStuck = end === 'stuck' && excessBytes > 0;
     // The next tick tries again; until then there is time to write.
-    if (end === 'stuck') this.#reclaimable.requestWriteBack?.(this.#slices.excessBytes);
+    if (this.#isStuck) this.#reclaimable.requestWriteBack?.(excessBytes);
     const reclaims = this.#reclaims;
     this.#reclaims = [];
     for (const { freedBefore, resolve } of reclaims) {

@@ -49,6 +49,8 @@ describe('down', () => {
       reason: 'cgroup',
       isPressed: true,
     });
+    const stallInput = { ...input, pressure: { ...NONE, ...stalled(0.1) } };
+    expect(new ControlLaw(GIB).next(stallInput).targetBytes).toBe(540 * MIB);
     const machine = tick(new ControlLaw(GIB), { machineDeficitBytes: 24 * MIB });
     expect(machine).toMatchObject({ targetBytes: 1000 * MIB, reason: 'machine' });
   });
@@ -79,6 +81,10 @@ describe('down', () => {
     expect(targets[2]).toBeLessThan(targets[1] ?? 0);
     const severe = { ...stalled(0.1), isSevere: true };
     expect(tick(law, severe).targetBytes).toBeLessThan(targets[3] ?? 0);
+    const before = law.targetBytes;
+    const soon = { usedBytes: before, pressure: { ...NONE, ...severe }, lagMs: 0, elapsedMs: 250 };
+    expect(law.next(soon).targetBytes).toBe(before);
+    expect(law.next(soon).targetBytes).toBeLessThan(before);
   });
 
   test('no more is cut while the last cut is under way, unless it is severe', () => {
@@ -91,6 +97,16 @@ describe('down', () => {
     expect(law.next({ ...input, pressure: { ...pressure, isSevere: true } }).targetBytes).toBe(
       Math.floor(target * 0.9),
     );
+  });
+
+  test('what is held above the target, and can not go, neither raises it nor spares it', () => {
+    const law = new ControlLaw(GIB);
+    law.setConfigured(GIB / 4); // while pages that must be written hold a gibibyte
+    const input = { usedBytes: GIB, lagMs: 0, elapsedMs: 2000 };
+    const missing = { ...NONE, groupDeficitBytes: 10 * MIB, isSevere: true };
+    expect(law.next({ ...input, pressure: missing }).targetBytes).toBe(GIB / 4);
+    const severe = { ...NONE, ...stalled(0.5), isSevere: true };
+    expect(law.next({ ...input, pressure: severe }).targetBytes).toBe(GIB / 8);
   });
 
   test('from 8 GiB to the floor takes less than 10 s of severe stalls', () => {
@@ -130,7 +146,11 @@ describe('up', () => {
     const law = new ControlLaw(GIB);
     ticks(1, law, stalled(0.5));
     ticks(20, law, { isQuiet: false });
-    expect(tick(law, { isQuiet: false })).toMatchObject({ targetBytes: GIB / 2, reason: 'psi' });
+    expect(tick(law, { isQuiet: false })).toEqual({
+      targetBytes: GIB / 2,
+      reason: 'psi',
+      isPressed: false,
+    });
     for (let i = 0; i < 20; i++) tick(law, {}, 50);
     expect(tick(law, {}, 50)).toMatchObject({ targetBytes: GIB / 2, reason: 'lag' });
     ticks(9, law);
@@ -147,6 +167,23 @@ describe('up', () => {
     expect(law.next(input)).toMatchObject({ targetBytes: GIB / 2, reason: 'machine' });
     expect(tick(law, given).targetBytes).toBe(GIB / 2 + 8 * MIB);
     expect(tick(law, { groupSpareBytes: 0 }).reason).toBe('cgroup');
+    // What is held beyond the target is no room.
+    const above = { ...input, usedBytes: GIB };
+    expect(law.next(above).targetBytes).toBe(GIB / 2 + 16 * MIB);
+  });
+
+  test('waits until there is room for a quarter of a step, or for all that is missing', () => {
+    const law = new ControlLaw(GIB);
+    ticks(1, law, stalled(0.5));
+    ticks(9, law);
+    expect(tick(law, { machineSpareBytes: 4 * MIB - 1 }).targetBytes).toBe(GIB / 2);
+    ticks(1, law, { machineSpareBytes: 4 * MIB });
+    expect(law.targetBytes).toBe(GIB / 2 + 4 * MIB);
+    ticks(31, law);
+    expect(GIB - law.targetBytes).toBe(12 * MIB);
+    ticks(1, law, { machineSpareBytes: 10 * MIB });
+    ticks(1, law, { machineSpareBytes: 2 * MIB });
+    expect(law.targetBytes).toBe(GIB);
   });
 
   /** Lowers the target, and counts the seconds of calm until it grows. */
@@ -168,6 +205,9 @@ describe('up', () => {
     ticks(64 + 150, law);
     expect(law.targetBytes).toBe(GIB);
     expect(waitAfterCut(law)).toBe(160);
+    ticks(64 + 100, law);
+    ticks(170, law, { isQuiet: false });
+    expect(waitAfterCut(law)).toBe(160);
     ticks(64 + 170, law);
     expect(waitAfterCut(law)).toBe(10);
   });
@@ -186,8 +226,9 @@ describe('up', () => {
   test('a time asleep counts as no more than 2 s of calm', () => {
     const law = new ControlLaw(GIB);
     ticks(1, law, stalled(0.5));
-    law.next({ usedBytes: 0, pressure: NONE, lagMs: 0, elapsedMs: 3_600_000 });
-    expect(law.targetBytes).toBe(GIB / 2);
+    const asleep = { usedBytes: GIB / 2, pressure: NONE, lagMs: 0, elapsedMs: 3_600_000 };
+    for (let i = 0; i < 4; i++) expect(law.next(asleep).targetBytes).toBe(GIB / 2);
+    expect(law.next(asleep).targetBytes).toBeGreaterThan(GIB / 2);
   });
 });
 
@@ -202,6 +243,7 @@ describe('without stall information', () => {
       expect(tick(new ControlLaw(GIB), given, 500).targetBytes).toBe(GIB);
     }
     expect(tick(new ControlLaw(GIB), { ...blind, groupSpareBytes: -1 }, 49).targetBytes).toBe(GIB);
+    expect(tick(new ControlLaw(GIB), { ...blind, groupSpareBytes: -1 }, 50).reason).toBe('lag');
   });
 });
 
@@ -236,5 +278,13 @@ describe('the configured limit', () => {
     law.setFloor(600 * MIB);
     expect(law.targetBytes).toBe(600 * MIB);
     expect(law.floorBytes).toBe(600 * MIB);
+    law.setFloor(0);
+    expect(law.targetBytes).toBe(600 * MIB); // what holds it is the pressure, from now on
+  });
+
+  test('is never exceeded for what is guaranteed', () => {
+    const law = new ControlLaw(GIB, 700 * MIB);
+    law.setConfigured(500 * MIB);
+    expect([law.targetBytes, law.floorBytes]).toEqual([500 * MIB, 500 * MIB]);
   });
 });

@@ -68,9 +68,13 @@ test('a cap that is lowered takes effect in bounded turns, and with the next tic
   expect(layers.trims.at(-1)).toBe(10);
   expect(layers.fits).toEqual([0, 0, 0]); // with every tick
   layers.pagesAboveCaps = 10;
+  governor.fitCaps();
   governor.stop();
   clock.pass(TICK_MS);
   expect(layers.pagesAboveCaps).toBe(10);
+  governor.fitCaps();
+  clock.settle();
+  expect(layers.pagesAboveCaps).toBe(0);
 });
 
 test('stalls lower the limit at once and the memory after it; calm raises it slowly', () => {
@@ -113,6 +117,9 @@ test('a group that lacks its reserve gets it back, and is looked after four time
   expect(layers.usedBytes).toBe(GIB - 60 * MIB);
   expect(governor.state.cuts.cgroup).toBe(1);
   expect(layers.requests).toEqual([]); // nothing dirty was in the way
+  world.readings = { ...short(0), groupStalls: stalls(0) };
+  clock.pass(TICK_MS);
+  expect(governor.state.stallSource).toBe('group');
 });
 
 describe('when nothing more can be given back', () => {
@@ -128,6 +135,10 @@ describe('when nothing more can be given back', () => {
     expect(layers.requests.length).toBe(1);
     clock.pass(TICK_MS);
     expect(layers.requests.length).toBe(1 + 4);
+    clock.timeMs += TICK_MS;
+    clock.turn(); // a tick, which tries once more
+    expect(governor.state).toMatchObject({ isStuck: true, isShrinking: true });
+    clock.settle();
     governor.setConfiguredLimit(GIB);
     expect(governor.state.isStuck).toBe(false);
     governor.setConfiguredLimit(GIB / 2);
@@ -149,7 +160,18 @@ describe('the configured limit', () => {
     expect(layers.usedBytes).toBe(GIB / 4);
     governor.setConfiguredLimit(2 * GIB);
     expect(layers.limitBytes).toBe(2 * GIB);
+    governor.setConfiguredLimit(2 * GIB);
     expect(governor.state.cuts.manual).toBe(1);
+  });
+
+  test('a higher minimum lifts a lowered one at once', () => {
+    const { clock, layers, governor, stall } = given();
+    governor.start();
+    clock.pass(10);
+    stall(5);
+    expect(layers.limitBytes).toBeLessThan(GIB / 3);
+    governor.setFloor(GIB / 2);
+    expect(layers.limitBytes).toBe(GIB / 2);
   });
 
   test.each([-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY])('%s is refused', async (bytes) => {
@@ -177,6 +199,8 @@ describe('reclaim', () => {
     const some = governor.reclaim(100 * MIB);
     clock.settle();
     expect(await some).toBe(3 * MIB);
+    // The limit holds: nothing that is dirty is in anybody's way.
+    expect([governor.state.isStuck, layers.requests]).toEqual([false, []]);
     layers.persistentBytes = 0;
     const stopped = governor.reclaim(500 * MIB);
     clock.turn();
@@ -203,8 +227,16 @@ test('stop ends it in the middle of shrinking, and start goes on', () => {
 
 test('a late loop is spared: smaller slices, with pauses, and no growth', () => {
   const { clock, layers, world, governor } = given();
-  world.lagMs = 20;
+  world.lagMs = 19;
   governor.start();
+  governor.setConfiguredLimit(GIB - 32 * MIB);
+  clock.turn();
+  expect(layers.steps.length * layers.stepMs).toBeGreaterThan(1.5);
+  expect(clock.settle()).toBeGreaterThan(0);
+  expect(layers.usedBytes).toBe(GIB - 32 * MIB);
+  layers.steps.length = 0;
+  world.lagMs = 20;
+  clock.pass(TICK_MS);
   governor.setConfiguredLimit(GIB / 2);
   clock.turn();
   const before = clock.timeMs;

@@ -31,12 +31,28 @@ test('stalls are the share of the time since the last reading; full ones count f
   expect(machineGrew(30, 30).stallShare).toBeCloseTo(0.12);
   expect(machineGrew(900, 300)).toMatchObject({ stallShare: 1, isSevere: true });
   expect(machineGrew(1)).toMatchObject({ stallShare: 0.001, isQuiet: true });
+  expect(machineGrew(2).isQuiet).toBe(false);
 });
 
 test('the average of 10 s counts while stalls go on; afterwards it only forbids quiet', () => {
   expect(machineGrew(5, 0, 0.3).stallShare).toBe(0.3);
+  expect(machineGrew(5, 0, 0.05).stallShare).toBe(0.05);
+  expect(machineGrew(5, 0, 0.049).stallShare).toBe(0.005);
   expect(machineGrew(0, 0, 0.3)).toMatchObject({ stallShare: 0, isQuiet: false });
+  expect(machineGrew(0, 0, 0.01).isQuiet).toBe(false);
   expect(machineGrew(0, 0, 0.009).isQuiet).toBe(true);
+});
+
+test('a group’s own stalls count, however much the machine has', () => {
+  const now = { groupStalls: stalls(500, 200), machineRoom: AMPLE };
+  const before = readings({ groupStalls: stalls(0) });
+  for (const machineStalls of [undefined, stalls(0)]) {
+    expect(pressureOf(readings({ ...now, machineStalls }), before, 1000)).toMatchObject({
+      stallShare: 1,
+      hasStalls: true,
+      isSevere: true,
+    });
+  }
 });
 
 test('a group whose tasks stalled a moment ago is not quiet, whatever the machine says', () => {
@@ -47,8 +63,15 @@ test('a group whose tasks stalled a moment ago is not quiet, whatever the machin
 test('the first reading, one too soon, and totals that fell, say nothing of stalls', () => {
   const now = readings({ machineStalls: stalls(5000) });
   expect(pressureOf(now, undefined, 1000).stallShare).toBe(0);
-  expect(pressureOf(now, readings({ machineStalls: stalls(0) }), 1).stallShare).toBe(0);
+  expect(pressureOf(now, readings({ machineStalls: stalls(0) }), 49).stallShare).toBe(0);
+  expect(pressureOf(now, readings({ machineStalls: stalls(0) }), 50).stallShare).toBe(1);
   expect(pressureOf(now, readings({ machineStalls: stalls(6000) }), 1000).stallShare).toBe(0);
+  const fell = pressureOf(
+    readings({ machineStalls: stalls(500) }),
+    readings({ machineStalls: stalls(400, 300) }),
+    1000,
+  );
+  expect(fell.stallShare).toBe(0.1);
 });
 
 test('the machine’s stalls count beside the group’s only where the machine is short', () => {
@@ -71,11 +94,13 @@ test('a group’s reserve is a sixteenth of its limit, and the tightest of all g
     { limitBytes: GIB, freeBytes: 80 * MIB },
     { limitBytes: 4 * GIB, freeBytes: 156 * MIB },
   ];
-  expect(pressureOf(readings({ groupRooms }), undefined, 0)).toMatchObject({
-    groupDeficitBytes: 100 * MIB,
-    groupSpareBytes: -356 * MIB,
-    isSevere: false,
-  });
+  for (const rooms of [groupRooms, groupRooms.toReversed()]) {
+    expect(pressureOf(readings({ groupRooms: rooms }), undefined, 0)).toMatchObject({
+      groupDeficitBytes: 100 * MIB,
+      groupSpareBytes: -356 * MIB,
+      isSevere: false,
+    });
+  }
   const over = [{ limitBytes: GIB, freeBytes: -MIB }];
   expect(pressureOf(readings({ groupRooms: over }), undefined, 0)).toMatchObject({
     groupDeficitBytes: 65 * MIB,
@@ -83,9 +108,28 @@ test('a group’s reserve is a sixteenth of its limit, and the tightest of all g
   });
 });
 
-test('the machine’s reserve is a twentieth, at most 2 GiB', () => {
+test.each([
+  [64 * MIB, 8 * MIB],
+  [GIB, 64 * MIB],
+  [32 * GIB, 512 * MIB],
+])(
+  'a group of %d bytes is to have %d free; a quarter of that left is severe',
+  (limitBytes, reserve) => {
+    const given = (freeBytes: number) =>
+      pressureOf(readings({ groupRooms: [{ limitBytes, freeBytes }] }), undefined, 0);
+    expect(given(reserve)).toMatchObject({ groupDeficitBytes: 0, groupSpareBytes: -reserve });
+    expect(given(reserve / 4)).toMatchObject({
+      groupDeficitBytes: reserve * 0.75,
+      isSevere: false,
+    });
+    expect(given(reserve / 4 - 1).isSevere).toBe(true);
+  },
+);
+
+test('the machine’s reserve is a twentieth, 64 MiB at least and at most 2 GiB', () => {
   const given = (limitBytes: number, freeBytes: number) =>
     pressureOf(readings({ machineRoom: { limitBytes, freeBytes } }), undefined, 0);
+  expect(given(GIB, 60 * MIB).machineDeficitBytes).toBe(4 * MIB);
   expect(given(20 * GIB, GIB / 2).machineDeficitBytes).toBe(GIB / 2);
   expect(given(512 * GIB, GIB)).toMatchObject({
     machineDeficitBytes: GIB,

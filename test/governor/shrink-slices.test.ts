@@ -42,6 +42,17 @@ test('a goal that changes while it is worked for, and what is asked for beside i
   slices.by(6 * MIB);
   clock.settle();
   expect([layers.usedBytes, ends.length]).toEqual([42 * MIB, 2]);
+  slices.by(4 * MIB);
+  slices.by(2 * MIB);
+  clock.settle();
+  expect(layers.usedBytes).toBe(38 * MIB);
+});
+
+test('the last step takes no more than is still missing', () => {
+  const { clock, layers, slices } = given();
+  slices.downTo(64 * MIB - STEP - 1000);
+  clock.settle();
+  expect(layers.steps).toEqual([STEP, 1000]);
 });
 
 test.each([0.01, 0.1, 0.3, 0.7, 1.3])(
