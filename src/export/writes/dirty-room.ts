@@ -37,6 +37,7 @@ export class DirtyRoom {
   /** Writes that waited. */
   waitCount = 0;
   readonly #options: DirtyRoomOptions;
+  /** Never above the table's capacity. */
   #ceiling: number;
   #changedAt = Number.NEGATIVE_INFINITY;
   #reservedPages = 0;
@@ -49,7 +50,7 @@ export class DirtyRoom {
 
   /** Dirty pages that there may be now. */
   get limitPages(): number {
-    return Math.min(this.#ceiling, this.#options.table.capacity);
+    return this.#ceiling;
   }
 
   /** Pages that must become clean before the first of those who wait is let in; 0 if nobody is. */
@@ -102,7 +103,8 @@ export class DirtyRoom {
   noteRefused(): void {
     const { table, clock } = this.#options;
     if (table.count >= this.limitPages) return;
-    this.#ceiling = Math.max(CEILING_PAGES_MIN, Math.floor(table.count * CEILING_FALL));
+    const fallen = Math.max(CEILING_PAGES_MIN, Math.floor(table.count * CEILING_FALL));
+    this.#ceiling = Math.min(this.#ceiling, fallen);
     this.#changedAt = clock.now();
   }
 
@@ -146,7 +148,6 @@ export class DirtyRoom {
   /** Room is short, but memory may take more than it did when it last refused: try a little more. */
   #raiseCeiling(): void {
     const { table, clock } = this.#options;
-    if (this.#ceiling >= table.capacity) return;
     if (clock.now() - this.#changedAt < CEILING_CALM_MS) return;
     this.#ceiling = Math.min(table.capacity, Math.ceil(this.#ceiling * CEILING_RISE));
     this.#changedAt = clock.now();
