@@ -190,10 +190,10 @@ export class Tenants {
     for (const tenant of this.#tenants) {
       const { account, usedBytes } = tenant;
       const hasGivable = tenant.policy.count > 0;
-      if (!hasGivable && usedBytes === 0) continue;
+      if (usedBytes === 0) continue;
       if (skipsStuck && tenant.stuckRound === this.#round) continue;
       const { isAboveCap } = tenant;
-      if (!isAboveCap && !tenant.isAboveMinimum && !mayTakeMinimum && tenant !== asking) continue;
+      if (!tenant.isAboveMinimum && !mayTakeMinimum) continue;
       const ownRank = isAboveCap ? 2 : tenant.isAboveMinimum ? 1 : 0;
       const ownExcess = isAboveCap
         ? account.usedBytes - account.capBytes

@@ -24,9 +24,10 @@ class Model {
   push(slot: number): void {
     if (this.#tags.has(slot)) this.leave(slot);
     const isFull = this.#tags.size === this.#countMax;
-    const before = this.queue.metadataBytes + this.queue.growthBytes;
+    const { metadataBytes, growthBytes } = this.queue;
     const victim = this.queue.push(slot);
-    expect(this.queue.metadataBytes).toBeLessThanOrEqual(before);
+    expect(this.queue.metadataBytes).toBeLessThanOrEqual(metadataBytes + growthBytes);
+    if (growthBytes > 0) expect([metadataBytes, isFull]).toEqual([growthBytes, false]);
     expect(victim !== NO_SLOT).toBe(isFull);
     if (victim !== NO_SLOT) {
       expect(victim).not.toBe(slot);
@@ -34,6 +35,17 @@ class Model {
       this.leave(victim);
     }
     expect(this.queue.count).toBe(this.#tags.size);
+  }
+
+  /** Every page is in the queue once, whatever was swept. */
+  drain(): void {
+    const slots = new Set(this.slots);
+    for (let slot = this.queue.takeOldest(); slot !== NO_SLOT; slot = this.queue.takeOldest()) {
+      expect(slots.delete(slot)).toBe(true);
+    }
+    expect([slots.size, this.queue.takeOldest()]).toEqual([0, NO_SLOT]);
+    this.queue.append(1);
+    expect([this.queue.takeOldest(), this.queue.takeOldest()]).toEqual([1, NO_SLOT]);
   }
 
   leave(slot: number): void {
@@ -52,6 +64,7 @@ describe('the queue of same-filled pages', () => {
           if (isArriving) model.push(slot);
           else model.leave(slot);
         }
+        model.drain();
       }),
     );
   });
@@ -94,5 +107,15 @@ describe('the queue of same-filled pages', () => {
     }
     expect(model.slots).toHaveLength(100);
     expect(model.queue.metadataBytes).toBeLessThanOrEqual(512 * 4);
+    expect(model.queue.growthBytes).toBe(0); // there are entries to spare
+    model.drain();
+  });
+
+  it('takes no memory for a page that needs another one gone', () => {
+    const model = new Model(64);
+    for (let slot = 0; slot < 64; slot++) model.push(slot);
+    expect(model.queue.growthBytes).toBe(0);
+    model.push(64);
+    expect(model.queue.metadataBytes).toBe(64 * 4);
   });
 });

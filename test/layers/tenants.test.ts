@@ -60,6 +60,12 @@ describe('who gives when room is needed', () => {
     expect(layer.tenants.choose(large)).toBe(capped);
     capped.account.setShare({ capBytes: 100 });
     expect(layer.tenants.choose(large)).toBe(large);
+    const first = layer.join(3000, { capBytes: 2900 });
+    expect(layer.tenants.choose(capped)).toBe(first);
+    const further = layer.join(400, { capBytes: 250 });
+    expect(layer.tenants.choose(capped)).toBe(further);
+    const free = layer.join(9000);
+    expect(layer.tenants.choose(free)).toBe(further);
   });
 
   it('is not who has its minimum or less, unless all that need room have no more than theirs', () => {
@@ -91,6 +97,22 @@ describe('who gives when room is needed', () => {
     expect(layer.tenants.choose(third)).toBe(first);
     layer.tenants.noteStuck(third);
     expect(layer.tenants.choose(third)).toBe(first);
+    layer.tenants.forgetStuck();
+    expect(layer.tenants.isAnyStuck).toBe(false);
+    for (const each of [first, second, third]) {
+      each.account.setShare({ minimumBytes: each.usedBytes });
+    }
+    expect(layer.tenants.choose(undefined)).toBe(first);
+    layer.tenants.noteStuck(first); // it may give later: till then minimums stay
+    expect(layer.tenants.choose(undefined)).toBeUndefined();
+  });
+
+  it('is also one below its share, where nobody else has pages that may leave', () => {
+    const layer = new Layer();
+    const [large, small] = [layer.join(5000), layer.join(100, { minimumBytes: 100 })];
+    large.policy.evict(); // what it has left is persistent, say
+    expect(layer.tenants.choose(undefined)).toBe(small);
+    expect(layer.tenants.owing).toBe(large);
   });
 
   it('is told besides who would give, had it anything that may leave', () => {
@@ -104,6 +126,20 @@ describe('who gives when room is needed', () => {
     large.account.setShare({ minimumBytes: 5000 });
     layer.tenants.choose(asking);
     expect(layer.tenants.owing).toBeUndefined();
+  });
+
+  it('owes nothing if it has nothing here; of several the one furthest above its share owes', () => {
+    const layer = new Layer();
+    layer.tenants.join(new Account({ name: 'empty', weight: 1 }));
+    expect(layer.tenants.choose(undefined)).toBeUndefined();
+    expect(layer.tenants.owing).toBeUndefined();
+    const held = [2000, 6000, 5000].map((bytes) => layer.join(bytes));
+    for (const { policy } of held) policy.evict();
+    expect(layer.tenants.choose(undefined)).toBeUndefined();
+    expect(layer.tenants.owing).toBe(held[1]);
+    held[0]?.account.setShare({ capBytes: 1000 });
+    layer.tenants.choose(undefined);
+    expect(layer.tenants.owing).toBe(held[0]);
   });
 
   it('is found anew, among many, after some victims, for others who ask and after one left', () => {
@@ -123,6 +159,50 @@ describe('who gives when room is needed', () => {
     layer.tenants.leave(other);
     expect(layer.tenants.choose(one)).toBe(last);
   });
+
+  it('is not held on to for another who asks, nor once one was stuck or has joined', () => {
+    const layer = new Layer();
+    const many = Array.from({ length: 64 }, (_, i) => layer.join(100 + i));
+    const [kept, one, other] = many;
+    const last = many.at(-1);
+    if (kept === undefined || one === undefined || last === undefined) return;
+    expect(layer.tenants.choose(one)).toBe(last);
+    layer.grow(kept, 5000);
+    expect(layer.tenants.choose(other)).toBe(kept);
+    layer.tenants.noteStuck(kept);
+    expect(layer.tenants.choose(other)).toBe(last);
+    layer.tenants.forgetStuck();
+    expect(layer.tenants.choose(other)).toBe(kept);
+    const larger = layer.join(9000);
+    expect(layer.tenants.choose(other)).toBe(larger);
+  });
+});
+
+describe('accounts that are above their caps', () => {
+  it('take turns, those that have something to give', () => {
+    const layer = new Layer();
+    expect(layer.tenants.aboveCap()).toBeUndefined();
+    const capped = (bytes: number): Tenant => layer.join(bytes, { capBytes: 100 });
+    const [a, , b, emptied, filled] = [
+      capped(200),
+      capped(100),
+      capped(101),
+      capped(300),
+      capped(300),
+    ];
+    emptied.policy.evict(); // what it has left is persistent, say
+    filled.policy.evict();
+    filled.filledCount = 1;
+    const turns = Array.from({ length: 6 }, () => layer.tenants.aboveCap());
+    expect(new Set(turns.slice(0, 3))).toEqual(new Set([a, b, filled]));
+    expect(turns.slice(3)).toEqual(turns.slice(0, 3));
+    layer.tenants.leave(filled);
+    layer.tenants.leave(emptied);
+    b.account.setShare({ capBytes: 101 });
+    expect([layer.tenants.aboveCap(), layer.tenants.aboveCap()]).toEqual([a, a]);
+    a.account.setShare({ capBytes: 200 });
+    expect(layer.tenants.aboveCap()).toBeUndefined();
+  });
 });
 
 describe('the policy of an account', () => {
@@ -137,6 +217,9 @@ describe('the policy of an account', () => {
     layer.tenants.size(a);
     layer.tenants.size(b);
     expect([layer.capacityOf(a), layer.capacityOf(b)]).toEqual([700, 300]);
+    layer.tenants.setLimit(6000);
+    expect([layer.capacityOf(a), layer.capacityOf(b)]).toEqual([700, 300]);
+    layer.tenants.setLimit(5000);
     layer.tenants.leave(b);
     expect(layer.capacityOf(a)).toBe(5000);
   });

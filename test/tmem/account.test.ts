@@ -11,6 +11,13 @@ describe('an account', () => {
   });
 
   it.each([
+    { weight: 1, capBytes: 0, minimumBytes: 0 },
+    { weight: 10_000, capBytes: 1, minimumBytes: 1 },
+  ])('takes %j, the ends of what may be', (share) => {
+    expect(new Account({ name: 'a', ...share })).toMatchObject({ name: 'a', ...share });
+  });
+
+  it.each([
     { weight: 0 },
     { weight: 10_001 },
     { weight: 1.5 },

@@ -71,6 +71,12 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   step(3, 'setLimit', fc.tuple(fc.constantFrom(0, 200_000, 800_000, 4_000_000)), (model, to) =>
     model.setLimit(to),
   ),
+  step(
+    3,
+    'setCap',
+    fc.tuple(fc.nat({ max: 1 }), fc.constantFrom(0, 30_000, 150_000, 400_000)),
+    (model, ...of) => model.setCap(...of),
+  ),
   step(3, 'setFrozen', fc.tuple(fc.boolean()), (model, isFrozen) => model.setFrozen(isFrozen)),
   step(3, 'setMayAllocate', fc.tuple(fc.boolean()), (model, may) => {
     model.mayAllocate = may;

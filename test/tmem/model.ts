@@ -46,7 +46,7 @@ export class Model {
   readonly #dst = Buffer.alloc(65536 + 8);
   readonly #page = createEncodedPage();
   readonly #accounts: readonly Account[];
-  /** Accounts that were given pages from others: nothing keeps those within a cap. */
+  /** Accounts that were given pages from others, or a cap they can not come down to: they may be above it. */
   readonly #given = new Set<Account>();
   /** What each layer held at the last check. */
   readonly #usedBytes: number[];
@@ -222,6 +222,22 @@ export class Model {
     expect(this.#tmem.limitBytes).toBe(bytes);
   }
 
+  /** Changes the cap of an account, and has it give what it can if that is lower than what it has. */
+  setCap(at: number, bytes: number): void {
+    const account = this.#accounts[at];
+    if (account === undefined || bytes < account.minimumBytes) return;
+    account.setShare({ capBytes: bytes });
+    while (this.#tmem.trimToCaps(16) > 0);
+    if (account.usedBytes <= bytes) {
+      this.#given.delete(account);
+      return;
+    }
+    this.#given.add(account);
+    const isLeft = ({ pool }: ModelPool) => !pool.isPersistent && pool.usage.pages > 0;
+    const own = this.#pools.filter(({ pool }) => pool.account === account);
+    expect(own.filter(isLeft).map(({ pool }) => pool.usage.pages)).toEqual([]);
+  }
+
   setFrozen(isFrozen: boolean): void {
     if (isFrozen) this.#tmem.freeze();
     else this.#tmem.thaw();
@@ -260,6 +276,16 @@ export class Model {
     }
     const pages = [...this.#tmem.accounts].reduce((sum, account) => sum + account.pages, 0);
     expect(pages).toBe(layers.reduce((sum, layer) => sum + pagesIn(layer), 0));
+    const pools = [...new Map(this.#pools.map(({ pool }) => [pool.id, pool])).values()];
+    for (const account of this.#tmem.accounts) {
+      const own = pools.filter((pool) => pool.account === account);
+      const ownPages = sumOf(own, ({ usage }) => usage.pages);
+      if (ownPages === account.pages && sumOf(own, usedBytesOf) === account.usedBytes) continue;
+      expect.fail(`${account.name} is not charged for what its pools have`);
+    }
+    const persistent = pools.filter(({ isPersistent }) => isPersistent);
+    const persistentBytes = sumOf(layers, (layer) => layer.usage().persistentBytes);
+    expect(persistentBytes).toBe(sumOf(persistent, usedBytesOf));
     for (const [at, layer] of layers.entries()) {
       const { dataBytes, metadataBytes, storedBytes, limitBytes } = layer.usage();
       const usedBytes = dataBytes + metadataBytes;
@@ -320,6 +346,12 @@ export class Model {
     const lent = lender?.loanBuffer(loan).subarray(offset, offset + page.length);
     if (!lent?.equals(page)) expect.fail('a lent page changed');
   }
+}
+
+const usedBytesOf = ({ usage }: Pool): number => usage.usedBytes;
+
+function sumOf<Item>(items: readonly Item[], measure: (item: Item) => number): number {
+  return items.reduce((sum, item) => sum + measure(item), 0);
 }
 
 function isAll(bytes: Buffer, byte: number): boolean {
