@@ -12,6 +12,7 @@ import { MemoryStorage } from '../../src/storage/memory.ts';
 import { NoOverflow } from '../../src/swap/no-overflow.ts';
 import { openOverflow } from '../../src/swap/open-overflow.ts';
 import { noise, read, write } from '../export/fixture.ts';
+import { FaultyStorage } from '../storage/faulty-storage.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
 import { until } from '../tools/until.ts';
 import { MIB } from '../tools/workspace.ts';
@@ -22,10 +23,14 @@ const PIECE = 256 * 1024;
 const codec = loadCodec();
 const share = { weight: 100, minimumBytes: 0, capBytes: undefined };
 
-async function openDisk(kind: 'overflow' | 'memory' | 'image'): Promise<Disk> {
+type Kind = 'overflow' | 'memory' | 'image' | 'failing image';
+
+async function openDisk(kind: Kind): Promise<Disk> {
   const name = 'd';
-  if (kind === 'image') {
-    const image = rawImage(new MemoryStorage(Buffer.alloc(8 * MIB)), name);
+  if (kind === 'image' || kind === 'failing image') {
+    const storage = new FaultyStorage(new MemoryStorage(Buffer.alloc(8 * MIB)));
+    if (kind === 'failing image') storage.failNext('write', 'EIO', 100);
+    const image = rawImage(storage, name);
     return { name, image, mode: 'writeback', share, overflow: undefined };
   }
   const of = { name, mode: 'swap', share } as const;
@@ -40,8 +45,8 @@ async function openDisk(kind: 'overflow' | 'memory' | 'image'): Promise<Disk> {
   return { ...of, image: rawImage(overflow, name), overflow };
 }
 
-/** An export with that many dirty pages, and far more memory than they take. */
-async function dirtied(kind: 'overflow' | 'memory' | 'image') {
+/** An export with dirty pages, and far more memory than they take. */
+async function dirtied(kind: Kind, pages = PAGES) {
   const stack = createStack({
     ...{ memoryBytes: 64 * MIB, hotFraction: 0.25, pageBytesMax: PAGE, codec },
     policyName: 's3fifo-cw',
@@ -56,16 +61,16 @@ async function dirtied(kind: 'overflow' | 'memory' | 'image') {
   if (target?.writeBack === undefined) throw new Error('it is not written back');
   onTestFinished(() => target.close());
   const { writeBack } = target;
-  const data = noise(PAGES * PAGE);
+  const data = noise(pages * PAGE);
   for (let at = 0; at < data.length; at += PIECE) {
     await write({ target, buffers }, at, data.subarray(at, at + PIECE));
   }
   const { table, frontswap } = writeBack.tier;
-  expect(table.count).toBe(PAGES);
+  expect(table.count).toBe(pages);
   const { account, usage } = frontswap.pool;
   const requests = new WriteBackRequests(made.served);
   const { statistics } = writeBack.writer;
-  return { target, buffers, data, table, account, usage, requests, statistics, writeBack };
+  return { disk, target, buffers, data, table, account, usage, requests, statistics, writeBack };
 }
 
 /** What is left of so many dirty pages at the least: a writer goes on to its low watermark, in runs. */
@@ -79,10 +84,11 @@ test.each(['overflow', 'image'] as const)(
   'dirty pages above a cap are written once, and those within it stay: %s',
   async (kind) => {
     const parts = await dirtied(kind);
-    const { account, usage, requests, table, statistics } = parts;
+    const { account, usage, requests, table, statistics, writeBack } = parts;
+    account.setShare({ capBytes: account.usedBytes });
     requests.fitShares();
     await settled(parts);
-    expect(statistics.writtenPages).toBe(0);
+    expect([statistics.writtenPages, writeBack.limitPages]).toEqual([0, 4 * PAGES]);
     for (const part of [2, 6, 60]) {
       account.setShare({ capBytes: Math.floor(account.usedBytes / part) });
       requests.fitShares();
@@ -115,9 +121,39 @@ test('a swap device writes as many pages as it owes others, a quarter at a time,
   expect(table.count).toBe(first);
   account.owedPages += 1_000_000;
   requests.fitShares();
+  expect(parts.writeBack.limitPages).toBe(first - Math.ceil(first / 4));
   await settled(parts);
   expect(table.count).toBeLessThanOrEqual(first * 0.75);
   expect(table.count).toBeGreaterThanOrEqual(leastOf(first * 0.75));
+});
+
+test('what memory lacks is asked in equal parts of those that have dirty pages', async () => {
+  const all = [await dirtied('image'), await dirtied('overflow'), await dirtied('image', 0)];
+  const disks = all.map(({ disk }) => disk);
+  const requests = new WriteBackRequests(
+    disks,
+    all.map(({ target }) => target),
+  );
+  requests.reduce(200 * PAGE);
+  const limits = all.map(({ writeBack }) => writeBack.limitPages);
+  expect(limits).toEqual([PAGES - 100, PAGES - 100, 4 * PAGES]);
+  for (const parts of all) {
+    await settled(parts);
+    expect(parts.table.count).toBeLessThanOrEqual(parts.writeBack.limitPages);
+  }
+});
+
+test('an export whose image refuses writes is asked for no more', async () => {
+  const parts = await dirtied('failing image');
+  const { account, requests, writeBack, table } = parts;
+  account.setShare({ capBytes: Math.floor(account.usedBytes / 2) });
+  requests.fitShares();
+  const { limitPages } = writeBack;
+  expect(limitPages).toBeLessThan(PAGES);
+  await until(() => table.troubledCount > 0);
+  account.setShare({ capBytes: Math.floor(account.usedBytes / 4) });
+  requests.fitShares();
+  expect(writeBack.limitPages).toBe(limitPages);
 });
 
 test.each(['memory', 'image'] as const)(
