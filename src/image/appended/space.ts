@@ -8,7 +8,7 @@ export interface SpaceRun {
   readonly length: number;
 }
 
-/** The end of the file is the only record of what is free. */
+/** In the file, its end is the only record of what is free. */
 export class AppendSpace {
   readonly #unitBytes: number;
   readonly #inFlight = new Set<SpaceRun>();
@@ -27,21 +27,33 @@ export class AppendSpace {
     return this.#end;
   }
 
-  /** What is given out and not yet `settle`d. */
-  get inFlight(): Iterable<SpaceRun> {
-    return this.#inFlight;
+  /** What no table names, though it is before the end: given out and not yet `settle`d, or given back. */
+  get unnamed(): SpaceRun[] {
+    const returned = [...this.#returned].map(([end, offset]) => ({ offset, length: end - offset }));
+    return [...this.#inFlight, ...returned];
   }
 
-  /** Room for `length` bytes, at a multiple of the unit. */
+  /** Room for `length` bytes, at a multiple of the unit; something may have been written there. */
   take(length: number): SpaceRun {
+    for (const [end, offset] of this.#returned) {
+      const left = end - offset - length;
+      if (left < 0 || offset % this.#unitBytes !== 0) continue;
+      if (left === 0) this.#returned.delete(end);
+      else this.#returned.set(end, offset + length);
+      return this.#give({ offset, length });
+    }
     this.#end = roundUp(this.#end, this.#unitBytes);
     return this.takeBytes(length);
   }
 
   /** Room for `length` bytes, right behind what came before. */
   takeBytes(length: number): SpaceRun {
-    const run = { offset: this.#end, length };
+    const run = this.#give({ offset: this.#end, length });
     this.#end += length;
+    return run;
+  }
+
+  #give(run: SpaceRun): SpaceRun {
     this.#inFlight.add(run);
     return run;
   }
@@ -51,7 +63,7 @@ export class AppendSpace {
     this.#inFlight.delete(run);
   }
 
-  /** Nothing names the run. It stays in the file as a leak if those behind it are not given back. */
+  /** Nothing names the run. It is taken again, or stays in the file as a leak. */
   giveBack(run: SpaceRun): void {
     this.#inFlight.delete(run);
     this.#returned.set(run.offset + run.length, run.offset);

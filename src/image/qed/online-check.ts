@@ -1,6 +1,7 @@
 /**
  * Checking a QED image while it is served, which is natural where allocation only appends: all that
- * is younger than the check lies behind the end that the file had when it began.
+ * is younger than the check lies behind the end that the file had when it began, or in space that no
+ * table had named.
  */
 
 import type { AppendedDisk } from '../appended/disk.ts';
@@ -16,9 +17,9 @@ export async function checkOnline(
 ): Promise<CheckReport> {
   const { storage, layout, space, tables } = disk;
   const { unitBytes } = layout;
-  // Taken in one moment: what is given out and named by no table yet is no leak.
+  // Taken in one moment: what is given out and named by no table yet, or to be given out, is no leak.
   const limit = Math.min(space.end, Math.floor(storage.sizeBytes / unitBytes) * unitBytes);
-  const inFlight = [...space.inFlight];
+  const { unnamed } = space;
   // From then on the storage has every entry that was set before that moment.
   await tables.flush();
   const findings = new Findings();
@@ -37,7 +38,7 @@ export async function checkOnline(
   });
   await walk.run();
   const { used } = walk;
-  for (const run of inFlight) if (run.offset < limit) used.mark(run.offset, run.length);
+  for (const run of unnamed) if (run.offset < limit) used.mark(run.offset, run.length);
   const leaks = used.count - used.usedCount;
   if (leaks > 0) findings.leak(`${leaks} clusters are in no table`, leaks, false);
   const totalUnits = Math.ceil(disk.virtualSizeBytes / unitBytes);

@@ -1,9 +1,14 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { openImage } from '../../../src/image/open.ts';
+import { qcowDriver } from '../../../src/image/qcow/driver.ts';
+import { qedDriver } from '../../../src/image/qed/driver.ts';
+import { TmemError } from '../../../src/lib/errors.ts';
 import { withFileSizeLimit } from '../../tools/file-size-limit.ts';
 import { needsPrograms, runProgram, runWell } from '../../tools/programs.ts';
 import { MIB, workspace } from '../../tools/workspace.ts';
+import { BLOCK_BYTES, SmallDisk } from '../small-disk.ts';
+import { checkOf, createOn, openOn } from './images.ts';
 
 needsPrograms('qemu-img', 'prlimit');
 
@@ -35,3 +40,38 @@ it.each([
   await again.close();
   expect(read.equals(Buffer.concat([page, Buffer.alloc(65_536 - 4096)]))).toBe(true);
 });
+
+/** The first of two units that are written at once finds no space. */
+class FullOnce extends SmallDisk {
+  hasFailed = true;
+
+  override async write(buffer: Buffer, at: number, length: number, offset: number): Promise<void> {
+    if (!this.hasFailed && length === BLOCK_BYTES) {
+      this.hasFailed = true;
+      throw new TmemError('no-space', 'the disk is full; make room');
+    }
+    await super.write(buffer, at, length, offset);
+  }
+}
+
+it.each([
+  ['qed', qedDriver, { cluster_size: '4096', table_size: '4' }],
+  ['qcow', qcowDriver, {}],
+])(
+  'a %s gives space that a failed write has left to the next one',
+  async (name, driver, settings) => {
+    const disk = new FullOnce(`disk.${name}`);
+    await createOn(driver, disk, 16 * MIB, settings);
+    const image = await openOn(driver, disk);
+    const page = Buffer.alloc(BLOCK_BYTES, 1);
+    await image.write(page, 0, page.length, 0); // makes the table
+    disk.hasFailed = false;
+    // Not side by side: each takes a unit of its own.
+    const writes = [1, 3].map((unit) => image.write(page, 0, page.length, unit * BLOCK_BYTES));
+    const outcomes = await Promise.allSettled(writes);
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    await image.write(page, 0, page.length, 5 * BLOCK_BYTES);
+    await image.close();
+    expect(await checkOf(driver, disk)).toMatchObject({ corruptions: 0, leaks: 0 });
+  },
+);
