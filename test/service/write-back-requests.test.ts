@@ -129,11 +129,7 @@ test('a swap device writes as many pages as it owes others, a quarter at a time,
 
 test('what memory lacks is asked in equal parts of those that have dirty pages', async () => {
   const all = [await dirtied('image'), await dirtied('overflow'), await dirtied('image', 0)];
-  const disks = all.map(({ disk }) => disk);
-  const requests = new WriteBackRequests(
-    disks,
-    all.map(({ target }) => target),
-  );
+  const requests = new WriteBackRequests(all);
   requests.reduce(200 * PAGE);
   const limits = all.map(({ writeBack }) => writeBack.limitPages);
   expect(limits).toEqual([PAGES - 100, PAGES - 100, 4 * PAGES]);
