@@ -147,7 +147,7 @@ export function parseConfig(text: string, path: string): RequestedConfig {
   }
   const result = fileSchema.safeParse(content);
   if (result.success) {
-    const config = withAbsolutePaths(result.data, (each) => resolve(dirname(path), each));
+    const config = fromItsDirectory(result.data, path);
     places.set(config, (keys) => `${path}:${lineOf(keys, undefined, document, lines)}`);
     return config;
   }
@@ -156,6 +156,16 @@ export function parseConfig(text: string, path: string): RequestedConfig {
   const key = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
   const line = lineOf(issue.path, key, document, lines);
   return refuse(line, describeIssue(issue), result.error.issues.length);
+}
+
+/** A path that is too long only when it is a whole one is refused with the file's name. */
+function fromItsDirectory(config: RequestedConfig, path: string): RequestedConfig {
+  try {
+    return withAbsolutePaths(config, (each) => resolve(dirname(path), each));
+  } catch (cause) {
+    if (!(cause instanceof TmemError)) throw cause;
+    throw new TmemError(cause.kind, `${path}: ${cause.message}`, { cause });
+  }
 }
 
 /** Where each configuration that was read says what is at a path of it: file and line. */

@@ -48,6 +48,10 @@ function readBy<In, Out>(read: (value: In) => Out) {
 const textOrNumber = z.union([z.string(), z.number()]).transform(String);
 const size = textOrNumber.transform(readBy(parseSize));
 const fraction = textOrNumber.transform(readBy(parseFraction));
+const path = z
+  .string()
+  .min(1)
+  .refine((text) => !text.includes('\0'), 'no path holds a NUL; write another');
 const address = z.string().transform(readBy(parseListenAddress));
 
 /** Reads the value of `--admin`: an address or `none`. */
@@ -66,14 +70,14 @@ const share = {
 const opening = {
   format: z.enum(FORMAT_NAMES).optional(),
   backingFormat: z.enum(FORMAT_NAMES).optional(),
-  passphraseFile: z.string().min(1).optional(),
+  passphraseFile: path.optional(),
   loadSnapshot: z.string().min(1).optional(),
   copyBase: size.transform(readBy(checkCopyRate)).optional(),
 };
 
 const exportSchema = z.strictObject({
   name: z.string().transform(readBy(checkExportName)).optional(),
-  path: z.string().min(1),
+  path,
   mode: z.enum(MODES).optional(),
   ...opening,
   ...share,
@@ -82,7 +86,7 @@ const exportSchema = z.strictObject({
 const swapSchema = z.strictObject({
   name: z.string().transform(readBy(checkExportName)),
   size: size.transform(readBy(checkSwapSize)),
-  overflow: z.string().min(1).optional(),
+  overflow: path.optional(),
   ...share,
 });
 
@@ -98,17 +102,17 @@ export const fileSchema = z.strictObject({
   ram: z.array(ramSchema).optional(),
   mode: z.enum(MODES).optional(),
   ...opening,
-  allowBacking: z.array(z.string().min(1)).optional(),
+  allowBacking: z.array(path).optional(),
   dirtyLimit: size.optional(),
   drainTimeout: z.int().min(1).max(DRAIN_SECONDS_MAX).optional(),
-  snapshot: z.string().min(1).optional(),
-  record: z.string().min(1).optional(),
-  recordDir: z.string().min(1).optional(),
+  snapshot: path.optional(),
+  record: path.optional(),
+  recordDir: path.optional(),
   recordLimit: size.transform(readBy(checkRecordLimit)).optional(),
   recordSample: fraction.transform(readBy(checkRecordSample)).optional(),
   governor: z.boolean().optional(),
   advisor: z.boolean().optional(),
-  tokenFile: z.string().min(1).optional(),
+  tokenFile: path.optional(),
   memory: size.optional(),
   hot: fraction.optional(),
   policy: z.enum(POLICY_NAMES).optional(),

@@ -112,6 +112,16 @@ describe('parseConfig says where and what is wrong with', () => {
     ],
     ['an unknown tag', 'hot: 0\nmemory: !GiB 64MiB', /yaml:2: this is not YAML: .*!GiB/],
     ['an alias of nothing', 'memory: *size', /this is not YAML: .*alias.*size/i],
+    [
+      'a path with a NUL',
+      'exports:\n- name: a\n  path: "a\\0b"',
+      /yaml:3: exports\[0\]\.path: no path holds a NUL; write another$/,
+    ],
+    [
+      'a socket that is too deep down',
+      `listen: ["unix:${'d'.repeat(100)}/s"]`,
+      /^\/etc\/tmem\/tmem\.yaml: the socket path .* choose a shorter one$/,
+    ],
     ['endless nesting', '['.repeat(100_000), /this is not YAML/],
   ])('%s', (_, text, message) => {
     expect(() => parse(text)).toThrow(message);
