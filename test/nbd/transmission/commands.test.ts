@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { TmemError } from '../../../src/lib/errors.ts';
-import { Command, CommandFlag, NbdErrno } from '../../../src/nbd/protocol.ts';
+import { Command, CommandFlag, NbdErrno, TransmissionFlag } from '../../../src/nbd/protocol.ts';
 import { KIB, MIB, makeExport, noise } from '../../export/fixture.ts';
-import { READ_ONLY_FLAGS, TestClient } from './transmission-fixture.ts';
+import { ALL_FLAGS, READ_ONLY_FLAGS, TestClient } from './transmission-fixture.ts';
 
 const PAGE = 4 * KIB;
 const { READ, WRITE, FLUSH, TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS } = Command;
@@ -122,6 +122,27 @@ describe('a command', () => {
     const client = new TestClient({ contextIds: [], isStructured: false });
     const [df] = await client.ask({ command: READ, flags: DF, length: 1 });
     expect(df?.errno).toBe(EINVAL);
+    const other = new TestClient({ contextIds: [] });
+    const [status] = await other.ask({ command: BLOCK_STATUS, length: 1 });
+    expect(status?.errno).toBe(EINVAL);
+  });
+
+  test.each([
+    ['FLUSH', TransmissionFlag.SEND_FLUSH, { command: FLUSH }],
+    ['FUA', TransmissionFlag.SEND_FUA, { command: TRIM, flags: FUA, length: PAGE }],
+    ['TRIM', TransmissionFlag.SEND_TRIM, { command: TRIM, length: PAGE }],
+    ['WRITE_ZEROES', TransmissionFlag.SEND_WRITE_ZEROES, { command: WRITE_ZEROES, length: PAGE }],
+    [
+      'FAST_ZERO',
+      TransmissionFlag.SEND_FAST_ZERO,
+      { command: WRITE_ZEROES, flags: FAST_ZERO, length: PAGE },
+    ],
+    ['CACHE', TransmissionFlag.SEND_CACHE, { command: CACHE, length: PAGE }],
+  ])('that was not offered is refused, and does nothing: %s', async (_, flag, request) => {
+    const client = new TestClient({ transmissionFlags: ALL_FLAGS & ~flag });
+    const [answer] = await client.ask(request);
+    expect(answer?.errno).toBe(EINVAL);
+    expect(Object.values(client.parts.storage.requests).some((count) => count > 0)).toBe(false);
   });
 
   test('FAST_ZERO is refused where zeroes are not fast, and nothing is changed', async () => {
