@@ -29,7 +29,17 @@ test('a server that stops answers what is under way and nothing else, and hangs 
   await Promise.all([client.isClosed, stopped]);
   expect(client.answers.map(({ errno }) => errno)).toEqual([0]);
   expect(client.answers[0]?.data?.equals(disk.subarray(0, 100))).toBe(true);
-  await expect(SocketClient.ready(address)).rejects.toThrow('hung up');
+  await expect(once(connect(address), 'connect')).rejects.toThrow('ECONNREFUSED');
+});
+
+test('a server that has stopped has no timer that would keep its process', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
+  const { address, server } = await startServer();
+  const client = await SocketClient.ready(address);
+  const stopped = server.stop();
+  expect(vi.getTimerCount()).toBeGreaterThan(0);
+  await Promise.all([stopped, client.isClosed]);
+  expect(vi.getTimerCount()).toBe(0);
 });
 
 test('a long reply under way is finished before the server has stopped', async () => {
@@ -123,6 +133,7 @@ test('abort drops everybody at once', async () => {
   await hold.arrived;
   server.abort();
   await client.isClosed;
+  await expect(once(connect(address), 'connect')).rejects.toThrow('ECONNREFUSED');
   hold.release();
   await deserted(server);
   while (buffers.lentBytes > 0) await new Promise((resolve) => setImmediate(resolve));
