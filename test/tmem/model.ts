@@ -27,6 +27,9 @@ interface ModelPool {
 interface ModelLoan {
   readonly loan: number;
   readonly page: Buffer;
+  /** Where the page lay when it was lent: a socket sends it from there. */
+  readonly buffer: Buffer;
+  readonly offset: number;
 }
 
 /** What the memory of pages that left may add to a layer of the size tested here, bytes. */
@@ -255,15 +258,20 @@ export class Model {
     expect(content).toBeDefined();
     if (content === undefined) return;
     const page = pageOf(each.pool.pageBytes, content.kind, content.version);
-    this.#loans.push({ loan, page });
-    this.#expectLent(loan, page);
+    const lent = {
+      ...{ loan, page },
+      buffer: lender.loanBuffer(loan),
+      offset: lender.loanOffset(loan),
+    };
+    this.#loans.push(lent);
+    this.#expectLent(lent);
   }
 
   returnLoan(at: number): void {
     const each = this.#loans[at % this.#loans.length];
     if (each === undefined) return;
     this.#loans.splice(this.#loans.indexOf(each), 1);
-    this.#expectLent(each.loan, each.page);
+    this.#expectLent(each);
     this.#composition.lender?.returnLoan(each.loan);
   }
 
@@ -303,7 +311,7 @@ export class Model {
   /** Reads everything, counts everything, gives everything back: nothing may be left. */
   finish(): void {
     const { layers } = this.#composition;
-    for (const { loan, page } of this.#loans) this.#expectLent(loan, page);
+    for (const loan of this.#loans) this.#expectLent(loan);
     for (const [at, { objects }] of this.#pools.entries()) {
       for (const [object, pages] of [...objects]) {
         for (const index of [...pages.keys()]) this.get(at, object, index);
@@ -340,11 +348,10 @@ export class Model {
     if (!answer.equals(expected)) expect.fail(`not version ${version}, a ${kind} page`);
   }
 
-  #expectLent(loan: number, page: Buffer): void {
-    const { lender } = this.#composition;
-    const offset = lender?.loanOffset(loan) ?? 0;
-    const lent = lender?.loanBuffer(loan).subarray(offset, offset + page.length);
-    if (!lent?.equals(page)) expect.fail('a lent page changed');
+  #expectLent({ page, buffer, offset }: ModelLoan): void {
+    if (!buffer.subarray(offset, offset + page.length).equals(page)) {
+      expect.fail('a lent page changed, or was moved');
+    }
   }
 }
 
