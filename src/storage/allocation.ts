@@ -7,6 +7,7 @@
 import { systemErrorCode } from '../lib/errors.ts';
 import { FALLOCATE, type Libc, SEEK } from './libc.ts';
 import type { StorageCapabilities, StorageExtent } from './storage.ts';
+import type { ThreadShare } from './thread-share.ts';
 import { endOfFile } from './transfer.ts';
 
 /**
@@ -25,13 +26,15 @@ const REFUSED_THIS_TIME = new Set(['EINVAL', 'EBUSY', 'ENOTTY']);
 export class FileAllocation implements StorageCapabilities {
   readonly #libc: Libc | undefined;
   readonly #fd: number;
+  readonly #threads: ThreadShare;
   readonly #refusedModes = new Set<number>();
   #seeksHoles: boolean;
 
   /** The descriptor belongs to the caller and is used for nothing else: seeking moves its offset. */
-  constructor(libc: Libc | undefined, fd: number, isReadOnly: boolean) {
+  constructor(libc: Libc | undefined, fd: number, isReadOnly: boolean, threads: ThreadShare) {
     this.#libc = libc;
     this.#fd = fd;
+    this.#threads = threads;
     this.#seeksHoles = libc !== undefined;
     if (libc === undefined || isReadOnly) {
       for (const mode of Object.values(FALLOCATE)) this.#refusedModes.add(mode);
@@ -86,9 +89,10 @@ export class FileAllocation implements StorageCapabilities {
   }
 
   async #fallocate(mode: number, offset: number, length: number): Promise<boolean> {
-    if (this.#libc === undefined || this.#refusedModes.has(mode)) return false;
+    const libc = this.#libc;
+    if (libc === undefined || this.#refusedModes.has(mode)) return false;
     try {
-      await this.#libc.fallocate(this.#fd, mode, offset, length);
+      await this.#threads.run(() => libc.fallocate(this.#fd, mode, offset, length));
       return true;
     } catch (cause) {
       const code = systemErrorCode(cause) ?? '';
@@ -99,9 +103,10 @@ export class FileAllocation implements StorageCapabilities {
   }
 
   async #seek(offset: number, origin: number): Promise<number | 'none' | 'unknown'> {
-    if (this.#libc === undefined || !this.#seeksHoles) return 'unknown';
+    const libc = this.#libc;
+    if (libc === undefined || !this.#seeksHoles) return 'unknown';
     try {
-      return await this.#libc.lseek(this.#fd, offset, origin);
+      return await this.#threads.run(() => libc.lseek(this.#fd, offset, origin));
     } catch (cause) {
       const code = systemErrorCode(cause) ?? '';
       if (code === 'ENXIO') return 'none';

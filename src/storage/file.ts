@@ -14,7 +14,8 @@ import { closeDescriptors } from './descriptors.ts';
 import { type FileNameState, type NamedFile, nameStateOf } from './file-name.ts';
 import { type FileStorageOptions, type OpenFile, openDescriptors } from './open-file.ts';
 import type { ResizableStorage, StorageCapabilities, StorageExtent } from './storage.ts';
-import { THREAD_IO } from './thread-io.ts';
+import type { PositionedIo } from './thread-io.ts';
+import { ThreadShare } from './thread-share.ts';
 import { END_OF_FILE, transferFully } from './transfer.ts';
 import { WriteTurns } from './write-turns.ts';
 
@@ -53,6 +54,8 @@ export class FileStorage implements ResizableStorage, NamedFile {
   #sizeBytes: number;
   readonly #file: OpenFile;
   readonly #allocation: FileAllocation;
+  readonly #threads: ThreadShare;
+  readonly #io: PositionedIo;
   readonly #writeTurns = new WriteTurns();
   #inFlightCount = 0;
   #closing: Promise<void> | undefined;
@@ -69,7 +72,10 @@ export class FileStorage implements ResizableStorage, NamedFile {
     this.isOpenHere = file.isOpenHere;
     this.alignmentBytes = file.directFd === undefined ? 1 : MEMORY_ALIGNMENT_BYTES;
     this.#file = file;
-    this.#allocation = new FileAllocation(file.libc, file.allocationFd, file.isReadOnly);
+    const { io, libc, allocationFd, isReadOnly } = file;
+    this.#threads = new ThreadShare(io.usesThreads === true ? io : undefined);
+    this.#io = io.usesThreads === true ? this.#threads : io;
+    this.#allocation = new FileAllocation(libc, allocationFd, isReadOnly, this.#threads);
     this.supports = this.#allocation;
   }
 
@@ -232,7 +238,7 @@ export class FileStorage implements ResizableStorage, NamedFile {
     }
     if (length === 0) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      const { bufferedFd, directFd, io, isRegular, growth } = this.#file;
+      const { bufferedFd, directFd, isRegular, growth } = this.#file;
       const isDirect =
         directFd !== undefined &&
         offset % MEMORY_ALIGNMENT_BYTES === 0 &&
@@ -240,8 +246,8 @@ export class FileStorage implements ResizableStorage, NamedFile {
         isAlignedMemory(buffer, bufferOffset);
       const fd = isDirect ? directFd : bufferedFd;
       const mayUseRing = isDirect ? verb === 'read' || isRegular : length <= COPIED_BYTES_MAX;
-      const call = (mayUseRing ? io : THREAD_IO)[verb];
-      const rest = THREAD_IO[verb];
+      const call = (mayUseRing ? this.#io : this.#threads)[verb];
+      const rest = this.#threads[verb];
       this.#inFlightCount++;
       const takesTurns = verb === 'write' && directFd !== undefined;
       const ended = (failure: Error | null): void => {

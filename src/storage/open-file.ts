@@ -15,7 +15,7 @@ import { closeDescriptors } from './descriptors.ts';
 import { Growth } from './growth.ts';
 import { type Libc, loadLibc } from './libc.ts';
 import { lockDescriptor } from './lock.ts';
-import { positionedIo } from './positioned-io.ts';
+import { positionedIoOf } from './positioned-io.ts';
 import type { PositionedIo } from './thread-io.ts';
 
 const openDescriptor = promisify(fs.open);
@@ -126,7 +126,7 @@ export async function openDescriptors(
       ...{ identity, medium, isLocked: lock === 'held', isOpenHere: lock === 'own', libc },
       ...descriptors,
       growth: hasGrowth ? new Growth(bufferedFd, sizeBytes, libc) : undefined,
-      io: options.io ?? (await positionedIo()),
+      io: options.io ?? (await positionedIoOf(bufferedFd)),
     };
   } catch (cause) {
     await closeDescriptors(opened).catch(() => undefined); // of nothing that was written

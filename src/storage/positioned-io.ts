@@ -3,9 +3,13 @@
  * Node's own calls on the threads of libuv.
  */
 
+import fs from 'node:fs';
 import { type PositionedIo, THREAD_IO } from './thread-io.ts';
 import { DiskRing } from './uring/disk-ring.ts';
 import { bindUringCalls } from './uring/system-calls.ts';
+
+/** Of <linux/magic.h>: FUSE, and virtiofs. */
+const FUSE_MAGIC = 0x6573_5546;
 
 let found: Promise<PositionedIo> | undefined;
 
@@ -16,6 +20,19 @@ let found: Promise<PositionedIo> | undefined;
 export function positionedIo(): Promise<PositionedIo> {
   found ??= openRing();
   return found;
+}
+
+/**
+ * The best for an open file. What is to be handed over at once, and left to a worker if it would have
+ * to wait, FUSE waits for all the same (seen: Linux 6.18): with the event loop, for a program that may
+ * hang. So its files go by threads.
+ */
+export async function positionedIoOf(fd: number): Promise<PositionedIo> {
+  const type = await fs.promises.statfs(`/proc/self/fd/${fd}`).then(
+    (found) => found.type,
+    () => undefined,
+  );
+  return type === FUSE_MAGIC ? THREAD_IO : positionedIo();
 }
 
 /** From now on `positionedIo` answers this one. */

@@ -12,7 +12,7 @@ import { FileStorage } from './file.ts';
 import { type Libc, loadLibc } from './libc.ts';
 import { lockDescriptor } from './lock.ts';
 import { checkIsSameFile, mediumOf, openDirect } from './open-file.ts';
-import { positionedIo } from './positioned-io.ts';
+import { positionedIoOf } from './positioned-io.ts';
 import type { PositionedIo } from './thread-io.ts';
 
 const openDescriptor = promisify(fs.open);
@@ -107,7 +107,7 @@ export async function openSegmentFile(
       libc,
       bufferedFd,
       directFd,
-      io: options.io ?? (await positionedIo()),
+      io: options.io ?? (await positionedIoOf(bufferedFd)),
       allocationFd,
     });
     openMedia.add(medium);

@@ -7,6 +7,8 @@ import type { PositionedCall } from './transfer.ts';
 export interface PositionedIo {
   /** What a person calls it. */
   readonly name: string;
+  /** Each call has a thread of libuv's to itself until it ends; no unless it says so. */
+  readonly usesThreads?: boolean;
   readonly read: PositionedCall;
   readonly write: PositionedCall;
 }
@@ -14,6 +16,7 @@ export interface PositionedIo {
 /** Always there. */
 export const THREAD_IO: PositionedIo = {
   name: 'threads',
+  usesThreads: true,
   read: (fd, buffer, bufferOffset, length, position, callback) =>
     fs.read(fd, buffer, bufferOffset, length, position, callback),
   write: (fd, buffer, bufferOffset, length, position, callback) =>

@@ -47,8 +47,11 @@ export class RawClient {
     socket.pause();
   }
 
-  /** Connects to the default export. Nothing is read behind the handshake until it is asked for. */
-  static async connect(path: string): Promise<RawClient> {
+  /**
+   * Connects to an export, the default one if none is named. Nothing is read behind the handshake
+   * until it is asked for.
+   */
+  static async connect(path: string, name = ''): Promise<RawClient> {
     const socket = net.connect(path);
     onTestFinished(() => {
       socket.destroy();
@@ -56,7 +59,7 @@ export class RawClient {
     const client = new RawClient(socket);
     await client.read(WireBytes.GREETING);
     socket.write(u32(FIXED | NO_ZEROES));
-    socket.write(option(Option.EXPORT_NAME));
+    socket.write(option(Option.EXPORT_NAME, Buffer.from(name)));
     await client.read(WireBytes.EXPORT_NAME_REPLY);
     return client;
   }

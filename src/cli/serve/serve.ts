@@ -25,6 +25,7 @@ import type {
 } from '../../service/settings.ts';
 import { choosePositionedIo, positionedIo } from '../../storage/positioned-io.ts';
 import { THREAD_IO } from '../../storage/thread-io.ts';
+import { shareThreads } from '../../storage/thread-share.ts';
 import { readToken } from '../admin/options.ts';
 import { printsAbout } from '../command/about.ts';
 import { type ParsedArguments, parseArguments } from '../command/arguments.ts';
@@ -163,6 +164,7 @@ async function runService(
     const isDemo = named.length + swaps.length + ramDisks.length === 0;
     const exports = isDemo ? [await demoExport(config, context, stops.first)] : exportsOf(named);
     if (config.io === 'threads') choosePositionedIo(THREAD_IO);
+    shareThreads(Number(process.env.UV_THREADPOOL_SIZE));
     await context.prepareExit();
     running = await start(settingsOf(config, exports, inherited), { log });
     log.info(`images are read and written through ${(await positionedIo()).name}`);
