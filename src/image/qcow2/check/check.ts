@@ -53,7 +53,12 @@ export async function repairRefcounts(storage: ResizableStorage): Promise<CheckR
 async function giveBack(storage: ResizableStorage, pass: CheckPass): Promise<void> {
   if (pass.findings.isIncomplete || pass.stored.isBroken) return;
   const { correctRefcounts } = await import('./repair-refcounts.ts');
-  await correctRefcounts(storage, pass, true);
+  const isSomeLeftToOne = await correctRefcounts(storage, pass, true);
+  await storage.sync();
+  if (!isSomeLeftToOne) return;
+  // Its entry is flagged as shared, which was right before.
+  const { setFlags } = await import('./repair-tables.ts');
+  await setFlags(storage, pass, true);
   await storage.sync();
 }
 
@@ -75,7 +80,7 @@ async function mend(
   if (pass.stored.isBroken) await rebuildRefcounts(storage, pass);
   else if (pass.wrongCounts > 0) await correctRefcounts(storage, pass, false);
   await storage.sync();
-  await setFlags(storage, pass);
+  await setFlags(storage, pass, false);
   await storage.sync();
 }
 

@@ -62,10 +62,15 @@ export async function mendEntries(storage: ResizableStorage, pass: CheckPass): P
 
 /**
  * Flags the entries of the active disk as what the references say: to be written in place where there
- * is one reference. The refcounts on the storage must be right before. Answers how many it changed.
+ * is one reference. The refcounts on the storage must be right before. Where `onlyLeaks`, only the
+ * entries whose refcount was more than the references. Answers how many it changed.
  */
-export async function setFlags(storage: ResizableStorage, pass: CheckPass): Promise<number> {
-  const { header, geometry, marks } = pass;
+export async function setFlags(
+  storage: ResizableStorage,
+  pass: CheckPass,
+  onlyLeaks: boolean,
+): Promise<number> {
+  const { header, geometry, marks, stored } = pass;
   const { clusterBytes, hasDataFile } = geometry;
   let changed = 0;
   const set = (bytes: Buffer, at: number, isData: boolean): void => {
@@ -74,7 +79,9 @@ export async function setFlags(storage: ResizableStorage, pass: CheckPass): Prom
     const offset = (high & OFFSET_HIGH) * TWO_32 + low - (low % SECTOR_BYTES);
     if ((high & COMPRESSED) !== 0 || offset >= marks.fileBytes + clusterBytes) return;
     if (offset === 0 && !(isData && hasDataFile && high >= COPIED)) return;
-    const count = marks.counts.get(Math.floor(offset / clusterBytes));
+    const cluster = Math.floor(offset / clusterBytes);
+    const count = marks.counts.get(cluster);
+    if (onlyLeaks && stored.counts.get(cluster) <= count) return;
     const isOne = (isData && hasDataFile) || count === 1;
     if (isOne === high >= COPIED) return;
     bytes.writeUInt32BE((isOne ? high | COPIED : high & ~COPIED) >>> 0, at);
