@@ -155,6 +155,26 @@ test('a client that sends much before it reads anything is answered when it does
   expect(disk[9 * 256 * KIB + 1]).toBe(99);
 });
 
+test('hot pages are sent from where they lie, however many are asked for at once', async () => {
+  const { address, disk, lender } = await startServer();
+  // Zeros would lie in zcache, which lends nothing.
+  for (let at = 112 * KIB; at < disk.length; at += 128 * KIB)
+    disk.copy(disk, at, at - 16 * KIB, at);
+  const client = await SocketClient.ready(address);
+  await client.ask({ command: READ, length: 8 * MIB });
+  if (lender === undefined) throw new Error('there is no hot layer');
+  const counted = vi.spyOn(lender, 'countLent');
+  const requests = Array.from({ length: 64 }, (_, i) => ({
+    ...{ command: READ, offset: i * 128 * KIB, length: 128 * KIB },
+  }));
+  const answers = await client.ask(...requests);
+  expect(counted).toHaveBeenCalledTimes(64);
+  for (const [i, { data }] of answers.entries()) {
+    expect(data?.equals(disk.subarray(i * 128 * KIB, (i + 1) * 128 * KIB))).toBe(true);
+  }
+  while (lender.lentCount > 0) await new Promise((resolve) => setImmediate(resolve));
+});
+
 test.each([
   [400, 256 * KIB],
   [12, 8 * MIB],
