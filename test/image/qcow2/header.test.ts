@@ -30,7 +30,8 @@ describe('a hostile header', () => {
     ['clusters of 2^8 bytes', 'invalid', u32(FIELD.clusterBits, 8)],
     ['clusters of 2^22 bytes', 'invalid', u32(FIELD.clusterBits, 22)],
     ['clusters of 2^32 bytes and more', 'invalid', u32(FIELD.clusterBits, 0xffff_ffff)],
-    ['a disk of 2^63 bytes', 'invalid', u64(FIELD.sizeBytes, 1n << 63n)],
+    ['a disk of 2^63 bytes', 'unsupported', u64(FIELD.sizeBytes, 1n << 63n)],
+    ['an L1 table at 2^62', 'invalid', u64(FIELD.l1Offset, 1n << 62n)],
     ['a disk that its L1 table cannot describe', 'invalid', u64(FIELD.sizeBytes, 1n << 40n)],
     ['an L1 table of 2^32 entries', 'invalid', u32(FIELD.l1Entries, 0xffff_ffff)],
     ['an L1 table of 32 MiB and an entry', 'invalid', u32(FIELD.l1Entries, 4 * MIB + 1)],
@@ -76,6 +77,14 @@ describe('a hostile header', () => {
       await expect(opening).rejects.toThrow(/^[^\n]*"bad\.qcow2"[^\n]*; [^\n.]+$/);
     },
   );
+
+  it('with a disk that is too large is refused by what to do about the disk', async () => {
+    const storage = await damaged(u64(FIELD.sizeBytes, 9n << 50n), { cluster_size: '2M' });
+    const opening = openOn(storage, { isReadOnly: true });
+    await expect(opening).rejects.toThrow(
+      /by offset 24, the image has a disk of more than 8191TiB; make its disk smaller/,
+    );
+  });
 
   it.each([0, 4, 71, 72, 103, 110])('cut off after %i bytes is refused', async (length) => {
     const whole = await damaged(() => {});

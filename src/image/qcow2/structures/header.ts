@@ -26,6 +26,9 @@ import {
 } from './layout.ts';
 import { refusal } from './refusal.ts';
 
+/** Table lengths are capped, so that no sum with a number up to this can leave the safe integers. */
+const NUMBER_MAX = Number.MAX_SAFE_INTEGER - 2 ** 32;
+
 /** A header as the image has it; offsets and sizes are bytes, safe integers. */
 export interface Qcow2Header {
   readonly version: 2 | 3;
@@ -128,7 +131,7 @@ function parseNumbers(
   { isForCheck = false }: HeaderParseOptions,
 ) {
   const numbers = {
-    sizeBytes: safeNumber(bytes, name, FIELD.sizeBytes, 'the size of the disk'),
+    sizeBytes: diskSize(bytes, name),
     crypt: bytes.readUInt32BE(FIELD.crypt),
     l1Entries: bytes.readUInt32BE(FIELD.l1Entries),
     l1Offset: tableOffset(bytes, name, FIELD.l1Offset, 'the L1 table', clusterBytes),
@@ -271,15 +274,26 @@ function tableOffset(
   throw refusal(name, field, `${what} at ${offset} does not begin with a cluster`);
 }
 
-function safeNumber(bytes: Buffer, name: string, field: number, what: string): number {
-  const value = readUInt64BE(bytes, field);
-  // Table lengths are capped, so that no sum with one of these can leave the safe integers.
-  if (value <= Number.MAX_SAFE_INTEGER - 2 ** 32) return value;
-  throw refusal(name, field, `${what} is at or has ${value} bytes, more than can be`);
+/** What L1 tables of large clusters can describe is more than is counted here. */
+function diskSize(bytes: Buffer, name: string): number {
+  const value = readUInt64BE(bytes, FIELD.sizeBytes);
+  if (value <= NUMBER_MAX) return value;
+  const advice = 'make its disk smaller with the program that made it';
+  throw unsupported(name, FIELD.sizeBytes, 'has a disk of more than 8191TiB', advice);
 }
 
-function unsupported(name: string, offset: number, cause: string): TmemError {
-  const advice = 'convert it with the program that made it';
+function safeNumber(bytes: Buffer, name: string, field: number, what: string): number {
+  const value = readUInt64BE(bytes, field);
+  if (value <= NUMBER_MAX) return value;
+  throw refusal(name, field, `${what} is said to be at ${value}, where nothing can be`);
+}
+
+function unsupported(
+  name: string,
+  offset: number,
+  cause: string,
+  advice = 'convert it with the program that made it',
+): TmemError {
   return new TmemError(
     'unsupported',
     `cannot open "${name}" as qcow2: by offset ${offset}, the image ${cause}; ${advice}`,
