@@ -20,6 +20,7 @@ import type { CleanPages } from './pages/clean-pages.ts';
 import { DirtyTier } from './pages/dirty-tier.ts';
 import { PageOwners } from './pages/page-owners.ts';
 import { ExportPages } from './pages/pages.ts';
+import { Extents } from './reads/extents.ts';
 import { PageReads, type ReadStatistics } from './reads/page-reads.ts';
 import { WriteBack } from './writes/write-back.ts';
 import type { WritePath } from './writes/write-path.ts';
@@ -61,30 +62,11 @@ export interface ExportOptions {
   readonly writeBack?: WriteBackParts | undefined;
 }
 
-/** A run of bytes of one allocation state. */
-export interface ExportExtent {
-  readonly length: number;
-  readonly isHole: boolean;
-  readonly isZero: boolean;
-  /** Which image of the chain holds it: 0 for the image itself, 1 for its backing image, … */
-  readonly depth: number;
-  /** Whether any image of the chain holds it, if only as zeros. */
-  readonly isAllocated: boolean;
-}
-
-/** What is to be written to the image is in it as good as already. */
-const WRITTEN = { isHole: false, isZero: false, depth: 0, isAllocated: true } as const;
-
 /** The table of who holds which page of an image with a backing image: so many bytes at most. */
 const OWNERS_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Between two attempts of a drain. */
 const DRAIN_PAUSE_MS = 500;
-
-/** Pages that one extent is searched for writes that the image does not have yet. */
-const DIRTY_SCAN_PAGES_MAX = 65_536;
-/** How often the image is asked while pages keep getting clean; then it is called data. */
-const EXTENT_TRIES_MAX = 4;
 
 export class Export {
   readonly name: string;
@@ -95,6 +77,7 @@ export class Export {
   readonly cache: Cleancache;
   readonly pages: ExportPages;
   readonly reads: PageReads;
+  readonly extents: Extents;
   /** Only in the modes `writeback` and `swap`. */
   readonly writeBack: WriteBack | undefined;
 
@@ -120,6 +103,7 @@ export class Export {
     const tier = writeBack && new DirtyTier(writeBack.frontswap, cache, writeBack.limitPages);
     this.pages = new ExportPages(cache, tier);
     this.reads = new PageReads({ image, pages: this.pages, inFlight, buffers });
+    this.extents = new Extents(image, tier, this.pageBytes);
     if (writeBack === undefined || tier === undefined) {
       const fillsCache = mode !== 'writearound';
       this.#writes = new WriteThrough({ image, cache, inFlight, fillsCache });
@@ -264,25 +248,6 @@ export class Export {
     return isFinal(failure) && isFinal(writer.failure);
   }
 
-  /** Allocation states from `offset` on, neighbours joined; at most `countMax` of them. */
-  async extents(offset: number, length: number, countMax: number): Promise<ExportExtent[]> {
-    const extents: ExportExtent[] = [];
-    for (let at = 0; at < length; ) {
-      const extent = await this.#extent(offset + at, length - at);
-      const bytes = Math.min(extent.length, length - at);
-      const last = extents.at(-1);
-      if (last !== undefined && isSameState(last, extent)) {
-        extents[extents.length - 1] = { ...last, length: last.length + bytes };
-      } else if (extents.length === countMax) {
-        break;
-      } else {
-        extents.push({ ...extent, length: bytes });
-      }
-      at += bytes;
-    }
-    return extents;
-  }
-
   /** Has `watcher` hear of every range of pages that is about to change; undefined ends that. */
   watchChanges(watcher: ((first: number, count: number) => void) | undefined): void {
     this.#inFlight.onChange = watcher;
@@ -320,42 +285,6 @@ export class Export {
     const end = Math.ceil((offset + length) / this.pageBytes);
     this.reads.watcher?.noteDrop(first, end - first);
   }
-
-  /** The state at `offset`: the image's, or data where it does not have what was written. */
-  async #extent(offset: number, length: number): Promise<ExportExtent> {
-    const tier = this.pages.dirty;
-    for (let tries = 0; tries < EXTENT_TRIES_MAX; tries++) {
-      const writtenCount = tier?.writtenCount;
-      const extent = await this.image.extent(offset, length);
-      if (tier === undefined || !(extent.isHole || extent.isZero)) return extent;
-      // What was dirty when the image was asked may be clean by now, and data.
-      if (tier.writtenCount === writtenCount) return this.#besidesDirty(tier, offset, extent);
-    }
-    const bytes = Math.min(length, this.pageBytes - (offset % this.pageBytes));
-    return { ...WRITTEN, length: bytes };
-  }
-
-  #besidesDirty(tier: DirtyTier, offset: number, extent: ExportExtent): ExportExtent {
-    if (tier.isEmpty) return extent;
-    const { pageBytes } = this;
-    const first = Math.floor(offset / pageBytes);
-    const isDirty = tier.has(first);
-    const most = Math.min(DIRTY_SCAN_PAGES_MAX, Math.ceil(extent.length / pageBytes));
-    let page = first + 1;
-    while (page < first + most && tier.has(page) === isDirty) page++;
-    const bytes = Math.min(extent.length, page * pageBytes - offset);
-    if (isDirty) return { ...WRITTEN, length: bytes };
-    return { ...extent, length: bytes };
-  }
-}
-
-function isSameState(a: ExportExtent, b: ExportExtent): boolean {
-  return (
-    a.isHole === b.isHole &&
-    a.isZero === b.isZero &&
-    a.depth === b.depth &&
-    a.isAllocated === b.isAllocated
-  );
 }
 
 function cleanPagesOf({ image, cache, bases = [], owners }: ExportOptions): CleanPages {

@@ -6,7 +6,7 @@
  * docs/interop/nbd.txt, "qemu:allocation-depth".
  */
 
-import type { ExportExtent } from '../../export/export.ts';
+import type { ExportExtent } from '../../export/reads/extents.ts';
 import { ALLOCATION_DEPTH_ID } from '../meta-contexts.ts';
 import { AllocationState, Chunk, ChunkFlag, Command, CommandFlag, WireBytes } from '../protocol.ts';
 import { type Cookie, writeChunkHeader } from './replies.ts';
@@ -27,7 +27,7 @@ export function answerBlockStatus(
   const countMax = (request.flags & CommandFlag.REQ_ONE) !== 0 ? 1 : EXTENT_COUNT_MAX;
   let extents: ExportExtent[] = [];
   const work = async (): Promise<void> => {
-    extents = await target.extents(offset, length, countMax);
+    extents = await target.extents.list(offset, length, countMax);
   };
   transmission.wait(Command.BLOCK_STATUS, work(), (errno) => {
     if (errno !== 0) {

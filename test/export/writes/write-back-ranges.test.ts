@@ -187,7 +187,7 @@ describe('allocation', () => {
   test('shows what is dirty over a hole as data', async () => {
     const parts = makeHole();
     for (const page of [0, 4, 5]) await writeAtOnce(parts, page * PAGE, noise(PAGE, 3));
-    expect(await parts.target.extents(512, 10 * PAGE, 100)).toMatchObject([
+    expect(await parts.target.extents.list(512, 10 * PAGE, 100)).toMatchObject([
       { length: PAGE - 512, ...data },
       { length: 3 * PAGE, ...hole },
       { length: 2 * PAGE, ...data },
@@ -200,7 +200,7 @@ describe('allocation', () => {
     const zeros = { isHole: false, isZero: true, isCompressed: false, ...whole };
     parts.target.image.extent = async (_offset, length) => ({ length, ...zeros });
     await writeAtOnce(parts, 4 * PAGE, noise(PAGE, 3));
-    expect(await parts.target.extents(0, 6 * PAGE, 100)).toMatchObject([
+    expect(await parts.target.extents.list(0, 6 * PAGE, 100)).toMatchObject([
       { length: 4 * PAGE, ...zeros },
       { length: PAGE, ...data },
       { length: PAGE, ...zeros },
@@ -219,7 +219,7 @@ describe('allocation', () => {
       const before = { isHole, isZero: isHole, ...whole };
       return { ...(await ask(offset, length)), ...before, length };
     };
-    const asked = parts.target.extents(0, PAGE, 1);
+    const asked = parts.target.extents.list(0, PAGE, 1);
     await hold.arrived;
     await parts.target.sync();
     isHole = false;
