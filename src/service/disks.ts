@@ -1,5 +1,6 @@
 /** The disks behind the exports of a service: images, and the overflows of swap devices. */
 
+import type { WriteMode } from '../export/export.ts';
 import type { FormatName } from '../image/format.ts';
 import { formatNameOf } from '../image/formats.ts';
 import type { BlockImage } from '../image/image.ts';
@@ -11,13 +12,13 @@ import { TmemError } from '../lib/errors.ts';
 import { NoOverflow } from '../swap/no-overflow.ts';
 import { openOverflow } from '../swap/open-overflow.ts';
 import type { OverflowStorage } from '../swap/overflow-storage.ts';
-import type { ExportMode, ServiceLog, ServiceSettings, ShareSettings } from './settings.ts';
+import type { ServiceLog, ServiceSettings, ShareSettings } from './settings.ts';
 
 /** A disk that is open, and how it is to be offered. */
 export interface Disk {
   readonly name: string;
   readonly image: BlockImage;
-  readonly mode: ExportMode;
+  readonly mode: WriteMode;
   readonly share: ShareSettings;
   /** The internal snapshot of the image that is served; undefined for what it holds now. */
   readonly snapshotName?: string | undefined;

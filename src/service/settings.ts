@@ -6,9 +6,6 @@ import type { CodecChoice } from '../layers/codec.ts';
 import type { ListenAddress } from '../lib/listen-address.ts';
 import type { PolicyName } from '../policy/policies.ts';
 
-/** What becomes of a client's writes. */
-export type ExportMode = WriteMode;
-
 /** What an export may take of the memory, all its pages together. */
 export interface ShareSettings {
   /** 1 to 10,000. */
@@ -34,7 +31,7 @@ export interface ExportSettings {
   readonly name: string;
   /** Absolute. */
   readonly path: string;
-  readonly mode: ExportMode;
+  readonly mode: WriteMode;
   readonly opening: OpeningSettings;
   readonly share: ShareSettings;
 }
@@ -124,7 +121,7 @@ export interface ServiceLog {
 export interface RunningExport {
   readonly name: string;
   readonly sizeBytes: number;
-  readonly mode: ExportMode;
+  readonly mode: WriteMode;
   /** One per listening address; for the default export, its nameless form after each. */
   readonly uris: readonly string[];
 }

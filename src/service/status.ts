@@ -71,9 +71,8 @@ export function shareOf({ weight, capBytes, minimumBytes }: Account): ShareStatu
 }
 
 export function exportStatus(each: Export, advisor: AdvisorStatus | null): ExportStatus {
-  const { account } = each.cache.pool;
+  const { account } = each.cache.pool; // that of its dirty pages too
   const dirty = each.dirtyPool;
-  const dirtyAccount = dirty === undefined || dirty.account === account ? undefined : dirty.account;
   return {
     name: each.name,
     mode: each.mode,
@@ -81,8 +80,8 @@ export function exportStatus(each: Export, advisor: AdvisorStatus | null): Expor
     image: each.image.name,
     poolIds: dirty === undefined ? [each.cache.pool.id] : [each.cache.pool.id, dirty.id],
     reads: { hits: each.statistics.readHits, misses: each.statistics.readMisses },
-    pages: account.pages + (dirtyAccount?.pages ?? 0),
-    memoryBytes: account.usedBytes + (dirtyAccount?.usedBytes ?? 0),
+    pages: account.pages,
+    memoryBytes: account.usedBytes,
     below: belowOf(each),
     share: shareOf(account),
     writeBack: each.writeBack === undefined ? null : writeBackStatus(each.writeBack, each),

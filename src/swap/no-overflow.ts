@@ -10,8 +10,6 @@ export class NoOverflow implements Storage {
   readonly isReadOnly = false;
   readonly alignmentBytes = 1;
   readonly supports: StorageCapabilities = { discard: true, fastZeroes: true, extents: true };
-  /** Writes that were refused. */
-  refusedWrites = 0;
   #isClosed = false;
 
   constructor(name: string, sizeBytes: number) {
@@ -29,7 +27,6 @@ export class NoOverflow implements Storage {
 
   async write(_buffer: Buffer, _at: number, length: number, offset: number): Promise<void> {
     this.#checkIsOpen();
-    this.refusedWrites++;
     throw new TmemError(
       'no-space',
       `cannot write ${length} bytes at offset ${offset} of "${this.name}": its memory is full and ` +
