@@ -36,7 +36,7 @@ export class RequestStatistics {
   /** Pages that reads touch, each time; and those that writes and write-zeroes touch. */
   readPages = 0;
   writePages = 0;
-  /** Bytes of those requests whose compressed size is known, and what they compress to. */
+  /** Bytes of those requests whose compressed size is known, and what they compress to; not of keys. */
   knownBytes = 0;
   knownCompressedBytes = 0;
   readonly volumes = new VolumeStatistics();
@@ -48,10 +48,12 @@ export class RequestStatistics {
   readonly writeSizes = new Float64Array(SIZE_CLASSES);
   /** By volume; the first volumes have one. */
   readonly heatMaps: HeatMap[] = [];
+  private readonly unit: 'bytes' | 'keys';
   private readonly pageBytes: number;
   private readonly rowBytesMin: number;
 
   constructor({ unit, pageBytes }: RequestStatisticsOptions) {
+    this.unit = unit;
     this.pageBytes = unit === 'keys' ? 1 : pageBytes;
     this.rowBytesMin = unit === 'keys' ? 1 : 4096;
   }
@@ -89,7 +91,7 @@ export class RequestStatistics {
     this.addPages(offset, length, isRead);
     this.heatMapOf(volume)?.note(column, offset, length);
     const compressed = batch.contentBytes[at]!;
-    if (compressed > 0) {
+    if (compressed > 0 && this.unit === 'bytes') {
       this.knownBytes += length;
       this.knownCompressedBytes += compressed;
     }

@@ -43,6 +43,13 @@ test('the workload is counted whole, and what the trace says of compression is u
   expect(sizes.at(-1)).toEqual({ bytesMax: 65_536, reads: 20, writes: 0 });
 });
 
+test('the sizes of objects say nothing of how well they compress', async () => {
+  const trace = scriptedTrace(REQUESTS, { unit: 'keys', volumes: ['quiet', 'busy', 'unused'] });
+  const options = replayOptions({ memory: parseMemoryList('5p,50p'), policies: ['lru'] });
+  const { report } = await replay(trace, options);
+  expect(report?.workload).toMatchObject({ requests: 60, compressionRatio: null });
+});
+
 test('hits over time begin with first uses, and reach the ceiling where all fits', async () => {
   const { overTime } = await someReport();
   const [lru] = overTime.policies;
