@@ -3,7 +3,6 @@
 import { byteOrderMarkBytes, type FileHead } from './file-head.ts';
 import {
   countMalformed,
-  type FormatOptions,
   isBeyondReach,
   LIKENESS,
   type ParserContext,
@@ -123,7 +122,7 @@ export interface TextFormatSpec {
   readonly timeUnit?: TimeUnit;
   /** What to tell the user of a file that looks odd. */
   warningsOf?(head: FileHead): readonly string[];
-  createLineParser(context: ParserContext, options: FormatOptions): LineParser;
+  createLineParser(context: ParserContext): LineParser;
 }
 
 /** Whether at least that share of the lines fits; there must be some. */
@@ -148,11 +147,10 @@ export function textFormat(spec: TextFormatSpec): TraceFormat {
       const isNamed = spec.fileName?.test(fileName) === true;
       return isNamed ? LIKENESS.certain : (spec.likeness ?? LIKENESS.certain);
     },
-    read: (head, options): Reading => ({
+    read: (head): Reading => ({
       ...{ unit, hasClock, timeUnit },
       warnings: spec.warningsOf?.(head) ?? [],
-      createParser: (context) =>
-        new TextScanner(spec.createLineParser(context, options), context, header),
+      createParser: (context) => new TextScanner(spec.createLineParser(context), context, header),
     }),
   };
 }
