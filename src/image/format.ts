@@ -14,6 +14,9 @@ import type { TableStatistics } from './tables/table-cache.ts';
 export const FORMAT_NAMES = ['raw', 'qcow2', 'qed', 'qcow', 'vmdk', 'cow', 'luks'] as const;
 export type FormatName = (typeof FORMAT_NAMES)[number];
 
+/** The size of every disk is a multiple of these bytes, and what is enciphered as one is as long. */
+export const SECTOR_BYTES = 512;
+
 /** Enciphers sectors of 512 bytes in place; the positions choose the initialisation vector. */
 export interface SectorCipher {
   /** `length` and both positions are multiples of 512. */

@@ -3,13 +3,16 @@
 import { TmemError } from '../lib/errors.ts';
 import { type FileStorage, openFileStorage } from '../storage/file.ts';
 import { TABLE_BYTES_DEFAULT } from './data/image-memory.ts';
-import type { FormatName, ImageReference, OpenedFormat, OpenOptions } from './format.ts';
+import {
+  type FormatName,
+  type ImageReference,
+  type OpenedFormat,
+  type OpenOptions,
+  SECTOR_BYTES,
+} from './format.ts';
 import { driverOf, formatNameOf, looksLike } from './formats.ts';
 import { type AdmittedFile, Gate, openHere, type Referrer } from './gate.ts';
 import { BlockImage } from './image.ts';
-
-/** The size of every disk is a multiple of these bytes. */
-const SECTOR_BYTES = 512;
 
 export interface OpenImageOptions {
   readonly isReadOnly: boolean;

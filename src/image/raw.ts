@@ -5,11 +5,15 @@ import { roundUp } from '../lib/round-up.ts';
 import { openFileStorage } from '../storage/file.ts';
 import type { FileStorageOptions } from '../storage/open-file.ts';
 import type { ResizableStorage, Storage } from '../storage/storage.ts';
-import type { FormatDriver, ImageInfo, Mapping, WritableFormat, WriteTarget } from './format.ts';
+import {
+  type FormatDriver,
+  type ImageInfo,
+  type Mapping,
+  SECTOR_BYTES,
+  type WritableFormat,
+  type WriteTarget,
+} from './format.ts';
 import { BlockImage } from './image.ts';
-
-/** The size of every disk is a multiple of these bytes. */
-const SECTOR_BYTES = 512;
 
 /** Opens the file or block device at `path` as a raw image; see `openFileStorage`. */
 export async function openRawImage(path: string, options: FileStorageOptions): Promise<BlockImage> {
@@ -32,12 +36,12 @@ export const rawDriver: FormatDriver = {
       throw new TmemError('unsupported', `${message}; leave it out`);
     }
     // A container may have any size; a disk has whole sectors.
-    return { format: new RawFormat(storage, wholeSectors(storage.sizeBytes)) };
+    return { format: new RawFormat(storage, roundUp(storage.sizeBytes, SECTOR_BYTES)) };
   },
   async info(storage): Promise<ImageInfo> {
     return {
       formatName: 'raw',
-      virtualSizeBytes: wholeSectors(storage.sizeBytes),
+      virtualSizeBytes: roundUp(storage.sizeBytes, SECTOR_BYTES),
       references: [],
       isEncrypted: false,
       isDirty: false,
@@ -115,8 +119,4 @@ export class RawFormat implements WritableFormat {
 
 function isResizable(storage: Storage): storage is ResizableStorage {
   return 'resize' in storage;
-}
-
-function wholeSectors(sizeBytes: number): number {
-  return roundUp(sizeBytes, SECTOR_BYTES);
 }

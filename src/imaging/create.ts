@@ -2,7 +2,7 @@
 
 import { dirname } from 'node:path';
 import { TABLE_BYTES_DEFAULT } from '../image/data/image-memory.ts';
-import type { FormatName } from '../image/format.ts';
+import { type FormatName, SECTOR_BYTES } from '../image/format.ts';
 import { driverOf } from '../image/formats.ts';
 import { checkMayBeNamed } from '../image/gate.ts';
 import { BlockImage } from '../image/image.ts';
@@ -29,8 +29,6 @@ export interface NewImageWish {
   /** See `TargetOptions`. Default true. */
   readonly isDurable?: boolean | undefined;
 }
-
-const SECTOR_BYTES = 512;
 
 /** An image that is there, but not under its name until `finish`. */
 export class NewImage {

@@ -1,6 +1,6 @@
 /** How large the files of an image would be before it is made. */
 
-import type { FormatName, PlannedSize } from '../image/format.ts';
+import { type FormatName, type PlannedSize, SECTOR_BYTES } from '../image/format.ts';
 import { driverOf } from '../image/formats.ts';
 import type { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
@@ -35,7 +35,6 @@ interface Mock {
   readonly isFixed: boolean;
 }
 
-const SECTOR_BYTES = 512;
 /** Of every VMDK that is made here. */
 const GRAIN_BYTES = 65_536;
 const ENTRY_BYTES = 8;

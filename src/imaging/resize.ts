@@ -1,11 +1,11 @@
 /** Another size of a disk. */
 
+import { SECTOR_BYTES } from '../image/format.ts';
 import type { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
 import { roundUp } from '../lib/round-up.ts';
 
 /** Disks are made of whole sectors. */
-const SECTOR_BYTES = 512;
 
 export interface ResizeOptions {
   /** Rounded up to whole sectors. */

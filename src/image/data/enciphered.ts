@@ -5,12 +5,10 @@
 
 import { roundUp } from '../../lib/round-up.ts';
 import type { Storage } from '../../storage/storage.ts';
-import type { ImageFormat, SectorCipher } from '../format.ts';
+import { type ImageFormat, SECTOR_BYTES, type SectorCipher } from '../format.ts';
 import { readPadded } from '../tables/read-padded.ts';
 import type { Scratch } from './scratch.ts';
 
-/** The unit that is enciphered as one, bytes. */
-const SECTOR_BYTES = 512;
 /** Larger writes go piece by piece: enciphering is done in one go, and others want to be served. */
 const PIECE_BYTES = 256 * 1024;
 

@@ -20,7 +20,6 @@ import {
   luksHeaderBytes,
   openLuks,
   readLuksHeader,
-  wholeSectors,
 } from './luks.ts';
 import { SECTOR_BYTES } from './sector-cipher.ts';
 
@@ -40,7 +39,7 @@ async function info(storage: ResizableStorage): Promise<ImageInfo> {
   const header = await readPlainHeader(storage);
   return {
     formatName: 'luks',
-    virtualSizeBytes: wholeSectors(Math.max(0, storage.sizeBytes - header.payloadOffset)),
+    virtualSizeBytes: payloadBytes(storage, header.payloadOffset),
     references: [],
     isEncrypted: true,
     isDirty: false,
@@ -83,13 +82,22 @@ async function create(storage: ResizableStorage, options: CreateOptions): Promis
       `"${storage.name}" is to be LUKS and needs a passphrase; ${PASSPHRASE_ADVICE}`,
     );
   }
-  if (sizeBytes % SECTOR_BYTES !== 0) {
-    throw new TmemError('usage', `a LUKS image is made of sectors; round ${sizeBytes} up to 512`);
-  }
+  checkWhole(sizeBytes);
   await storage.resize(luksHeaderBytes(DEFAULT_LUKS.keyBytes) + sizeBytes);
   const wish = { ...DEFAULT_LUKS, passphrase, iterations: DEFAULT_ITERATIONS };
   await createLuks(storage, 0, wish, 'guest');
   await storage.sync();
+}
+
+/** The guest's sectors are whole, so a payload that is not is cut. */
+function payloadBytes({ sizeBytes }: ResizableStorage, payloadOffset: number): number {
+  const bytes = Math.max(0, sizeBytes - payloadOffset);
+  return bytes - (bytes % SECTOR_BYTES);
+}
+
+function checkWhole(sizeBytes: number): void {
+  if (sizeBytes % SECTOR_BYTES === 0) return;
+  throw new TmemError('usage', `a LUKS image is made of sectors; round ${sizeBytes} up to 512`);
 }
 
 class LuksFormat implements WritableFormat {
@@ -113,7 +121,7 @@ class LuksFormat implements WritableFormat {
     this.#storage = storage;
     this.#cipher = cipher;
     this.#payloadOffset = payloadOffset;
-    this.#sizeBytes = wholeSectors(storage.sizeBytes - payloadOffset);
+    this.#sizeBytes = payloadBytes(storage, payloadOffset);
   }
 
   get virtualSizeBytes(): number {
@@ -149,9 +157,7 @@ class LuksFormat implements WritableFormat {
   }
 
   async resize(sizeBytes: number): Promise<void> {
-    if (sizeBytes % SECTOR_BYTES !== 0) {
-      throw new TmemError('usage', `a LUKS image is made of sectors; round ${sizeBytes} up to 512`);
-    }
+    checkWhole(sizeBytes);
     await this.#storage.resize(this.#payloadOffset + sizeBytes);
     this.#sizeBytes = sizeBytes;
   }

@@ -21,7 +21,7 @@ import {
   SLOT_COUNT,
   STRIPE_COUNT,
 } from './header.ts';
-import { SECTOR_BYTES, sectorCipher } from './sector-cipher.ts';
+import { sectorCipher } from './sector-cipher.ts';
 
 const derive = promisify(pbkdf2);
 
@@ -213,9 +213,4 @@ async function fillSlot(
   splitIntoStripes(master, STRIPE_COUNT, hash).copy(material);
   sectorCipher({ mode, vector, key, counts: 'guest' }).encrypt(material, 0, material.length, 0, 0);
   material.copy(bytes, slot.materialOffset);
-}
-
-/** The guest's sectors are whole, so a payload that is not is cut. */
-export function wholeSectors(bytes: number): number {
-  return Math.floor(bytes / SECTOR_BYTES) * SECTOR_BYTES;
 }

@@ -6,9 +6,7 @@ import { parseSize } from '../../lib/sizes.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { ENTRY_BYTES } from '../appended/layout.ts';
 import type { CreateOptions } from '../format.ts';
-import { encodeQcowHeader, QCOW_HEADER_BYTES } from './header.ts';
-
-const L1_BYTES_MAX = 32 * 1024 * 1024;
+import { encodeQcowHeader, L1_BYTES_MAX, QCOW_HEADER_BYTES } from './header.ts';
 
 /**
  * The one setting is `cluster_size`: 4 KiB unless there is a backing file, and 512 bytes then, of

@@ -29,7 +29,7 @@ const XEN_BIG_ENDIAN = 2;
 export const BACKING_NAME = { at: 8, bytes: 12 } as const;
 const NAME_BYTES_MAX = 1023;
 /** Of the first level, which is held in memory. */
-const L1_BYTES_MAX = 32 * 1024 * 1024;
+export const L1_BYTES_MAX = 32 * 1024 * 1024;
 export const SECTOR_BYTES = 512;
 
 /** A header whose every value is in range. */

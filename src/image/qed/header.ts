@@ -30,7 +30,8 @@ export const FIELD = { features: 16, autoclear: 32, imageSize: 48, backingName: 
 export const CLUSTER_BYTES_MIN = 4096;
 export const CLUSTER_BYTES_MAX = 2 ** 26;
 export const TABLE_CLUSTERS_MAX = 16;
-const NAME_BYTES_MAX = 1023;
+/** What others read of a backing file's name. */
+export const NAME_BYTES_MAX = 1023;
 
 /** A header whose every value is in range. */
 export interface QedHeader {

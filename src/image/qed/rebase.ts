@@ -3,10 +3,7 @@
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageReference } from '../format.ts';
-import { encodeQedHeader, FEATURE, readQedHeader } from './header.ts';
-
-/** What others read. */
-const NAME_BYTES_MAX = 1023;
+import { encodeQedHeader, FEATURE, NAME_BYTES_MAX, readQedHeader } from './header.ts';
 
 /** See `FormatDriver.rebase`. Unknown autoclear bits are cleared, as by whoever writes an image. */
 export async function rebaseQed(
