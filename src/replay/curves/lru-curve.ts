@@ -2,6 +2,7 @@
 
 import type { MissRatioCurve } from '../../curves/curve.ts';
 import { RecencyOrder } from '../../curves/recency-order.ts';
+import { bitAt } from '../engine/write-bits.ts';
 
 /** How often each stack distance was seen, and what it says of LRU caches of any size. */
 export class StackDistances implements MissRatioCurve {
@@ -71,7 +72,7 @@ export interface PageReferences {
 
 /** Whether the page at `at` is dropped, and not used. */
 export function isDrop({ dropBits }: PageReferences, at: number): boolean {
-  return dropBits !== undefined && (dropBits[at >>> 5]! & (1 << (at & 31))) !== 0;
+  return dropBits !== undefined && bitAt(dropBits, at);
 }
 
 /** The stack distances of a stream, of which the first `warmup` references are not counted. */

@@ -2,6 +2,7 @@
 
 import { HASH_RANGE, pageHash } from '../../curves/page-hash.ts';
 import type { PageStream } from '../engine/page-stream.ts';
+import { bitAt } from '../engine/write-bits.ts';
 
 const NOT_SAMPLED = -1;
 
@@ -71,7 +72,7 @@ function referencesOf(stream: PageStream, numberOf: Int32Array) {
     const number = numberOf[stream.ids[at]!]!;
     if (number === NOT_SAMPLED) continue;
     ids[to] = number;
-    if (writeBits && bits && (writeBits[at >>> 5]! & (1 << (at & 31))) !== 0) {
+    if (writeBits && bits && bitAt(writeBits, at)) {
       bits[to >>> 5] = bits[to >>> 5]! | (1 << (to & 31));
       writes++;
     }

@@ -8,6 +8,7 @@ import type { Tmem } from '../../tmem/tmem.ts';
 import type { CountingCache } from './measure.ts';
 import type { PageContents } from './page-contents.ts';
 import type { PageStream } from './page-stream.ts';
+import { bitAt, dropBitsOf } from './write-bits.ts';
 
 export class FullCache implements CountingCache {
   hits = 0;
@@ -56,14 +57,14 @@ export class FullCache implements CountingCache {
   }
 
   run(from: number, to: number): void {
-    const { ids, numberOfPage, volumeOfPage, ops, writeBits } = this.stream;
-    const drops = ops === 'writes-invalidate' ? writeBits : undefined;
+    const { ids, numberOfPage, volumeOfPage } = this.stream;
+    const drops = dropBitsOf(this.stream);
     for (let i = from; i < to; i++) {
       const id = ids[i]!;
       const volume = volumeOfPage[id]!;
       const cache = this.caches[volume]!;
       const number = numberOfPage[id]! + this.firstNumber;
-      if (drops !== undefined && ((drops[i >>> 5]! >>> (i & 31)) & 1) === 1) {
+      if (drops !== undefined && bitAt(drops, i)) {
         if (cache.has(number)) this.invalidations++;
         cache.flush(number, 1);
       } else if (cache.get(number, this.page, 0) !== MISS) {

@@ -11,6 +11,7 @@ import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.
 import { NEVER_USED } from '../../policy/belady.ts';
 import type { Trace } from '../../trace/trace.ts';
 import type { PageStream } from './page-stream.ts';
+import { bitAt, dropBitsOf } from './write-bits.ts';
 
 /** A stream of more accesses than this has its next uses in a file: 16 MiB. */
 const IN_MEMORY_MAX = 1 << 22;
@@ -104,8 +105,8 @@ function findNextUses(
   onPart: (found: Int32Array, from: number) => void = () => {},
 ): void {
   refusePipe({ name: stream.traceName, canRereads: stream.canRereads });
-  const { ids, pageCount, requestCount, ops } = stream;
-  const drops = ops === 'writes-invalidate' ? stream.writeBits : undefined;
+  const { ids, pageCount, requestCount } = stream;
+  const drops = dropBitsOf(stream);
   const nextByPage = new Int32Array(pageCount).fill(NEVER_USED);
   for (let to = requestCount; to > 0; ) {
     const from = Math.max(0, to - PART);
@@ -113,7 +114,7 @@ function findNextUses(
     for (let i = to - 1; i >= from; i--) {
       const id = ids[i]!;
       part[i - from] = nextByPage[id]!;
-      const isDrop = drops !== undefined && ((drops[i >>> 5]! >>> (i & 31)) & 1) === 1;
+      const isDrop = drops !== undefined && bitAt(drops, i);
       nextByPage[id] = isDrop ? NEVER_USED : i;
     }
     onPart(part, from);

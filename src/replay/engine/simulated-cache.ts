@@ -9,6 +9,7 @@ import { type NextUses, NextUsesReader } from './next-uses.ts';
 import type { PageStream } from './page-stream.ts';
 import { createFamily, type PolicySpec } from './policy-specs.ts';
 import type { Scan } from './run.ts';
+import { bitAt, dropBitsOf } from './write-bits.ts';
 
 export interface SimulatedCacheOptions {
   readonly spec: PolicySpec;
@@ -98,7 +99,7 @@ export class SimulatedCache implements CountingCache {
   private runPart(from: number, to: number): void {
     const { stream, policy, slotOfPage, future, hitsOfVolume, missesOfVolume } = this;
     const { ids, volumeOfPage } = stream;
-    const drops = stream.ops === 'writes-invalidate' ? stream.writeBits : undefined;
+    const drops = dropBitsOf(stream);
     const tellsVolumes = hitsOfVolume.length > 1;
     const tellsTime = this.nextUses !== undefined;
     if (this.nextUses !== undefined) future.nextUses = this.nextUses.read(from, to);
@@ -106,7 +107,7 @@ export class SimulatedCache implements CountingCache {
     let hits = 0;
     for (let i = from; i < to; i++) {
       const page = ids[i]!;
-      if (drops !== undefined && ((drops[i >>> 5]! >>> (i & 31)) & 1) === 1) {
+      if (drops !== undefined && bitAt(drops, i)) {
         this.drop(page);
         continue;
       }

@@ -8,6 +8,7 @@ import type { Tmem } from '../../tmem/tmem.ts';
 import type { CountingCache } from './measure.ts';
 import type { PageContents } from './page-contents.ts';
 import type { PageStream } from './page-stream.ts';
+import { bitAt } from './write-bits.ts';
 
 export class SwapCache implements CountingCache {
   hits = 0;
@@ -48,7 +49,7 @@ export class SwapCache implements CountingCache {
       const number = numberOfPage[id]! + this.firstNumber;
       const isFirst = id === this.seenPages;
       if (isFirst) this.seenPages++;
-      const isWrite = writeBits !== undefined && ((writeBits[i >>> 5]! >>> (i & 31)) & 1) === 1;
+      const isWrite = writeBits !== undefined && bitAt(writeBits, i);
       if (isWrite) {
         this.contents.fill(id, this.page);
         if (isRefused(device.put(number, this.page, 0))) this.refusals++;

@@ -1,8 +1,10 @@
 /** Makes the report of what a replay found. */
 
+import { HOT_FRACTION_DEFAULT } from '../../layers/hot-bytes.ts';
 import { type StackDistances, stackDistancesOf } from '../curves/lru-curve.ts';
 import type { PageStream } from '../engine/page-stream.ts';
 import { runAll } from '../engine/run-all.ts';
+import { dropBitsOf } from '../engine/write-bits.ts';
 import { overTimeOf } from './over-time.ts';
 import {
   footprintOverTime,
@@ -32,8 +34,6 @@ import { heatMapsOf, mixOf, sizesOf, traceFactsOf, volumesOf, workloadOf } from 
 /** Points of the exact LRU curve, besides the sizes that were run. */
 const LRU_POINTS = 96;
 const FOOTPRINT_POINTS = 100;
-/** What `tmem serve` keeps uncompressed unless told otherwise. */
-const HOT_SHARE = 0.25;
 /** What is assumed of pages whose compressed size nobody recorded. */
 const RATIO_ASSUMED = 2;
 /** Scan damage that is worth a warning, and damage that is not. */
@@ -61,7 +61,7 @@ export async function assembleReport(findings: Findings): Promise<ReplayReport> 
   const isFull = options.engine === 'full';
   const scanDamage = isFull ? null : await scanDamageOf(findings, advice, settings);
   // Not before the scans, since then there would be the memory of both.
-  const dropBits = stream.ops === 'writes-invalidate' ? stream.writeBits : undefined;
+  const dropBits = dropBitsOf(stream);
   const pages = { ids: stream.ids, pageCount: stream.pageCount, dropBits };
   const warmup = Math.round(read.warmupAccesses * stream.sampleRate);
   const distances = stackDistancesOf(pages, warmup);
@@ -155,12 +155,12 @@ function tierTableOf(
   const sizes = [...new Set(asked.map(({ facts }) => facts.capacityBytes))];
   return {
     policy,
-    hotShare: HOT_SHARE,
+    hotShare: HOT_FRACTION_DEFAULT,
     compressionRatio,
     ratioFrom: measuredRatio === null ? 'assumption' : 'trace',
     contents: null,
     rows: sizes.map((bytes) =>
-      tiersOf(bytes, points, { pageBytes, hotShare: HOT_SHARE, compressionRatio }),
+      tiersOf(bytes, points, { pageBytes, hotShare: HOT_FRACTION_DEFAULT, compressionRatio }),
     ),
   };
 }
