@@ -3,6 +3,8 @@
  * its cause. The message is one sentence that says what was attempted on what, and what to do.
  */
 
+import { constants } from 'node:os';
+
 /** What went wrong, coarse enough to choose an NBD errno or an exit code by. */
 export type ErrorKind =
   | 'usage' // what the user asked for cannot be understood
@@ -99,13 +101,19 @@ export function writeAdvice(kind: ErrorKind): string {
   return advice[kind] ?? 'check the path and the disk it is on';
 }
 
+/** What Node calls EDQUOT, since libuv has no name for it. */
+const UNNAMED_QUOTA = `Unknown system error -${constants.errno.EDQUOT}`;
+const UNNAMED_QUOTA_TEXT = new RegExp(`${UNNAMED_QUOTA}(: (unknown|${UNNAMED_QUOTA}))?`);
+
 /** The `E…` code of a failed system call, if it carries one. */
 export function systemErrorCode(cause: unknown): string | undefined {
   const code = cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;
+  if (code === UNNAMED_QUOTA) return 'EDQUOT';
   return typeof code === 'string' ? code : undefined;
 }
 
 /** What was thrown, in words. */
 export function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return message.replace(UNNAMED_QUOTA_TEXT, 'EDQUOT: disk quota exceeded');
 }

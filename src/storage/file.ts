@@ -380,6 +380,7 @@ export class FileStorage implements ResizableStorage, NamedFile {
     if (kind === 'no-space') advice = 'free some space on its file system';
     if (kind === 'read-only')
       advice = 'it takes no writes any more, the log of the system says why';
+    if (code === 'EDQUOT') advice = 'raise the quota, or free some space that it counts';
     if (code === 'EFBIG') advice = 'raise the limit of file sizes, or use another file system';
     if (code === END_OF_FILE) advice = 'it was truncated while in use, restore its size';
     return new TmemError(

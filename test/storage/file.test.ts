@@ -1,4 +1,6 @@
 import fs from 'node:fs';
+import { constants } from 'node:os';
+import { getSystemErrorName } from 'node:util';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import { openFileStorage } from '../../src/storage/file.ts';
@@ -115,6 +117,21 @@ describe('a file', () => {
     await storage.close();
   });
 
+  it('takes a quota that is used up for want of space, though Node has no name for it', async () => {
+    const storage = await openFileStorage(temporaryFile(pattern(4096)), {
+      isReadOnly: false,
+      io: THREAD_IO,
+    });
+    const code = getSystemErrorName(-constants.errno.EDQUOT);
+    failNext('write', code, `${code}, write`);
+    await expect(storage.write(Buffer.alloc(10), 0, 10, 20)).rejects.toMatchObject({
+      kind: 'no-space',
+      message: expect.stringMatching(/: EDQUOT: disk quota exceeded, write; raise the quota, or/),
+      context: { code: 'EDQUOT' },
+    });
+    await storage.close();
+  });
+
   it('is never stable again after a sync has failed', async () => {
     const storage = await openFileStorage(temporaryFile(pattern(8192)), { isReadOnly: false });
     failNext('fdatasync', 'EIO');
@@ -160,10 +177,10 @@ describe('a file', () => {
   });
 
   /** Makes the next call of that name fail without being made. */
-  function failNext(name: 'read' | 'write' | 'fdatasync', code: string): void {
+  function failNext(name: 'read' | 'write' | 'fdatasync', code: string, text = 'injected'): void {
     vi.spyOn(fs, name).mockImplementationOnce(((...values: unknown[]) => {
       const callback = values.at(-1) as (error: Error) => void;
-      setImmediate(callback, Object.assign(new Error(`${code}: injected`), { code }));
+      setImmediate(callback, Object.assign(new Error(`${code}: ${text}`), { code }));
     }) as never);
   }
 });
