@@ -152,6 +152,21 @@ describe('pages read ahead', () => {
     expect(aheadPages).toBeGreaterThan(64);
   });
 
+  test('are told from what is left of them when their stream has moved on', () => {
+    const readAhead = new ReadAhead(1_000_000, PAGE);
+    stream(readAhead, 0, 32);
+    expect(readAhead.aheadEndOf(2)).toBe(34);
+    readAhead.note(2, 12, false);
+    expect([readAhead.aheadEndOf(2), readAhead.aheadEndOf(12)]).toEqual([0, 34]);
+  });
+
+  test('are for a stream that has just begun, too, though nothing was found there before', () => {
+    const readAhead = new ReadAhead(1_000_000, PAGE);
+    expect(readAhead.note(9, 10, true).count).toBe(0);
+    // The second request begins in the page where the first one ended.
+    expect(readAhead.note(9, 20, true)).toEqual({ first: 20, count: 32 });
+  });
+
   test('double up to the largest window', () => {
     const readAhead = new ReadAhead(1_000_000, PAGE);
     const windows = new Set<number>();

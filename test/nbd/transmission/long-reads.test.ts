@@ -145,6 +145,20 @@ test('a simple long read of a client that has gone is no violation', async () =>
   expect(parts.buffers.lentBytes).toBe(0);
 });
 
+test('a simple long read of what is cached is left for others after each piece', async () => {
+  const parts = await partsWith('all');
+  const client = new TestClient({ parts, isStructured: false });
+  client.send(client.request({ command: READ, length: 4 * MIB }));
+  let pieces = 0;
+  for (let i = 0; i < 5000; i++) {
+    await undefined; // no turn of the event loop, however fast the client takes it
+    pieces += client.readSome(100);
+  }
+  expect(pieces).toBe(1);
+  await client.settle();
+  expect(client.answers[0]?.data?.equals(parts.disk)).toBe(true);
+});
+
 test('replies that were ready during a simple long read come behind it', async () => {
   const parts = await partsWith('all');
   const hold = parts.storage.holdNext('sync');
