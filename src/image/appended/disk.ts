@@ -57,6 +57,8 @@ interface NewRun {
   readonly unit: number;
   readonly count: number;
   readonly space: SpaceRun;
+  /** The file went on behind where the space begins: there may be what a failed write has left. */
+  readonly isUsed: boolean;
   readonly release: () => void;
 }
 
@@ -211,7 +213,8 @@ export class AppendedDisk {
       count++;
     }
     const release = this.#units.take(unit, count);
-    return { unit, count, space: this.space.take(count * this.layout.unitBytes), release };
+    const space = this.space.take(count * this.layout.unitBytes);
+    return { unit, count, space, isUsed: space.offset < this.storage.sizeBytes, release };
   }
 
   /** All of a new unit is written, with zeros behind the end of the disk: the file ends with it. */
@@ -251,7 +254,7 @@ export class AppendedDisk {
     for (let i = 0; i < run.count; i++) {
       codec.write(raw, i * ENTRY_BYTES, run.space.offset + i * unitBytes);
     }
-    const stored = this.tables.set(run.unit, run.count, raw);
+    const stored = this.tables.set(run.unit, run.count, raw, run.isUsed);
     if (stored === undefined) return this.space.settle(run.space);
     return stored.then(() => this.space.settle(run.space));
   }

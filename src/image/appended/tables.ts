@@ -4,7 +4,8 @@
  *
  * Ordered, an entry waits here until its data is synced, and is then written; a new table is synced,
  * full of zeros, before the first level names it. Unordered, an image carries a mark that makes the
- * next opening check it, and only the second half of that rule is left.
+ * next opening check it, and only the second half of that rule is left; but entries of space that a
+ * failed write has left wait all the same, or a crash could show what was meant for elsewhere.
  */
 
 import { JoinedRuns } from '../../lib/joined-runs.ts';
@@ -128,9 +129,12 @@ export class AppendedTables {
     this.#space.settle(run);
   }
 
-  /** Stores the entries of `count` units of one slice, whose table exists; `raw` has 8 bytes each. */
-  set(unit: number, count: number, raw: Buffer): void | Promise<void> {
-    if (!this.#isOrdered) return this.#store(unit, count, raw);
+  /**
+   * Stores the entries of `count` units of one slice, whose table exists; `raw` has 8 bytes each. What
+   * they name `isUsed` where it is not zeros before its data is durable.
+   */
+  set(unit: number, count: number, raw: Buffer, isUsed = false): void | Promise<void> {
+    if (!this.#isOrdered && !isUsed) return this.#store(unit, count, raw);
     const generation = this.#generation;
     for (let i = 0; i < count; i++) {
       const at = i * ENTRY_BYTES;

@@ -8,7 +8,7 @@ import { withFileSizeLimit } from '../../tools/file-size-limit.ts';
 import { needsPrograms, runProgram, runWell } from '../../tools/programs.ts';
 import { MIB, workspace } from '../../tools/workspace.ts';
 import { BLOCK_BYTES, SmallDisk } from '../small-disk.ts';
-import { checkOf, createOn, openOn } from './images.ts';
+import { bytesOf, checkOf, containerOf, createOn, openOn } from './images.ts';
 
 needsPrograms('qemu-img', 'prlimit');
 
@@ -41,13 +41,14 @@ it.each([
   expect(read.equals(Buffer.concat([page, Buffer.alloc(65_536 - 4096)]))).toBe(true);
 });
 
-/** The first of two units that are written at once finds no space. */
+/** The first of two units that are written at once finds no space, when all of it is written. */
 class FullOnce extends SmallDisk {
   hasFailed = true;
 
   override async write(buffer: Buffer, at: number, length: number, offset: number): Promise<void> {
     if (!this.hasFailed && length === BLOCK_BYTES) {
       this.hasFailed = true;
+      await super.write(buffer, at, length, offset);
       throw new TmemError('no-space', 'the disk is full; make room');
     }
     await super.write(buffer, at, length, offset);
@@ -75,3 +76,42 @@ it.each([
     expect(await checkOf(driver, disk)).toMatchObject({ corruptions: 0, leaks: 0 });
   },
 );
+
+/** The power goes at the next sync, before which nothing of a unit of nines has reached the disk. */
+class PowerCut extends FullOnce {
+  isNear = false;
+
+  override async write(buffer: Buffer, at: number, length: number, offset: number): Promise<void> {
+    if (this.isNear && buffer[at] === 9) return;
+    await super.write(buffer, at, length, offset);
+  }
+
+  override async sync(): Promise<void> {
+    if (this.isNear) throw new TmemError('io', 'the power is gone');
+    await super.sync();
+  }
+}
+
+it('after a crash no unit of a qed shows what a write that failed has left in its space', async () => {
+  const disk = new PowerCut('disk.qed');
+  await createOn(qedDriver, disk, 16 * MIB, { cluster_size: '4096', table_size: '4' });
+  const image = await openOn(qedDriver, disk);
+  const write = (unit: number, byte: number) =>
+    image.write(Buffer.alloc(BLOCK_BYTES, byte), 0, BLOCK_BYTES, unit * BLOCK_BYTES);
+  await write(0, 1);
+  await image.sync();
+  disk.hasFailed = false;
+  await Promise.allSettled([write(1, 7), write(3, 7)]);
+  disk.isNear = true;
+  await write(5, 9);
+  await expect(image.sync()).rejects.toThrow('the power is gone');
+  const later = await openOn(qedDriver, containerOf(await bytesOf(disk)));
+  const read = Buffer.alloc(BLOCK_BYTES, 1);
+  await later.read(read, 0, read.length, 5 * BLOCK_BYTES);
+  expect(read.equals(Buffer.alloc(BLOCK_BYTES))).toBe(true);
+  await later.close();
+  disk.isNear = false;
+  await write(5, 9);
+  await image.close();
+  expect(await checkOf(qedDriver, disk)).toMatchObject({ corruptions: 0, leaks: 0 });
+});
