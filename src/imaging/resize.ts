@@ -5,8 +5,6 @@ import type { BlockImage } from '../image/image.ts';
 import { TmemError } from '../lib/errors.ts';
 import { roundUp } from '../lib/round-up.ts';
 
-/** Disks are made of whole sectors. */
-
 export interface ResizeOptions {
   /** Rounded up to whole sectors. */
   readonly sizeBytes: number;
