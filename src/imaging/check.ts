@@ -1,10 +1,9 @@
 /** Checking the tables of an image in files, and mending them. */
 
-import { access, constants } from 'node:fs/promises';
 import type { CheckReport, FormatName } from '../image/format.ts';
 import { driverOf, formatNameOf } from '../image/formats.ts';
 import { Gate } from '../image/gate.ts';
-import { kindOfSystemError, readAdvice, TmemError } from '../lib/errors.ts';
+import { TmemError } from '../lib/errors.ts';
 import { openFileStorage } from '../storage/file.ts';
 import type { WorkOptions } from './progress.ts';
 
@@ -29,20 +28,19 @@ export async function checkImage(path: string, options: CheckImageOptions): Prom
     onProgress,
   } = options;
   const driver = await driverOf(formatName);
-  if (driver.check === undefined) {
-    await checkIsThere(path);
-    const cause = `${formatName} images have no tables that could be damaged`;
-    throw new TmemError(
-      'unsupported',
-      `"${path}" cannot be checked: ${cause}; compare its content`,
-      { context: { path, hasTables: false } },
-    );
-  }
   const isReadOnly = repair === undefined;
   const storage = await openFileStorage(path, { isReadOnly, isContainer: true });
   const gate = new Gate({ allowBacking });
   gate.admit(storage);
   try {
+    if (driver.check === undefined) {
+      const cause = `${formatName} images have no tables that could be damaged`;
+      throw new TmemError(
+        'unsupported',
+        `"${path}" cannot be checked: ${cause}; compare its content`,
+        { context: { path, hasTables: false } },
+      );
+    }
     return await driver.check(storage, {
       repair,
       signal,
@@ -53,14 +51,5 @@ export async function checkImage(path: string, options: CheckImageOptions): Prom
     });
   } finally {
     await storage.close();
-  }
-}
-
-async function checkIsThere(path: string): Promise<void> {
-  try {
-    await access(path, constants.R_OK);
-  } catch (cause) {
-    const sentence = `cannot open "${path}": ${readAdvice(cause)}`;
-    throw new TmemError(kindOfSystemError(cause), sentence, { context: { path }, cause });
   }
 }
