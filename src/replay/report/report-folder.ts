@@ -30,8 +30,9 @@ export async function refuseExisting(folder: string): Promise<void> {
   throw new TmemError('busy', `--out: ${folder} exists; name a folder that does not, or remove it`);
 }
 
+/** A link that leads nowhere is not. */
 function isThere(file: string): Promise<boolean> {
-  return lstat(file).then(
+  return access(file).then(
     () => true,
     () => false,
   );

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { replay } from '../../../src/replay/report/replay.ts';
@@ -40,6 +40,15 @@ test('a folder, a file or a dangling place of that name is refused, and stays as
   );
   expect(readdirSync(directory).sort()).toEqual(['file', 'folder']);
   expect(readFileSync(path.join(directory, 'file'), 'utf8')).toBe('mine');
+});
+
+test('a folder below a link that leads nowhere is refused before anything is simulated', async () => {
+  const directory = workspace();
+  const link = path.join(directory, 'link');
+  symlinkSync(path.join(directory, 'none'), link);
+  await expect(refuseExisting(path.join(link, 'out'))).rejects.toMatchObject({ kind: 'not-found' });
+  symlinkSync(directory, path.join(directory, 'good'));
+  await refuseExisting(path.join(directory, 'good', 'out'));
 });
 
 test('a report that cannot be written leaves nothing behind', async () => {
