@@ -4,6 +4,7 @@
  */
 
 import fs from 'node:fs';
+import { systemErrorCode } from '../lib/errors.ts';
 import { type PositionedIo, THREAD_IO } from './thread-io.ts';
 import { DiskRing } from './uring/disk-ring.ts';
 import { bindUringCalls } from './uring/system-calls.ts';
@@ -30,7 +31,8 @@ export function positionedIo(): Promise<PositionedIo> {
 export async function positionedIoOf(fd: number): Promise<PositionedIo> {
   const type = await fs.promises.statfs(`/proc/self/fd/${fd}`).then(
     (found) => found.type,
-    () => undefined,
+    // Without /proc nobody knows; and a FUSE program may have no answer.
+    (cause: unknown) => (systemErrorCode(cause) === 'ENOENT' ? undefined : FUSE_MAGIC),
   );
   return type === FUSE_MAGIC ? THREAD_IO : positionedIo();
 }

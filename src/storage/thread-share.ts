@@ -8,12 +8,19 @@ import type { PositionedCall } from './transfer.ts';
 
 /** The rest is for the other files, and for what is not counted: a sync, a look at the file's name. */
 const SHARE = 3 / 4;
+/** As many as libuv makes at the most. */
+const THREADS_MAX = 1024;
 
 let callsMax = Number.POSITIVE_INFINITY;
 
-/** From now on each file has at most its share of so many threads; before there is no bound. */
-export function shareThreads(threadCount: number): void {
-  callsMax = Math.max(1, Math.floor(threadCount * SHARE));
+/**
+ * From now on each file has at most its share of the threads; before there is no bound. `wanted` is
+ * UV_THREADPOOL_SIZE, read as libuv reads it: the number that it begins with, and none is one.
+ */
+export function shareThreads(wanted: string): void {
+  const count = Number.parseInt(wanted, 10) || 1;
+  const threads = count < 0 ? THREADS_MAX : Math.min(count, THREADS_MAX);
+  callsMax = Math.max(1, Math.floor(threads * SHARE));
 }
 
 /** The share of one file. What is beyond it waits in order. */

@@ -164,7 +164,7 @@ async function runService(
     const isDemo = named.length + swaps.length + ramDisks.length === 0;
     const exports = isDemo ? [await demoExport(config, context, stops.first)] : exportsOf(named);
     if (config.io === 'threads') choosePositionedIo(THREAD_IO);
-    shareThreads(Number(process.env.UV_THREADPOOL_SIZE));
+    shareThreads(process.env.UV_THREADPOOL_SIZE ?? '4');
     await context.prepareExit();
     running = await start(settingsOf(config, exports, inherited), { log });
     log.info(`images are read and written through ${(await positionedIo()).name}`);

@@ -163,7 +163,7 @@ export class LongReads {
           const bytes = Math.min(offset + length - at, PIECE_BYTES - (at % target.pageBytes));
           await sendNext(at, bytes);
           at += bytes;
-          await turnOfTheLoop(); // others come between
+          if (at < offset + length) await turnOfTheLoop(); // others come between
         }
       } catch (cause) {
         if (hasHeader) transmission.fail('a read failed behind its header');

@@ -21,13 +21,16 @@ import type { Transmission } from './transmission.ts';
 const LEND_BYTES_MIN = 32 * 1024;
 /** Fetched data up to this length is copied into the batch, so that its buffer is free at once. */
 const COPY_BYTES_MAX = 16 * 1024;
+/** The place of no piece. */
+const NO_OFFSET = -1;
 
 export class ReadPieces {
   readonly #transmission: Transmission;
   /** What precedes the data of a reply, in the style that was agreed on. */
   readonly #headerBytes: number;
   readonly #loans: number[] = [];
-  #isRetry = false; // the piece at hand was looked up and counted before, and there was no room
+  /** Where a piece begins that was looked up and counted before, when there was no room. */
+  #retryOffset = NO_OFFSET;
 
   constructor(transmission: Transmission) {
     this.#transmission = transmission;
@@ -52,20 +55,22 @@ export class ReadPieces {
     if (length >= LEND_BYTES_MIN && target.pages.lender !== undefined) {
       if (!writer.reserveLoan(header, length)) return 'no room';
       if (this.#lend(cookie, offset, length, flags)) {
-        this.#isRetry = false;
+        this.#retryOffset = NO_OFFSET;
         if (isWhole) this.#transmission.countHit();
         return 'answered';
       }
     }
     if (!writer.reserve(header + length)) return 'no room';
     const { batch, position } = writer;
-    const missingCount = this.#isRetry
-      ? target.reads.copyCached(offset, length, batch, position + header)
-      : target.reads.readCached(offset, length, batch, position + header);
-    this.#isRetry = false;
+    const missingCount =
+      this.#retryOffset === offset
+        ? target.reads.copyCached(offset, length, batch, position + header)
+        : target.reads.readCached(offset, length, batch, position + header);
+    this.#retryOffset = NO_OFFSET;
     if (missingCount > 0) {
-      this.#isRetry = !writer.share.hasRoomFor(this.#roomFor(offset, length));
-      return this.#isRetry ? 'no room' : 'missing';
+      if (writer.share.hasRoomFor(this.#roomFor(offset, length))) return 'missing';
+      this.#retryOffset = offset;
+      return 'no room';
     }
     if (target.reads.isZero && promises.isStructured) {
       writer.position = writeHoleChunk(batch, position, cookie, flags, offset, length);
