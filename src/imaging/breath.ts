@@ -1,5 +1,7 @@
 /** Pauses of a long loop, in which signals are heard. */
 
+import { turnOfTheLoop } from '../lib/turn-of-the-loop.ts';
+
 /** Steps without a pause; each takes microseconds where all is in memory. */
 const STEPS_MAX = 1024;
 
@@ -10,6 +12,6 @@ export class Breath {
   /** To be awaited in each step: now and then it lets everything else happen. */
   draw(): Promise<void> | undefined {
     if (++this.#steps % STEPS_MAX !== 0) return undefined;
-    return new Promise((resolve) => setImmediate(resolve));
+    return turnOfTheLoop();
   }
 }

@@ -5,6 +5,7 @@
  * volumes; and 7 to 14 while they are being numbered.
  */
 import { TmemError } from '../../lib/errors.ts';
+import { turnOfTheLoop } from '../../lib/turn-of-the-loop.ts';
 import { OP, type RequestBatch } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
 import { GrowingBits, GrowingIds, SHARED_BYTES_MAX } from './growing-ids.ts';
@@ -96,7 +97,7 @@ export async function buildPageStream(
   const builder = new PageStreamBuilder(trace, options);
   for await (const batch of trace.batches()) {
     for (let at = builder.add(batch, 0); at < batch.count; at = builder.add(batch, at)) {
-      await new Promise((resolve) => setImmediate(resolve)); // signals are heard between
+      await turnOfTheLoop(); // signals are heard between
       options.signal?.throwIfAborted();
     }
   }

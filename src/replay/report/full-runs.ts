@@ -1,8 +1,8 @@
 /** The runs of a replay through the real layers, one after the other on this thread. */
 
-import { setImmediate } from 'node:timers/promises';
 import { TmemError } from '../../lib/errors.ts';
 import { formatSize } from '../../lib/sizes.ts';
+import { turnOfTheLoop } from '../../lib/turn-of-the-loop.ts';
 import { policyFactoryFor } from '../../policy/policies.ts';
 import { type FullResult, runFull } from '../engine/full.ts';
 import type { PageContents } from '../engine/page-contents.ts';
@@ -80,7 +80,7 @@ export async function runFullPolicies(
   const found: PolicyRun[] = [];
   for (const [index, { policy, capacityPages = 0, warmupRequests = 0 }] of runs.entries()) {
     // Signals are heard between two runs.
-    await setImmediate();
+    await turnOfTheLoop();
     signal?.throwIfAborted();
     const result = runFull(stream, {
       policy,

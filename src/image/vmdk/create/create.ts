@@ -144,7 +144,9 @@ function newHeader(
   hasDescriptor: boolean,
 ): SparseHeader {
   const layout = {
-    ...{ capacitySectors, grainSectors: GRAIN_SECTORS, entriesPerTable: ENTRIES_PER_TABLE },
+    capacitySectors,
+    grainSectors: GRAIN_SECTORS,
+    entriesPerTable: ENTRIES_PER_TABLE,
   };
   const tables = tableCount(layout);
   if (tables > TABLES_MAX) {
