@@ -59,9 +59,9 @@ it('ordinary entries are counted up to the first that is not', () => {
       const encoded = encode(entries);
       const bytes = Buffer.alloc(8 + encoded.length * 8);
       encoded.forEach((value, index) => {
-        bytes.writeBigUInt64BE(value, 8 + index * 8);
+        bytes.writeBigUInt64LE(value, 8 + index * 8);
       });
-      const words = new Uint32Array(new Uint8Array(bytes).buffer);
+      const words = new Int32Array(new Uint8Array(bytes).buffer);
       const marks = new ClusterCounts(CLUSTERS + 1);
       const totals = { allocated: 0, compressed: 0, fragmented: 0, contiguous: 0 };
       const parts = { marks, stored, clusters: CLUSTERS, clusterBits: CLUSTER_BITS };
@@ -82,7 +82,7 @@ it('ordinary entries are counted up to the first that is not', () => {
 it('a cluster that follows one counted otherwise is not fragmented', () => {
   const stored = new ClusterCounts(10);
   for (let cluster = 0; cluster < 10; cluster++) stored.set(cluster, 1);
-  const words = new Uint32Array([0x80, 0x0500]);
+  const words = new Int32Array([0x5_0000, -0x8000_0000]);
   const fragmentedAfter = (contiguous: number) => {
     const totals = { allocated: 0, compressed: 0, fragmented: 0, contiguous };
     const parts = { marks: new ClusterCounts(10), stored, clusters: 10, clusterBits: CLUSTER_BITS };

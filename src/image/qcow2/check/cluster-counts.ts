@@ -46,15 +46,8 @@ export class ClusterCounts {
     return made;
   }
 
-  /**
-   * Sets the numbers of the page `index`, of which none was set before, to the first `count` of the
-   * big endian ones of 16 bits at `bytes[at]`; none stays set behind them.
-   */
-  setPage(index: number, bytes: Buffer, at: number, count: number): void {
-    const page = new Uint16Array(PAGE_CLUSTERS);
-    const stored = Buffer.from(page.buffer);
-    bytes.copy(stored, 0, at, at + count * 2);
-    stored.swap16();
+  /** Sets the numbers of the page `index`, of which none was set before, and takes over `page`. */
+  setPage(index: number, page: Uint16Array): void {
     this.#pages[index] = page;
   }
 

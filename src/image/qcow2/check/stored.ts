@@ -35,12 +35,11 @@ export async function readStored(
   const stored = await readTable(storage, header, geometry, clusters, findings);
   const { blocks, counts } = stored;
   const { blockEntries, refcountBits, clusterBytes } = geometry;
-  const used = Array.from(blocks.keys()).filter((index) => blocks[index] !== 0);
   // One block for two ranges of clusters is found later; here it is read for the first.
   const byOffset = new Map<number, number>();
-  for (const index of used) {
-    const isNeeded = index * blockEntries < clusters;
-    if (isNeeded && !byOffset.has(blocks[index]!)) byOffset.set(blocks[index]!, index);
+  for (let index = 0; index < blocks.length && index * blockEntries < clusters; index++) {
+    const offset = blocks[index]!;
+    if (offset !== 0 && !byOffset.has(offset)) byOffset.set(offset, index);
   }
   const offsets = Float64Array.from(byOffset.keys()).sort();
   await sweepTables({
@@ -79,10 +78,12 @@ function takePages(
   { bytes, words, at }: Pick<SweptTable, 'bytes' | 'words' | 'at'>,
   count: number,
 ): void {
-  for (let done = 0; done < count; done += PAGE_CLUSTERS) {
-    const inside = Math.min(PAGE_CLUSTERS, count - done);
-    if (isZero(words, at + done * 2, PAGE_CLUSTERS * 2)) continue;
-    counts.setPage((first + done) / PAGE_CLUSTERS, bytes, at + done * 2, inside);
+  const block = new Uint16Array(bytes.buffer, bytes.byteOffset + at, roundUp(count, PAGE_CLUSTERS));
+  bytes.subarray(at, at + block.byteLength).swap16();
+  for (let start = 0; start < count; start += PAGE_CLUSTERS) {
+    if (isZero(words, at + start * 2, PAGE_CLUSTERS * 2)) continue;
+    const page = block.slice(start, start + PAGE_CLUSTERS);
+    counts.setPage((first + start) / PAGE_CLUSTERS, page.fill(0, count - start));
   }
 }
 
@@ -97,6 +98,7 @@ async function readTable(
   const counts = new ClusterCounts(clusters + 1);
   const storedBytes = Math.max(0, storage.sizeBytes - header.refcountTableOffset);
   const table = Buffer.alloc(Math.min(tableBytes, roundUp(storedBytes, 8)));
+  const words = new Int32Array(table.buffer, table.byteOffset, table.length / 4);
   const blocks = new Float64Array(table.length / 8);
   const stored: StoredRefcounts = { counts, blocks, isBroken: tableBytes === 0 };
   try {
@@ -107,9 +109,9 @@ async function readTable(
     return stored;
   }
   for (let index = 0; index < blocks.length; index++) {
+    if ((words[index * 2]! | words[index * 2 + 1]!) === 0) continue;
     const low = table.readUInt32BE(index * 8 + 4);
     const offset = readUInt64BE(table, index * 8) - (low & OFFSET_LOW_MASK);
-    if (offset === 0 && low === 0) continue;
     const fault = faultOf(offset, low, storage, geometry);
     if (fault === undefined) blocks[index] = offset;
     else {
@@ -152,7 +154,7 @@ export function checkBlocks(
   }
 }
 
-function isZero(words: Uint32Array, at: number, length: number): boolean {
+function isZero(words: Int32Array, at: number, length: number): boolean {
   const end = (at + length) >>> 2;
   for (let word = at >>> 2; word < end; word++) if (words[word] !== 0) return false;
   return true;

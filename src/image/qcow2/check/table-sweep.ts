@@ -17,8 +17,8 @@ const PIECES_AT_ONCE = 4;
 /** A table in memory, good until the visit ends. */
 export interface SweptTable {
   readonly bytes: Buffer;
-  /** The same bytes, for looking at two entries' words without a call. */
-  readonly words: Uint32Array;
+  /** The same bytes, for looking at entries without a call. */
+  readonly words: Int32Array;
   /** Where the table begins in `bytes`; a multiple of 512. */
   at: number;
   /** Its number in the list. */
@@ -47,7 +47,7 @@ export async function sweepTables(options: SweepOptions): Promise<void> {
   const work = async (): Promise<void> => {
     const spanned = (offsets.at(-1) ?? 0) - (offsets[0] ?? 0) + tableBytes;
     const bytes = Buffer.allocUnsafeSlow(Math.min(pieceBytes, spanned));
-    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
+    const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
     while (next < offsets.length) {
       options.signal?.throwIfAborted();
       const first = next;

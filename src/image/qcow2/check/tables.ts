@@ -13,7 +13,7 @@ import { SECTOR_BYTES } from '../structures/layout.ts';
 import type { ClusterCounts } from './cluster-counts.ts';
 import type { Findings } from './findings.ts';
 import type { Marks } from './marks.ts';
-import { countPlain, type PlainParts, swap } from './plain.ts';
+import { countPlain, type PlainParts } from './plain.ts';
 import { type SweptTable, sweepTables } from './table-sweep.ts';
 
 const TWO_32 = 2 ** 32;
@@ -97,13 +97,14 @@ export class TableWalk {
   }
 
   #takeEntries(piece: Buffer, bytes: number, offset: number, isActive: boolean): void {
+    const words = new Int32Array(piece.buffer, piece.byteOffset, bytes >>> 2);
     for (let at = 0; at < bytes; at += 8) {
+      if ((words[at >>> 2]! | words[(at >>> 2) + 1]!) === 0) continue;
       const high = piece.readUInt32BE(at);
       const low = piece.readUInt32BE(at + 4);
       const tableHigh = high & OFFSET_HIGH;
       const tableLow = low - (low % SECTOR_BYTES);
       if (tableHigh === 0 && tableLow === 0) {
-        if (high === 0 && low === 0) continue;
         this.#parts.findings.corruption('the L1 entry', offset + at, 'points to no table');
         this.#parts.findings.isIncomplete = true;
         continue;
@@ -167,7 +168,7 @@ export class TableWalk {
   }
 
   #visit(
-    { words, at }: SweptTable,
+    { bytes, words, at }: SweptTable,
     tableOffset: number,
     times: number,
     activeTimes: number,
@@ -179,16 +180,17 @@ export class TableWalk {
     const first = at >>> 2;
     const end = first + (geometry.clusterBytes >>> 2);
     this.totals.contiguous = 0;
+    bytes.subarray(at, at + geometry.clusterBytes).swap64();
     for (let word = first; word < end; word += entryWords) {
       if (plain !== false) {
         word = countPlain(words, word, end, plain, this.totals);
         if (word === end) return;
       }
-      const zeros = isExtended ? words[word + 2]! : 0;
-      const data = isExtended ? words[word + 3]! : 0;
-      if ((words[word]! | words[word + 1]! | zeros | data) === 0) continue;
-      const high = swap(words[word]!);
-      const low = swap(words[word + 1]!);
+      const low = words[word]! >>> 0;
+      const high = words[word + 1]! >>> 0;
+      const data = isExtended ? words[word + 2]! : 0;
+      const zeros = isExtended ? words[word + 3]! : 0;
+      if ((high | low | zeros | data) === 0) continue;
       const entryAt = tableOffset + (word - first) * 4;
       if ((high & COMPRESSED) !== 0) {
         this.#compressed(high, low, (zeros | data) !== 0, entryAt, times, activeTimes);
@@ -198,7 +200,7 @@ export class TableWalk {
     }
   }
 
-  /** An entry that is not compressed; the bitmaps of subclusters as they lie, their bytes swapped. */
+  /** An entry that is not compressed, with the bitmaps of its subclusters. */
   #standard(
     high: number,
     low: number,
