@@ -94,3 +94,16 @@ it('a cluster that follows one counted otherwise is not fragmented', () => {
   expect(fragmentedAfter(5 * 65536 + 512)).toBe(1);
   expect(fragmentedAfter((2 ** 32 + 5) * 65536)).toBe(1);
 });
+
+it('a run ends where the lower word begins anew', () => {
+  const [clusters, clusterBits] = [8192, 21];
+  const stored = new ClusterCounts(clusters);
+  for (let cluster = 0; cluster < clusters; cluster++) stored.set(cluster, 1);
+  const entries = [6142, 6143, 4096, 4095].map((cluster) => COPIED | (BigInt(cluster) << 21n));
+  const words = new Int32Array(new BigUint64Array(entries).buffer);
+  const marks = new ClusterCounts(clusters);
+  const totals = { allocated: 0, compressed: 0, fragmented: 0, contiguous: 0 };
+  expect(countPlain(words, 0, 8, { marks, stored, clusters, clusterBits }, totals)).toBe(8);
+  expect([4095, 4096, 6143, 6144].map((cluster) => marks.get(cluster))).toEqual([1, 1, 1, 0]);
+  expect(totals).toMatchObject({ allocated: 4, fragmented: 2, contiguous: 4096 * 2 ** 21 });
+});

@@ -73,7 +73,8 @@ export function countPlain(
       references[entry++] = count + 1;
       word += 2;
       low = (low + step) | 0;
-    } while (entry < begin + room && words[word] === low && words[word + 1] === high);
+      // At every 4 GiB the higher word is another: of clusters of 2 MiB that is amid a page.
+    } while (entry < begin + room && low !== 0 && words[word] === low && words[word + 1] === high);
     if (entry === begin) break;
     allocated += entry - begin;
     if (next !== 0 && cluster !== next) fragmented++;
