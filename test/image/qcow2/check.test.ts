@@ -173,6 +173,25 @@ describe('the check of qcow2', () => {
     }
   });
 
+  it('gives back no cluster whose entry says of its subclusters what cannot be', async () => {
+    const { images } = await corpus();
+    const good = named(images, 'subclusters');
+    const mask = (1n << 56n) - 512n;
+    const table = Number(good.readBigUInt64BE(Number(good.readBigUInt64BE(40))) & mask);
+    const kinds = new Set<boolean>();
+    for (let at = table; at < table + 16384; at += 16) {
+      const entry = good.readBigUInt64BE(at);
+      if ((entry & mask) === 0n) continue;
+      kinds.add((entry & (1n << 62n)) !== 0n);
+      const bad = Buffer.from(good);
+      bad.fill(0xff, at + 8, at + 16);
+      const { report, after } = await check(bad, 'leaks');
+      expect(report).toMatchObject({ corruptions: 1, leaks: 0, leaksFixed: 0 });
+      expect(after.equals(bad)).toBe(true);
+    }
+    expect(kinds).toEqual(new Set([false, true]));
+  });
+
   it('gives nothing back where counts lie in a table: what they say is something else', async () => {
     const { images } = await corpus();
     for (const { name, bytes } of images) {

@@ -225,9 +225,9 @@ export class TableWalk {
       findings.corruption('the L2 entry', entryAt, 'has data that are nowhere', times);
       return;
     }
+    // Its cluster counts all the same: given back as a leak, another could have it.
     if ((zeros & data) !== 0) {
       findings.corruption('the L2 entry', entryAt, 'says of one part both zeros and data', times);
-      return;
     }
     if (offset % clusterBytes !== 0) {
       const isMendable = isExtended ? data === 0 : isZero;
@@ -277,7 +277,7 @@ export class TableWalk {
     if (geometry.hasDataFile || hasBitmap) {
       const where = geometry.hasDataFile ? 'with a data file' : 'with a bitmap of subclusters';
       findings.corruption('the L2 entry', entryAt, `is compressed ${where}`, times);
-      return;
+      if (geometry.hasDataFile) return;
     }
     const offsetBitsHigh = 38 - geometry.clusterBits;
     const offset = (high & (2 ** offsetBitsHigh - 1)) * TWO_32 + low;
