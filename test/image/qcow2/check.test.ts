@@ -3,13 +3,16 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { CheckOptions } from '../../../src/image/format.ts';
 import { checkQcow2, repairRefcounts } from '../../../src/image/qcow2/check/check.ts';
+import { EXTENSION } from '../../../src/image/qcow2/structures/layout.ts';
 import { TmemError } from '../../../src/lib/errors.ts';
 import { MemoryStorage } from '../../../src/storage/memory.ts';
 import { type CorpusImage, damage } from '../../tools/image-mutator.ts';
 import { needsPrograms, runProgram, runWell } from '../../tools/programs.ts';
 import { makeQcow2Corpus } from '../../tools/qcow2-corpus.ts';
+import { makeWithKeySlot, SECRET } from '../../tools/qemu-luks.ts';
 import { SEED } from '../../tools/seed.ts';
 import { workspace } from '../../tools/workspace.ts';
+import { extensionAt } from './damaged-tables.ts';
 
 /** Where reading a damaged image ends is a matter of taste; that it is damaged is not. */
 type Verdict = 'clean' | 'leaks' | 'damaged';
@@ -170,6 +173,38 @@ describe('the check of qcow2', () => {
         file,
         `${file}.good`,
       ]);
+    }
+  });
+
+  it('calls nothing leaked that an L2 table said to be behind the end of the file may have', async () => {
+    const { images } = await corpus();
+    for (const { name, bytes } of images) {
+      const bad = Buffer.from(bytes);
+      // A bit of the first L1 entry, of 2^40.
+      bad[Number(bytes.readBigUInt64BE(40)) + 2]! ^= 0x01;
+      const { report, after } = await check(bad, 'all');
+      expect(report.corruptions, name).toBeGreaterThan(0);
+      expect(report, name).toMatchObject({ leaks: 0, leaksFixed: 0 });
+      expect(after.equals(bad), name).toBe(true);
+    }
+  });
+
+  it('calls nothing leaked that a LUKS header may have, when it is not said where that is', async () => {
+    const file = path.join(workspace(), 'disk.qcow2');
+    const settings = 'encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10';
+    const args = ['create', '-q', ...SECRET, '-f', 'qcow2', '-o', settings, file, '1M'];
+    await makeWithKeySlot(args);
+    const good = fs.readFileSync(file);
+    const pointer = extensionAt(good, EXTENSION.encryption);
+    for (const change of [
+      (bad: Buffer) => bad.writeUInt32BE(0x1234_5678, pointer - 8),
+      (bad: Buffer) => bad.writeBigUInt64BE(1n << 40n, pointer),
+    ]) {
+      const bad = Buffer.from(good);
+      change(bad);
+      const { report, after } = await check(bad, 'all');
+      expect(report).toMatchObject({ corruptions: 1, leaks: 0, leaksFixed: 0 });
+      expect(after.equals(bad)).toBe(true);
     }
   });
 

@@ -67,15 +67,18 @@ export async function checkSnapshots(parts: OthersParts, walk: TableWalk): Promi
   marks.mark(snapshotsOffset, tableBytes, 1, 'the snapshot table');
 }
 
-/** Counts the header of LUKS and its key slots. */
+/** Counts the header of LUKS and its key slots: without those nobody reads the disk again. */
 export function checkEncryption({ header, marks, findings }: OthersParts): void {
   if (header.crypt !== CRYPT.luks) return;
   const pointer = extensionOf(header.extensions, EXTENSION.encryption);
   if (pointer === undefined || pointer.length < 16) {
     findings.corruption('the header', 0, 'says that there is LUKS, and not where');
+    findings.isIncomplete = true;
     return;
   }
-  marks.mark(readUInt64BE(pointer, 0), readUInt64BE(pointer, 8), 1, 'the LUKS header');
+  if (!marks.mark(readUInt64BE(pointer, 0), readUInt64BE(pointer, 8), 1, 'the LUKS header')) {
+    findings.isIncomplete = true;
+  }
 }
 
 /** Counts the directory of bitmaps, their tables and their bits. */

@@ -131,7 +131,10 @@ export class TableWalk {
       findings.corruption('the L1 entry', entryAt, 'is flagged wrongly for its refcount');
       this.flagsWrong++;
     }
-    if (!isInside) return;
+    if (!isInside) {
+      findings.isIncomplete = true;
+      return;
+    }
     if (this.#foundCount === this.#found.length) {
       const longer = new Float64Array(this.#foundCount * 2);
       longer.set(this.#found);
