@@ -43,6 +43,13 @@ interface SliceLoad {
   readonly done: Promise<Buffer>;
 }
 
+/** Where a slice will be in what is read of several at once. */
+interface RunPiece {
+  readonly run: Buffer;
+  readonly at: number;
+  readonly whole: Promise<void>;
+}
+
 /** A write of a slice that is under way, or waits for the one before. */
 interface SliceWrite {
   readonly slice: DirtySlice;
@@ -105,18 +112,30 @@ export class TableCache {
     return slice;
   }
 
-  /** The slice, read if need be; bytes behind the end of the storage are zeros. */
-  async load(sliceOffset: number): Promise<Buffer> {
+  /**
+   * The slice, read if need be; bytes behind the end of the storage are zeros. With it come those of
+   * the `aheadBytes` behind it, up to one that is in memory: all of them must be of tables, and few
+   * beside the limit.
+   */
+  async load(sliceOffset: number, aheadBytes = 0): Promise<Buffer> {
     this.#checkOffset(sliceOffset);
     const present = this.#find(sliceOffset);
     if (present !== undefined) return present;
     this.statistics.misses++;
     const running = this.#loads.get(sliceOffset);
     if (running !== undefined) return running.done;
-    const buffer = Buffer.allocUnsafeSlow(this.sliceBytes);
-    const done = this.#read(sliceOffset, buffer);
-    this.#loads.set(sliceOffset, { buffer, done });
-    return done;
+    const { sliceBytes } = this;
+    let end = sliceOffset + sliceBytes;
+    const isAbsent = () => this.#find(end) === undefined && !this.#loads.has(end);
+    while (end <= sliceOffset + aheadBytes && isAbsent()) end += sliceBytes;
+    if (end === sliceOffset + sliceBytes) return this.#beginLoad(sliceOffset);
+    const run = Buffer.allocUnsafeSlow(end - sliceOffset);
+    const whole = readPadded(this.#storage, run, 0, run.length, sliceOffset);
+    for (let at = sliceOffset + sliceBytes; at < end; at += sliceBytes) {
+      // Who asks for it meanwhile hears of a failure.
+      this.#beginLoad(at, { run, at: at - sliceOffset, whole }).catch(() => undefined);
+    }
+    return this.#beginLoad(sliceOffset, { run, at: 0, whole });
   }
 
   /** A slice of zeros, dirty from the start, whatever the storage has there: for a new table. */
@@ -196,10 +215,32 @@ export class TableCache {
     return this.#clean.get(sliceOffset) ?? this.#leaving.get(sliceOffset);
   }
 
-  async #read(sliceOffset: number, buffer: Buffer): Promise<Buffer> {
+  #beginLoad(sliceOffset: number, piece?: RunPiece): Promise<Buffer> {
+    const buffer = Buffer.allocUnsafeSlow(this.sliceBytes);
+    const done = this.#load(sliceOffset, buffer, piece);
+    this.#loads.set(sliceOffset, { buffer, done });
+    return done;
+  }
+
+  /** Of a run that cannot be read as a whole, each slice is read by itself. */
+  async #fill(buffer: Buffer, sliceOffset: number, piece: RunPiece | undefined): Promise<void> {
+    if (piece !== undefined) {
+      const isRead = await piece.whole.then(
+        () => true,
+        () => false,
+      );
+      if (isRead) {
+        piece.run.copy(buffer, 0, piece.at, piece.at + this.sliceBytes);
+        return;
+      }
+    }
+    await readPadded(this.#storage, buffer, 0, this.sliceBytes, sliceOffset);
+  }
+
+  async #load(sliceOffset: number, buffer: Buffer, piece?: RunPiece): Promise<Buffer> {
     const isWanted = () => this.#loads.get(sliceOffset)?.buffer === buffer;
     try {
-      await readPadded(this.#storage, buffer, 0, this.sliceBytes, sliceOffset);
+      await this.#fill(buffer, sliceOffset, piece);
       // The table may have been made anew, or dropped, while the old bytes were on their way.
       if (!isWanted()) return this.#find(sliceOffset) ?? buffer;
       this.#clean.set(sliceOffset, buffer);

@@ -20,7 +20,7 @@ import { checkPlacesForWriting } from './scan/occupied.ts';
 import { reconcile } from './scan/reconcile.ts';
 import { ContentId } from './structures/content-id.ts';
 import { type Descriptor, hasParent } from './structures/descriptor.ts';
-import { SECTOR_BYTES } from './structures/sparse-header.ts';
+import { SECTOR_BYTES, tableCount } from './structures/sparse-header.ts';
 import {
   checkIsWritable,
   readVmdkFile,
@@ -156,6 +156,7 @@ class ExtentBuilder {
     const tables = new GrainTables({
       ...{ storage, cache: this.cache, windowOffset, hasZeroEntries: layout.hasZeroedGrains },
       entriesPerTable: layout.entriesPerTable,
+      tableCount: tableCount(layout),
       directoryOffset: layout.directorySector * SECTOR_BYTES,
       redundantDirectoryOffset: layout.redundantDirectorySector * SECTOR_BYTES,
       overheadBytes: layout.overheadSectors * SECTOR_BYTES,

@@ -46,6 +46,39 @@ describe('a table cache', () => {
     expect(cache.statistics).toMatchObject({ hits: 1, misses: 2, bytes: SLICE });
   });
 
+  it('reads slices that will be wanted along with one, up to one that is in memory', async () => {
+    const { storage, cache } = cacheOf(16 * SLICE, 12);
+    await cache.load(5 * SLICE);
+    const [one, next] = await Promise.all([
+      cache.load(SLICE, 8 * SLICE),
+      cache.load(2 * SLICE, 8 * SLICE),
+    ]);
+    expect([one[0], next[0], storage.requests.read]).toEqual([2, 3, 2]);
+    expect(cache.get(2 * SLICE)).toBe(next);
+    expect(cache.get(4 * SLICE)).toEqual(Buffer.alloc(SLICE, 5));
+    expect(cache.get(6 * SLICE)).toBeUndefined();
+    await cache.load(8 * SLICE, 2 * SLICE);
+    expect(cache.get(10 * SLICE)).toEqual(Buffer.alloc(SLICE, 11));
+    expect(cache.get(11 * SLICE)).toBeUndefined();
+  });
+
+  it('has of slices that are read along with one what was made of them meanwhile', async () => {
+    const { cache } = cacheOf(8 * SLICE, 8);
+    const loading = cache.load(0, 3 * SLICE);
+    const made = cache.create(SLICE);
+    await loading;
+    expect(cache.get(SLICE)).toBe(made);
+    expect(made).toEqual(Buffer.alloc(SLICE));
+  });
+
+  it('reads each slice by itself where several cannot be read at once', async () => {
+    const { storage, cache } = cacheOf(4 * SLICE, 8);
+    storage.failNext('read');
+    expect((await cache.load(0, 2 * SLICE))[0]).toBe(1);
+    expect((await cache.load(SLICE))[0]).toBe(2);
+    expect(storage.requests.read).toBe(4);
+  });
+
   it('gives zeros for what lies behind the end', async () => {
     const { cache } = cacheOf(SLICE + 10, 4);
     const slice = await cache.load(SLICE);

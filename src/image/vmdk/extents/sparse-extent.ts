@@ -51,14 +51,8 @@ export class SparseExtent implements Extent {
   #runEnd(grain: number, entry: number, wantedEnd: number): number {
     const { tables, grainBytes } = this.#parts;
     const step = entry > ZERO ? grainBytes / SECTOR_BYTES : 0;
-    let next = grain + 1;
-    let expected = entry + step;
-    while (this.#endOf(next - 1) < Math.min(wantedEnd, this.lengthBytes)) {
-      if (tables.entry(next) !== expected) break;
-      next++;
-      expected += step;
-    }
-    return this.#endOf(next - 1);
+    const end = Math.ceil(Math.min(wantedEnd, this.lengthBytes) / grainBytes);
+    return this.#endOf(tables.runEnd(grain + 1, end, entry + step, step) - 1);
   }
 
   #endOf(grain: number): number {
