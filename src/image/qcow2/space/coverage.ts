@@ -126,7 +126,7 @@ export class Coverage {
     const { geometry, refcounts } = this.#options;
     const { blockEntries, clusterBytes } = geometry;
     const tableEntries = refcounts.table.entries;
-    for (let blocks = usual; ; blocks++) {
+    for (let blocks = 1; ; blocks++) {
       const endBlock = firstBlock + blocks;
       const isMoved = endBlock > tableEntries;
       // Half as long again, so that a growing image moves its table a few times only.
@@ -136,8 +136,10 @@ export class Coverage {
       const firstCluster = firstBlock * blockEntries;
       const isTooFar = endBlock * blockEntries * clusterBytes > Number.MAX_SAFE_INTEGER;
       if (isTooFar || (isMoved && endBlock * 8 > tableBytes)) return undefined;
-      if (usedClusters + Math.max(1, wanted) > blocks * blockEntries) continue;
-      if (!this.#isFree(firstBlock, endBlock)) return undefined;
+      // A gap between two blocks is filled, however small: whoever wants more than that comes again.
+      const isGap = refcounts.table.offsetOf(endBlock) !== 0;
+      const isLess = blocks < usual || usedClusters + Math.max(1, wanted) > blocks * blockEntries;
+      if (isLess && !isGap) continue;
       const tableOffset = (firstCluster + blocks) * clusterBytes;
       const table = isMoved
         ? refcounts.table.movedTo(tableOffset, tableBytes / 8)
@@ -147,13 +149,6 @@ export class Coverage {
       }
       return { firstBlock, blocks, firstCluster, usedClusters, table, isMoved };
     }
-  }
-
-  /** Whether none of these blocks is there: gaps in a table that are too small are left alone. */
-  #isFree(first: number, end: number): boolean {
-    const { table } = this.#options.refcounts;
-    for (let index = first; index < end; index++) if (table.offsetOf(index) !== 0) return false;
-    return true;
   }
 
   async #writeNew({ blocks, firstCluster, usedClusters, table, isMoved }: CoveragePlan) {
