@@ -13,6 +13,7 @@ import type { Geometry } from '../structures/geometry.ts';
 import type { HeaderFile } from '../structures/header-file.ts';
 import { REFCOUNT_TABLE_BYTES_MAX } from '../structures/layout.ts';
 import type { PinnedTable } from '../structures/pinned-table.ts';
+import { damage } from '../structures/refusal.ts';
 import type { MetadataMap } from './metadata-map.ts';
 import type { Refcounts } from './refcounts.ts';
 
@@ -30,6 +31,8 @@ export interface CoverageOptions {
   readonly isAhead: boolean;
   /** What a growth that came to nothing has written ends before that cluster. */
   readonly onWrote: (end: number) => void;
+  /** Hears that a table lies in what is not counted: the image is not to be trusted any more. */
+  readonly onDamage: () => void;
 }
 
 /** What one growth adds; offsets and clusters are of the storage. */
@@ -118,8 +121,20 @@ export class Coverage {
     const usual = this.#options.isAhead ? Math.min(BLOCKS_MAX, Math.ceil(firstBlock / 4)) : 1;
     // Without a block for the header's own cluster there is nothing to go on from.
     const plan = firstBlock === 0 ? undefined : this.#planBlocks(firstBlock, usual, wanted);
-    this.#failure = plan === undefined && wanted > 0 ? this.#full() : undefined;
-    return plan;
+    const failure = plan === undefined ? this.#full() : this.#overlapOf(plan);
+    this.#failure = wanted > 0 ? failure : undefined;
+    return failure === undefined ? plan : undefined;
+  }
+
+  /** In an image whose counts were lost there may be something where none are. */
+  #overlapOf({ firstCluster, usedClusters }: CoveragePlan): TmemError | undefined {
+    const { name, geometry, metadata, onDamage } = this.#options;
+    for (let cluster = firstCluster; cluster < firstCluster + usedClusters; cluster++) {
+      if (!metadata.has(cluster)) continue;
+      onDamage();
+      return damage(name, cluster * geometry.clusterBytes, 'a table is counted as free space');
+    }
+    return undefined;
   }
 
   #planBlocks(firstBlock: number, usual: number, wanted: number): CoveragePlan | undefined {

@@ -132,7 +132,7 @@ export class WritableQcow2 implements WritableFormat {
     });
     const onWrote = (end: number) => allocator.wroteTo(end);
     const coverage = new Coverage({
-      ...{ name, storage, geometry, refcounts, header: headerFile, metadata, onWrote },
+      ...{ name, storage, geometry, refcounts, header: headerFile, metadata, onWrote, onDamage },
       isAhead: !isUnplaced,
     });
     const nextCluster = () => allocator.next;
