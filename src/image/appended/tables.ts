@@ -27,12 +27,6 @@ export interface TablesParts {
   readonly limitBytes: number;
 }
 
-/** An entry whose data may not be durable yet. */
-interface PendingEntry {
-  readonly raw: Buffer;
-  readonly generation: number;
-}
-
 /** Units are numbered in the order of the disk. A slice is a piece of a second-level table. */
 export class AppendedTables {
   readonly cache: TableCache;
@@ -42,10 +36,10 @@ export class AppendedTables {
   readonly #space: AppendSpace;
   readonly #isOrdered: boolean;
   readonly #slicesEntries: number;
-  readonly #pending = new Map<number, PendingEntry>();
+  /** Entries of 8 bytes whose data may not be durable yet, by their units. */
+  readonly #pending = new Map<number, Buffer>();
   readonly #creating = new Map<number, Promise<void>>();
   readonly #flushes = new JoinedRuns(() => this.#flush());
-  #generation = 0;
 
   constructor(parts: TablesParts) {
     const { storage, layout, limitBytes } = parts;
@@ -85,14 +79,14 @@ export class AppendedTables {
   /** What the unit's entry says, from its slice or newer than that; see `EntryCodec.readUnit`. */
   entry(unit: number, slice: Buffer | undefined): number {
     const pending = this.#pending.size === 0 ? undefined : this.#pending.get(unit);
-    if (pending !== undefined) return this.#layout.codec.readUnit(pending.raw, 0);
+    if (pending !== undefined) return this.#layout.codec.readUnit(pending, 0);
     return slice === undefined ? HOLE : this.#layout.codec.readUnit(slice, this.#at(unit));
   }
 
   /** The 8 bytes of the entry. */
   rawEntry(unit: number, slice: Buffer): Buffer {
     const at = this.#at(unit);
-    return this.#pending.get(unit)?.raw ?? slice.subarray(at, at + ENTRY_BYTES);
+    return this.#pending.get(unit) ?? slice.subarray(at, at + ENTRY_BYTES);
   }
 
   /** The failure of an entry that names no data. */
@@ -135,10 +129,9 @@ export class AppendedTables {
    */
   set(unit: number, count: number, raw: Buffer, isUsed = false): void | Promise<void> {
     if (!this.#isOrdered && !isUsed) return this.#store(unit, count, raw);
-    const generation = this.#generation;
     for (let i = 0; i < count; i++) {
       const at = i * ENTRY_BYTES;
-      this.#pending.set(unit + i, { raw: raw.subarray(at, at + ENTRY_BYTES), generation });
+      this.#pending.set(unit + i, raw.subarray(at, at + ENTRY_BYTES));
     }
   }
 
@@ -149,26 +142,27 @@ export class AppendedTables {
 
   async #flush(): Promise<void> {
     const linkable = this.#levelOne.unlinkedIndexes();
-    const generation = this.#generation++;
-    if (linkable.length > 0 || this.#pending.size > 0) {
+    const pending = [...this.#pending];
+    if (linkable.length > 0 || pending.length > 0) {
       // Slices hold only what may be written: entries of durable data, or the image is marked.
       await this.cache.writeBack();
       await this.#storage.sync();
-      await this.#applyPending(generation);
+      await this.#apply(pending);
       await this.#levelOne.link(linkable);
     }
     await this.cache.writeBack();
     await this.#storage.sync();
   }
 
-  /** Moves the entries whose data is durable into their slices. */
-  async #applyPending(generation: number): Promise<void> {
-    for (const [unit, entry] of this.#pending) {
-      if (entry.generation > generation) continue;
-      const stored = this.#store(unit, 1, entry.raw);
+  /**
+   * Moves entries whose data is durable into their slices. Where there is a newer one meanwhile, whose
+   * data is not, that waits for the next flush: but this flush is to leave what it was asked for.
+   */
+  async #apply(entries: readonly (readonly [unit: number, raw: Buffer])[]): Promise<void> {
+    for (const [unit, raw] of entries) {
+      const stored = this.#store(unit, 1, raw);
       if (stored !== undefined) await stored;
-      // A unit may have been zeroed meanwhile: the newer entry waits for the next flush.
-      if (this.#pending.get(unit) === entry) this.#pending.delete(unit);
+      if (this.#pending.get(unit) === raw) this.#pending.delete(unit);
     }
   }
 
