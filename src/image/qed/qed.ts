@@ -5,6 +5,7 @@
  */
 
 import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
 import { writeUInt64LE } from '../../lib/uint64.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { AppendedFormat } from '../appended/appended-format.ts';
@@ -57,8 +58,9 @@ export class QedFormat extends AppendedFormat {
       tableBytesMax: options.tableBytesMax,
       pinnedBytesMax: options.pinnedBytesMax,
       gate: needCheck,
-      // What is behind the last whole cluster is what a crash left of an allocation.
-      end: Math.floor(storage.sizeBytes / clusterBytes) * clusterBytes,
+      // What is behind the last whole cluster a crash may have left of an allocation; or a table names
+      // it, in a file that was cut.
+      end: roundUp(storage.sizeBytes, clusterBytes),
     });
     return new QedFormat(header, disk, needCheck);
   }
