@@ -5,9 +5,10 @@ import type { Storage } from '../../storage/storage.ts';
 
 /** 256 MiB of bits, of which the system maps what is touched: 8 TiB of 4 KiB clusters. */
 const PIECES_MAX = 2 ** 31;
+export const PIECES_PER_WORD = 32;
 
 export class UsedPieces {
-  readonly #bits: Uint8Array;
+  readonly #words: Uint32Array;
   readonly #pieceBytes: number;
   readonly count: number;
   usedCount = 0;
@@ -24,7 +25,7 @@ export class UsedPieces {
     }
     this.#pieceBytes = pieceBytes;
     this.count = count;
-    this.#bits = new Uint8Array(Math.ceil(count / 8));
+    this.#words = new Uint32Array(Math.ceil(count / PIECES_PER_WORD));
   }
 
   /** Marks the pieces that the range touches, inside the file; false when one was marked before. */
@@ -32,28 +33,30 @@ export class UsedPieces {
     const end = Math.min(this.count, Math.ceil((offset + length) / this.#pieceBytes));
     let isFirst = true;
     for (let piece = Math.floor(offset / this.#pieceBytes); piece < end; piece++) {
-      const bit = 1 << (piece & 7);
-      const at = Math.floor(piece / 8);
-      const byte = this.#bits[at] ?? 0;
-      if ((byte & bit) !== 0) {
+      if (this.has(piece)) {
         isFirst = false;
         continue;
       }
-      this.#bits[at] = byte | bit;
+      this.#words[piece >>> 5]! |= 1 << (piece & 31);
       this.usedCount++;
     }
     return isFirst;
   }
 
   has(piece: number): boolean {
-    return ((this.#bits[Math.floor(piece / 8)] ?? 0) & (1 << (piece & 7))) !== 0;
+    return ((this.#words[piece >>> 5] ?? 0) & (1 << (piece & 31))) !== 0;
+  }
+
+  /** Whether none is marked of the pieces that are in one word with this one. */
+  hasEmptyWord(piece: number): boolean {
+    return this.#words[piece >>> 5] === 0;
   }
 
   /** The first piece behind all that are marked. */
   get endOfUsed(): number {
-    let at = this.#bits.length - 1;
-    while (at >= 0 && this.#bits[at] === 0) at--;
-    let piece = Math.min(this.count, (at + 1) * 8);
+    let at = this.#words.length - 1;
+    while (at >= 0 && this.#words[at] === 0) at--;
+    let piece = Math.min(this.count, (at + 1) * PIECES_PER_WORD);
     while (piece > 0 && !this.has(piece - 1)) piece--;
     return piece;
   }

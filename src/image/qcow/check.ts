@@ -10,7 +10,7 @@ import type { ResizableStorage } from '../../storage/storage.ts';
 import { clearEntries, forEachPiece } from '../appended/entries.ts';
 import { ENTRY_BYTES } from '../appended/layout.ts';
 import { Findings } from '../check/findings.ts';
-import { UsedPieces } from '../check/used-pieces.ts';
+import { PIECES_PER_WORD, UsedPieces } from '../check/used-pieces.ts';
 import type { CheckOptions, CheckReport } from '../format.ts';
 import { QCOW_HEADER_BYTES, type QcowHeader, readQcowHeader, SECTOR_BYTES } from './header.ts';
 
@@ -154,19 +154,23 @@ class QcowCheck {
     // qemu-img writes the first level in whole sectors, of which the last may reach into one more.
     const paddedSectors = Math.ceil((l1Offset + roundUp(l1Bytes, SECTOR_BYTES)) / SECTOR_BYTES);
     const isUsed = (at: number) => at < paddedSectors || this.#used.has(at) || this.#packed.has(at);
+    const ends = [paddedSectors, this.#used.endOfUsed, this.#packed.endOfUsed];
+    const end = Math.min(sectors, Math.max(...ends));
     let overlaps = 0;
-    let end = sectors;
-    while (end > 0 && !isUsed(end - 1)) end--;
     let innerClusters = 0;
-    let gap = 0;
-    for (let at = 0; at < end; at++) {
-      if (!isUsed(at)) {
-        gap++;
+    let usedEnd = 0;
+    for (let at = 0; at < end; ) {
+      // A file of holes may have billions of sectors.
+      if (at >= paddedSectors && this.#used.hasEmptyWord(at) && this.#packed.hasEmptyWord(at)) {
+        at += PIECES_PER_WORD - (at % PIECES_PER_WORD);
         continue;
       }
-      innerClusters += this.#wholeClusters(gap);
-      gap = 0;
-      if (at >= headSectors && this.#used.has(at) && this.#packed.has(at)) overlaps++;
+      if (isUsed(at)) {
+        innerClusters += this.#wholeClusters(at - usedEnd);
+        usedEnd = at + 1;
+        if (at >= headSectors && this.#used.has(at) && this.#packed.has(at)) overlaps++;
+      }
+      at++;
     }
     if (overlaps > 0) {
       this.findings.corruption(`${overlaps} sectors are in use plain and compressed`, false);

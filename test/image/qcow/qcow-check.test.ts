@@ -74,6 +74,19 @@ describe('the check of a qcow image', () => {
     expect(report.corruptionsFixed).toBe(0);
   });
 
+  it('counts what lies between two things by whole clusters, wherever that begins and ends', async () => {
+    const image = await made();
+    const begin = Math.ceil(image.length / 512);
+    for (let sectors = 0; sectors < 100; sectors += 3) {
+      const end = (begin + sectors) * 512;
+      const longer = Buffer.concat([image, Buffer.alloc(end + UNIT - image.length)]);
+      poke(longer, L2 + 20 * 8, BigInt(end));
+      const leaks = Math.floor((sectors * 512) / UNIT);
+      const report = await checkOf(qcowDriver, containerOf(longer));
+      expect(report, `${sectors}`).toMatchObject({ corruptions: 0, leaks, allocatedUnits: 12 });
+    }
+  });
+
   it('counts leaks, and cuts off those at the end of the file alone', async () => {
     const image = await made();
     poke(image, L2 + 2 * 8, 0n);
