@@ -5,9 +5,12 @@ import type { ResizableStorage } from '../../storage/storage.ts';
 import type { ImageReference } from '../format.ts';
 import { isRawDataFile, readHeader } from './structures/header.ts';
 import { encodeHeader } from './structures/header-encode.ts';
-import { BACKING_NAME_BYTES_MAX, EXTENSION } from './structures/layout.ts';
+import { AUTOCLEAR_KNOWN, BACKING_NAME_BYTES_MAX, EXTENSION } from './structures/layout.ts';
 
-/** See `FormatDriver.rebase`. The first cluster is written as a whole, in one write. */
+/**
+ * See `FormatDriver.rebase`. The first cluster is written as a whole, in one write; autoclear bits that
+ * are not known are cleared, as by whoever writes an image.
+ */
 export async function rebaseQcow2(
   storage: ResizableStorage,
   { name, formatName }: ImageReference,
@@ -24,8 +27,9 @@ export async function rebaseQcow2(
   }
   const others = header.extensions.filter(({ type }) => type !== EXTENSION.backingFormat);
   const format = formatName === undefined ? [] : [backingFormat(formatName)];
-  const changed = { ...header, backingName: name, extensions: [...format, ...others] };
-  const bytes = encodeHeader(changed, storage.name);
+  const autoclear = header.autoclear & AUTOCLEAR_KNOWN;
+  const extensions = [...format, ...others];
+  const bytes = encodeHeader({ ...header, autoclear, backingName: name, extensions }, storage.name);
   await storage.write(bytes, 0, bytes.length, 0);
   await storage.sync();
 }

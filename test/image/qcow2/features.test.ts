@@ -1,10 +1,12 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { checkQcow2 } from '../../../src/image/qcow2/check/check.ts';
+import { rebaseQcow2 } from '../../../src/image/qcow2/rebase.ts';
 import { parseHeader } from '../../../src/image/qcow2/structures/header.ts';
 import { encodeHeader } from '../../../src/image/qcow2/structures/header-encode.ts';
 import { extensionOf } from '../../../src/image/qcow2/structures/header-extensions.ts';
 import { EXTENSION, FIELD } from '../../../src/image/qcow2/structures/layout.ts';
-import { openFileStorage } from '../../../src/storage/file.ts';
+import { type FileStorage, openFileStorage } from '../../../src/storage/file.ts';
 import { needsPrograms, runProgram, runWell } from '../../tools/programs.ts';
 import { makeImage, workspace } from '../../tools/workspace.ts';
 import {
@@ -23,6 +25,8 @@ function setBits(path: string, field: number, bits: bigint): void {
   bytes.writeBigUInt64BE(bytes.readBigUInt64BE(field) | bits, field);
   writeFileSync(path, bytes);
 }
+
+const noFile = () => Promise.reject(new Error('nothing is named here'));
 
 const bitsOf = (path: string, field: number) => readFileSync(path).readBigUInt64BE(field);
 
@@ -48,6 +52,28 @@ describe('feature bits of a qcow2 image', () => {
     expect(bitsOf(image, FIELD.autoclear)).toBe(0n);
     await disk.close();
     await expectClean(image);
+  });
+
+  it.each([
+    [
+      'by a repair',
+      (storage: FileStorage) => checkQcow2(storage, { repair: 'leaks', openFile: noFile }),
+    ],
+    [
+      'when the image is put on another base',
+      (storage: FileStorage) => {
+        const name = 'base.raw';
+        return rebaseQcow2(storage, { role: 'backing file', name, formatName: 'raw' });
+      },
+    ],
+  ])('that clear themselves and are unknown are cleared %s', async (_when, change) => {
+    const image = await create(`${workspace()}/disk.qcow2`, MIB);
+    await runWell('qemu-img', ['bitmap', '--add', image, 'backup']);
+    setBits(image, FIELD.autoclear, 1n << 33n);
+    const storage = await openFileStorage(image, { isReadOnly: false, isContainer: true });
+    await change(storage);
+    await storage.close();
+    expect(bitsOf(image, FIELD.autoclear)).toBe(1n); // that of bitmaps
   });
 
   it('that are incompatible and unknown are refused by the name that the image gives', async () => {

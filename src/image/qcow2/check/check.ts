@@ -4,6 +4,7 @@ import { TmemError } from '../../../lib/errors.ts';
 import type { ResizableStorage } from '../../../storage/storage.ts';
 import type { CheckFinding, CheckOptions, CheckReport } from '../../format.ts';
 import { has } from '../structures/header.ts';
+import { HeaderFile } from '../structures/header-file.ts';
 import { FIELD, INCOMPATIBLE } from '../structures/layout.ts';
 import { type CheckPass, checkPass } from './pass.ts';
 
@@ -19,6 +20,7 @@ export async function checkQcow2(
     const advice = 'open it for writing to repair it';
     throw new TmemError('read-only', `"${storage.name}" is open for reading only; ${advice}`);
   }
+  await new HeaderFile(storage, before.header).clearAutoclear(true);
   let after = before;
   if (!before.findings.isClean) {
     if (repair === 'leaks') await giveBack(storage, before);

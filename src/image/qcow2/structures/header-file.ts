@@ -6,7 +6,7 @@ import type { ResizableStorage } from '../../../storage/storage.ts';
 import { readPadded } from '../../tables/read-padded.ts';
 import type { Qcow2Header } from './header.ts';
 import { recordBytes } from './header-extensions.ts';
-import { AUTOCLEAR, EXTENSION, FIELD, INCOMPATIBLE } from './layout.ts';
+import { AUTOCLEAR, AUTOCLEAR_KNOWN, EXTENSION, FIELD, INCOMPATIBLE } from './layout.ts';
 import type { PinnedTable } from './pinned-table.ts';
 
 /** Every write lies inside one sector, which a disk writes whole or not at all. */
@@ -29,7 +29,7 @@ export class HeaderFile {
    * and that of the bitmaps unless they are kept; without it they are inconsistent from then on.
    */
   async clearAutoclear(keepsBitmaps: boolean): Promise<void> {
-    const known = AUTOCLEAR.rawDataFile | (keepsBitmaps ? AUTOCLEAR.bitmaps : 0n);
+    const known = keepsBitmaps ? AUTOCLEAR_KNOWN : AUTOCLEAR.rawDataFile;
     const kept = this.#header.autoclear & known;
     if (kept === this.#header.autoclear) return;
     await this.#writeFeatures({ ...this.#header, autoclear: kept });

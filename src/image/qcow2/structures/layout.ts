@@ -54,6 +54,7 @@ export const INCOMPATIBLE_KNOWN = 31n;
 export const COMPATIBLE = { lazyRefcounts: 1n } as const;
 /** A writer that does not know one of these clears it. */
 export const AUTOCLEAR = { bitmaps: 1n, rawDataFile: 2n } as const;
+export const AUTOCLEAR_KNOWN = AUTOCLEAR.bitmaps | AUTOCLEAR.rawDataFile;
 
 /** Types of header extensions. */
 export const EXTENSION = {
