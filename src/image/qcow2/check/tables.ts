@@ -131,6 +131,7 @@ export class TableWalk {
       findings.corruption('the L1 entry', entryAt, 'is flagged wrongly for its refcount');
       this.flagsWrong++;
     }
+    // The file may have been cut: what the table refers to is all that is left of it.
     if (!isInside) {
       findings.isIncomplete = true;
       return;
