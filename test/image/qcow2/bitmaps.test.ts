@@ -192,6 +192,15 @@ describe('persistent bitmaps of a qcow2 image', () => {
     expect(await dirtyParts(file, 'still')).toEqual([]);
   });
 
+  it('keep the disk from having no byte, since no other program would open the image', async () => {
+    const file = await makeImage('cluster_size=64k');
+    const image = await openImage(file);
+    await expect(image.resize(0)).rejects.toMatchObject({ kind: 'unsupported' });
+    await image.close();
+    await runWell('qemu-img', ['check', '-q', '-f', 'qcow2', file]);
+    expect(await dirtyParts(file, 'kept')).toEqual([112]);
+  });
+
   it('are told by info', async () => {
     const storage = await storageOf(await makeImage('cluster_size=64k'));
     const { details } = await qcow2Driver.info(storage);

@@ -95,6 +95,10 @@ export class KeptBitmaps {
    */
   async prepareResize(sizeBytes: number): Promise<void> {
     const all = [...this.#kept.map(({ bitmap }) => bitmap), ...this.#still];
+    // A bitmap without a table is none, and no other program would open the image.
+    if (sizeBytes === 0 && all.length > 0) {
+      throw this.#refusal('of a disk of 0 bytes there are no dirty bitmaps');
+    }
     if (bytesOf(sizeBytes, all) > BYTES_MAX) {
       throw this.#refusal(`its dirty bitmaps would have more than ${BYTES_MAX >> 20} MiB`);
     }
