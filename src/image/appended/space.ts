@@ -63,19 +63,18 @@ export class AppendSpace {
     this.#inFlight.delete(run);
   }
 
-  /** Nothing names the run. It is taken again, or stays in the file as a leak. */
+  /** Nothing names the run. With its neighbours it is taken again, or stays in the file as a leak. */
   giveBack(run: SpaceRun): void {
     this.#inFlight.delete(run);
-    this.#returned.set(run.offset + run.length, run.offset);
-    for (let start = this.#takeReturned(); start !== undefined; start = this.#takeReturned()) {
-      this.#end = start;
+    let start = run.offset;
+    let end = start + run.length;
+    for (const [otherEnd, otherStart] of this.#returned) {
+      if (otherEnd !== start && otherStart !== end) continue;
+      this.#returned.delete(otherEnd);
+      start = Math.min(start, otherStart);
+      end = Math.max(end, otherEnd);
     }
-  }
-
-  /** The start of the returned run that is the last of the file; undefined if none is. */
-  #takeReturned(): number | undefined {
-    const start = this.#returned.get(this.#end);
-    this.#returned.delete(this.#end);
-    return start;
+    if (end === this.#end) this.#end = start;
+    else this.#returned.set(end, start);
   }
 }
