@@ -45,7 +45,9 @@ export async function checkImage(path: string, options: CheckImageOptions): Prom
       repair,
       signal,
       openFile: async (reference) => {
-        return (await gate.open({ path, depth: 0 }, reference, isReadOnly)).storage;
+        // A parent is only looked at: others may have it open for reading as well.
+        const onlyReads = isReadOnly || reference.role === 'parent';
+        return (await gate.open({ path, depth: 0 }, reference, onlyReads)).storage;
       },
       onProgress: onProgress && ((doneBytes, totalBytes) => onProgress({ doneBytes, totalBytes })),
     });

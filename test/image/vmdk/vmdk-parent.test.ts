@@ -3,6 +3,7 @@ import path from 'node:path';
 import { expect, it, vi } from 'vitest';
 import { openImage } from '../../../src/image/open.ts';
 import { vmdkDriver } from '../../../src/image/vmdk/driver.ts';
+import { checkImage } from '../../../src/imaging/check.ts';
 import { commitImage } from '../../../src/imaging/commit.ts';
 import { openFileStorage } from '../../../src/storage/file.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
@@ -200,4 +201,14 @@ it('names of extents and parents go through the gate', async () => {
       { role: 'extent', name, formatName: undefined },
     ]);
   }
+});
+
+it('an image is repaired while its parent is open for reading', async () => {
+  const { parent, child } = await base();
+  const backing = ['-b', 'base.vmdk', '-F', 'vmdk'];
+  await runWell('qemu-img', ['create', '-q', '-f', 'vmdk', ...backing, child]);
+  const golden = await openImage(parent, { isReadOnly: true });
+  const report = await checkImage(child, { repair: 'all' });
+  expect(report).toMatchObject({ corruptions: 0, leaks: 0, errors: 0, findings: [] });
+  await golden.close();
 });
