@@ -19,7 +19,7 @@ export async function makeLuksCorpus(): Promise<CorpusImage[]> {
     const bytes = Buffer.alloc(luksHeaderBytes(choice.keyBytes) + DISK_BYTES);
     const storage = new MemoryStorage(bytes, { name: 'corpus.luks' });
     const wish = { ...choice, passphrase: Buffer.from(PASSPHRASE), iterations: ITERATIONS };
-    await createLuks(storage, 0, wish, 'guest');
+    await createLuks(storage, 0, wish);
     await storage.read(bytes, 0, bytes.length, 0);
     images.push({ name: `luks ${choice.mode}`, bytes, regions: REGIONS });
   }

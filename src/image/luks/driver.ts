@@ -30,9 +30,9 @@ async function open(storage: ResizableStorage, options: OpenOptions) {
     throw new TmemError('unsupported', `"${storage.name}" is a LUKS image; it has no snapshots`);
   }
   // Before it costs seconds of work: what is refused needs no passphrase.
-  await readPlainHeader(storage);
-  const opened = await openLuks(storage, 0, storage.sizeBytes, options.passphrase, 'guest');
-  return { format: new LuksFormat(storage, opened.cipher, opened.payloadOffset) };
+  const header = await readPlainHeader(storage);
+  const cipher = await openLuks(storage, header, 0, options.passphrase, 'guest');
+  return { format: new LuksFormat(storage, cipher, header.payloadOffset) };
 }
 
 async function info(storage: ResizableStorage): Promise<ImageInfo> {
@@ -85,7 +85,7 @@ async function create(storage: ResizableStorage, options: CreateOptions): Promis
   checkWhole(sizeBytes);
   await storage.resize(luksHeaderBytes(DEFAULT_LUKS.keyBytes) + sizeBytes);
   const wish = { ...DEFAULT_LUKS, passphrase, iterations: DEFAULT_ITERATIONS };
-  await createLuks(storage, 0, wish, 'guest');
+  await createLuks(storage, 0, wish);
   await storage.sync();
 }
 

@@ -34,14 +34,6 @@ const SLOT_ALIGNMENT_BYTES = 4096;
  */
 const ROUNDS_MAX = 2 ** 26;
 
-/** An opened LUKS header. */
-export interface OpenLuks {
-  readonly cipher: SectorCipher;
-  readonly header: LuksHeader;
-  /** Bytes from the header's start; of meaning where the payload lies behind the header. */
-  readonly payloadOffset: number;
-}
-
 /** Reads and understands the header at `headerOffset`, which may take up `headerLength` bytes. */
 export async function readLuksHeader(
   storage: Storage,
@@ -56,18 +48,17 @@ export async function readLuksHeader(
 }
 
 /**
- * Takes the master key out of the header with a passphrase. `counts` says what numbers the sectors:
- * the payload of plain LUKS, which is the guest's disk, or the file, in qcow2. Rejects with
- * `permission` for a passphrase that is missing or opens no slot, and as `parseLuksHeader` does.
+ * The cipher of what is behind `header`, which lies at `headerOffset`: a passphrase gives the master key.
+ * `counts` says what numbers the sectors: the payload of plain LUKS, which is the guest's disk, or the
+ * file, in qcow2. Rejects with `permission` for a passphrase that is missing or opens no slot.
  */
 export async function openLuks(
   storage: Storage,
+  header: LuksHeader,
   headerOffset: number,
-  headerLength: number,
   passphrase: Buffer | undefined,
   counts: 'storage' | 'guest' = 'storage',
-): Promise<OpenLuks> {
-  const header = await readLuksHeader(storage, headerOffset, headerLength);
+): Promise<SectorCipher> {
   if (passphrase === undefined) {
     throw new TmemError(
       'permission',
@@ -83,8 +74,8 @@ export async function openLuks(
     await readPadded(storage, material, 0, material.length, headerOffset + slot.materialOffset);
     const key = await openSlot(header, slot, passphrase, material);
     if (key === undefined) continue;
-    const { mode, vector, payloadOffset } = header;
-    return { cipher: sectorCipher({ mode, vector, key, counts }), header, payloadOffset };
+    const { mode, vector } = header;
+    return sectorCipher({ mode, vector, key, counts });
   }
   throw new TmemError(
     'permission',
@@ -161,13 +152,12 @@ function slotBytes(keyBytes: number): number {
   return Math.ceil(materialBytes(keyBytes) / SLOT_ALIGNMENT_BYTES) * SLOT_ALIGNMENT_BYTES;
 }
 
-/** Writes a new header with a new key, its first slot under the passphrase; answers the cipher. */
+/** Writes a new header with a new key, its first slot under the passphrase. */
 export async function createLuks(
   storage: ResizableStorage,
   headerOffset: number,
   options: NewLuksOptions,
-  counts: 'storage' | 'guest' = 'storage',
-): Promise<OpenLuks> {
+): Promise<void> {
   const { mode, vector, keyBytes, hash, passphrase, iterations } = options;
   const master = randomBytes(keyBytes);
   const digestSalt = randomBytes(SALT_BYTES);
@@ -196,8 +186,6 @@ export async function createLuks(
   encodeLuksHeader(header).copy(bytes);
   await fillSlot(bytes, header, passphrase, master);
   await storage.write(bytes, 0, bytes.length, headerOffset);
-  const cipher = sectorCipher({ mode, vector, key: master, counts });
-  return { cipher, header, payloadOffset: header.payloadOffset };
 }
 
 async function fillSlot(

@@ -4,7 +4,7 @@ import { TmemError } from '../../../lib/errors.ts';
 import { readUInt64BE } from '../../../lib/uint64.ts';
 import type { ResizableStorage } from '../../../storage/storage.ts';
 import type { SectorCipher } from '../../format.ts';
-import { openLuks } from '../../luks/luks.ts';
+import { openLuks, readLuksHeader } from '../../luks/luks.ts';
 import { sectorCipher } from '../../luks/sector-cipher.ts';
 import type { Qcow2Header } from './header.ts';
 import { extensionOf } from './header-extensions.ts';
@@ -37,7 +37,7 @@ export async function openCipher(
     if (offset % header.clusterBytes !== 0 || offset >= storage.sizeBytes) {
       throw refusal(name, FIELD.crypt, `its LUKS header is said to be at ${offset}`);
     }
-    return (await openLuks(storage, offset, length, passphrase)).cipher;
+    return openLuks(storage, await readLuksHeader(storage, offset, length), offset, passphrase);
   }
   if (!isReadOnly) {
     const advice = 'open it read-only and convert it';
