@@ -3,7 +3,6 @@
 import type { ResizableStorage } from '../../../storage/storage.ts';
 import { readPadded } from '../../tables/read-padded.ts';
 import { SECTOR_BYTES } from '../structures/layout.ts';
-import { readSnapshots } from '../structures/snapshot-table.ts';
 import type { CheckPass } from './pass.ts';
 import { type SweptTable, sweepTables } from './table-sweep.ts';
 
@@ -18,7 +17,7 @@ const L1_PIECE_BYTES = 1 << 20;
  * Answers how many entries it changed. References change with that, so another pass must follow.
  */
 export async function mendEntries(storage: ResizableStorage, pass: CheckPass): Promise<number> {
-  const { header, geometry } = pass;
+  const { geometry } = pass;
   const isExtended = geometry.subclusters > 1;
   const { clusterBytes } = geometry;
   let changed = 0;
@@ -35,16 +34,8 @@ export async function mendEntries(storage: ResizableStorage, pass: CheckPass): P
     if ((high & OFFSET_HIGH) === 0 && low < SECTOR_BYTES) return;
     write(bytes, at, high, low - (low % SECTOR_BYTES));
   };
-  await eachL1(storage, header.l1Offset, header.l1Entries, mendL1);
-  if (header.snapshotCount > 0) {
-    let l1Bytes = header.l1Entries * 8;
-    for (const { l1Offset, l1Entries } of await readSnapshots(storage, header)) {
-      if (l1Offset % clusterBytes !== 0 || l1Offset >= storage.sizeBytes) continue;
-      // Tables that are longer than the file altogether overlap; reading them could take for ever.
-      if (l1Bytes + l1Entries * 8 > storage.sizeBytes) continue;
-      l1Bytes += l1Entries * 8;
-      await eachL1(storage, l1Offset, l1Entries, mendL1);
-    }
+  for (const { offset, entries } of pass.walk.l1Tables) {
+    await eachL1(storage, offset, entries, mendL1);
   }
   await eachL2(storage, pass, false, (bytes, at) => {
     const high = bytes.readUInt32BE(at);

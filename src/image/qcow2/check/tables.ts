@@ -38,6 +38,12 @@ export interface TableTotals {
   contiguous: number;
 }
 
+/** Where an L1 table is, of the active disk or of a snapshot. */
+export interface L1Place {
+  readonly offset: number;
+  readonly entries: number;
+}
+
 /** The distinct L2 tables in ascending order, and how often each is referred to. */
 export interface L2Tables {
   readonly offsets: Float64Array;
@@ -60,6 +66,8 @@ export class TableWalk {
   /** Entries that `repairTables` can mend, and flags that it can set right. */
   mendable = 0;
   flagsWrong = 0;
+  /** Those that were taken in. */
+  readonly l1Tables: L1Place[] = [];
   readonly #parts: TableWalkParts;
   /** Offsets of L2 tables, plus one where the active disk refers to it. */
   #found = new Float64Array(1024);
@@ -81,6 +89,7 @@ export class TableWalk {
       findings.isIncomplete = true;
       return;
     }
+    this.l1Tables.push({ offset, entries });
     if (!marks.mark(offset, length, 1, 'an L1 table')) findings.isIncomplete = true;
     const end = Math.min(offset + length, storage.sizeBytes);
     const piece = Buffer.allocUnsafeSlow(Math.max(0, Math.min(L1_PIECE_BYTES, end - offset)));
