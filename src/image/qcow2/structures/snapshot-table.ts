@@ -24,7 +24,9 @@ export interface Qcow2Snapshot extends SnapshotInfo {
 
 const FIXED_BYTES = 40;
 const EXTRA_BYTES_MAX = 1024;
-/** What is read at once; an entry is at most its fixed part, 1 KiB, and two names of 64 KiB. */
+/** Its fixed part, and two names of 64 KiB each. */
+const ENTRY_BYTES_MAX = FIXED_BYTES + EXTRA_BYTES_MAX + 2 * 65_536;
+/** What is read at once. */
 const WINDOW_BYTES = 256 << 10;
 
 /**
@@ -41,7 +43,7 @@ export async function readSnapshots(
   let windowEnd = 0;
   let at = header.snapshotsOffset;
   for (let index = 0; index < header.snapshotCount; index++) {
-    if (windowEnd - at < WINDOW_BYTES / 2) {
+    if (windowEnd - at < ENTRY_BYTES_MAX) {
       windowOffset = at;
       windowEnd = at + WINDOW_BYTES;
       if (at >= storage.sizeBytes) {
