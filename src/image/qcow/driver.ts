@@ -3,8 +3,8 @@
 import { TmemError } from '../../lib/errors.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import type { FormatDriver, ImageInfo, OpenedFormat, OpenOptions } from '../format.ts';
+import { passphraseCipher } from '../luks/passphrase-cipher.ts';
 import { checkQcow } from './check.ts';
-import { qcowCipher } from './cipher.ts';
 import { createQcow } from './create.ts';
 import { backingOf, type QcowHeader, readQcowHeader } from './header.ts';
 import { openQcowDisk, QcowFormat, ReadOnlyQcowFormat } from './qcow.ts';
@@ -29,7 +29,7 @@ async function openQcow(storage: ResizableStorage, options: OpenOptions): Promis
   const backing = backingOf(header);
   if (!options.isReadOnly) return { format: new QcowFormat(disk, header), backing };
   const { passphrase } = options;
-  const cipher = header.isEncrypted && passphrase ? qcowCipher(passphrase) : undefined;
+  const cipher = header.isEncrypted && passphrase ? passphraseCipher(passphrase) : undefined;
   return { format: new ReadOnlyQcowFormat(disk, cipher), backing };
 }
 

@@ -200,15 +200,6 @@ export class TableCache {
     for (let at = first; at < offset + length; at += sliceBytes) this.#forget(at);
   }
 
-  /** Resolves when no write of the range is under way: then its space may be used otherwise. */
-  async settled(offset: number, length: number): Promise<void> {
-    const writes: Promise<void>[] = [];
-    for (const [at, { done }] of this.#writes) {
-      if (at < offset + length && at + this.sliceBytes > offset) writes.push(done);
-    }
-    await Promise.allSettled(writes);
-  }
-
   #find(sliceOffset: number): Buffer | undefined {
     const dirty = this.#dirty.get(sliceOffset);
     if (dirty !== undefined) return dirty.buffer;

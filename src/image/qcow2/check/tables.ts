@@ -63,9 +63,8 @@ export interface TableWalkParts {
 
 export class TableWalk {
   readonly totals: TableTotals = { allocated: 0, compressed: 0, fragmented: 0, contiguous: 0 };
-  /** Entries that `repairTables` can mend, and flags that it can set right. */
+  /** Entries that `mendEntries` can mend. */
   mendable = 0;
-  flagsWrong = 0;
   /** Those that were taken in. */
   readonly l1Tables: L1Place[] = [];
   readonly #parts: TableWalkParts;
@@ -138,7 +137,6 @@ export class TableWalk {
     const isOne = cluster < stored.clusters && stored.get(cluster) === 1;
     if (isActive && isOne !== high >= COPIED) {
       findings.corruption('the L1 entry', entryAt, 'is flagged wrongly for its refcount');
-      this.flagsWrong++;
     }
     // The file may have been cut: what the table refers to is all that is left of it.
     if (!isInside) {
@@ -270,7 +268,6 @@ export class TableWalk {
     }
     if (isOne === high >= COPIED) return;
     findings.corruption('the L2 entry', entryAt, 'is flagged wrongly for its refcount', times);
-    this.flagsWrong++;
   }
 
   #compressed(

@@ -52,11 +52,6 @@ export class FreedClusters {
     this.#options = options;
   }
 
-  /** Whether anything waits. */
-  get isEmpty(): boolean {
-    return this.#replaced.length === 0 && this.#unreachable.length === 0;
-  }
-
   /** The table entry of these bytes was replaced in memory. */
   add(storageOffset: number, length: number): void {
     addRun(this.#replaced, this.#runOf(storageOffset, length));

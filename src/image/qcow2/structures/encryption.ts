@@ -1,18 +1,15 @@
-/** The cipher of an enciphered image: LUKS1 inside qcow2, or the old way with a bare key. */
+/** The cipher of an enciphered image: LUKS1 inside qcow2, or the old way of qcow. */
 
 import { TmemError } from '../../../lib/errors.ts';
 import { readUInt64BE } from '../../../lib/uint64.ts';
 import type { ResizableStorage } from '../../../storage/storage.ts';
 import type { SectorCipher } from '../../format.ts';
 import { openLuks, readLuksHeader } from '../../luks/luks.ts';
-import { sectorCipher } from '../../luks/sector-cipher.ts';
+import { passphraseCipher } from '../../luks/passphrase-cipher.ts';
 import type { Qcow2Header } from './header.ts';
 import { extensionOf } from './header-extensions.ts';
 import { CRYPT, EXTENSION, FIELD } from './layout.ts';
 import { refusal } from './refusal.ts';
-
-/** The old way takes the first 16 bytes of the passphrase for a key, and has no way to check it. */
-const AES_KEY_BYTES = 16;
 
 /**
  * The cipher of the data clusters of an image that is enciphered. Rejects with `permission` for
@@ -49,7 +46,5 @@ export async function openCipher(
       `"${name}" is enciphered; give its passphrase with --passphrase-file`,
     );
   }
-  const key = Buffer.alloc(AES_KEY_BYTES);
-  passphrase.copy(key);
-  return sectorCipher({ mode: 'cbc', vector: { name: 'plain64' }, key, counts: 'guest' });
+  return passphraseCipher(passphrase);
 }

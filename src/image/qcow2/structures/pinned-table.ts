@@ -49,10 +49,6 @@ export class PinnedTable {
     return this.#bytes.length / 8;
   }
 
-  get isDirty(): boolean {
-    return this.#dirty.size > 0;
-  }
-
   /** Bits 32 to 63 of an entry. */
   highOf(index: number): number {
     return this.#bytes.readUInt32BE(index * 8);

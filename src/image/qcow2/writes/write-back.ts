@@ -177,7 +177,10 @@ export class WriteBack {
     await disk.storage.sync();
   }
 
-  /** What is durable or not is not known: all of it is written again, nothing is free. */
+  /**
+   * What is durable or not is not known: all of it is written again, and nothing is free. Only slices
+   * that are written are not: after a sync that failed the storage lets no other succeed.
+   */
   #restore(batch: Batch, isSecondPhase: boolean): void {
     const { freed, onWrote } = this.#options;
     const { plan, diskSwitch } = batch;

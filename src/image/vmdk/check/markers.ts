@@ -37,7 +37,7 @@ export async function checkMarkers(parts: MarkerCheckParts): Promise<void> {
   for (const { begin, sectors } of fixedRuns(layout)) occupy(begin, sectors);
   for (const sector of tables.sorted()) occupy(sector, tables.length);
   const check = async (grain: number, sector: number) => {
-    const length = await markerProblem(storage, layout, grain, sector, findings);
+    const length = await storedBytesOf(storage, layout, grain, sector, findings);
     if (length !== undefined) occupy(sector, Math.ceil(length / SECTOR_BYTES));
   };
   await scanTables(
@@ -62,8 +62,8 @@ export async function checkMarkers(parts: MarkerCheckParts): Promise<void> {
   reportOverlap(storage, begins, ends, findings);
 }
 
-/** How many bytes the grain takes with its marker; undefined when the marker is wrong. */
-async function markerProblem(
+/** How many bytes the grain takes with its marker; undefined, and a finding, when that is wrong. */
+async function storedBytesOf(
   storage: Storage,
   layout: SparseLayout,
   grain: number,
