@@ -9,6 +9,7 @@
  * Source: Linux Documentation/vm/cleancache.rst.
  */
 
+import { turnOfTheLoop } from '../lib/turn-of-the-loop.ts';
 import type { Account } from './account.ts';
 import {
   createEncodedPage,
@@ -26,6 +27,9 @@ import type { Tmem } from './tmem.ts';
 
 /** Pages of one object. */
 export const PAGES_PER_OBJECT = 16_384;
+
+/** Pages that leave in one turn of the event loop: about 1 ms of work. */
+const DROPS_PER_TURN = 256;
 
 export class Cleancache {
   readonly pageBytes: number;
@@ -98,6 +102,27 @@ export class Cleancache {
       } else {
         this.pool.flushPage(object, index);
         page++;
+      }
+    }
+  }
+
+  /** As `flush`; of a long range in slices, between which others go on. */
+  async flushInTurns(first: number, count: number): Promise<void> {
+    if (count <= DROPS_PER_TURN) {
+      this.flush(first, count);
+      return;
+    }
+    const end = first + count;
+    let left = DROPS_PER_TURN;
+    for (let object = Math.floor(first / PAGES_PER_OBJECT); ; object++) {
+      const start = object * PAGES_PER_OBJECT;
+      if (start >= end) return;
+      for (const index of this.pool.indexesOf(object)) {
+        if (start + index < first || start + index >= end) continue;
+        this.pool.flushPage(object, index);
+        if (--left > 0) continue;
+        left = DROPS_PER_TURN;
+        await turnOfTheLoop();
       }
     }
   }

@@ -74,6 +74,29 @@ test('a trimmed range has left the cache before the disk hears of it', async () 
   await trimmed;
 });
 
+test('others have their turn while a long range leaves the cache', async () => {
+  const LARGE = { sizeBytes: 8 * MIB, memoryBytes: 64 * MIB };
+  for (const parts of [makeExport(LARGE), makeWriteBack(LARGE)]) {
+    for (const change of ['trim', 'writeZeroes'] as const) {
+      for (let page = 0; page < 2000; page++) parts.cache.put(page, parts.disk, page * PAGE);
+      let turns = 0;
+      let isDone = false;
+      const count = (): void => {
+        if (!isDone) setImmediate(count);
+        turns++;
+      };
+      setImmediate(count);
+      await parts.target[change](PAGE, 1998 * PAGE, true);
+      isDone = true;
+      expect(turns).toBeGreaterThanOrEqual(7);
+      const left = Array.from({ length: 2000 }, (_, page) => page).filter((page) =>
+        parts.cache.has(page),
+      );
+      expect(left).toEqual([0, 1999]);
+    }
+  }
+});
+
 test('a page that was changed is cached again by the next read of it', async () => {
   const parts = makeExport();
   await parts.target.trim(0, PAGE);

@@ -114,6 +114,11 @@ export class ChainPages implements CleanPages {
     this.claim(first, count);
   }
 
+  async flushInTurns(first: number, count: number): Promise<void> {
+    this.claim(first, count);
+    await this.#caches[0]!.flushInTurns(first, count);
+  }
+
   claim(first: number, count: number): void {
     this.#owners.setTop(first, count);
   }

@@ -16,6 +16,7 @@ type OneImage = Pick<
   | 'copy'
   | 'put'
   | 'flush'
+  | 'flushInTurns'
   | 'lend'
   | 'lender'
 >;

@@ -266,7 +266,8 @@ export class WriteBack implements WritePath {
     const change = inFlight.beginChange(first, count);
     try {
       await this.writer.settled(first, count);
-      pages.clean.flush(first, count); // what became clean while it was waited for, too
+      // What became clean while it was waited for, too.
+      await pages.clean.flushInTurns(first, count);
       await act();
       if (isZeroed || image.formatName === 'raw') await this.#dropWhole(offset, offset + length);
       else await this.#dropGivenUp(offset, offset + length);

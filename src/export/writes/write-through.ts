@@ -93,8 +93,8 @@ export class WriteThrough implements WritePath {
     const first = Math.floor(offset / pageBytes);
     const count = Math.ceil((offset + length) / pageBytes) - first;
     const change = this.#inFlight.beginChange(first, count);
-    this.#cache.flush(first, count);
     try {
+      await this.#cache.flushInTurns(first, count);
       await act();
     } finally {
       this.#cache.claim?.(first, count);
