@@ -64,7 +64,7 @@ export interface WriteBackSource {
   readonly tier: {
     readonly table: {
       readonly count: number;
-      readonly failedCount: number;
+      readonly troubledCount: number;
       readonly lostCount: number;
       readonly metadataBytes: number;
     };

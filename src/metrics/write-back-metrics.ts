@@ -49,7 +49,7 @@ export const WRITE_BACK_METRICS: readonly MetricDefinition[] = [
     'Dirty pages that the image refused; they are tried again.',
     ['export'],
     (sources, set) => {
-      eachOf(sources, ({ tier }, name) => set(tier.table.failedCount, { export: name }));
+      eachOf(sources, ({ tier }, name) => set(tier.table.troubledCount, { export: name }));
     },
   ),
   gauge(

@@ -13,7 +13,6 @@ import type { DirtyPages } from '../export/pages/dirty-pages.ts';
 import type { WriteBack } from '../export/writes/write-back.ts';
 import type { Account } from '../tmem/account.ts';
 import { type Layer, PUT_OUTCOME_NAMES } from '../tmem/layer.ts';
-import { NO_SLOT } from '../tmem/page-index.ts';
 import type { Pool } from '../tmem/pool.ts';
 
 const MS_PER_SECOND = 1000;
@@ -133,7 +132,7 @@ function writeBackStatus(
   { dirtyBytes, pageBytes }: Export,
 ): WriteBackStatus {
   const { table } = tier;
-  const ageMs = table.oldest === NO_SLOT ? 0 : performance.now() - table.dirtySince(table.oldest);
+  const ageMs = table.count === 0 ? 0 : performance.now() - table.oldestSince;
   return {
     dirtyBytes,
     limitBytes: limitPages * pageBytes,

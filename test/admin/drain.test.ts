@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
+import type { WriteBackStatus } from '../../src/admin/api.ts';
 import type { Export } from '../../src/export/export.ts';
 import { Export as RealExport } from '../../src/export/export.ts';
 import { rawImage } from '../../src/image/raw.ts';
@@ -109,6 +110,49 @@ test('a drain that cannot end says how much is left, and why is in the status', 
   const { writeBack } = (await admin.ask('GET', '/v1/exports/disk')).json;
   expect(writeBack).toMatchObject({ state: 'failing', dirtyBytes: 3 * PAGE });
   expect((writeBack as { failure: string }).failure).not.toBe('');
+});
+
+/** What status and metrics say of writing back. */
+async function written(admin: AdminFixture) {
+  const { writeBack } = (await admin.ask('GET', '/v1/exports/disk')).json;
+  const { state, oldestSeconds, failure } = writeBack as WriteBackStatus;
+  const text = (await admin.send('GET', '/metrics')).bytes.toString();
+  const failing = /^tmem_writeback_failing_pages\{export="disk"\} (\d+)$/m.exec(text)?.[1];
+  return { state, hasAge: oldestSeconds > 0, hasFailure: failure !== null, failing };
+}
+
+test('a page that the image refused is failing, and old, while it waits and while it is tried', async () => {
+  const { admin, storage, target } = await startDirty(1);
+  storage.failNext('write', 'EIO');
+  await expect(target.sync()).rejects.toMatchObject({ kind: 'io' });
+  const failing = { state: 'failing', hasAge: true, hasFailure: true, failing: '1' };
+  expect(await written(admin)).toEqual(failing);
+  const hold = storage.holdNext('write');
+  const synced = target.sync();
+  await hold.arrived;
+  expect(await written(admin)).toEqual(failing);
+  hold.release();
+  await synced;
+  const clean = { state: 'clean', hasAge: false, hasFailure: false, failing: '0' };
+  expect(await written(admin)).toEqual(clean);
+});
+
+test('nothing fails any more when what the image refused was discarded', async () => {
+  const { admin, storage, target } = await startDirty(3);
+  storage.failNext('write', 'EIO');
+  await expect(target.sync()).rejects.toMatchObject({ kind: 'io' });
+  await target.trim(0, 3 * PAGE);
+  expect(await written(admin)).toMatchObject({ state: 'clean', hasFailure: false, failing: '0' });
+});
+
+test('a page that is on its way to an image that hangs is as old as it is', async () => {
+  const { admin, storage, target } = await startDirty(1);
+  const hold = storage.holdNext('write');
+  const synced = target.sync();
+  await hold.arrived;
+  expect(await written(admin)).toMatchObject({ state: 'writing', hasAge: true });
+  hold.release();
+  await synced;
 });
 
 test('a drain that no further try can help is answered at once', async () => {

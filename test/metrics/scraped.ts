@@ -40,7 +40,7 @@ export function quietExport(name: string, poolId = 1): ExportSource {
     mode: 'writethrough',
     pageBytes: 4096,
     writeBack: {
-      tier: { table: { count: 0, failedCount: 0, lostCount: 0, metadataBytes: 0 } },
+      tier: { table: { count: 0, troubledCount: 0, lostCount: 0, metadataBytes: 0 } },
       limitPages: 256,
       writer: {
         statistics: { writtenPages: 0, runs: 0, failures: 0, redirtiedPages: 0, cleanPages: 0 },

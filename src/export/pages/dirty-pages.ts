@@ -53,7 +53,6 @@ export class DirtyPages {
   /** Entries that the image refused and still does not have, tried again or not. */
   troubledCount = 0;
   lostCount = 0;
-  writingCount = 0;
   /** Pages that were lost since the start, those too that were written again. */
   lossCount = 0;
 
@@ -69,6 +68,7 @@ export class DirtyPages {
   readonly #byUse: SlotQueue;
   readonly #failed: SlotQueue;
   readonly #retried: SlotQueue;
+  readonly #writing: SlotQueue;
   #barrier = -1;
 
   /** Room for `capacity` pages; memory is mapped as it is touched. */
@@ -85,6 +85,7 @@ export class DirtyPages {
     this.#byAge = new SlotQueue(ageLinks);
     this.#failed = new SlotQueue(ageLinks);
     this.#retried = new SlotQueue(ageLinks);
+    this.#writing = new SlotQueue(ageLinks);
     this.#byUse = new SlotQueue(new Int32Array(2 * capacity));
   }
 
@@ -96,6 +97,11 @@ export class DirtyPages {
   /** Pages that wait for a writer. */
   get queuedCount(): number {
     return this.#byUse.count;
+  }
+
+  /** Pages that are on their way to the image. */
+  get writingCount(): number {
+    return this.#writing.count;
   }
 
   /** Bytes of this table in use. */
@@ -216,12 +222,25 @@ export class DirtyPages {
     return this.#dirtySince[slot]!;
   }
 
+  /** Since when the page that has been dirty for longest has been, wherever it is; Infinity for none. */
+  get oldestSince(): number {
+    const oldest = this.#byAge.tail;
+    let since = oldest === NO_SLOT ? Number.POSITIVE_INFINITY : this.dirtySince(oldest);
+    // The others are in no order. Few are being written; those that the image refused may be many.
+    for (const queue of [this.#writing, this.#failed, this.#retried]) {
+      for (let slot = queue.tail; slot !== NO_SLOT; slot = queue.newerThan(slot)) {
+        since = Math.min(since, this.dirtySince(slot));
+      }
+    }
+    return since;
+  }
+
   /** A writer takes the entry, which must be queued. */
   beginWrite(slot: number): void {
     if (!this.isQueued(slot)) throw new Error('dirty pages: not there to be taken');
     this.#dequeue(slot);
     this.#states[slot]! |= WRITING;
-    this.writingCount++;
+    this.#writing.push(slot, 0);
     this.#firstWriting[slot] = this.#firstVersions[slot]!;
     this.#firstVersions[slot] = NONE;
   }
@@ -313,7 +332,7 @@ export class DirtyPages {
     this.#firstWriting[slot] = NONE;
     if (wasOwed && !this.isOwed(slot)) this.owedCount--;
     this.#states[slot]! &= ~WRITING;
-    this.writingCount--;
+    this.#writing.remove(slot, 0);
   }
 
   /** Sets a bit that entries are counted by. */

@@ -100,9 +100,6 @@ export class Writer {
     cleanPages: 0,
     redirtiedPages: 0,
   };
-  /** Why the last write that failed did; undefined when the image has all that it refused. */
-  failure: TmemError | undefined;
-
   readonly #options: WriterOptions;
   readonly #plan: WriterPlan;
   readonly #runs = new Set<Run>();
@@ -111,6 +108,7 @@ export class Writer {
   #granted: PooledBuffer | undefined;
   #isWaitingForBuffer = false;
   #retryMs = RETRY_MS_MIN;
+  #failure: TmemError | undefined;
   #cancelTimer: (() => void) | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
   #cancelRetry: (() => void) | undefined;
@@ -124,6 +122,11 @@ export class Writer {
       table: options.tier.table,
       isUnderWay: (page) => this.#isUnderWay(page),
     });
+  }
+
+  /** Why the last write that failed did; undefined when nothing is left that the image refused. */
+  get failure(): TmemError | undefined {
+    return this.#options.tier.table.troubledCount > 0 ? this.#failure : undefined;
   }
 
   /** Whether pages may still become clean for whoever waits for room. */
@@ -284,10 +287,7 @@ export class Writer {
       statistics.writtenPages++;
       if (!tier.written(slot, page, pages.versionOf(page))) statistics.redirtiedPages++;
     }
-    if (tier.table.troubledCount === 0) {
-      this.failure = undefined;
-      this.#retryMs = RETRY_MS_MIN;
-    }
+    if (tier.table.troubledCount === 0) this.#retryMs = RETRY_MS_MIN;
     this.#end(run);
   }
 
@@ -300,9 +300,10 @@ export class Writer {
       else this.#keepClean(page, run, cause);
     }
     this.statistics.failures++;
-    this.failure =
+    const failure =
       cause instanceof TmemError ? cause : new TmemError('io', 'writing back failed', { cause });
-    if (this.#flush !== undefined) this.#flush.failure ??= this.failure;
+    this.#failure = failure;
+    if (this.#flush !== undefined) this.#flush.failure ??= failure;
     const retryMs = this.#retryMs;
     if (this.#cancelRetry === undefined && !this.#isClosed) this.#retryLater();
     const [offset, length] = [pages.first * pageBytes, pages.count * pageBytes];

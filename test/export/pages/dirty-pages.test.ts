@@ -45,6 +45,20 @@ describe('the order of dirty pages', () => {
     expect([table.count, table.queuedCount, table.writingCount]).toEqual([3, 2, 1]);
   });
 
+  test('leaves none out of the oldest of all, be it waiting, under way or refused', () => {
+    const table = written(1, 2, 3);
+    const first = take(table, 1);
+    expect(table.oldestSince).toBe(0);
+    first.fail();
+    expect(table.oldestSince).toBe(0);
+    table.retry();
+    expect(table.oldestSince).toBe(0);
+    take(table, 1).end();
+    expect(table.oldestSince).toBe(1);
+    for (const page of [2, 3]) table.drop(page);
+    expect(table.oldestSince).toBe(Number.POSITIVE_INFINITY);
+  });
+
   test('names pages anywhere on a large disk', () => {
     const far = 2 ** 40 + 16_384;
     const table = written(far, 0);
