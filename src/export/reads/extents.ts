@@ -4,6 +4,7 @@
  */
 
 import type { BlockImage } from '../../image/image.ts';
+import { turnOfTheLoop } from '../../lib/turn-of-the-loop.ts';
 import type { DirtyTier } from '../pages/dirty-tier.ts';
 
 /** A run of bytes of one allocation state. */
@@ -20,8 +21,8 @@ export interface ExportExtent {
 /** What is to be written to the image is in it as good as already. */
 const WRITTEN = { isHole: false, isZero: false, depth: 0, isAllocated: true } as const;
 
-/** Pages that one extent is searched for writes that the image does not have yet. */
-const DIRTY_SCAN_PAGES_MAX = 65_536;
+/** Pages that are searched in one turn of the event loop for writes that the image does not have yet. */
+const PAGES_PER_TURN = 65_536;
 /** How often the image is asked while pages keep getting clean; then it is called data. */
 const EXTENT_TRIES_MAX = 4;
 
@@ -40,7 +41,12 @@ export class Extents {
   /** Allocation states from `offset` on, neighbours joined; at most `countMax` of them. */
   async list(offset: number, length: number, countMax: number): Promise<ExportExtent[]> {
     const extents: ExportExtent[] = [];
+    let seenBytes = 0;
     for (let at = 0; at < length; ) {
+      if (seenBytes >= PAGES_PER_TURN * this.#pageBytes) {
+        await turnOfTheLoop(); // others come between
+        seenBytes = 0;
+      }
       const extent = await this.#extent(offset + at, length - at);
       const bytes = Math.min(extent.length, length - at);
       const last = extents.at(-1);
@@ -52,6 +58,7 @@ export class Extents {
         extents.push({ ...extent, length: bytes });
       }
       at += bytes;
+      seenBytes += bytes;
     }
     return extents;
   }
@@ -75,7 +82,7 @@ export class Extents {
     const pageBytes = this.#pageBytes;
     const first = Math.floor(offset / pageBytes);
     const isDirty = tier.has(first);
-    const most = Math.min(DIRTY_SCAN_PAGES_MAX, Math.ceil(extent.length / pageBytes));
+    const most = Math.min(PAGES_PER_TURN, Math.ceil(extent.length / pageBytes));
     let page = first + 1;
     while (page < first + most && tier.has(page) === isDirty) page++;
     const bytes = Math.min(extent.length, page * pageBytes - offset);

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { rawImage } from '../../../src/image/raw.ts';
 import { MemoryStorage } from '../../../src/storage/memory.ts';
 import type { StorageExtent } from '../../../src/storage/storage.ts';
+import { NoOverflow } from '../../../src/swap/no-overflow.ts';
 import { gatedImage } from '../../image/qcow2/gated.ts';
 import { openOn } from '../../image/qcow2/images.ts';
 import { KIB, MIB, noise, quiet, read } from '../fixture.ts';
@@ -193,6 +194,25 @@ describe('allocation', () => {
       { length: 2 * PAGE, ...data },
       { length: 4 * PAGE + 512, ...hole },
     ]);
+  });
+
+  test('leaves turns to others while a long one is searched for what is dirty', async () => {
+    const sizeBytes = 4096 * MIB;
+    const parts = writeBackOn(new NoOverflow('disk', sizeBytes), { tuning: LAZY });
+    await writeAtOnce(parts, sizeBytes - PAGE, noise(PAGE, 3));
+    let turns = 0;
+    let isDone = false;
+    const count = (): void => {
+      turns++;
+      if (!isDone) setImmediate(count);
+    };
+    setImmediate(count);
+    expect(await parts.target.extents.list(0, sizeBytes - 512, 100)).toMatchObject([
+      { length: sizeBytes - PAGE, ...hole },
+      { length: PAGE - 512, ...data },
+    ]);
+    isDone = true;
+    expect(turns).toBeGreaterThanOrEqual(15);
   });
 
   test('shows what is dirty over zeros as data', async () => {
