@@ -153,12 +153,15 @@ export class OverflowStorage implements Storage {
     return this.#request('sync', 0, 0, undefined, 0, async () => {});
   }
 
-  /** Whole pages are dropped, and read as zeros; the rest of the range stays as it is. */
+  /** Whole pages are dropped, also one that the device ends in, and read as zeros; the rest stays as it is. */
   discard(offset: number, length: number): Promise<void> {
     return this.#request('discard', offset, length, undefined, 0, async () => {
       await eachPart(this.#pageBytes, offset, length, 0, {
         pages: (first, count) => this.#dropPages(first, first + count),
-        part: async () => {},
+        part: async (page, from, count) => {
+          const isRest = from === 0 && page * this.#pageBytes + count === this.sizeBytes;
+          if (isRest) this.#store.drop(page); // all that there is of the last page
+        },
       });
     });
   }

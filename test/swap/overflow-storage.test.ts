@@ -83,6 +83,17 @@ it('reads more neighbours than a buffer holds with requests that each fit one', 
   expect(Math.max(...lengths)).toBeLessThanOrEqual(72 * 1024);
 });
 
+it('drops the last page with the rest, though the device ends inside it', async () => {
+  const length = 4 * PAGE_BYTES + 512;
+  const { storage } = openFixture(length);
+  await storage.write(Buffer.alloc(length, pageOf(PAGE_BYTES, 'random', 1)), 0, length, 0);
+  await storage.discard(4 * PAGE_BYTES, 256);
+  expect(storage.storedPages).toBe(5);
+  await storage.discard(0, length);
+  expect([storage.storedPages, storage.liveBytes]).toEqual([0, 0]);
+  expect(await storage.extent(0, length)).toEqual({ length, isHole: true });
+});
+
 it('accounts for nothing after everything was discarded', async () => {
   const count = 1500;
   const { storage, write, read } = openFixture(count * PAGE_BYTES);
