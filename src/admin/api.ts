@@ -114,7 +114,7 @@ export interface WriteBackStatus {
   readonly state: 'clean' | 'dirty' | 'writing' | 'failing';
   /** The age of the oldest dirty page; 0 when there is none. */
   readonly oldestSeconds: number;
-  /** Why the last write to the image failed; null when it did not. */
+  /** Why the image last refused some of them; null when there are none left that it refused. */
   readonly failure: string | null;
 }
 

@@ -3,7 +3,7 @@
  * being changed. It keeps the cache coherent by one rule: a page that was read while it was being
  * changed is never cached, and never shared with a reader who asks after the change was answered.
  *
- * Counts are bounded by the buffers of the service, so the lists are searched from end to end.
+ * There are never more than requests in flight, so the lists are searched from end to end.
  */
 
 import { NumberTable } from '../lib/number-table.ts';

@@ -10,9 +10,9 @@ import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts'
 import { isSameStamp, stampFile } from '../storage/file-stamp.ts';
 import { isRefused } from '../tmem/layer.ts';
 import type { Tmem } from '../tmem/tmem.ts';
+import { ChangedPages } from './changed-pages.ts';
 import { type FoundHead, headFailure, readHead } from './head.ts';
 import type { SavedImage } from './image-table.ts';
-import { PendingPages } from './pending-pages.ts';
 import { removeLeftovers } from './replacement.ts';
 import { Room } from './room.ts';
 import { type SnapshotImage, stampAs } from './save.ts';
@@ -60,7 +60,7 @@ interface Loadable {
   readonly saved: SavedImage;
   readonly image: SnapshotImage;
   readonly pageCount: number;
-  readonly pending: PendingPages;
+  readonly changed: ChangedPages;
 }
 
 interface FoundSnapshot extends FoundHead {
@@ -80,7 +80,7 @@ export class SnapshotLoader {
   /** By the image's number in the snapshot. */
   #loadable: readonly (Loadable | undefined)[] = [];
   /** By the image's number in the options; empty when nothing is loaded (any more). */
-  #pending: readonly (PendingPages | undefined)[] = [];
+  #changed: readonly (ChangedPages | undefined)[] = [];
   #state: LoaderState = 'new';
   #finished: Promise<void> = Promise.resolve();
 
@@ -132,7 +132,7 @@ export class SnapshotLoader {
    * zeroed or trimmed, wherever that is kept: what the snapshot has of them is old from now on.
    */
   noteChange(image: number, first: number, count: number): void {
-    this.#pending[image]?.note(first, count);
+    this.#changed[image]?.note(first, count);
   }
 
   /** Finds out whether anything in the snapshot can be used, and claims it if so. */
@@ -154,7 +154,7 @@ export class SnapshotLoader {
     }
     await this.#match(head.images);
     await markAsUsed(handle, found, bootId);
-    if (this.#pending.every((each) => each === undefined)) {
+    if (this.#changed.every((each) => each === undefined)) {
       throw refuse('no image that is served is in it unchanged');
     }
     // What is cut off need not be looked for.
@@ -166,7 +166,7 @@ export class SnapshotLoader {
   async #match(saved: readonly SavedImage[]): Promise<void> {
     const { images, pageBytes } = this.#options;
     const loadable: (Loadable | undefined)[] = saved.map(() => undefined);
-    const pending: (PendingPages | undefined)[] = images.map(() => undefined);
+    const changed: (ChangedPages | undefined)[] = images.map(() => undefined);
     for (const [number, image] of images.entries()) {
       const found = await stampFile(image.path);
       if (found?.medium !== image.medium) continue;
@@ -175,15 +175,15 @@ export class SnapshotLoader {
       const entry = saved[at];
       if (entry === undefined) continue;
       const pageCount = Math.ceil((image.diskBytes ?? stamp.sizeBytes) / pageBytes);
-      const notes = new PendingPages(pageCount);
-      pending[number] = notes;
-      loadable[at] = { saved: entry, image, pageCount, pending: notes };
+      const notes = new ChangedPages(pageCount);
+      changed[number] = notes;
+      loadable[at] = { saved: entry, image, pageCount, changed: notes };
     }
     for (const [number, each] of saved.entries()) {
       if (loadable[number] === undefined) this.statistics.skippedStale += each.pages;
     }
     this.#loadable = loadable;
-    this.#pending = pending;
+    this.#changed = changed;
   }
 
   async #load(handle: FileHandle, found: FoundSnapshot): Promise<void> {
@@ -200,7 +200,7 @@ export class SnapshotLoader {
       this.#state = 'stopped';
       log.warn(`loading the snapshot "${path}" ended early: ${String(cause)}`);
     } finally {
-      this.#pending = [];
+      this.#changed = [];
       this.#loadable = [];
       await handle.close().catch(() => undefined); // it was only read: nothing is lost
     }
@@ -248,7 +248,7 @@ export class SnapshotLoader {
     const entry = this.#loadable[reader.image];
     if (entry === undefined || page >= entry.pageCount) return false;
     const { cache } = entry.image;
-    if (entry.pending.has(page)) {
+    if (entry.changed.has(page)) {
       statistics.skippedChanged++;
     } else if (cache.has(page)) {
       statistics.skippedPresent++;

@@ -121,7 +121,7 @@ export class ReplyWriter {
     return false;
   }
 
-  /** The same for data that will be lent, beside `headerBytes` in the batch. */
+  /** As `reserve`, of `headerBytes`, before data that will be lent. */
   reserveLoan(headerBytes: number, lentBytes: number): boolean {
     if (this.#lentInFlight + this.#lentBytes + lentBytes > LENT_BYTES_MAX) {
       this.flush();

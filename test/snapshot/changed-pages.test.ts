@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { PendingPages } from '../../src/snapshot/pending-pages.ts';
+import { ChangedPages } from '../../src/snapshot/changed-pages.ts';
 import { PAGES_PER_OBJECT } from '../../src/tmem/cleancache.ts';
 import { fc } from '../tools/seed.ts';
 
@@ -11,12 +11,12 @@ const range = fc.oneof(
 );
 const edges = [0, 1, 31, 32, 16383, 16384, 16385, COUNT - 1].filter((page) => page < COUNT);
 
-describe('pending pages', () => {
+describe('changed pages', () => {
   it('are exactly those that were noted', () => {
     fc.assert(
       fc.property(fc.array(range, { maxLength: 8 }), (ranges) => {
-        const pending = new PendingPages(COUNT);
-        for (const { first, count } of ranges) pending.note(first, count);
+        const changed = new ChangedPages(COUNT);
+        for (const { first, count } of ranges) changed.note(first, count);
         const near = ranges.flatMap(({ first, count }) => [
           first - 1,
           first,
@@ -28,27 +28,27 @@ describe('pending pages', () => {
           const isNoted = ranges.some(
             (each) => page >= each.first && page < each.first + each.count,
           );
-          expect(pending.has(page), `page ${page}`).toBe(isNoted);
+          expect(changed.has(page), `page ${page}`).toBe(isNoted);
         }
       }),
     );
   });
 
   it('are more than those, never fewer, where there is no memory for more blocks', () => {
-    const pending = new PendingPages(COUNT, 2);
-    for (let run = 0; run < 4; run++) pending.note(run * PAGES_PER_OBJECT + 5, 1);
-    const has = (run: number, page: number) => pending.has(run * PAGES_PER_OBJECT + page);
+    const changed = new ChangedPages(COUNT, 2);
+    for (let run = 0; run < 4; run++) changed.note(run * PAGES_PER_OBJECT + 5, 1);
+    const has = (run: number, page: number) => changed.has(run * PAGES_PER_OBJECT + page);
     expect([0, 1, 2, 3].map((run) => has(run, 5))).toEqual([true, true, true, true]);
     expect([0, 1, 2, 3].map((run) => has(run, 6))).toEqual([false, false, true, true]);
     expect(has(4, 5)).toBe(false);
   });
 
   it('of a run that was noted whole give their block to another', () => {
-    const pending = new PendingPages(COUNT, 1);
-    pending.note(5, 1);
-    pending.note(0, PAGES_PER_OBJECT);
-    pending.note(PAGES_PER_OBJECT + 5, 1);
-    expect([0, 5, PAGES_PER_OBJECT + 5].every((page) => pending.has(page))).toBe(true);
-    expect(pending.has(PAGES_PER_OBJECT + 6)).toBe(false);
+    const changed = new ChangedPages(COUNT, 1);
+    changed.note(5, 1);
+    changed.note(0, PAGES_PER_OBJECT);
+    changed.note(PAGES_PER_OBJECT + 5, 1);
+    expect([0, 5, PAGES_PER_OBJECT + 5].every((page) => changed.has(page))).toBe(true);
+    expect(changed.has(PAGES_PER_OBJECT + 6)).toBe(false);
   });
 });

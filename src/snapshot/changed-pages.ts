@@ -10,7 +10,7 @@ const WORDS_PER_BLOCK = PAGES_PER_OBJECT / 32;
 /** Of 2 KiB each. */
 const BLOCK_COUNT_MAX = 512;
 
-export class PendingPages {
+export class ChangedPages {
   readonly #pageCount: number;
   /** By run: 1 when all of it counts as changed. */
   readonly #wholeRuns: Uint8Array;
