@@ -80,12 +80,6 @@ export class Lru implements EvictionPolicy {
     this.charges[slot] = 0;
   }
 
-  recharge(slot: number, charge: number): void {
-    assertCharge(charge);
-    this.queue.chargedBytes += charge - this.chargeOf(slot, 'recharge');
-    this.charges[slot] = charge;
-  }
-
   evict(): number {
     const slot = this.queue.tail;
     if (slot !== -1) this.remove(slot);

@@ -24,8 +24,6 @@ export interface EvictionPolicy {
   touch(slot: number): void;
   /** The page in `slot` left for another reason than eviction (flush, replace, promote). */
   remove(slot: number): void;
-  /** The charge of the resident page changed; its place in the order does not. */
-  recharge(slot: number, charge: number): void;
   /**
    * Chooses the next victim and takes it out of the queues, recording a ghost where the policy
    * has them; -1 when nothing is resident. Bounded work, however many pages are resident.

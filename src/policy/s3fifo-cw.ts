@@ -229,15 +229,6 @@ export class S3FifoCw implements EvictionPolicy {
     this.states[slot] = 0;
   }
 
-  recharge(slot: number, charge: number): void {
-    assertCharge(charge);
-    const state = this.stateOf(slot, 'recharge');
-    const queue = (state & IN_SMALL) !== 0 ? this.small : this.main;
-    queue.chargedBytes += charge - this.chargeOf(slot, state);
-    this.chargeLows[slot] = charge;
-    this.states[slot] = (state & ~CHARGE_HIGH) | ((charge >>> 12) & CHARGE_HIGH);
-  }
-
   evict(): number {
     const mainCapacityBytes = this.capacityBytes - this.smallCapacityBytes;
     if (this.small.count > 0 && this.main.chargedBytes <= mainCapacityBytes) {

@@ -105,13 +105,12 @@ describe('s3fifo-cw', () => {
         windowMinInsertions: 0,
       }).create();
       for (let slot = 0; slot < 100; slot++) {
-        policy.insert(slot, 1, slot);
+        policy.insert(slot, slot === 0 ? bytes - 99 : 1, slot);
         policy.touch(slot);
       }
       policy.insert(100, 1, 100);
       expect(policy.evict()).toBe(100); // the used ones moved on to main
       policy.insert(101, 1, 101);
-      policy.recharge(0, bytes - 99);
       return policy.evict();
     };
     expect(victimWithMainAt(900)).toBe(101);

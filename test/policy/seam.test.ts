@@ -12,7 +12,6 @@ const SLOTS = 24;
 
 type Event =
   | { readonly do: 'insert'; readonly slot: number; readonly charge: number }
-  | { readonly do: 'recharge'; readonly slot: number; readonly charge: number }
   | { readonly do: 'touch'; readonly slot: number }
   | { readonly do: 'remove'; readonly slot: number }
   | { readonly do: 'evict' }
@@ -29,10 +28,6 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('insert'), slot: slots, charge: charges }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('touch'), slot: slots }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('remove'), slot: slots }) },
-  {
-    weight: 1,
-    arbitrary: fc.record({ do: fc.constant('recharge'), slot: slots, charge: charges }),
-  },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('evict') }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('setCapacity'), bytes: capacities }) },
 );
@@ -60,7 +55,6 @@ class Model {
     const isResident = charges.has(event.slot);
     const call = () => {
       if (event.do === 'insert') policy.insert(event.slot, event.charge, event.slot * 7919);
-      else if (event.do === 'recharge') policy.recharge(event.slot, event.charge);
       else policy[event.do](event.slot);
     };
     if (isResident === (event.do === 'insert')) {
@@ -69,7 +63,7 @@ class Model {
     }
     call();
     if (event.do === 'remove') charges.delete(event.slot);
-    else if ('charge' in event) charges.set(event.slot, event.charge);
+    else if (event.do === 'insert') charges.set(event.slot, event.charge);
   }
 
   evict(): void {
@@ -132,9 +126,7 @@ describe.each(CASES)('the policy %s', (name, make) => {
   it.each([0, -1, Number.NaN, MAX_CHARGE_BYTES + 1])('refuses a charge of %d bytes', (charge) => {
     const policy = make({ slotCount: SLOTS, capacityBytes: 1000, hashOf: () => 0 }).create();
     expect(() => policy.insert(0, charge, 0)).toThrow('charge');
-    policy.insert(0, 1, 0);
-    expect(() => policy.recharge(0, charge)).toThrow('charge');
-    expect(policy.chargedBytes).toBe(1);
+    expect([policy.count, policy.chargedBytes]).toEqual([0, 0]);
   });
 
   it('counts metadata of the slots used so far, not of those reserved', () => {

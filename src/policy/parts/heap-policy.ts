@@ -33,12 +33,6 @@ export abstract class HeapPolicy implements EvictionPolicy {
     this.heap.remove(slot);
   }
 
-  recharge(slot: number, charge: number): void {
-    assertCharge(charge);
-    this.chargedBytes += charge - this.chargeOf(slot, 'recharge');
-    this.charges[slot] = charge;
-  }
-
   evict(): number {
     const slot = this.heap.lowest;
     if (slot !== -1) this.remove(slot);

@@ -29,10 +29,6 @@ export abstract class QueuePolicy implements EvictionPolicy {
     this.pages.leave(slot);
   }
 
-  recharge(slot: number, charge: number): void {
-    this.pages.recharge(slot, charge);
-  }
-
   /** By default the order does not depend on the capacity. */
   setCapacity(_bytes: number): void {}
 

@@ -6,7 +6,7 @@
 export class SlotQueue {
   /** Slots in the queue. */
   count = 0;
-  /** Sum of the charges given to `push`, corrected by whoever changes a charge. */
+  /** Sum of the charges of its slots. */
   chargedBytes = 0;
   private first = 0;
   private last = 0;

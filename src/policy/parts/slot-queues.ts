@@ -114,15 +114,6 @@ export class SlotQueues {
     this.words[slot] = ((mark << MARK_SHIFT) | (queue << QUEUE_SHIFT) | charge) >>> 0;
   }
 
-  recharge(slot: number, charge: number): void {
-    assertCharge(charge);
-    const word = this.wordOf(slot, 'recharge');
-    const change = charge - (word & CHARGE_MASK);
-    this.queues[(word >>> QUEUE_SHIFT) & QUEUE_MASK]!.chargedBytes += change;
-    this.chargedBytes += change;
-    this.words[slot] = (word & ~CHARGE_MASK) | charge;
-  }
-
   /** Queue of a resident slot; throws, naming the event, for any other slot. */
   queueOf(slot: number, event: string): number {
     return (this.wordOf(slot, event) >>> QUEUE_SHIFT) & QUEUE_MASK;

@@ -57,7 +57,6 @@ export class ToldPolicy {
       },
       touch: (slot) => policy.touch(slot),
       remove: (slot) => policy.remove(slot),
-      recharge: (slot, charge) => policy.recharge(slot, charge),
       setCapacity: () => {},
       release: () => policy.release(),
     };
