@@ -84,10 +84,14 @@ export class GhostQueues {
     return node === -1 ? -1 : this.queueOfNode(node);
   }
 
-  /** A ghost of the key is the newest of a queue from now on; `stamp` stays with it. */
+  /**
+   * A ghost of the key is the newest of a queue from now on; `stamp` stays with it. Where memory is
+   * short there may be none: that misplaces one page.
+   */
   add(queue: number, key: number, stamp = 0): void {
     this.take(key);
     const node = this.isDense ? key : this.newNode(key);
+    if (node === -1) return;
     const { links } = this;
     const newest = this.newest[queue]!;
     links[2 * node] = NONE;
@@ -159,12 +163,11 @@ export class GhostQueues {
     return queue;
   }
 
+  /** A node for a key that has none, or -1 when there is none left and memory is short. */
   private newNode(key: number): number {
     let node = this.firstFree - 1;
     if (node === -1) {
-      if (this.nodeCount === this.keys.length) {
-        this.resize(Math.max(NODES_MIN, Math.ceil(GROWTH * this.nodeCount)));
-      }
+      if (this.nodeCount === this.keys.length && !this.grow()) return -1;
       node = this.nodeCount++;
     } else {
       this.firstFree = this.links[2 * node + 1]!;
@@ -180,39 +183,41 @@ export class GhostQueues {
     this.firstFree = node + 1;
   }
 
-  /** Takes arrays of another length; those nodes that are in use stay. */
+  /** Takes longer arrays; false when memory is short. */
+  private grow(): boolean {
+    try {
+      this.resize(Math.max(NODES_MIN, Math.ceil(GROWTH * this.nodeCount)));
+      return true;
+    } catch (cause) {
+      if (cause instanceof RangeError) return false;
+      throw cause;
+    }
+  }
+
+  /** Takes arrays of another length, all of them or none; those nodes that are in use stay. */
   private resize(length: number): void {
     const { nodeCount } = this;
     const links = new Int32Array(2 * length);
+    const queues = new Uint8Array(this.counts.length > 1 ? length : 0);
+    const stamps = new Int32Array(this.hasStamps ? length : 0);
+    const keys = new Uint32Array(this.isDense ? 0 : length);
+    const room = roomFor(keys.length);
+    const hasRoom = room === this.table.length;
+    const table = hasRoom ? this.table : new Int32Array(room);
     links.set(this.links.subarray(0, 2 * nodeCount));
+    queues.set(this.queues.subarray(0, nodeCount));
+    stamps.set(this.stamps.subarray(0, nodeCount));
+    keys.set(this.keys.subarray(0, nodeCount));
     this.links = links;
-    if (this.counts.length > 1) {
-      const queues = new Uint8Array(length);
-      queues.set(this.queues.subarray(0, nodeCount));
-      this.queues = queues;
-    }
-    if (this.hasStamps) {
-      const stamps = new Int32Array(length);
-      stamps.set(this.stamps.subarray(0, nodeCount));
-      this.stamps = stamps;
-    }
-    if (!this.isDense) this.resizeTable(length);
+    this.queues = queues;
+    this.stamps = stamps;
+    this.keys = keys;
+    this.table = table;
+    // It grows only while every node is in use.
+    if (!hasRoom) for (let node = 0; node < nodeCount; node++) this.enterTable(node);
     const bytes = length * this.bytesPerNode + this.table.byteLength;
     this.memory.bytes += bytes - this.bytes;
     this.bytes = bytes;
-  }
-
-  private resizeTable(length: number): void {
-    const { nodeCount } = this;
-    const keys = new Uint32Array(length);
-    keys.set(this.keys.subarray(0, nodeCount));
-    this.keys = keys;
-    let room = length === 0 ? 0 : 1;
-    while (room * LOAD_MAX < length) room *= 2;
-    if (room === this.table.length) return;
-    this.table = new Int32Array(room);
-    // It grows only while every node is in use.
-    for (let node = 0; node < nodeCount; node++) this.enterTable(node);
   }
 
   private enterTable(node: number): void {
@@ -237,6 +242,13 @@ export class GhostQueues {
     }
     table[gap] = 0;
   }
+}
+
+/** The length of a table for so many nodes. */
+function roomFor(nodeCount: number): number {
+  let room = nodeCount === 0 ? 0 : 1;
+  while (room * LOAD_MAX < nodeCount) room *= 2;
+  return room;
 }
 
 /** The finalizer of MurmurHash3. */
