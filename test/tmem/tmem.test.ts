@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { TmemError } from '../../src/lib/errors.ts';
-import { HIT, isRefused, MISS, RAW, REPLACED, STORED } from '../../src/tmem/layer.ts';
+import {
+  createEncodedPage,
+  HIT,
+  isRefused,
+  MISS,
+  RAW,
+  REPLACED,
+  STORED,
+} from '../../src/tmem/layer.ts';
 import type { Pool } from '../../src/tmem/pool.ts';
 import { POOL_COUNT_MAX, type PoolOptions, Tmem } from '../../src/tmem/tmem.ts';
 import { COMPOSITIONS } from '../layers/compositions.ts';
@@ -15,6 +23,35 @@ function makeTmem(name = 'hot over zcache', limitBytes = 2 ** 20): Tmem {
   if (make === undefined) throw new Error(`no composition ${name}`);
   return new Tmem(make({ limitBytes, pageBytesMax: 65536 }).layers);
 }
+
+const encoded = { encoding: RAW, buffer: page, offset: 0, length: PAGE } as const;
+
+/** Every call that names a page, and a pool that it could go to. */
+const BY_NAME: readonly ((pool: Pool, object: number, index: number, other: Pool) => unknown)[] = [
+  (pool, object, index) => pool.put(object, index, page),
+  (pool, object, index) => pool.putEncoded(object, index, encoded),
+  (pool, object, index) => pool.get(object, index, dst),
+  (pool, object, index) => pool.copy(object, index, dst),
+  (pool, object, index) => pool.overwrites(object, index, page, 0),
+  (pool, object, index) => pool.peek(object, index, createEncodedPage()),
+  (pool, object, index) => pool.has(object, index),
+  (pool, object, index) => pool.flushPage(object, index),
+  (pool, object, index, other) => pool.transferTo(other, object, index),
+];
+
+/** Every call that names an object. */
+const BY_OBJECT: readonly ((pool: Pool, object: number) => unknown)[] = [
+  (pool, object) => pool.flushObject(object),
+  (pool, object) => pool.indexesOf(object),
+];
+
+/** Every call that reads or writes a page in memory. */
+const IN_MEMORY: readonly ((pool: Pool, memory: Buffer, offset?: number) => unknown)[] = [
+  (pool, memory, offset) => pool.put(0, 0, memory, offset),
+  (pool, memory, offset) => pool.get(0, 0, memory, offset),
+  (pool, memory, offset) => pool.copy(0, 0, memory, offset),
+  (pool, memory, offset = 0) => pool.overwrites(0, 0, memory, offset),
+];
 
 function expectUsage(act: () => unknown): void {
   expect(act).toThrow(TmemError);
@@ -141,28 +178,28 @@ describe('a pool', () => {
   it('refuses what is no Buffer', () => {
     const pool = makeTmem().createPool({ kind: 'ephemeral' });
     for (const memory of [new Uint8Array(PAGE), undefined, 'page']) {
-      expectUsage(() => pool.put(0, 0, memory as unknown as Buffer));
-      expectUsage(() => pool.get(0, 0, memory as unknown as Buffer));
+      for (const call of IN_MEMORY) expectUsage(() => call(pool, memory as unknown as Buffer));
     }
     expect(pool.has(0, 0)).toBe(false);
   });
 
   it('refuses names and buffers out of range before anything happens', () => {
-    const pool = makeTmem().createPool({ kind: 'ephemeral' });
+    const tmem = makeTmem();
+    const pool = tmem.createPool({ kind: 'ephemeral' });
+    const other = tmem.createPool({ kind: 'ephemeral' });
     for (const object of [-1, 0.5, 2 ** 53, Number.NaN]) {
-      expectUsage(() => pool.put(object, 0, page));
-      expectUsage(() => pool.flushObject(object));
-      expectUsage(() => pool.has(object, 0));
+      for (const call of BY_NAME) expectUsage(() => call(pool, object, 0, other));
+      for (const call of BY_OBJECT) expectUsage(() => call(pool, object));
     }
     for (const index of [-1, 0.5, 2 ** 32, Number.NaN]) {
-      expectUsage(() => pool.get(0, index, dst));
-      expectUsage(() => pool.flushPage(0, index));
+      for (const call of BY_NAME) expectUsage(() => call(pool, 0, index, other));
     }
-    for (const offset of [-1, 1, 0.5, Number.NaN, PAGE]) {
-      expectUsage(() => pool.put(0, 0, page, offset));
-      expectUsage(() => pool.get(0, 0, dst, offset));
+    for (const call of IN_MEMORY) {
+      for (const offset of [-1, 1, 0.5, Number.NaN, PAGE]) {
+        expectUsage(() => call(pool, page, offset));
+      }
+      expectUsage(() => call(pool, Buffer.alloc(PAGE - 1)));
     }
-    expectUsage(() => pool.put(0, 0, Buffer.alloc(PAGE - 1)));
     expect(pool.has(0, 0)).toBe(false);
   });
 
@@ -172,16 +209,11 @@ describe('a pool', () => {
     for (let index = 0; index < 3; index++) pool.put(index, 0, page);
     expect(pool.destroy()).toBe(3);
     expect(pool.destroy()).toBe(0);
-    for (const act of [
-      () => pool.put(0, 0, page),
-      () => pool.get(0, 0, dst),
-      () => pool.has(0, 0),
-      () => pool.flushPage(0, 0),
-      () => pool.flushObject(0),
-    ]) {
-      expectUsage(act);
-    }
-    expect(tmem.pools.size).toBe(0);
+    const other = tmem.createPool({ kind: 'persistent' });
+    for (const call of BY_NAME) expectUsage(() => call(pool, 0, 0, other));
+    for (const call of BY_OBJECT) expectUsage(() => call(pool, 0));
+    expectUsage(() => pool.objects());
+    expect([...tmem.pools]).toEqual([other]);
   });
 
   it('keeps its pages from other pools, whatever their names', () => {
