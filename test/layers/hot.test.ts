@@ -75,6 +75,25 @@ describe('hot', () => {
     expect(hot.statistics.promoted).toBe(0);
   });
 
+  it('copies up pages of every size, but none that repeats four bytes, and none while frozen', () => {
+    const { hot, next } = make();
+    const pages = [
+      { pool: EPHEMERAL, page: pageOf(PAGE, 'half', 0) },
+      { pool: LARGE, page: pageOf(65536, 'half', 0) },
+      { pool: PERSISTENT, page: pageOf(PAGE, 'filled', 0) },
+    ];
+    for (const { pool, page } of pages) next.put(pool, 0, 0, RAW, page, 0, page.length);
+    const readAll = () => {
+      for (const { pool } of pages) expect(hot.get(pool, 0, 0, dst, 0)).toBe(HIT);
+      return hot.usage().rawPages;
+    };
+    hot.isFrozen = true;
+    expect(readAll()).toBe(0);
+    hot.isFrozen = false;
+    expect(readAll()).toBe(2);
+    expect(hot.statistics.promoted).toBe(2);
+  });
+
   it('counts a page that is here and below once when it is flushed', () => {
     const { hot } = make();
     for (let i = 0; i < 400; i++) put(hot, EPHEMERAL, i);

@@ -98,7 +98,13 @@ export class Model {
     const content = { kind, version: ++this.#version };
     const page = writePage(this.#src.subarray(0, each.pool.pageBytes), kind, content.version);
     const wasHeld = each.pool.has(object, index);
+    const heldBytes = this.#heldBytes();
+    const isOverwritten = each.pool.overwrites(object, index, page, 0);
     const outcome = each.pool.put(object, index, page);
+    if (isOverwritten) {
+      expect(outcome).toBe(REPLACED);
+      expect(this.#heldBytes()).toBeLessThanOrEqual(heldBytes);
+    }
     page.fill(0xdd);
     this.#counts.puts++;
     each.touchers.set(object, each.pool);
