@@ -1,4 +1,9 @@
 import { describe, expect, it, vi } from 'vitest';
+import { loadCodec } from '../../src/layers/codec.ts';
+import { Zcache } from '../../src/layers/zcache.ts';
+import { LruFamily } from '../../src/policy/lru.ts';
+import type { PolicyFactory } from '../../src/policy/policy.ts';
+import { Account } from '../../src/tmem/account.ts';
 import { HIT, isRefused } from '../../src/tmem/layer.ts';
 import type { Pool } from '../../src/tmem/pool.ts';
 import { Tmem } from '../../src/tmem/tmem.ts';
@@ -105,6 +110,10 @@ it('tells how much a shrink could give back at most: what persistent pages do no
   fill(kept, 500);
   const least = tmem.freeableBytes;
   expect(least).toBeLessThan(SLICE);
+  fill(pool, 3000);
+  const before = tmem.freeableBytes;
+  for (let index = 0; index < 200; index++) kept.put(1, index, writePage(page, 'filled', index));
+  expect(tmem.freeableBytes).toBe(before); // those take nothing of a slab
   fill(pool, 4000);
   const freeable = tmem.freeableBytes;
   expect(freeable).toBeGreaterThan(8 * MIB);
@@ -112,4 +121,20 @@ it('tells how much a shrink could give back at most: what persistent pages do no
   expect(freed).toBeGreaterThan(0.95 * freeable);
   expect(freed).toBeLessThanOrEqual(freeable + MIB / 8);
   expect(tmem.freeableBytes).toBeLessThan(2 * SLICE);
+});
+
+it('is told to the policy, whose queues are shares of it', () => {
+  const capacities: number[] = [];
+  const policy: PolicyFactory = (options) => {
+    const family = new LruFamily(options);
+    const lru = family.create();
+    lru.setCapacity = (bytes) => capacities.push(bytes);
+    family.create = () => lru;
+    return family;
+  };
+  const layer = new Zcache({ limitBytes: 4 * MIB, pageBytesMax: PAGE, policy, codec: loadCodec() });
+  const account = new Account({ name: 'tested' });
+  layer.createPool({ id: 1, isPersistent: false, pageBytes: PAGE, account });
+  layer.setLimit(2 * MIB);
+  expect(capacities).toEqual([4 * MIB, 2 * MIB]);
 });

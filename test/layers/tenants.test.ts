@@ -47,6 +47,7 @@ describe('who gives when room is needed', () => {
   it('is who is furthest above its share of what is held', () => {
     const layer = new Layer();
     const [a, b, c] = [layer.join(3000, { weight: 300 }), layer.join(1300), layer.join(1200)];
+    layer.tenants.join(new Account({ name: 'without pages', weight: 5000 })); // has no share
     expect(layer.tenants.choose(a)).toBe(b); // 5500 bytes: shares of 3300, 1100 and 1100
     layer.grow(c, 200);
     expect(layer.tenants.choose(a)).toBe(c);

@@ -48,6 +48,9 @@ class Clients {
 const usedBytes = (pools: readonly Pool[]): number[] =>
   pools.map(({ account }) => account.usedBytes);
 
+const evictedCount = ({ layers }: Tmem): number =>
+  layers.reduce((sum, { statistics }) => sum + statistics.evictedForCapacity, 0);
+
 /** Asks for the pages as a reader does, who puts what missed; answers the share that hit. */
 function read(pool: Pool, indexes: Iterable<number>): number {
   let hits = 0;
@@ -143,9 +146,12 @@ describe.each([
     const [before, others] = usedBytes([capped, other]);
     capped.account.setShare({ capBytes: Math.floor((before ?? 0) / 4) });
     const counts: number[] = [];
+    const evicted = evictedCount(clients.tmem);
     do counts.push(clients.tmem.trimToCaps(64));
     while (counts.at(-1) !== 0);
     expect(Math.max(...counts)).toBe(64);
+    const left = counts.reduce((sum, count) => sum + count, 0);
+    expect(evictedCount(clients.tmem) - evicted).toBe(left);
     expect(capped.account.usedBytes).toBeLessThanOrEqual(capped.account.capBytes);
     expect(capped.account.usedBytes).toBeGreaterThan(capped.account.capBytes * 0.9);
     expect(usedBytes([other])[0]).toBe(others);

@@ -39,7 +39,7 @@ describe.each(['zcache by s3fifo-cw and native lz4', 'hot over zcache'])(
   'same-filled pages of an account at its cap, in %s',
   (composition) => {
     it('make room for other pages, and those of other accounts stay', () => {
-      const { capped, other } = makeStack(composition);
+      const { capped, other, tmem } = makeStack(composition);
       fill(other, 0, 'zero', 200);
       fill(capped, 0, 'zero', FILLED);
       expect(capped.account.usedBytes).toBeGreaterThan(0.99 * CAP);
@@ -49,6 +49,9 @@ describe.each(['zcache by s3fifo-cw and native lz4', 'hot over zcache'])(
       expect(page.equals(writePage(Buffer.alloc(4096), 'half', 99))).toBe(true);
       expect(capped.account.usedBytes).toBeLessThanOrEqual(CAP);
       expect(heldCount(other, 0, 200)).toBe(200);
+      other.account.setShare({ capBytes: 0 }); // they were passed by, and have their turn still
+      while (tmem.trimToCaps(64) > 0);
+      expect(heldCount(other, 0, 200)).toBe(0);
     });
 
     it('leave for newer ones of their kind before other pages do', () => {
@@ -82,6 +85,20 @@ describe.each(['zcache by s3fifo-cw and native lz4', 'hot over zcache'])(
       expect([capped, other].map(({ account }) => account.usedBytes)).toEqual([0, 0]);
       other.account.setShare({ capBytes: CAP });
       expect(fill(other, 0, 'zero', 1000)).toBe(0);
+    });
+
+    it('are those that were handed over as clean, and no more those that are to be written', () => {
+      const { capped, tmem } = makeStack(composition);
+      const dirty = tmem.createPool({ kind: 'persistent', account: capped.account });
+      fill(dirty, 0, 'zero', 1000);
+      fill(capped, 1, 'zero', 1000);
+      for (let index = 0; index < 1000; index++) {
+        dirty.transferTo(capped, 0, index);
+        capped.transferTo(dirty, 1, index);
+      }
+      capped.account.setShare({ capBytes: 0 });
+      while (tmem.trimToCaps(64) > 0);
+      expect([heldCount(capped, 0, 1000), heldCount(dirty, 1, 1000)]).toEqual([0, 1000]);
     });
   },
 );

@@ -210,19 +210,30 @@ describe('slabs', () => {
     expect(forgotten).toBe(2 * ARENA - 2 * SLAB);
   });
 
-  it('ask for all the memory that a slab takes before they take it', () => {
+  it('ask for all the memory that a slab takes before they take it, and count it until it is gone', () => {
     let allowed = 0;
-    const slabs = make((bytes) => bytes <= allowed);
+    let asked = 0;
+    const slabs = make((bytes) => {
+      asked = bytes;
+      return bytes <= allowed;
+    });
+    const sizes = [1, 100, 2000, 4096, OBJECT_MAX];
     const total = () => slabs.heldBytes + slabs.metadataBytes;
-    for (const bytes of [1, 100, 2000, 4096, OBJECT_MAX]) {
+    const locations = sizes.map((bytes) => {
       const before = total();
       allowed = SLAB;
       expect(slabs.allocate(bytes, 0)).toBe(NO_LOCATION);
       expect(total()).toBe(before);
       allowed = SLAB * 2;
-      expect(slabs.allocate(bytes, 0)).not.toBe(NO_LOCATION);
-      expect(total() - before).toBeLessThanOrEqual(allowed);
-    }
+      const location = slabs.allocate(bytes, 0);
+      expect(location).not.toBe(NO_LOCATION);
+      expect(total() - before).toBe(asked);
+      return location;
+    });
+    const all = total();
+    for (const location of locations) slabs.free(location);
+    for (const bytes of sizes) slabs.allocate(bytes, 0);
+    expect(total()).toBe(all);
   });
 
   it('are never more than a location can name', () => {
