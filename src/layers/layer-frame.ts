@@ -189,10 +189,11 @@ export abstract class LayerFrame implements Layer {
     const isMoved = held.move(slot, target, object);
     // A copy below that found no room for its new name would be nobody's under the old one.
     if (isMoved && !isBelow) this.next?.flushPage(from, object, index);
+    const isBelowOnly = isBelow && !isMoved;
+    // The copy below has the new name and stands for both. Not later: room may be made with this one.
+    if (isBelowOnly) held.drop(slot);
     held.budget.fit(target.tenant);
-    if (isMoved || !isBelow) return isMoved;
-    held.drop(slot); // the copy below has the new name and stands for both
-    return this.has(to, object, index);
+    return isBelowOnly ? this.has(to, object, index) : isMoved;
   }
 
   copy(pool: number, object: number, index: number, dst: Buffer, dstOffset: number): GetOutcome {

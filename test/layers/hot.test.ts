@@ -3,7 +3,7 @@ import { loadCodec } from '../../src/layers/codec.ts';
 import { Hot } from '../../src/layers/hot.ts';
 import { Zcache } from '../../src/layers/zcache.ts';
 import { LruFamily } from '../../src/policy/lru.ts';
-import { policyFactoryFor } from '../../src/policy/policies.ts';
+import { POLICY_NAMES, policyFactoryFor } from '../../src/policy/policies.ts';
 import type { PolicyFactory } from '../../src/policy/policy.ts';
 import { Account } from '../../src/tmem/account.ts';
 import { HIT, RAW, REPLACED, STORED } from '../../src/tmem/layer.ts';
@@ -281,6 +281,43 @@ describe('hot', () => {
     expectPage(hot, EPHEMERAL, 0);
     expect(next.has(PERSISTENT, 0, 0)).toBe(false);
     expect(next.usage().persistentBytes).toBe(0);
+  });
+
+  it('leaves no copy here under the old name when there is no room for the new one here', () => {
+    const { hot, next } = make();
+    put(hot, PERSISTENT, 0);
+    for (let i = 1; i < 400; i++) put(hot, EPHEMERAL, i);
+    expectPage(hot, PERSISTENT, 0); // copied up; the copy below stays
+    hot.flushObject(EPHEMERAL, 0);
+    hot.setLimit(0);
+    expect(hot.transfer(PERSISTENT, EPHEMERAL, 0, 0)).toBe(true);
+    expectPage(hot, EPHEMERAL, 0);
+    expect([hot.has(PERSISTENT, 0, 0), next.has(EPHEMERAL, 0, 0)]).toEqual([false, true]);
+    expect([hot.usage().rawPages, hot.usage().persistentBytes]).toEqual([0, 0]);
+  });
+
+  it('gives back about as much memory as it is asked for, its layers together', () => {
+    const { hot, next } = make({ hotBytes: 2 ** 22, promoteOneIn: 0 });
+    for (let i = 0; i < 2500; i++) put(hot, EPHEMERAL, i);
+    for (const layer of [hot, next]) expect(layer.usage().dataBytes).toBeGreaterThan(2 ** 21);
+    const freed = hot.shrink(2 ** 20);
+    expect(freed).toBeGreaterThanOrEqual(2 ** 20);
+    expect(freed).toBeLessThan(1.2 * 2 ** 20);
+  });
+
+  it('is never more than its limit when pages that are copied up push out others', () => {
+    for (const name of POLICY_NAMES) {
+      const { hot, next } = make({ hotBytes: 2 ** 21, policy: policyFactoryFor(name) });
+      for (let i = 0; i < 1500; i++) {
+        next.put(EPHEMERAL, 0, i, RAW, pageOf(PAGE, 'half', i), 0, PAGE);
+      }
+      for (let i = 0; i < 1500; i++) {
+        expectPage(hot, EPHEMERAL, i);
+        const { dataBytes, metadataBytes, limitBytes } = hot.usage();
+        if (dataBytes + metadataBytes > limitBytes) expect.fail(`by ${name}, at page ${i}`);
+      }
+      expect(hot.statistics.evictedForCapacity).toBeGreaterThan(500);
+    }
   });
 
   it('asks another account for room when the first has only pages that can not leave', () => {

@@ -198,6 +198,24 @@ describe('zcache', () => {
     expect(layer.statistics.evictedForCapacity).toBeGreaterThan(evicted);
   });
 
+  it('counts the pages that are flushed, be it by name, by object or with their pool', () => {
+    const layer = makeZcache();
+    for (let i = 0; i < 3; i++) put(layer, i, 'half');
+    layer.put(POOL, 1, 0, RAW, pageOf(PAGE, 'zero', 0), 0, PAGE);
+    const { statistics } = layer;
+    const counts = [
+      () => layer.flushPage(POOL, 0, 0),
+      () => layer.flushPage(POOL, 0, 0), // there is none any more
+      () => layer.flushObject(POOL, 0),
+      () => layer.destroyPool(POOL),
+    ].map((flush) => {
+      const before = statistics.flushed;
+      flush();
+      return statistics.flushed - before;
+    });
+    expect(counts).toEqual([1, 0, 2, 1]);
+  });
+
   it('goes on when the system refuses memory in the middle of a put', () => {
     const layer = makeZcache();
     const original = globalThis.ArrayBuffer;
