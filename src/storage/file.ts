@@ -36,7 +36,10 @@ export async function openFileStorage(
   return new FileStorage(await openDescriptors(path, options));
 }
 
-/** An open file. Requests under way when it is closed are finished first; later ones fail. */
+/**
+ * An open file. Requests under way when it is closed are finished first, but for zeros that have to be
+ * written: those end where they are, and fail. So do later ones.
+ */
 export class FileStorage implements ResizableStorage, NamedFile {
   readonly name: string;
   readonly isReadOnly: boolean;

@@ -95,6 +95,17 @@ describe.each(Object.entries(kinds))('a container in a %s', (_kind, open) => {
     expect(read.equals(Buffer.alloc(100, 1))).toBe(true);
     await storage.close();
   });
+
+  it('that is being lengthened is closed when that has ended, and keeps its end then', async () => {
+    const storage = await open(Buffer.alloc(512));
+    const order: string[] = [];
+    const resized = storage.resize(1024).then(() => order.push('resized'));
+    await storage.close().then(() => order.push('closed'));
+    await resized;
+    expect(order).toEqual(['resized', 'closed']);
+    await expect(storage.resize(512)).rejects.toMatchObject({ kind: 'shutdown' });
+    expect(storage.sizeBytes).toBe(1024);
+  });
 });
 
 const failing: PositionedCall = (_fd, _buffer, _at, _length, _position, callback) =>

@@ -2,6 +2,7 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
+import { TmemError } from '../../src/lib/errors.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { fc } from '../tools/seed.ts';
 
@@ -127,14 +128,26 @@ export function describeStorageContract(
       const order: string[] = [];
       const write = storage.write(Buffer.alloc(512, 7), 0, 512, 0).then(() => order.push('write'));
       const sync = storage.sync().then(() => order.push('sync'));
+      // A long one may end with the piece that it is at, and says so.
+      const zero = storage.writeZeroes(512, 4096, true).then(
+        () => order.push('zero'),
+        (cause: unknown) => order.push(String(cause instanceof TmemError && cause.kind)),
+      );
+      const discard = storage.discard(4608, 4096).then(() => order.push('discard'));
+      const extent = storage.extent(0, SIZE_BYTES).then(() => order.push('extent'));
       await storage.close().then(() => order.push('close'));
-      await Promise.all([write, sync]);
+      await Promise.all([write, sync, zero, discard, extent]);
       expect(order.at(-1)).toBe('close');
+      expect(order.filter((each) => each !== 'zero' && each !== 'shutdown').length).toBe(5);
       const closed = { kind: 'shutdown' };
       await expect(storage.read(Buffer.alloc(1), 0, 1, 0)).rejects.toMatchObject(closed);
       await expect(storage.write(Buffer.alloc(1), 0, 1, 0)).rejects.toMatchObject(closed);
       await expect(storage.sync()).rejects.toMatchObject(closed);
+      await expect(storage.writeZeroes(0, 512, true)).rejects.toMatchObject(closed);
       await expect(storage.extent(0, 1)).rejects.toMatchObject(closed);
+      if (storage.supports.discard) {
+        await expect(storage.discard(0, 512)).rejects.toMatchObject(closed);
+      }
       await storage.close();
     });
 
