@@ -46,7 +46,7 @@ export interface Head {
 /** What can be wrong with a snapshot as a whole. */
 export type HeadProblem = 'foreign' | 'version' | 'damaged';
 
-/** Reads `length` bytes at `offset` of a file, fewer where it ends or cannot be read. */
+/** Reads `length` bytes at `offset` of a file, fewer where it ends. */
 export type ReadBytes = (offset: number, length: number) => Promise<Buffer>;
 
 /** Where things are in a snapshot, by the length of its table. */

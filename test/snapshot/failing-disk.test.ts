@@ -1,8 +1,20 @@
 import fs from 'node:fs';
 import { open } from 'node:fs/promises';
 import { beforeEach, expect, it, onTestFinished, vi } from 'vitest';
+import { BLOCK_BYTES } from '../../src/snapshot/head.ts';
+import { SEGMENT_BYTES } from '../../src/snapshot/segment.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
-import { fill, load, makeImage, type Place, placeIn, save, serve, upTo } from './fixture.ts';
+import {
+  fill,
+  load,
+  makeImage,
+  type Place,
+  pagesHeld,
+  placeIn,
+  save,
+  serve,
+  upTo,
+} from './fixture.ts';
 
 let place: Place;
 
@@ -47,4 +59,33 @@ it('a snapshot that cannot be read is not replaced, and the failure names it', a
     message: expect.stringMatching(/^cannot save the cache to ".*": the system answered EIO; /),
   });
   expect(fs.readFileSync(place.snapshotPath).equals(bytes)).toBe(true);
+});
+
+it('a part of a snapshot that cannot be read costs the pages that are in it', async () => {
+  const pages = upTo(1500);
+  const served = await serve(place);
+  fill(served, pages);
+  await save(place, served);
+  const secondAt = 2 * BLOCK_BYTES + SEGMENT_BYTES;
+  const lost = () => Object.assign(new Error('EIO: injected'), { code: 'EIO' });
+  const handle = await open(place.snapshotPath);
+  const prototype: typeof handle = Object.getPrototypeOf(handle);
+  await handle.close();
+  const { read } = prototype;
+  const spy = vi.spyOn(prototype, 'read');
+  onTestFinished(() => spy.mockRestore());
+  const unread: unknown[] = [];
+  spy.mockImplementation(function (this: typeof handle, ...call: unknown[]) {
+    if (call[3] !== secondAt) return Reflect.apply(read, this, call);
+    unread.push(call[3]);
+    return Promise.reject(lost());
+  });
+  const after = await serve(place);
+  const { loader } = await load(place, after);
+  const { loaded, skippedDamaged } = loader.statistics;
+  expect(unread).toEqual([secondAt]);
+  expect(loader.state).toBe('done');
+  expect(pagesHeld(after, pages).length).toBe(loaded);
+  expect(loaded + skippedDamaged).toBe(1500);
+  expect(Math.min(loaded, skippedDamaged)).toBeGreaterThan(100);
 });

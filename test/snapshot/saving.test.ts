@@ -148,6 +148,30 @@ describe('saving', () => {
     expect([done.indexOf('sync'), done.length > 1]).toEqual([done.length - 1, true]);
   });
 
+  it.each(['sync', 'close'] as const)(
+    'that fails at the %s of the new snapshot leaves the old one, and the next may come',
+    async (call) => {
+      const older = await saveFirst();
+      const served = await serve(place);
+      fill(served, upTo(20));
+      const createFile: CreateFile = async (path) => {
+        const file = await filesThat((length) => length)(path);
+        const fail = async () => {
+          await file.close();
+          throw Object.assign(new Error('lost'), { code: 'EIO' });
+        };
+        return { ...file, [call]: fail };
+      };
+      await expect(save(place, served, { createFile })).rejects.toMatchObject({
+        kind: 'io',
+        message: expect.stringContaining(`cannot save the cache to "${place.snapshotPath}"`),
+      });
+      expect(fs.readFileSync(place.snapshotPath).equals(older)).toBe(true);
+      expect(filesThere()).toEqual(['cache.snapshot', 'disk.raw']);
+      expect(await save(place, served)).toMatchObject({ pages: 20 });
+    },
+  );
+
   it('goes on where a write was short', async () => {
     const served = await serve(place);
     fill(served, upTo(1500));
