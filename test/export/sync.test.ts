@@ -106,6 +106,13 @@ test('a read-only export has nothing to sync', async () => {
   expect(storage.requests.sync).toBe(0);
 });
 
+test('a swap device has nothing to sync, and is written back for that by nobody', async () => {
+  const { storage, table, target, ...parts } = makeWriteBack({ mode: 'swap' });
+  await writeAtOnce({ target, ...parts }, 0, noise(8 * KIB, 2));
+  await target.sync();
+  expect([table.count, storage.requests.write, storage.requests.sync]).toEqual([2, 0, 0]);
+});
+
 /** How a disk fails of which no sync will work any more. */
 const NO_SYNC = new TmemError('io', 'cannot sync', { context: { isFinal: true } });
 

@@ -26,6 +26,7 @@ export interface WriteBackOptions {
   readonly memoryBytes?: number;
   readonly hasHot?: boolean;
   readonly tuning?: Partial<WriterTuning>;
+  readonly mode?: 'writeback' | 'swap';
   /** What is written to; by default a raw image on the storage. */
   readonly image?: BlockImage;
   /** Asked before every allocation of the stack. */
@@ -63,7 +64,7 @@ export function writeBackOn(storage: Storage, options: WriteBackOptions = {}) {
     image: options.image ?? rawImage(storage, 'disk'),
     cache,
     buffers,
-    mode: 'writeback',
+    mode: options.mode ?? 'writeback',
     writeBack: {
       frontswap,
       limitPages,

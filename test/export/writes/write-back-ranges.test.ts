@@ -246,4 +246,18 @@ describe('allocation', () => {
     hold.release();
     expect(await asked).toMatchObject([{ length: PAGE, ...data }]);
   });
+
+  test('calls data what the image is never asked about in peace, and does not ask for ever', async () => {
+    const parts = makeHole();
+    let asked = 0;
+    parts.target.image.extent = async (_offset, length) => {
+      asked++;
+      await writeAtOnce(parts, 8 * PAGE, noise(PAGE, asked));
+      await parts.target.sync();
+      return { length, ...hole, isCompressed: false };
+    };
+    const all = { length: 2 * PAGE - 512, ...data };
+    expect(await parts.target.extents.list(512, 2 * PAGE - 512, 100)).toMatchObject([all]);
+    expect(asked).toBeLessThanOrEqual(8);
+  });
 });
