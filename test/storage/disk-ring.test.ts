@@ -1,11 +1,13 @@
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
+import path from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import type { PositionedIo } from '../../src/storage/thread-io.ts';
 import { DiskRing } from '../../src/storage/uring/disk-ring.ts';
 import { bindUringCalls, type UringCalls } from '../../src/storage/uring/system-calls.ts';
 import { pattern } from './contract.ts';
-import { temporaryFile } from './temporary-files.ts';
+import { temporaryDirectory, temporaryFile } from './temporary-files.ts';
 
 const BLOCK_BYTES = 4096;
 const EAGAIN = -11;
@@ -169,6 +171,24 @@ describe.runIf(isThere)('a disk ring', () => {
       ),
     );
     expect(memory.equals(content.subarray(0, memory.length))).toBe(true);
+  });
+
+  it('finds what has ended though nothing tells of it, and again when there was nothing for a while', async () => {
+    // What is sent goes to a socket that nobody reads.
+    const [heard, silent] = [calls?.socketPair(), calls?.socketPair()];
+    if (calls === undefined || heard === undefined || silent === undefined) throw new Error('none');
+    const own = openRing({ ...calls, socketPair: () => [heard[0], silent[1]] });
+    const pipe = path.join(temporaryDirectory(), 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const ends = fs.openSync(pipe, 'r+');
+    const buffer = Buffer.alloc(1);
+    for (const byte of ['a', 'b']) {
+      const read = moved(own, 'read', ends, buffer, 0, 1, 0);
+      await new Promise(setImmediate); // it is handed over, and there is nothing yet
+      fs.writeSync(ends, byte);
+      expect([await read, buffer.toString()]).toEqual([1, byte]);
+    }
+    fs.closeSync(ends);
   });
 
   it('that breaks leaves what was not begun, and what comes, to threads', async () => {
