@@ -333,7 +333,7 @@ describe('a page that memory refuses', () => {
     await read(parts, 0, 16 * PAGE); // what was clean is not to come back
     parts.tmem.freeze();
     const holds = [parts.storage.holdNext('write'), parts.storage.holdNext('write')];
-    const pages = [1, 5, 9];
+    const pages = [2, 1, 9]; // neighbours too go each by itself
     const written = pages.map((page) => writeAtOnce(parts, page * PAGE, noise(PAGE, page)));
     for (const hold of holds) await hold.arrived;
     for (const hold of holds) hold.release();
