@@ -85,6 +85,15 @@ describe('damage to a snapshot', () => {
     }
   });
 
+  it('is counted and told as far as it was met, though the memory was full before the end', async () => {
+    await saveOne(upTo(1500));
+    const bytes = flip(SEGMENTS_AT + 32)(Buffer.from(whole));
+    fs.writeFileSync(place.snapshotPath, bytes);
+    const { loader, log } = await load(place, await serve(place, ['disk.raw'], 2 ** 20));
+    expect([loader.state, loader.statistics.skippedDamaged]).toEqual(['full', 1]);
+    expect(log).toEqual([expect.stringMatching(/until the memory was full; left out: 1 damaged$/)]);
+  });
+
   it('of an entry costs one page also where the header of the segment is gone', async () => {
     await saveOne(PAGES);
     for (const entry of [0, 1, PAGES.length - 1]) {

@@ -2,6 +2,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
+import { turnOfTheLoop } from '../../src/lib/turn-of-the-loop.ts';
 import { SnapshotLoader } from '../../src/snapshot/loader.ts';
 import { type SaveOptions, type SnapshotImage, saveSnapshot } from '../../src/snapshot/save.ts';
 import type { Turns } from '../../src/snapshot/slices.ts';
@@ -94,12 +95,22 @@ export function save(place: Place, served: Served, options: Partial<SaveOptions>
   });
 }
 
-/** A clock by which every look at it is a slice's end, and that runs `between` at each of them. */
+/**
+ * A clock by which every look at it is a slice's end, and that runs `between` at each of them. Whoever
+ * goes on meanwhile is found out.
+ */
 export function stepping(between: () => void): Turns {
   let nowMs = 0;
+  let isOthersTurn = false;
   return {
     now: () => nowMs++,
-    next: () => Promise.resolve().then(between),
+    next: async () => {
+      if (isOthersTurn) throw new Error('nobody waited for the end of the last turn');
+      isOthersTurn = true;
+      await turnOfTheLoop();
+      between();
+      isOthersTurn = false;
+    },
   };
 }
 
