@@ -162,7 +162,7 @@ function objectRoutes(pools: ClientPools): readonly Route[] {
         `up to ${CALL_BYTES_MAX} bytes.`,
       query: ['count'],
       answer: { status: 200, says: 'The pages.', bytes: 'Pages, one after another.' },
-      problems: { 404: NOT_HELD },
+      problems: { 404: NOT_HELD, 413: 'This service has no buffers for so many pages.' },
       handle: async (call) => {
         const view = viewOf(pools, call);
         const { object } = namesOf(call);

@@ -142,6 +142,21 @@ describe('an object', () => {
     expect((await ask('GET', '/v1/pools')).json.pools).toMatchObject([{}, { pages: 0, bytes: 0 }]);
   });
 
+  it('is refused when it alone is more than may be held at once, and can be had in part', async () => {
+    const { ask, makePool } = await startAdmin({ parts: { bodyBytesMax: 4 * PAGE } });
+    const { path, key } = await makePool();
+    for (let i = 0; i < 5; i++) {
+      await ask('PUT', `${path}/objects/1/pages/${i}`, { key, bytes: page(i) });
+    }
+    const refused = await ask('GET', `${path}/objects/1`, { key });
+    expect([refused.status, refused.json.detail]).toEqual([
+      413,
+      expect.stringContaining('ask for less at a time'),
+    ]);
+    const part = await ask('GET', `${path}/objects/1?count=4`, { key });
+    expect(part.bytes.length).toBe(4 * PAGE);
+  });
+
   it('is made of whole pages, at least one, of 4 MiB at most', async () => {
     const { ask, makePool } = await startAdmin();
     const { path, key } = await makePool();

@@ -24,8 +24,8 @@ export class BodyBudget {
     if (bytes > this.limitBytes) {
       throw new Problem(
         413,
-        `this service has buffers for requests of ${this.limitBytes} bytes; send less at a time, or ` +
-          'start it with more --memory',
+        `this service has buffers for requests of ${this.limitBytes} bytes; send or ask for less at a ` +
+          'time, or start it with more --memory',
       );
     }
     if (this.#usedBytes + bytes > this.limitBytes) {
