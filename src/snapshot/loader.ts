@@ -7,7 +7,7 @@
 
 import { constants, type FileHandle, open } from 'node:fs/promises';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
-import { isSameStamp, stampFile } from '../storage/file-stamp.ts';
+import { isSameStamp, trustedStamp } from '../storage/file-stamp.ts';
 import { isRefused } from '../tmem/layer.ts';
 import type { Tmem } from '../tmem/tmem.ts';
 import { ChangedPages } from './changed-pages.ts';
@@ -168,7 +168,7 @@ export class SnapshotLoader {
     const loadable: (Loadable | undefined)[] = saved.map(() => undefined);
     const changed: (ChangedPages | undefined)[] = images.map(() => undefined);
     for (const [number, image] of images.entries()) {
-      const found = await stampFile(image.path);
+      const found = await trustedStamp(image.path);
       if (found?.medium !== image.medium) continue;
       const stamp = stampAs(found, image.reading);
       const at = saved.findIndex((each) => isSameStamp(each.stamp, stamp));

@@ -1,7 +1,7 @@
 /** How the files of images that are only read were at the start: nobody may change them meanwhile. */
 
 import { inTime } from '../lib/in-time.ts';
-import { type FileStamp, isSameStamp, stampFile } from '../storage/file-stamp.ts';
+import { type FileStamp, isSameStamp, trustedStamp } from '../storage/file-stamp.ts';
 
 /** How long a disk may take to tell, milliseconds. */
 const STAMP_MS_MAX = 10_000;
@@ -12,7 +12,7 @@ export class OpenedFiles {
   /** To be awaited before the first page is read. A file that does not tell is as unlike as can be. */
   async note(paths: readonly string[]): Promise<void> {
     const stamping = paths.map(async (path) => {
-      const stamp = inTime(stampFile(path), STAMP_MS_MAX, `"${path}"`);
+      const stamp = inTime(trustedStamp(path), STAMP_MS_MAX, `"${path}"`);
       this.#stamps.set(path, await stamp.catch(() => undefined));
     });
     await Promise.all(stamping);

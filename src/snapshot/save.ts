@@ -16,8 +16,8 @@ import {
   type FileStamp,
   isSameStamp,
   settledStamp,
-  stampFile,
   syncFile,
+  trustedStamp,
 } from '../storage/file-stamp.ts';
 import { type Cleancache, PAGES_PER_OBJECT } from '../tmem/cleancache.ts';
 import { createEncodedPage } from '../tmem/layer.ts';
@@ -309,7 +309,7 @@ class Saving {
   }
 
   async #changedImages(): Promise<readonly string[]> {
-    const { stamp = stampFile } = this.#options;
+    const { stamp = trustedStamp } = this.#options;
     const changed = await Promise.all(
       this.#images.map(async ({ image: { path, name, reading }, saved }) => {
         const now = await inTime(stamp(path), STAMP_MS_MAX, `"${name}"`).catch(() => undefined);

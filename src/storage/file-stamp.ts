@@ -10,6 +10,7 @@
 import { open, stat } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { isOnFuse } from './fuse.ts';
 import { mediumOf } from './open-file.ts';
 
 /** What of a file tells that it was changed. */
@@ -38,7 +39,7 @@ const TRIES_MAX = 4;
 
 const systemSources: StampSources = {
   nowNs: () => BigInt(Date.now()) * NS_PER_MS,
-  stamp: stampFile,
+  stamp: trustedStamp,
   wait: (ms) => setTimeout(ms),
 };
 
@@ -58,7 +59,15 @@ export async function stampFile(path: string): Promise<FileStamp | undefined> {
 }
 
 /**
- * As `stampFile`, of a file whose last change was long enough ago that any later one gives another
+ * As `stampFile`; undefined too for a file on FUSE, whose times are what its program says they are.
+ * Some say the same whatever is written.
+ */
+export async function trustedStamp(path: string): Promise<FileStamp | undefined> {
+  return (await isOnFuse(path)) ? undefined : stampFile(path);
+}
+
+/**
+ * As `trustedStamp`, of a file whose last change was long enough ago that any later one gives another
  * stamp; waits for that, two seconds at most each time. Undefined too while it keeps being changed.
  */
 export async function settledStamp(

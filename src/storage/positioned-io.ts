@@ -3,14 +3,10 @@
  * Node's own calls on the threads of libuv.
  */
 
-import fs from 'node:fs';
-import { systemErrorCode } from '../lib/errors.ts';
+import { isOnFuse } from './fuse.ts';
 import { type PositionedIo, THREAD_IO } from './thread-io.ts';
 import { DiskRing } from './uring/disk-ring.ts';
 import { bindUringCalls } from './uring/system-calls.ts';
-
-/** Of <linux/magic.h>: FUSE, and virtiofs. */
-const FUSE_MAGIC = 0x6573_5546;
 
 let found: Promise<PositionedIo> | undefined;
 
@@ -29,12 +25,8 @@ export function positionedIo(): Promise<PositionedIo> {
  * hang. So its files go by threads.
  */
 export async function positionedIoOf(fd: number): Promise<PositionedIo> {
-  const type = await fs.promises.statfs(`/proc/self/fd/${fd}`).then(
-    (found) => found.type,
-    // Without /proc nobody knows; and a FUSE program may have no answer.
-    (cause: unknown) => (systemErrorCode(cause) === 'ENOENT' ? undefined : FUSE_MAGIC),
-  );
-  return type === FUSE_MAGIC ? THREAD_IO : positionedIo();
+  // Without /proc nobody knows.
+  return (await isOnFuse(`/proc/self/fd/${fd}`)) ? THREAD_IO : positionedIo();
 }
 
 /** From now on `positionedIo` answers this one. */

@@ -2,12 +2,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { ApiDocument } from '../admin/api-document.ts';
+import { FUSE_PROGRAMS, fuseDisk } from '../tools/fuse-disk.ts';
 import { nbdsh } from '../tools/nbdsh.ts';
 import { needsPrograms, runWell } from '../tools/programs.ts';
 import { runTmem, startServer, type TestServer } from '../tools/server.ts';
 import { MIB, makeImage, workspace } from '../tools/workspace.ts';
 
-needsPrograms('nbdsh', 'curl', 'flock');
+needsPrograms('nbdsh', 'curl', 'flock', ...FUSE_PROGRAMS);
 
 const SIZE = 16 * MIB;
 
@@ -138,6 +139,27 @@ test('a snapshot on request is good after a kill, while nobody wrote', async () 
   const second = await world.start();
   expect(await world.loaded()).toBe(SIZE / 4096);
   await readAll(second, world.image);
+});
+
+test('of a file system that tells no changes nothing is kept: what a killed service flushed is served', async ({
+  skip,
+}) => {
+  const directory = workspace();
+  const image = makeImage(directory, SIZE);
+  const disk = await fuseDisk(image, SIZE);
+  if (disk === undefined) return skip('needs root and FUSE');
+  const args = [`disk.raw=${disk.file}`, '--memory', '64MiB', '--snapshot', `${directory}/warm`];
+  const first = await startServer(directory, args);
+  await readAll(first, image);
+  first.expectAtEnd(/"disk.raw" are not in the snapshot: nothing tells when it changes/);
+  await first.stop();
+  const second = await startServer(directory, args);
+  await nbdsh(second, image, 'h = connect()\nh.pwrite(b"new" * 4096, 5 * MIB)\nh.flush()');
+  second.signal('SIGKILL');
+  await second.ended;
+  const third = await startServer(directory, args);
+  await readAll(third, image);
+  third.expectAtEnd(/nothing tells when it changes/);
 });
 
 test.each<[string, RegExp, (snapshot: string) => void]>([
