@@ -58,7 +58,9 @@ export class Eviction {
   fitCap(tenant: Tenant, bytes: number): boolean {
     const { account } = tenant;
     for (let tries = this.#options.triesPerPutMax; tries > 0 && tenant.hasQueued; tries--) {
-      if (!this.#dropFilled(tenant) && tenant.policy.count > 0) this.#evictFrom(tenant);
+      const isGone =
+        this.#dropFilled(tenant) || (tenant.policy.count > 0 && this.#evictFrom(tenant));
+      if (isGone) this.#statistics.evictedAtCap++;
       if (account.usedBytes + bytes <= account.capBytes) return true;
     }
     return false;
@@ -84,6 +86,7 @@ export class Eviction {
       const tenant = held.tenants.aboveCap();
       if (tenant === undefined) break;
       if (this.#dropFilled(tenant)) {
+        this.#statistics.evictedAtCap++;
         count++;
         continue;
       }
@@ -95,6 +98,7 @@ export class Eviction {
       }
       held.release(slot);
       this.#statistics.evictedForCapacity++;
+      this.#statistics.evictedAtCap++;
       count++;
     }
     for (const slot of kept) held.queue(slot);

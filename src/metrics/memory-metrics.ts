@@ -104,10 +104,11 @@ export const MEMORY_METRICS: readonly MetricDefinition[] = [
     ['outcome'],
     ({ snapshot }, set) => {
       const { loaded = 0, skippedPresent = 0, skippedChanged = 0 } = snapshot() ?? {};
-      const { skippedStale = 0, skippedDamaged = 0 } = snapshot() ?? {};
+      const { skippedAtCap = 0, skippedStale = 0, skippedDamaged = 0 } = snapshot() ?? {};
       set(loaded, { outcome: 'loaded' });
       set(skippedPresent, { outcome: 'present' });
       set(skippedChanged, { outcome: 'changed' });
+      set(skippedAtCap, { outcome: 'at-cap' });
       set(skippedStale, { outcome: 'stale' });
       set(skippedDamaged, { outcome: 'damaged' });
     },

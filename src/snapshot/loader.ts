@@ -49,6 +49,8 @@ export interface LoaderStatistics {
   skippedPresent: number;
   /** Changed since the start. */
   skippedChanged: number;
+  /** More than the cap of their image allows. */
+  skippedAtCap: number;
   /** Of images that are not served, or that have changed since they were saved. */
   skippedStale: number;
   /** Damaged or cut off; all are known only when loading is done. */
@@ -73,6 +75,7 @@ export class SnapshotLoader {
     bytes: 0,
     skippedPresent: 0,
     skippedChanged: 0,
+    skippedAtCap: 0,
     skippedStale: 0,
     skippedDamaged: 0,
   };
@@ -252,6 +255,8 @@ export class SnapshotLoader {
       statistics.skippedChanged++;
     } else if (cache.has(page)) {
       statistics.skippedPresent++;
+    } else if (!room.isWithinCap(cache.pool.account, this.#options.pageBytes)) {
+      statistics.skippedAtCap++;
     } else if (!room.isLeft || isRefused(cache.putEncoded(page, encoded))) {
       this.#state = 'full';
     } else {
@@ -262,13 +267,14 @@ export class SnapshotLoader {
   }
 
   #summary(): string {
-    const { loaded, skippedStale, skippedDamaged, skippedChanged } = this.statistics;
+    const { loaded, skippedAtCap, skippedStale, skippedDamaged, skippedChanged } = this.statistics;
     const ends: Partial<Record<LoaderState, string>> = {
       full: ', until the memory was full',
       stopped: ', until it was stopped',
     };
     const rest = [
       [skippedChanged, 'changed meanwhile'],
+      [skippedAtCap, 'above the caps of their images'],
       [skippedStale, 'of images that have changed or are not served'],
       [skippedDamaged, 'damaged'],
     ] as const;

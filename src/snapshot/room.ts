@@ -1,5 +1,6 @@
 /** Whether a stack has room for pages that nobody has asked for: none is to leave for them. */
 
+import type { Account } from '../tmem/account.ts';
 import type { Layer } from '../tmem/layer.ts';
 import type { Tmem } from '../tmem/tmem.ts';
 
@@ -36,9 +37,15 @@ export class Room {
     return freeBytes >= reserveBytes && filledPages + LOOKS_PER_SUM < filledPagesMax;
   }
 
-  /** Pages that left the stack for want of memory, or because it was taken back. */
+  /** Whether a page of that many bytes, and what it costs besides, is within the cap of an account. */
+  isWithinCap({ usedBytes, capBytes }: Account, pageBytes: number): boolean {
+    return usedBytes + 2 * pageBytes <= capBytes;
+  }
+
+  /** Pages that left the stack for want of memory, or because it was taken back; not to a cap. */
   get #evicted(): number {
-    let count = this.#layers.at(-1)?.statistics.evictedForCapacity ?? 0;
+    const { evictedForCapacity = 0, evictedAtCap = 0 } = this.#layers.at(-1)?.statistics ?? {};
+    let count = evictedForCapacity - evictedAtCap;
     for (const { statistics } of this.#layers) count += statistics.evictedForShrink;
     return count;
   }

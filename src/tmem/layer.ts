@@ -122,6 +122,8 @@ export interface LayerStatistics {
   readonly puts: Float64Array;
   /** Pages that left for room (`capacity`), for `shrink`, or to a cap of their kind (`filled`). */
   evictedForCapacity: number;
+  /** Of those that left for room the ones whose own account was at its cap: others had room. */
+  evictedAtCap: number;
   evictedForShrink: number;
   evictedForFilledCap: number;
   /** Evicted pages that the next layer took. */
@@ -144,6 +146,7 @@ export function createLayerStatistics(): LayerStatistics {
     misses: 0,
     puts: new Float64Array(PUT_OUTCOME_NAMES.length),
     evictedForCapacity: 0,
+    evictedAtCap: 0,
     evictedForShrink: 0,
     evictedForFilledCap: 0,
     pushedDown: 0,

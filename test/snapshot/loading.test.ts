@@ -6,6 +6,7 @@ import { temporaryDirectory } from '../storage/temporary-files.ts';
 import { pageOf } from '../tmem/page-content.ts';
 import { fc } from '../tools/seed.ts';
 import {
+  contentOf,
   fill,
   load,
   makeImage,
@@ -137,6 +138,37 @@ describe('loading a snapshot', () => {
     expect(loader.state).toBe('full');
     expect(loader.statistics.loaded).toBeLessThanOrEqual(50);
   });
+
+  it.each(['is filled up to it', 'pushes out its own pages', 'gives some up for a lower one'])(
+    'goes on with other images when one that has a cap %s',
+    async (which) => {
+      makeImage(place, 'other.raw');
+      const both = ['disk.raw', 'other.raw'];
+      const saved = await serve(place, both, 2 ** 24, 'zcache by s3fifo-cw and native lz4');
+      fill(saved, PAGES);
+      await save(place, saved);
+      const served = await serve(place, both, 2 ** 24, 'zcache by s3fifo-cw and native lz4');
+      const [capped] = served.images;
+      const account = capped?.cache.pool.account;
+      account?.setShare({ capBytes: 20 * PAGE });
+      let next = 90_000;
+      const turns = stepping(() => {
+        next++;
+        if (which.startsWith('pushes')) capped?.cache.put(next, contentOf(next), 0);
+        if (!which.startsWith('gives') || next < 90_030) return;
+        account?.setShare({ capBytes: 2 * PAGE });
+        served.tmem.trimToCaps(64);
+      });
+      const { loader, log } = await load(place, served, { turns });
+      expect(loader.state).toBe('done');
+      expect(pagesHeld(served, PAGES, 1)).toEqual(PAGES);
+      expect(account?.usedBytes).toBeLessThanOrEqual(20 * PAGE);
+      expect(loader.statistics.skippedAtCap).toBeGreaterThan(20);
+      expect(log).toEqual([expect.stringMatching(/left out: \d+ above the caps of their images$/)]);
+      const evicted = served.tmem.layers.at(-1)?.statistics.evictedForCapacity ?? 0;
+      expect(evicted > 0).toBe(!which.startsWith('is'));
+    },
+  );
 
   it('ends when memory is being taken back', async () => {
     await saveSome();
