@@ -103,8 +103,9 @@ function meanCharge({ accounts }: Tmem): number | undefined {
 }
 
 /**
- * What is free in all layers. A stack that evicts is full whatever its limit says: slabs have holes,
- * and a layer may be full for itself. So what was used then is what it has room for.
+ * What is free in all layers. A stack that evicts is full whatever its limit says, unless it was for
+ * a cap: slabs have holes, and a layer may be full for itself. So what was used then is what it has
+ * room for.
  */
 class FreeRoom {
   readonly #tmem: Tmem;
@@ -118,7 +119,8 @@ class FreeRoom {
 
   bytes(): number {
     const { usedBytes, limitBytes, layers } = this.#tmem;
-    const evictions = layers.at(-1)?.statistics.evictedForCapacity ?? 0;
+    const { evictedForCapacity = 0, evictedAtCap = 0 } = layers.at(-1)?.statistics ?? {};
+    const evictions = evictedForCapacity - evictedAtCap;
     if (evictions > this.#evictions) this.#roomBytes = usedBytes;
     else if (limitBytes !== this.#limitBytes) this.#roomBytes = Number.POSITIVE_INFINITY;
     this.#evictions = evictions;

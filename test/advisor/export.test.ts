@@ -37,7 +37,7 @@ function watchedExport(policyName: 'lru' | 's3fifo-cw', hotFraction = 0) {
   closers.push(() => target.close());
   const plan = planAdvisors(policyName, 1, 128 * MIB);
   const advisors = new Advisors(plan, [target], stack.tmem);
-  return { target, buffers, advisors };
+  return { target, buffers, advisors, tmem: stack.tmem };
 }
 
 /** Page numbers, the low ones more often; the same each time. */
@@ -81,6 +81,19 @@ test('an export whose image fits in memory is told that more would not help', as
   expect(parts.advisors.statusOf('disk')).toMatchObject({
     advice: 'more memory would not help: all that was read fits',
   });
+});
+
+test('what others lose to their caps is not what the memory has no room for', async () => {
+  const parts = watchedExport('lru');
+  const account = parts.tmem.createAccount({ name: 'other', capBytes: 20 * PAGE });
+  const pool = parts.tmem.createPool({ kind: 'ephemeral', account });
+  const other = noise(PAGE);
+  for (let i = 0; i < 9000; i++) {
+    await read(parts, (i % 16) * 16 * PAGE, 16 * PAGE);
+    pool.put(0, i, other);
+  }
+  expect(parts.tmem.layers.at(-1)?.statistics.evictedAtCap).toBeGreaterThan(8000);
+  expect(parts.advisors.reportOf('disk')?.memoryPages).toBeGreaterThan(1500);
 });
 
 test('an advisor counts pages of sequential reads as misses though they were read ahead', async () => {
