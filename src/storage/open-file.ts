@@ -110,6 +110,7 @@ export async function openDescriptors(
     const sizeBytes = stats.isFile()
       ? Number(stats.size)
       : await deviceSizeBytes(path, stats.rdev, allocationFd, libc);
+    checkIsCountable(path, sizeBytes);
     if (!isContainer) checkSize(path, sizeBytes);
     const { wantsDirect = !isReadOnly } = options;
     const directFd = wantsDirect ? await openDirect(open) : undefined;
@@ -169,6 +170,15 @@ function checkIsDisk(path: string, stats: fs.BigIntStats): void {
   const advice = 'name an image file or a block device';
   throw new TmemError('usage', `cannot use "${path}" as an image: it is ${what}; ${advice}`, {
     context: { path },
+  });
+}
+
+/** Offsets are numbers, which are exact up to here: behind that one byte would pass for another. */
+function checkIsCountable(path: string, sizeBytes: number): void {
+  if (sizeBytes <= Number.MAX_SAFE_INTEGER) return;
+  const problem = 'it has more than 8191TiB; name a smaller one';
+  throw new TmemError('usage', `cannot use "${path}" as an image: ${problem}`, {
+    context: { path, sizeBytes },
   });
 }
 

@@ -82,6 +82,19 @@ describe('opening a file', () => {
     await storage.close();
   });
 
+  it.runIf(fs.existsSync('/dev/shm'))(
+    'whose bytes cannot be counted is a usage error',
+    async () => {
+      const file = temporaryFile(2 ** 53 - 512, '/dev/shm');
+      const storage = await openFileStorage(file, { isReadOnly: false });
+      await storage.close();
+      execFileSync('truncate', ['-s', `${2 ** 53}`, file]);
+      const failure = await refusal(file);
+      expect(failure.kind).toBe('usage');
+      expect(failure.message).toContain('more than 8191TiB');
+    },
+  );
+
   it('that this user may not open is a permission error', async () => {
     const file = temporaryFile(512);
     fs.chmodSync(file, 0o000);
