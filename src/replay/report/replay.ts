@@ -1,6 +1,7 @@
 /** A whole replay: reads a trace once, runs every policy at every size, and says what came of it. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { checkPageBytes } from '../../tmem/tmem.ts';
 import type { Trace } from '../../trace/trace.ts';
 import { refusePipe } from '../engine/next-uses.ts';
 import { MIXED_CONTENT, type PageContents, SynthesisedContents } from '../engine/page-contents.ts';
@@ -96,7 +97,7 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
   const read = await readTrace(trace, options);
   const { stream, footprintPages } = read;
   const { unit } = trace;
-  const { capacities, notes } = sizesOf(read, options);
+  const { capacities, notes } = sizesOf(trace, footprintPages, options);
   const wantsFloor = options.wantsReport && stream.canRereads;
   const lacksFloor = wantsFloor && !options.policies.includes(FLOOR_POLICY);
   // Of the real layers it takes as many pages as they will have held.
@@ -141,11 +142,11 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
 }
 
 /** The sizes to run, and what is to be said of those that are not. */
-function sizesOf({ trace, stream, footprintPages }: ReadTrace, options: ReplayOptions) {
-  const { memory, hasDefaultMemory = false } = options;
-  const units = { unit: trace.unit, pageBytes: stream.pageBytes, footprintPages };
+function sizesOf({ name, unit }: Trace, footprintPages: number, options: ReplayOptions) {
+  const { memory, hasDefaultMemory = false, pageBytes } = options;
+  const units = { unit, pageBytes, footprintPages };
   if (options.engine !== 'full') return { capacities: capacitiesOf(memory, units), notes: [] };
-  return fullCapacitiesOf({ ...units, memory, hasDefaultMemory, traceName: trace.name });
+  return fullCapacitiesOf({ ...units, memory, hasDefaultMemory, traceName: name });
 }
 
 /** The share of the accesses that count that no cache can avoid to miss: the same in every run. */
@@ -174,8 +175,10 @@ function fullSettings(stream: PageStream, options: ReplayOptions): FullRunsOptio
 }
 
 /** Throws a usage error for what the engine `full` cannot do. */
-function checkFull({ name, unit }: Trace, { policies, sampleRate }: ReplayOptions): void {
+function checkFull({ name, unit }: Trace, options: ReplayOptions): void {
+  const { policies, sampleRate, pageBytes } = options;
   checkFullPolicies(policies);
+  checkPageBytes(pageBytes);
   if (unit === 'keys') {
     throw new TmemError(
       'usage',
@@ -188,9 +191,10 @@ function checkFull({ name, unit }: Trace, { policies, sampleRate }: ReplayOption
 }
 
 /** Throws a usage error for what is known to fail however the trace goes on: it may be long. */
-function checkBeforeReading(trace: Trace, { memory, pageBytes, policies }: ReplayOptions): void {
-  const { unit } = trace;
-  capacitiesOf(memory, { unit, pageBytes, footprintPages: 1 });
+function checkBeforeReading(trace: Trace, options: ReplayOptions): void {
+  const { memory, policies } = options;
+  // A share is of a footprint that nobody knows yet.
+  sizesOf(trace, 1, { ...options, memory: memory.filter(({ kind }) => kind !== 'share') });
   if (policies.some((policy) => parsePolicy(policy).needsFuture)) refusePipe(trace);
 }
 

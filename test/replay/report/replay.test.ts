@@ -116,6 +116,12 @@ describe('a replay', () => {
     [{ policies: ['lru', 'belady'] }, { canRereads: false }, /a pipe can be read once/],
     [{ memory: parseMemoryList('10%,1KiB') }, {}, /"1KiB" holds no page of 4096 bytes/],
     [{ memory: parseMemoryList('1MiB') }, { unit: 'keys' as const }, /objects without a size/],
+    [{ engine: 'full' as const, policies: ['lru'], pageBytes: 512 }, {}, /a page has 4096 to/],
+    [
+      { engine: 'full' as const, policies: ['lru'], memory: parseMemoryList('80%,255p') },
+      {},
+      /1020KiB are too little for --engine full/,
+    ],
   ])('refuses %o of %o before it reads anything', async (changed, facts, message) => {
     const trace = scriptedTrace(REQUESTS, facts);
     let isRead = false;
