@@ -94,6 +94,11 @@ function isOfSystem(error: unknown): boolean {
   return error instanceof Error && 'syscall' in error && 'errno' in error;
 }
 
+/** An array for which the system had no memory, or the process no addresses; V8's own words. */
+function isOfMemory(error: unknown): boolean {
+  return error instanceof RangeError && error.message === 'Array buffer allocation failed';
+}
+
 /** What the user reads of a failure. A stack trace is for defects of this program only. */
 function report(error: unknown, context: CliContext): number {
   if (error instanceof TmemError) {
@@ -104,6 +109,11 @@ function report(error: unknown, context: CliContext): number {
     const advice = systemAdvice(error, 'check the disk or the path');
     tell(context, `the system failed: ${messageOf(error)}; ${advice}`);
     return EXIT_CODE_BY_KIND[kindOfSystemError(error)];
+  }
+  if (isOfMemory(error)) {
+    const advice = 'take less of it, or let the process have more (ulimit -v)';
+    tell(context, `the system gave no more memory; ${advice}`);
+    return EXIT_CODE_BY_KIND['no-space'];
   }
   const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
   context.stderr(`tmem: this is a defect in tmem, please report it:\n${trace}\n`);
