@@ -1,6 +1,6 @@
 /** What `--contents` says that pages hold. */
 
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { kindOfSystemError, readAdvice, TmemError } from '../../lib/errors.ts';
 import {
   evenContent,
@@ -45,8 +45,18 @@ export function openContents(text: string, seed: number, context: CliContext): C
 }
 
 function openImage(path: string): number {
+  const fd = openToRead(path);
+  const stat = fstatSync(fd);
+  if (stat.isFile() || stat.isBlockDevice()) return fd;
+  closeSync(fd);
+  const sentence = `--contents: ${path} is neither a file nor a block device`;
+  throw new TmemError('usage', `${sentence}; name a raw image, or give a ratio, or mixed`);
+}
+
+function openToRead(path: string): number {
   try {
-    return openSync(path, 'r');
+    // Without it a pipe would be waited for, and no signal heard meanwhile.
+    return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     throw new TmemError(
       kindOfSystemError(cause),

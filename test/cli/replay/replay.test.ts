@@ -190,6 +190,18 @@ describe('tmem replay', () => {
     expect(readdirSync(directory)).toEqual(['empty']);
   });
 
+  test('refuses what is no image, as a folder or a pipe, before it reads anything', async () => {
+    const directory = workspace();
+    const pipe = path.join(directory, 'pipe');
+    await runWell('mkfifo', [pipe]);
+    for (const contents of [directory, pipe]) {
+      const args = ['--engine', 'full', '--contents', contents, loopTrace(directory)];
+      const sentence = `--contents: ${contents} is neither a file nor a block device`;
+      const err = `tmem: ${sentence}; name a raw image, or give a ratio, or mixed\n`;
+      expect(await run(...args)).toEqual({ code: 2, out: '', err });
+    }
+  });
+
   test.each([
     [[], 'tmem replay needs a trace to replay; see its --help'],
     [['--memory', '10MB', 'x'], '--memory: "10MB" is ambiguous; write 10MiB; or give pages'],
