@@ -22,20 +22,25 @@ async function exported(
 ): Promise<string> {
   const path = join(workspace(), 'out');
   const file = await OutputFile.create(path, false);
-  const exporter = outputOfName(format).create(file, {
-    ...{ unit: 'bytes', hasClock: true, pageBytes: 4096, sourceHash: '', sampleRate: 1 },
-    ...{ volumes: () => VOLUMES, onSecondPass: () => {} },
-    ...options,
-  });
-  const batch = new RequestBatch(perBatch);
-  for (let at = 0; at < rows.length; at += perBatch) {
-    batch.count = 0;
-    for (const row of rows.slice(at, at + perBatch)) batch.push(...row, 0, 0);
-    await exporter.write(batch);
+  try {
+    const exporter = outputOfName(format).create(file, {
+      ...{ unit: 'bytes', hasClock: true, pageBytes: 4096, sourceHash: '', sampleRate: 1 },
+      ...{ volumes: () => VOLUMES, onSecondPass: () => {} },
+      ...options,
+    });
+    const batch = new RequestBatch(perBatch);
+    for (let at = 0; at < rows.length; at += perBatch) {
+      batch.count = 0;
+      for (const row of rows.slice(at, at + perBatch)) batch.push(...row, 0, 0);
+      await exporter.write(batch);
+    }
+    await exporter.finish();
+    await file.finish();
+    return path;
+  } catch (error) {
+    await file.abandon(); // newer Node takes a file that nobody closed for an error
+    throw error;
   }
-  await exporter.finish();
-  await file.finish();
-  return path;
 }
 
 /** Records of oracleGeneral. */
