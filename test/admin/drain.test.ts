@@ -124,10 +124,10 @@ async function written(admin: AdminFixture) {
 test('a page that the image refused is failing, and old, while it waits and while it is tried', async () => {
   const { admin, storage, target } = await startDirty(1);
   storage.failNext('write', 'EIO');
+  const hold = storage.holdNext('write'); // whoever tries again, the flush or the writer's own timer
   await expect(target.sync()).rejects.toMatchObject({ kind: 'io' });
   const failing = { state: 'failing', hasAge: true, hasFailure: true, failing: '1' };
   expect(await written(admin)).toEqual(failing);
-  const hold = storage.holdNext('write');
   const synced = target.sync();
   await hold.arrived;
   expect(await written(admin)).toEqual(failing);
