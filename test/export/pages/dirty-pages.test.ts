@@ -224,11 +224,14 @@ describe('a page that was lost', () => {
 
   test('while an older version is under way is lost whatever becomes of that', () => {
     for (const how of ['end', 'fail'] as const) {
-      const table = written(1);
+      const table = written(1, 2);
       const first = take(table, 1);
       table.mark(1, 5);
+      table.beginBarrier();
       table.markLost(first.slot);
       first[how]();
+      expect(table.owedCount).toBe(1);
+      table.drop(2);
       expect([table.isLost(first.slot), table.queuedCount, table.failedCount]).toEqual([
         true,
         0,

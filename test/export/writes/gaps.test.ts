@@ -283,6 +283,21 @@ test('what the image refuses for a clean page does not fail the dirty ones aroun
   }
 });
 
+test('nor is more written without it than was taken, in a write that is as long as one may be', async () => {
+  const parts = noting();
+  for (const page of [0, 32, 64]) await read(parts, page * PAGE, 32 * PAGE);
+  const pages = Array.from({ length: 70 }, (_, page) => page).filter((page) => page !== 3);
+  parts.dirty(...pages);
+  parts.storage.failNext('write');
+  await parts.target.sync();
+  expect(parts.writes.sort(([a], [b]) => a - b)).toEqual([
+    [0, 3],
+    [4, 60],
+    [64, 6],
+  ]);
+  for (const page of pages) expect(bytesOf(parts.disk, page).equals(newer(page))).toBe(true);
+});
+
 test('after a failure each page goes alone, and what was written along counts as dirty', async () => {
   const parts = noting();
   await read(parts, 0, 32 * PAGE);
