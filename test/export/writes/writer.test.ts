@@ -196,6 +196,22 @@ describe('a write that fails', () => {
     expect(parts.failures.at(-1)?.retryMs).toBe(1000);
   });
 
+  test('beside others has one pause with them, which grows once', async () => {
+    const parts = noting({ tuning: { ageMsMax: 5000 } });
+    parts.storage.failNext('write', 'EIO', 9);
+    dirty(parts, [0, 2, 4]);
+    parts.clock.turn(5000);
+    const pauses: number[][] = [];
+    for (const pauseMs of [1000, 2000, 4000]) {
+      await quiet();
+      pauses.push(parts.failures.splice(0).map(({ retryMs }) => retryMs));
+      parts.clock.turn(pauseMs);
+    }
+    expect(pauses).toEqual([1000, 2000, 4000].map((ms) => [ms, ms, ms]));
+    await quiet();
+    expect(parts.table.count).toBe(0);
+  });
+
   test('keeps its page, which reads and other writes do not notice', async () => {
     const parts = makeWriteBack({ tuning: LAZY });
     parts.storage.failNext('write');
