@@ -14,6 +14,7 @@ import {
   type ErrorKind,
   kindOfSystemError,
   messageOf,
+  systemAdvice,
   systemErrorCode,
   TmemError,
 } from './errors.ts';
@@ -172,7 +173,7 @@ function listenError(address: ListenAddress, option: string, cause: unknown): Tm
     const advice = 'LISTEN_FDS says that a listening socket is there, and it is not; unset it';
     return new TmemError('usage', describeFailure(address, advice), { cause });
   }
-  const fallback = `${messageOf(cause)}; choose another with …`;
+  const fallback = `${messageOf(cause)}; ${systemAdvice(cause, 'choose another with …')}`;
   const advice = (ADVICE_BY_CODE[code] ?? fallback).replace('…', option);
   return new TmemError(kindOf(code, cause), describeFailure(address, advice), { cause });
 }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import path from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { listenAt, stopListening } from '../../src/lib/listen.ts';
 import type { ListenAddress } from '../../src/lib/listen-address.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
@@ -121,6 +121,17 @@ test.each<[string, ListenAddress, string, RegExp]>([
     kind,
     message: expect.stringMatching(message),
   });
+});
+
+test('who has no descriptor left hears how to have more, and not to go elsewhere', async () => {
+  const server = createServer();
+  const emfile = Object.assign(new Error('listen EMFILE: injected'), { code: 'EMFILE' });
+  vi.spyOn(server, 'listen').mockImplementation(() => {
+    process.nextTick(() => server.emit('error', emfile));
+    return server;
+  });
+  const refused = listenAt(server, unix(), '--listen');
+  await expect(refused).rejects.toThrow(/EMFILE.*; let it have more files open .*\(ulimit -n\)$/);
 });
 
 test('the socket file goes when the server is closed', async () => {
