@@ -151,6 +151,17 @@ test.each([
   expect(fs.readdirSync(directory).sort()).toEqual(['a.qcow2', 'base.raw', 'key']);
 });
 
+test('a VMDK is not made under a name that its descriptor cannot say, and that is said once', async () => {
+  const { directory, run } = await made('a.qcow2');
+  const { code, err } = await run('create', 'x"y.vmdk', '1MiB');
+  expect(code).toBe(2);
+  expectSentence(
+    err,
+    `tmem: cannot make "${path.join(directory, 'x"y.vmdk')}": a vmdk image cannot`,
+  );
+  expect(err.match(/cannot make/g)).toHaveLength(1);
+});
+
 test('a stream is not made empty, since nobody could read it or write to it', async () => {
   const { directory, run } = await made('a.qcow2');
   const { code, err } = await run('create', '-o', 'subformat=streamOptimized', 'x.vmdk', '1MiB');

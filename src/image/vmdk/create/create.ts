@@ -39,8 +39,8 @@ export async function createVmdk(storage: ResizableStorage, options: CreateOptio
   }
   const name = options.fileName ?? basename(storage.name);
   if (/["\p{Cc}]/u.test(name)) {
-    const cause = 'its name has a quotation mark or a control character in it';
-    throw new TmemError('usage', `cannot make "${name}" as vmdk: ${cause}; choose another name`);
+    const cause = 'a vmdk image cannot have a quotation mark or a control character in its name';
+    throw new TmemError('usage', `${cause}; choose another name`);
   }
   const made = { storage, options, settings, name, sectors };
   switch (settings.subformat) {
