@@ -192,13 +192,14 @@ describe('a table cache', () => {
     const step = fc.record({
       kind: fc.constantFrom('change', 'create', 'write', 'fail', 'drop', 'look'),
       slices: fc.uniqueArray(fc.nat(15), { minLength: 1, maxLength: 6 }),
+      ahead: fc.nat(3),
     });
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
         const { storage, cache } = cacheOf(16 * SLICE, 4);
         const model = Array.from({ length: 16 }, (_, i) => i + 1);
         let value = 20;
-        for (const { kind, slices } of steps) {
+        for (const { kind, slices, ahead } of steps) {
           if (kind === 'write') await cache.writeBack(slices.map((i) => i * SLICE));
           if (kind === 'fail') {
             storage.failNext('write');
@@ -214,7 +215,7 @@ describe('a table cache', () => {
           }
           const work = slices.map(async (i) => {
             if (kind === 'create') cache.create(i * SLICE)[0] = model[i] = value++ % 256;
-            const slice = cache.get(i * SLICE) ?? (await cache.load(i * SLICE));
+            const slice = cache.get(i * SLICE) ?? (await cache.load(i * SLICE, ahead * SLICE));
             expect(slice[0]).toBe(model[i]);
             if (kind !== 'change') return;
             slice[0] = model[i] = value++ % 256;
