@@ -31,6 +31,11 @@ export interface FileHead {
   readonly lines: readonly string[];
 }
 
+/** The end of a name that promises a compressed file, as `.gz`; empty where it promises none. */
+export function storageSuffix(path: string): string {
+  return STORAGE_SUFFIX.exec(path)?.[0] ?? '';
+}
+
 /** The file's name without folders and suffixes of compression. */
 export function traceName(path: string): string {
   const base = path.slice(path.lastIndexOf('/') + 1);

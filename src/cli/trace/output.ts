@@ -6,6 +6,7 @@ import { formatSize, parseSize } from '../../lib/sizes.ts';
 import type { Exporter } from '../../trace/export/exporter.ts';
 import { OUTPUT_NAMES, outputNameOf, outputOfName } from '../../trace/export/exporters.ts';
 import { OutputFile } from '../../trace/export/output-file.ts';
+import { storageSuffix } from '../../trace/file-head.ts';
 import type { RequestBatch } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
 import type { OptionTable } from '../command/arguments.ts';
@@ -61,12 +62,21 @@ function doneOf(traces: readonly Trace[]): number {
   return size === 0 ? 0 : done / size;
 }
 
+/** `x.csv.gz` would be neither CSV, which only the last suffix is looked at for, nor compressed. */
+function refuseCompressed(path: string): void {
+  const suffix = storageSuffix(path);
+  if (suffix === '') return;
+  const sentence = `${path} is called like a compressed file, and traces are written as they are`;
+  throw new TmemError('usage', `${sentence}; leave ${suffix} out, and compress it afterwards`);
+}
+
 /** Writes all requests of `source` to the file that the options name; nothing is left of a failure. */
 export async function writeTrace(call: TraceCall, source: RequestSource): Promise<TraceResult> {
   const { parsed, context, progress } = call;
   const out = parsed.last('out');
   if (out === undefined) throw new TmemError('usage', 'no output was named; give --out FILE');
   const path = fullPath(out, context);
+  refuseCompressed(path);
   const name = parsed.last('to') ?? outputNameOf(path);
   const output = outputOfName(name);
   const pageBytes = parsePage(parsed.last('page') ?? PAGE_DEFAULT);

@@ -134,6 +134,17 @@ describe('tmem trace convert', () => {
     expect(readFileSync(join(folder, 'x.csv'), 'utf8')).toMatch(/^time_us,/);
   });
 
+  it.each(['x.csv.gz', 'x.tmemtrace.ZST'])(
+    'writes no %s, which would not be that',
+    async (name) => {
+      const { folder, run } = setUp();
+      const refusal = /x\..* is called like a compressed file, .* leave \.(gz|ZST) out/;
+      await expect(run('convert', 'disk.csv', '-o', name)).rejects.toThrow(refusal);
+      await expect(run('convert', 'disk.csv', '-o', name, '--to', 'csv')).rejects.toThrow(refusal);
+      expect(readdirSync(folder)).toEqual(['disk.csv']);
+    },
+  );
+
   it('leaves nothing behind when the trace turns out to be something else', async () => {
     const { folder, run } = setUp();
     writeFileSync(join(folder, 'half.csv'), `${LINES.join('')}${'odd\n'.repeat(200)}`);
