@@ -103,6 +103,7 @@ describe('s3fifo-cw', () => {
       const policy = new S3FifoCwFamily(options, {
         windowShare: 0,
         windowMinInsertions: 0,
+        clockBelowPages: 0,
       }).create();
       for (let slot = 0; slot < 100; slot++) {
         policy.insert(slot, slot === 0 ? bytes - 99 : 1, slot);
