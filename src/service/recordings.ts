@@ -164,7 +164,10 @@ export class Recordings {
       sampleRate: request.sampleRate ?? settings.sampleRate,
       onEnd: (ending) => {
         recording.recorder = undefined;
-        void this.#inTurn(() => this.#end(ending));
+        void this.#inTurn(async () => {
+          // By its turn the next one may be under way.
+          if (this.#latest?.recorder.path === file.path) await this.#end(ending);
+        });
       },
     });
     const { requests, dropped, bytes } = this.totals;
