@@ -114,16 +114,20 @@ export class Cleancache {
     }
     const end = first + count;
     let left = DROPS_PER_TURN;
-    for (let object = Math.floor(first / PAGES_PER_OBJECT); ; object++) {
-      const start = object * PAGES_PER_OBJECT;
-      if (start >= end) return;
-      for (const index of this.pool.indexesOf(object)) {
-        if (start + index < first || start + index >= end) continue;
-        this.pool.flushPage(object, index);
-        if (--left > 0) continue;
+    for (let page = first; page < end; ) {
+      const object = Math.floor(page / PAGES_PER_OBJECT);
+      const index = page % PAGES_PER_OBJECT;
+      const span = Math.min(end - page, PAGES_PER_OBJECT - index);
+      // To list an object costs what all of it holds: of a part the pages are tried one by one.
+      const held = span === PAGES_PER_OBJECT ? this.pool.indexesOf(object) : undefined;
+      const tries = held?.length ?? span;
+      for (let i = 0; i < tries; i++) {
+        const isDropped = this.pool.flushPage(object, held?.[i] ?? index + i);
+        if (!isDropped || --left > 0) continue;
         left = DROPS_PER_TURN;
         await turnOfTheLoop();
       }
+      page += span;
     }
   }
 

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Cleancache, PAGES_PER_OBJECT } from '../../src/tmem/cleancache.ts';
 import { HIT, HIT_ZERO, MISS, STORED } from '../../src/tmem/layer.ts';
 import { NO_LOAN } from '../../src/tmem/lender.ts';
@@ -10,10 +10,10 @@ import { pageOf } from './page-content.ts';
 const PAGE = 4096;
 const dst = Buffer.alloc(PAGE);
 
-function makeCache(name: string): Cleancache {
+function makeCache(name: string, limitBytes = 2 ** 21): Cleancache {
   const make = COMPOSITIONS[name];
   if (make === undefined) throw new Error(`no composition ${name}`);
-  const { layers, lender } = make({ limitBytes: 2 ** 21, pageBytesMax: PAGE });
+  const { layers, lender } = make({ limitBytes, pageBytesMax: PAGE });
   return new Cleancache(new Tmem(layers), PAGE, lender);
 }
 
@@ -80,6 +80,33 @@ describe('cleancache', () => {
         expect(pages.some((page) => cache.has(page))).toBe(false);
       }),
     );
+  });
+
+  it('drops a long range in turns, and lists none of an object that it has a part of', async () => {
+    const cache = makeCache('hot over zcache', 2 ** 26);
+    const zero = Buffer.alloc(PAGE);
+    const [first, end] = [PAGES_PER_OBJECT - 600, 2 * PAGES_PER_OBJECT + 600];
+    for (let page = first; page < end; page++) cache.put(page, zero, 0);
+    const held = () => {
+      let count = 0;
+      for (let page = first; page < end; page++) if (cache.has(page)) count++;
+      return count;
+    };
+    expect(held()).toBe(end - first);
+    const listed = vi.spyOn(cache.pool, 'indexesOf');
+    let turns = 0;
+    let isDone = false;
+    const count = (): void => {
+      if (!isDone) setImmediate(count);
+      turns++;
+    };
+    setImmediate(count);
+    await cache.flushInTurns(first + 100, end - first - 200);
+    isDone = true;
+    expect(turns).toBeGreaterThanOrEqual(Math.floor((end - first - 200) / 256));
+    expect(listed.mock.calls).toEqual([[1]]);
+    expect(held()).toBe(200);
+    expect([cache.has(first + 99), cache.has(end - 100)]).toEqual([true, true]);
   });
 
   it('lends what lies in the hot layer, and counts it as a hit once it will be sent', () => {
