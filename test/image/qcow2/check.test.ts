@@ -132,16 +132,11 @@ describe('the check of qcow2', () => {
     fs.writeFileSync(file, after);
     await runWell('qemu-img', ['check', '-q', '-f', 'qcow2', file]);
     // The first L2 table is said to be where none can be: what it refers to seems to be leaked.
-    const entry = Number(good.readBigUInt64BE(40));
-    const inCluster = { at: entry + 6, bit: 0x02 };
-    const behindEnd = { at: entry + 2, bit: 0x80 };
-    for (const { at, bit } of [inCluster, behindEnd]) {
-      const broken = Buffer.from(leaky);
-      broken[at]! ^= bit;
-      const stuck = await check(broken, 'all');
-      expect(stuck.report).toMatchObject({ leaks: 0, leaksFixed: 0 });
-      expect(stuck.after.equals(broken)).toBe(true);
-    }
+    const broken = Buffer.from(leaky);
+    broken[Number(good.readBigUInt64BE(40)) + 6]! ^= 0x02;
+    const stuck = await check(broken, 'all');
+    expect(stuck.report).toMatchObject({ leaks: 0, leaksFixed: 0 });
+    expect(stuck.after.equals(broken)).toBe(true);
   });
 
   it('calls nothing leaked that a damaged snapshot table may have', async () => {
