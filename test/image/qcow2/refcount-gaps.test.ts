@@ -30,7 +30,7 @@ describe('a refcount table with a gap of one block, as qemu-img leaves it', () =
     await qemuIo(image, 'write -P 1 0 1M', 'discard 300k 60k');
     await runWell('qemu-img', ['resize', '-q', '--shrink', image, '1000k']);
     await runWell('qemu-img', ['resize', '-q', image, '2000k']);
-    expect(gapsIn(image)).toEqual([11]);
+    expect(gapsIn(image)).toHaveLength(1);
     const disk = await openAt(image);
     const expected = await contentOf(disk);
     expected.fill(2, 1000 * KIB, 1900 * KIB);

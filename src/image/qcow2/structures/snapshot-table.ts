@@ -24,7 +24,7 @@ export interface Qcow2Snapshot extends SnapshotInfo {
 
 const FIXED_BYTES = 40;
 const EXTRA_BYTES_MAX = 1024;
-/** Its fixed part, and two names of 64 KiB each. */
+/** Its fixed part, its extra data, and two names of 64 KiB each. */
 const ENTRY_BYTES_MAX = FIXED_BYTES + EXTRA_BYTES_MAX + 2 * 65_536;
 /** What is read at once. */
 const WINDOW_BYTES = 256 << 10;
