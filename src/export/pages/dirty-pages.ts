@@ -49,7 +49,6 @@ export class DirtyPages {
   version = 0;
   /** Entries that the barrier still waits for; see `beginBarrier`. */
   owedCount = 0;
-  failedCount = 0;
   /** Entries that the image refused and still does not have, tried again or not. */
   troubledCount = 0;
   lostCount = 0;
@@ -97,6 +96,11 @@ export class DirtyPages {
   /** Pages that wait for a writer. */
   get queuedCount(): number {
     return this.#byUse.count;
+  }
+
+  /** Entries that the image refused and that are not tried again yet. */
+  get failedCount(): number {
+    return this.#failed.count;
   }
 
   /** Pages that are on their way to the image. */
@@ -268,7 +272,6 @@ export class DirtyPages {
     this.#set(slot, TROUBLED, true);
     this.#states[slot]! |= FAILED;
     this.#failed.push(slot, 0);
-    this.failedCount++;
   }
 
   /** Those that failed may be taken again. */
@@ -320,10 +323,7 @@ export class DirtyPages {
       ((state & RETRIED) !== 0 ? this.#retried : this.#byAge).remove(slot, 0);
       this.#byUse.remove(slot, 0);
     }
-    if ((state & FAILED) !== 0) {
-      this.#failed.remove(slot, 0);
-      this.failedCount--;
-    }
+    if ((state & FAILED) !== 0) this.#failed.remove(slot, 0);
     this.#states[slot] = state & ~(QUEUED | FAILED | RETRIED);
   }
 
