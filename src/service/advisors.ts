@@ -7,6 +7,7 @@ import { type AdvisorSize, advisorBytes, advisorSizeFor } from '../advisor/budge
 import type { AdvisorReport } from '../advisor/report.ts';
 import type { Export } from '../export/export.ts';
 import type { PolicyName } from '../policy/policies.ts';
+import { evictedForMemory } from '../tmem/layer.ts';
 import type { Tmem } from '../tmem/tmem.ts';
 import type { Disk } from './disks.ts';
 import type { ServiceSettings } from './settings.ts';
@@ -119,8 +120,7 @@ class FreeRoom {
 
   bytes(): number {
     const { usedBytes, limitBytes, layers } = this.#tmem;
-    const { evictedForCapacity = 0, evictedAtCap = 0 } = layers.at(-1)?.statistics ?? {};
-    const evictions = evictedForCapacity - evictedAtCap;
+    const evictions = evictedForMemory(layers);
     if (evictions > this.#evictions) this.#roomBytes = usedBytes;
     else if (limitBytes !== this.#limitBytes) this.#roomBytes = Number.POSITIVE_INFINITY;
     this.#evictions = evictions;

@@ -1,7 +1,7 @@
 /** Whether a stack has room for pages that nobody has asked for: none is to leave for them. */
 
 import type { Account } from '../tmem/account.ts';
-import type { Layer } from '../tmem/layer.ts';
+import { evictedForMemory, type Layer } from '../tmem/layer.ts';
 import type { Tmem } from '../tmem/tmem.ts';
 
 /** What stays free in the last layer, so that the first pages that are asked for push out none. */
@@ -44,8 +44,7 @@ export class Room {
 
   /** Pages that left the stack for want of memory, or because it was taken back; not to a cap. */
   get #evicted(): number {
-    const { evictedForCapacity = 0, evictedAtCap = 0 } = this.#layers.at(-1)?.statistics ?? {};
-    let count = evictedForCapacity - evictedAtCap;
+    let count = evictedForMemory(this.#layers);
     for (const { statistics } of this.#layers) count += statistics.evictedForShrink;
     return count;
   }

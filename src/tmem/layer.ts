@@ -158,6 +158,12 @@ export function createLayerStatistics(): LayerStatistics {
   };
 }
 
+/** Pages that left the whole stack for want of memory: those of its last layer, and not to a cap. */
+export function evictedForMemory(layers: readonly Layer[]): number {
+  const last = layers.at(-1)?.statistics;
+  return last === undefined ? 0 : last.evictedForCapacity - last.evictedAtCap;
+}
+
 /** What a layer holds at this moment. */
 export interface LayerUsage {
   /** Pages by how they are held. */
