@@ -60,7 +60,7 @@ export interface MiniatureResult {
 
 /**
  * The miss ratio of the full stream, which has `references` references that count. What the sample
- * has more or fewer of than its rate promises is taken to be hits: see `DistanceHistogram`.
+ * has more or fewer of than its rate promises is taken to be hits: see `missRatioOfParts`.
  */
 export function estimateOf(
   { whole, classes }: MiniatureResult,

@@ -1,6 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { evenSizes, meanAbsoluteError } from '../../../src/curves/curve.ts';
-import { stackDistancesOf } from '../../../src/replay/curves/lru-curve.ts';
 import {
   estimateOf,
   type Miniature,
@@ -8,7 +6,6 @@ import {
   scaledRun,
 } from '../../../src/replay/curves/miniature.ts';
 import { sampledStream } from '../../../src/replay/curves/sampled-stream.ts';
-import { fixedRateShards } from '../../../src/replay/curves/shards-fixed-rate.ts';
 import type { Run } from '../../../src/replay/engine/run.ts';
 import { simulate } from '../../../src/replay/engine/simulate.ts';
 import { pageStreamOf } from './page-streams.ts';
@@ -76,17 +73,6 @@ describe('a sampled stream', () => {
         .filter(([id]) => pages.has(id));
       expect(seen).toEqual(wanted);
       expect(Math.max(...ids)).toBe(pageCount - 1);
-    }
-  });
-
-  test('gives the LRU curve within a few hundredths where 2,500 pages are in it', () => {
-    for (const stream of synthetics().filter(({ pageCount }) => pageCount >= 10_000)) {
-      const exact = stackDistancesOf(stream);
-      const rate = 2500 / stream.pageCount;
-      const sample = sampledStream(pageStreamOf(stream), 1, 0, rate);
-      const curve = fixedRateShards(sample, rate, stream.ids.length);
-      const sizes = evenSizes(stream.pageCount, 100);
-      expect(meanAbsoluteError(curve, exact, sizes)).toBeLessThanOrEqual(0.03);
     }
   });
 });
