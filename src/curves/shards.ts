@@ -17,19 +17,9 @@ import { SampledKeys } from './sampled-keys.ts';
 export const SHARDS_SAMPLES = 8192;
 
 /** How a sample is made. */
-export interface ShardsOptions {
+interface ShardsOptions {
   /** Keys that are followed at most, a power of two. */
   readonly samples?: number;
-  /**
-   * After so many references all counts are halved, so that the curve follows a workload that
-   * changes; 0, the default, is never.
-   */
-  readonly epochReferences?: number;
-  /**
-   * The share of all keys that is ever noted, where a caller keeps others away; whoever does that
-   * sets `references` to those of all keys. 1 unless told otherwise.
-   */
-  readonly share?: number;
   /**
    * Equal parts of what is followed that are counted apart, by ranges of the hash; how far they
    * differ says how uncertain the whole is. 1 unless told otherwise.
@@ -46,25 +36,18 @@ export class FixedSizeShards implements MissRatioCurve {
   references = 0;
   /** Hashes below are followed. */
   private threshold = HASH_RANGE;
-  /** References that a reference of a followed key stands for: 1 / (rate * share). */
-  private weight: number;
-  private readonly share: number;
-  private epochLeft: number;
-  private readonly epochReferences: number;
+  /** References that a reference of a followed key stands for: 1 / rate. */
+  private weight = 1;
   private readonly keys: SampledKeys;
   private readonly order: RecencyOrder;
   /** Of each class. */
   private readonly histograms: readonly DistanceHistogram[];
 
   constructor(options: ShardsOptions = {}) {
-    const { samples = SHARDS_SAMPLES, epochReferences = 0, share = 1, classes = 1 } = options;
+    const { samples = SHARDS_SAMPLES, classes = 1 } = options;
     this.histograms = Array.from({ length: classes }, () => new DistanceHistogram());
-    this.share = share;
-    this.weight = 1 / share;
     this.keys = new SampledKeys(samples);
     this.order = new RecencyOrder(samples);
-    this.epochReferences = epochReferences;
-    this.epochLeft = epochReferences;
   }
 
   /** The share of the keys that is followed now. */
@@ -84,12 +67,10 @@ export class FixedSizeShards implements MissRatioCurve {
   note(keyHash: number): void {
     this.references++;
     if (keyHash < this.threshold) this.noteSampled(keyHash);
-    if (this.epochReferences > 0 && --this.epochLeft === 0) this.halve();
   }
 
   /** Halves the weight of all that was noted so far, which ends an epoch. */
   halve(): void {
-    this.epochLeft = this.epochReferences;
     this.references /= 2;
     for (const histogram of this.histograms) histogram.scale(0.5);
   }
@@ -157,6 +138,6 @@ export class FixedSizeShards implements MissRatioCurve {
   /** From now on only hashes below `threshold` are followed. */
   private follow(threshold: number): void {
     this.threshold = threshold;
-    this.weight = HASH_RANGE / (threshold * this.share);
+    this.weight = HASH_RANGE / threshold;
   }
 }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { evenSizes, meanAbsoluteError } from '../../src/curves/curve.ts';
 import { pageHash, spreadHash } from '../../src/curves/page-hash.ts';
 import { FixedSizeShards } from '../../src/curves/shards.ts';
 import { stackDistancesOf } from '../../src/replay/curves/lru-curve.ts';
+import { evenSizes, meanAbsoluteError } from '../curves/errors.ts';
 import { advisorOf, readAll, roomFor, STREAMS, streamAndTruth } from './advised.ts';
 
 const SHADOW_ERROR_MAX = 0.015;

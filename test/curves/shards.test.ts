@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { evenSizes, meanAbsoluteError } from '../../src/curves/curve.ts';
 import { pageHash } from '../../src/curves/page-hash.ts';
 import { FixedSizeShards } from '../../src/curves/shards.ts';
 import { stackDistancesOf } from '../../src/replay/curves/lru-curve.ts';
 import { loop1000, type Stream, synthetics } from '../replay/curves/streams.ts';
+import { evenSizes, meanAbsoluteError } from './errors.ts';
 
 const ERROR_MAX = 0.02;
 const SALTS = [1, 2, 3];
