@@ -27,8 +27,6 @@ export class FullCache implements CountingCache {
   private readonly contents: PageContents;
   private readonly caches: readonly Cleancache[];
   private readonly page: Buffer;
-  /** Added to the numbers of pages, since one before the first boundary has -1. */
-  private readonly firstNumber: number;
   private seenPages = 0;
 
   /** A private pool for each volume of the stream, on a stack that is empty. */
@@ -44,7 +42,6 @@ export class FullCache implements CountingCache {
     this.contents = contents;
     this.caches = stream.volumes.map((_, volume) => createCache(volume));
     this.page = Buffer.alloc(pageBytes);
-    this.firstNumber = stream.alignmentBytes > 0 ? 1 : 0;
     this.hitsOfVolume = new Float64Array(stream.volumes.length);
     this.missesOfVolume = new Float64Array(stream.volumes.length);
   }
@@ -63,7 +60,7 @@ export class FullCache implements CountingCache {
       const id = ids[i]!;
       const volume = volumeOfPage[id]!;
       const cache = this.caches[volume]!;
-      const number = numberOfPage[id]! + this.firstNumber;
+      const number = numberOfPage[id]!;
       if (drops !== undefined && bitAt(drops, i)) {
         if (cache.has(number)) this.invalidations++;
         cache.flush(number, 1);

@@ -109,11 +109,9 @@ export class FileContents implements PageContents {
   }
 
   fill(page: number, dst: Buffer): void {
-    const { numberOfPage, alignmentBytes, pageBytes } = this.stream;
-    const from = numberOfPage[page]! * pageBytes + alignmentBytes;
-    // A page before the first boundary is padded in front.
-    let done = Math.min(dst.length, Math.max(0, -from));
-    dst.fill(0, 0, done);
+    const { numberOfPage, pageBytes } = this.stream;
+    const from = numberOfPage[page]! * pageBytes;
+    let done = 0;
     while (done < dst.length) {
       const count = this.read(dst, done, from + done);
       if (count === 0) break;

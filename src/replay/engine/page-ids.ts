@@ -95,7 +95,7 @@ export class PageIds {
     this.volumes = new Uint16Array(grownShared(this.volumes.buffer, room * 2), 0, room);
   }
 
-  /** From the first page number on that is negative, or from 2^32. */
+  /** From the first page number on that has more than 32 bits. */
   private widenPages(): void {
     if (this.pages instanceof Float64Array) return;
     const empty = new SharedArrayBuffer(8);

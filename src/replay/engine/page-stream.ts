@@ -29,8 +29,6 @@ export interface PageStreamOptions {
    * there each key is a page of that size.
    */
   readonly pageBytes?: number;
-  /** Where page 0 begins on each volume, bytes from 0 to below `pageBytes`. Default 0. */
-  readonly alignmentBytes?: number;
   /** Default `all`. */
   readonly ops?: OpsMode;
   /** Share of the pages to look at, above 0 to 1, chosen by a hash of their name. Default 1. */
@@ -47,7 +45,6 @@ export interface PageStream {
   readonly ops: OpsMode;
   /** Bytes of a page, also where each key of a trace of keys stands for one. */
   readonly pageBytes: number;
-  readonly alignmentBytes: number;
   readonly sampleRate: number;
   /** The page of each access, and of each invalidation, in order. */
   readonly ids: Int32Array;
@@ -105,12 +102,11 @@ export async function buildPageStream(
 }
 
 /** Turns batches into a stream, one after the other. */
-export class PageStreamBuilder {
+class PageStreamBuilder {
   private readonly trace: PageSource;
   private readonly pageBytes: number;
   /** What offsets are divided by to be numbers of pages. */
   private readonly splitBytes: number;
-  private readonly alignmentBytes: number;
   private readonly ops: OpsMode;
   private readonly sampleRate: number;
   private readonly sampleBelow: number;
@@ -122,23 +118,16 @@ export class PageStreamBuilder {
   private lastTimeUs = 0;
 
   constructor(trace: PageSource, options: PageStreamOptions = {}) {
-    const isOfKeys = trace.unit === 'keys';
-    const { pageBytes = 4096, alignmentBytes = 0, ops = 'all', sampleRate = 1 } = options;
+    const { pageBytes = 4096, ops = 'all', sampleRate = 1 } = options;
     if (!(Number.isInteger(pageBytes) && pageBytes >= 1)) {
       refuse(`a page of ${pageBytes} bytes cannot be; choose a whole number such as 4096`);
-    }
-    if (!(Number.isInteger(alignmentBytes) && alignmentBytes >= 0 && alignmentBytes < pageBytes)) {
-      refuse(
-        `pages of ${pageBytes} bytes cannot begin at ${alignmentBytes}; choose less than a page`,
-      );
     }
     if (!(sampleRate > 0 && sampleRate <= 1)) {
       refuse(`a share of ${sampleRate} of the pages cannot be sampled; choose from above 0 to 1`);
     }
     this.trace = trace;
     this.pageBytes = pageBytes;
-    this.splitBytes = isOfKeys ? 1 : pageBytes;
-    this.alignmentBytes = isOfKeys ? 0 : alignmentBytes;
+    this.splitBytes = trace.unit === 'keys' ? 1 : pageBytes;
     this.ops = ops;
     this.sampleRate = sampleRate;
     this.sampleBelow = sampleRate * 0x1_0000_0000;
@@ -155,7 +144,7 @@ export class PageStreamBuilder {
    */
   add(batch: RequestBatch, from: number): number {
     const { offset, length, volume, op, timeUs, count } = batch;
-    const { splitBytes, alignmentBytes } = this;
+    const { splitBytes } = this;
     let pages = 0;
     for (let i = from; i < count; i++) {
       if (pages >= PAGES_PER_TURN) return i;
@@ -167,8 +156,7 @@ export class PageStreamBuilder {
       if (bytes === 0 || !(isAccess || isDrop)) continue;
       if (Number.isNaN(this.firstTimeUs)) this.firstTimeUs = timeUs[i]!;
       this.lastTimeUs = timeUs[i]!;
-      // Bytes before the first boundary belong to a page of their own, whose number is -1.
-      const start = offset[i]! - alignmentBytes;
+      const start = offset[i]!;
       const first = Math.floor(start / splitBytes);
       const last = Math.floor((start + bytes - 1) / splitBytes);
       if (volume[i]! >= VOLUMES_MAX) {
@@ -192,7 +180,6 @@ export class PageStreamBuilder {
       canRereads: this.trace.canRereads,
       ops: this.ops,
       pageBytes: this.pageBytes,
-      alignmentBytes: this.alignmentBytes,
       sampleRate: this.sampleRate,
       ids: this.ids.finish(),
       requestCount,

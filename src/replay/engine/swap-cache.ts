@@ -25,8 +25,6 @@ export class SwapCache implements CountingCache {
   private readonly contents: PageContents;
   private readonly devices: readonly Frontswap[];
   private readonly page: Buffer;
-  /** Added to the numbers of pages, since one before the first boundary has -1. */
-  private readonly firstNumber: number;
   private seenPages = 0;
 
   /** A private pool for each volume of the stream, on a stack that is empty. */
@@ -35,7 +33,6 @@ export class SwapCache implements CountingCache {
     this.contents = contents;
     this.devices = stream.volumes.map(() => new Frontswap(tmem, pageBytes));
     this.page = Buffer.alloc(pageBytes);
-    this.firstNumber = stream.alignmentBytes > 0 ? 1 : 0;
     this.hitsOfVolume = new Float64Array(stream.volumes.length);
     this.missesOfVolume = new Float64Array(stream.volumes.length);
   }
@@ -46,7 +43,7 @@ export class SwapCache implements CountingCache {
       const id = ids[i]!;
       const volume = volumeOfPage[id]!;
       const device = this.devices[volume]!;
-      const number = numberOfPage[id]! + this.firstNumber;
+      const number = numberOfPage[id]!;
       const isFirst = id === this.seenPages;
       if (isFirst) this.seenPages++;
       const isWrite = writeBits !== undefined && bitAt(writeBits, i);

@@ -12,7 +12,6 @@ export function pageStreamOf({ name, ids, pageCount }: Stream): PageStream {
     canRereads: true,
     ops: 'all',
     pageBytes: 4096,
-    alignmentBytes: 0,
     sampleRate: 1,
     ids: shared,
     requestCount: ids.length,

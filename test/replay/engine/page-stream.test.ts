@@ -47,13 +47,12 @@ describe('a page stream', () => {
     ).toEqual([0, 1, 2, 0, 1]);
   });
 
-  it('splits where the pages begin, which need not be at 0', async () => {
+  it('has pages of the size that is asked for', async () => {
     const requests: Request[] = [
       ['read', 512, 4096],
       ['read', 0, 512],
     ];
     expect(await idsOf(requests)).toEqual([0, 1, 0]);
-    expect(await idsOf(requests, { alignmentBytes: 512 })).toEqual([0, 1]);
     expect(await idsOf(requests, { pageBytes: 512 })).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
   });
 
@@ -101,13 +100,6 @@ describe('a page stream', () => {
     );
     expect([...stream.ids]).toEqual([0, 1, 2, 3, 0, 2, 3]);
     expect([...stream.numberOfPage]).toEqual(keys.slice(0, 4));
-  });
-
-  it('knows the page before the first boundary again', async () => {
-    const requests: Request[] = [0, 512, 0, 512].map((offset) => ['read', offset, 1]);
-    const stream = await buildPageStream(sourceOf(requests), { alignmentBytes: 512 });
-    expect([...stream.ids]).toEqual([0, 1, 0, 1]);
-    expect([...stream.numberOfPage]).toEqual([-1, 0]);
   });
 
   it('keeps the names of pages while their number grows', async () => {
@@ -165,7 +157,6 @@ describe('a page stream', () => {
 
   it.each([
     [{ pageBytes: 0 }, 'a page of 0 bytes'],
-    [{ pageBytes: 512, alignmentBytes: 512 }, 'begin at 512'],
     [{ sampleRate: 0 }, 'a share of 0'],
   ])('refuses %j', async (options, message) => {
     await expect(idsOf([], options)).rejects.toThrow(message);
