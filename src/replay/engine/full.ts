@@ -3,7 +3,7 @@
  * What `sizes` leaves out is in it: what compression, slabs and metadata make of a budget, pages
  * that are refused, and which layer answers. It is some hundred times slower.
  */
-import { loadCodec, type PageCodec } from '../../layers/codec.ts';
+import { loadCodec } from '../../layers/codec.ts';
 import { Hot } from '../../layers/hot.ts';
 import { HOT_FRACTION_DEFAULT, hotBytesOf } from '../../layers/hot-bytes.ts';
 import { Zcache } from '../../layers/zcache.ts';
@@ -17,23 +17,14 @@ import { identityOf, measure } from './measure.ts';
 import { type PageContents, SynthesisedContents } from './page-contents.ts';
 import type { PageStream } from './page-stream.ts';
 import type { RunResult } from './run.ts';
-import { SwapCache } from './swap-cache.ts';
 
 export interface FullRun {
   /** Bytes that all layers together may take, data and metadata; at least a mebibyte. */
   readonly memoryBytes: number;
-  /**
-   * `clean`, the default: accesses read through a cache of clean pages. `swap`: writes store pages
-   * that may not vanish, reads get them back; needs a stream of all operations.
-   */
-  readonly frontend?: 'clean' | 'swap';
   /** A name that `serve --policy` takes. */
   readonly policy?: string;
-  /** Bytes of a page; needed for a trace of keys, or of pages that no layer holds. */
-  readonly pageBytes?: number;
   /** Default `SynthesisedContents` of the mixed model. */
   readonly contents?: PageContents;
-  readonly codec?: PageCodec;
   readonly warmupRequests?: number;
   readonly onProgress?: (doneRequests: number) => void;
 }
@@ -44,13 +35,10 @@ export interface TierResult {
   readonly limitBytes: number;
   readonly hits: number;
   readonly misses: number;
-  readonly evictions: number;
-  /** Evicted pages that the layer below took, and pages that came up from it. */
+  /** Evicted pages that the layer below took. */
   readonly pushedDown: number;
-  readonly promoted: number;
   readonly pages: number;
   readonly dataBytes: number;
-  readonly storedBytes: number;
   readonly metadataBytes: number;
   /** Bytes of the pages that were encoded here, before and after. */
   readonly originalBytes: number;
@@ -60,12 +48,7 @@ export interface TierResult {
 export interface FullResult extends RunResult {
   /** From the top down. */
   readonly tiers: readonly TierResult[];
-  /** Pages that no layer took, warm-up included. */
-  readonly refusals: number;
-  /**
-   * The most pages that the layers held at any time, each for as many layers as it was in; of swap,
-   * where pages may not vanish, 0.
-   */
+  /** The most pages that the layers held at any time, each for as many layers as it was in. */
   readonly pagesHeldMax: number;
   /** How the contents were made. */
   readonly contents: string;
@@ -78,32 +61,23 @@ const MEMORY_BYTES_MIN = 1024 * 1024;
 /** Runs to the end. Throws a usage error for what cannot be run. */
 export function runFull(stream: PageStream, run: FullRun): FullResult {
   const startMs = performance.now();
-  const pageBytes = run.pageBytes ?? stream.pageBytes;
+  const { pageBytes } = stream;
   checkPageBytes(pageBytes);
   const { memoryBytes } = run;
   if (!(Number.isSafeInteger(memoryBytes) && memoryBytes >= MEMORY_BYTES_MIN)) {
     throw new TmemError('usage', `${memoryBytes} bytes are no stack; give it at least 1MiB`);
   }
-  if (run.frontend === 'swap' && stream.ops !== 'all') {
-    throw new TmemError('usage', `swap is made of writes and reads; replay it with --ops all`);
-  }
   const policyName = run.policy ?? DEFAULT_POLICY;
   const layers = createLayers(run, pageBytes, policyFactoryFor(policyName));
   const tmem = new Tmem(layers);
   const contents = run.contents ?? new SynthesisedContents(stream, pageBytes);
-  const Cache = run.frontend === 'swap' ? SwapCache : FullCache;
-  const cache = new Cache(stream, tmem, pageBytes, contents);
+  const cache = new FullCache(stream, tmem, pageBytes, contents);
   const measured = measure(stream, cache, run, run.onProgress);
   return {
-    ...identityOf(
-      { ...stream, pageBytes },
-      { policy: policyName, capacityBytes: memoryBytes },
-      policyName,
-    ),
+    ...identityOf(stream, { policy: policyName, capacityBytes: memoryBytes }, policyName),
     ...measured,
     tiers: layers.map(tierOf),
-    refusals: cache.refusals,
-    pagesHeldMax: cache instanceof FullCache ? cache.pagesHeldMax : 0,
+    pagesHeldMax: cache.pagesHeldMax,
     contents: contents.description,
     elapsedMs: performance.now() - startMs,
   };
@@ -112,9 +86,8 @@ export function runFull(stream: PageStream, run: FullRun): FullResult {
 function createLayers(run: FullRun, pageBytesMax: number, policy: PolicyFactory): Layer[] {
   const { memoryBytes } = run;
   const hotBytes = hotBytesOf(memoryBytes, HOT_FRACTION_DEFAULT);
-  const codec = run.codec ?? loadCodec();
   const common = { pageBytesMax, policy, indexSeed: INDEX_SEED };
-  const zcache = new Zcache({ ...common, limitBytes: memoryBytes - hotBytes, codec });
+  const zcache = new Zcache({ ...common, limitBytes: memoryBytes - hotBytes, codec: loadCodec() });
   if (hotBytes === 0) return [zcache];
   return [new Hot({ ...common, limitBytes: hotBytes, next: zcache }), zcache];
 }
@@ -127,13 +100,9 @@ function tierOf(layer: Layer): TierResult {
     limitBytes: usage.limitBytes,
     hits: statistics.hits,
     misses: statistics.misses,
-    evictions:
-      statistics.evictedForCapacity + statistics.evictedForShrink + statistics.evictedForFilledCap,
     pushedDown: statistics.pushedDown,
-    promoted: statistics.promoted,
     pages: pagesOf(layer),
     dataBytes: usage.dataBytes,
-    storedBytes: usage.storedBytes,
     metadataBytes: usage.metadataBytes,
     originalBytes: statistics.originalBytes,
     compressedBytes: statistics.compressedBytes,

@@ -85,7 +85,6 @@ export async function runFullPolicies(
     const result = runFull(stream, {
       policy,
       memoryBytes: capacityPages * pageBytes,
-      pageBytes,
       contents,
       warmupRequests,
       onProgress: (done) =>

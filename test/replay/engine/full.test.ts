@@ -106,7 +106,7 @@ describe('the full engine', () => {
   const MIB = 1024 * 1024;
 
   it('tells which layer answered, and all of it adds up', () => {
-    const result = runFull(stream, { memoryBytes: 8 * MIB, codec, warmupRequests: 1000 });
+    const result = runFull(stream, { memoryBytes: 8 * MIB, warmupRequests: 1000 });
     const [hot, zcache] = result.tiers;
     expect(result.tiers.map(({ name }) => name)).toEqual(['hot', 'zcache']);
     expect((hot?.hits ?? 0) + (zcache?.hits ?? 0)).toBe(result.hits + result.warmup.hits);
@@ -120,7 +120,7 @@ describe('the full engine', () => {
 
   it('is the same the next time, and holds more pages the better they compress', () => {
     // A quarter of it is too little for hot.
-    const run = { memoryBytes: 4 * MIB - 4096, codec };
+    const run = { memoryBytes: 4 * MIB - 4096 };
     const even = (ratio: number) =>
       runFull(stream, { ...run, contents: contentsOf(evenContent(ratio)) });
     const [half, whole] = [even(0.5), even(1)];
@@ -136,39 +136,16 @@ describe('the full engine', () => {
       ops: 'writes-invalidate' as const,
       writeBits: Int32Array.of(0b100),
     };
-    const result = runFull(written, { memoryBytes: MIB, pageBytes: PAGE_BYTES, codec });
+    const result = runFull(written, { memoryBytes: MIB });
     expect(result).toMatchObject({ requests: 4, misses: 3, hits: 1, invalidations: 1 });
   });
 
-  it('keeps what is swapped out, until it is full and refuses', async () => {
-    const keys = Array.from({ length: 1000 }, (_, key) => key);
-    const both = await streamOfKeys('swap', [...keys, ...keys]);
-    const writeBits = new Int32Array(64).fill(-1, 0, 31);
-    writeBits[31] = 0xff;
-    const swap = { ...both, ops: 'all' as const, writeBits };
-    const contents = new SynthesisedContents(swap, PAGE_BYTES, evenContent(1));
-    const run = {
-      frontend: 'swap' as const,
-      pageBytes: PAGE_BYTES,
-      codec,
-      contents,
-    };
-    expect(runFull(swap, { ...run, memoryBytes: 8 * MIB })).toMatchObject({
-      hits: 1000,
-      misses: 0,
-    });
-    const small = runFull(swap, { ...run, memoryBytes: 2 * MIB });
-    expect(small.refusals).toBeGreaterThan(400);
-    expect(small.misses).toBe(small.refusals);
-    expect(() => runFull({ ...swap, ops: 'reads' }, { ...run, memoryBytes: MIB })).toThrow('swap');
-  });
-
   it.each([
-    [{ memoryBytes: 1000, pageBytes: 4096 }, 'no stack'],
-    [{ memoryBytes: MIB, pageBytes: 512 }, 'a page has'],
-    [{ memoryBytes: MIB, pageBytes: 4096, policy: 'belady' }, 'no eviction policy "belady"'],
-  ])('refuses %j', (run, message) => {
-    expect(() => runFull(stream, run)).toThrow(message);
+    [{ memoryBytes: 1000 }, PAGE_BYTES, 'no stack'],
+    [{ memoryBytes: MIB }, 512, 'a page has'],
+    [{ memoryBytes: MIB, policy: 'belady' }, PAGE_BYTES, 'no eviction policy "belady"'],
+  ])('refuses %j with pages of %i bytes', (run, pageBytes, message) => {
+    expect(() => runFull({ ...stream, pageBytes }, run)).toThrow(message);
   });
 });
 
