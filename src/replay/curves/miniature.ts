@@ -42,13 +42,11 @@ function classesOf(stream: PageStream, salt: number): PageStream[] {
 
 /** The run as it is for a sample of `rate` of the pages: with a cache of at least one page. */
 export function scaledRun(run: Run, rate: number): Run {
-  const { capacityPages, capacityBytes, warmupRequests } = run;
-  const scaled = (value: number) => Math.max(1, Math.round(value * rate));
+  const { capacityPages, warmupRequests = 0 } = run;
   return {
     ...run,
-    ...(capacityPages !== undefined && { capacityPages: scaled(capacityPages) }),
-    ...(capacityBytes !== undefined && { capacityBytes: scaled(capacityBytes) }),
-    ...(warmupRequests !== undefined && { warmupRequests: Math.round(warmupRequests * rate) }),
+    capacityPages: Math.max(1, Math.round(capacityPages * rate)),
+    warmupRequests: Math.round(warmupRequests * rate),
   };
 }
 

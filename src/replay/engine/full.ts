@@ -8,7 +8,7 @@ import { Hot } from '../../layers/hot.ts';
 import { HOT_FRACTION_DEFAULT, hotBytesOf } from '../../layers/hot-bytes.ts';
 import { Zcache } from '../../layers/zcache.ts';
 import { TmemError } from '../../lib/errors.ts';
-import { DEFAULT_POLICY, policyFactoryFor } from '../../policy/policies.ts';
+import { policyFactoryFor } from '../../policy/policies.ts';
 import type { PolicyFactory } from '../../policy/policy.ts';
 import type { Layer } from '../../tmem/layer.ts';
 import { checkPageBytes, Tmem } from '../../tmem/tmem.ts';
@@ -16,16 +16,12 @@ import { FullCache, pagesOf } from './full-cache.ts';
 import { identityOf, measure } from './measure.ts';
 import { type PageContents, SynthesisedContents } from './page-contents.ts';
 import type { PageStream } from './page-stream.ts';
-import type { RunResult } from './run.ts';
+import type { Run, RunResult } from './run.ts';
 
-export interface FullRun {
-  /** Bytes that all layers together may take, data and metadata; at least a mebibyte. */
-  readonly memoryBytes: number;
-  /** A name that `serve --policy` takes. */
-  readonly policy?: string;
+/** What the pages hold, and who hears how far a run is. */
+export interface FullContext {
   /** Default `SynthesisedContents` of the mixed model. */
   readonly contents?: PageContents;
-  readonly warmupRequests?: number;
   readonly onProgress?: (doneRequests: number) => void;
 }
 
@@ -56,25 +52,33 @@ export interface FullResult extends RunResult {
 
 /** Hashes of pages decide which ghosts are mistaken for others: the same ones each time. */
 const INDEX_SEED = 1;
-const MEMORY_BYTES_MIN = 1024 * 1024;
+/** The least that a stack of layers takes. */
+export const MEMORY_BYTES_MIN = 1024 * 1024;
 
-/** Runs to the end. Throws a usage error for what cannot be run. */
-export function runFull(stream: PageStream, run: FullRun): FullResult {
+/**
+ * Runs to the end, with a policy that `serve --policy` takes. The capacity is the memory that all
+ * layers together may take, data and metadata, at least a mebibyte. Throws a usage error for what
+ * cannot be run.
+ */
+export function runFull(
+  stream: PageStream,
+  run: Omit<Run, 'scan'>,
+  context: FullContext = {},
+): FullResult {
   const startMs = performance.now();
   const { pageBytes } = stream;
   checkPageBytes(pageBytes);
-  const { memoryBytes } = run;
+  const memoryBytes = run.capacityPages * pageBytes;
   if (!(Number.isSafeInteger(memoryBytes) && memoryBytes >= MEMORY_BYTES_MIN)) {
     throw new TmemError('usage', `${memoryBytes} bytes are no stack; give it at least 1MiB`);
   }
-  const policyName = run.policy ?? DEFAULT_POLICY;
-  const layers = createLayers(run, pageBytes, policyFactoryFor(policyName));
+  const layers = createLayers(memoryBytes, pageBytes, policyFactoryFor(run.policy));
   const tmem = new Tmem(layers);
-  const contents = run.contents ?? new SynthesisedContents(stream, pageBytes);
+  const contents = context.contents ?? new SynthesisedContents(stream, pageBytes);
   const cache = new FullCache(stream, tmem, pageBytes, contents);
-  const measured = measure(stream, cache, run, run.onProgress);
+  const measured = measure(stream, cache, run, context.onProgress);
   return {
-    ...identityOf(stream, { policy: policyName, capacityBytes: memoryBytes }, policyName),
+    ...identityOf(stream, run),
     ...measured,
     tiers: layers.map(tierOf),
     pagesHeldMax: cache.pagesHeldMax,
@@ -83,8 +87,7 @@ export function runFull(stream: PageStream, run: FullRun): FullResult {
   };
 }
 
-function createLayers(run: FullRun, pageBytesMax: number, policy: PolicyFactory): Layer[] {
-  const { memoryBytes } = run;
+function createLayers(memoryBytes: number, pageBytesMax: number, policy: PolicyFactory): Layer[] {
   const hotBytes = hotBytesOf(memoryBytes, HOT_FRACTION_DEFAULT);
   const common = { pageBytesMax, policy, indexSeed: INDEX_SEED };
   const zcache = new Zcache({ ...common, limitBytes: memoryBytes - hotBytes, codec: loadCodec() });

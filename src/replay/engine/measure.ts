@@ -19,13 +19,12 @@ export interface CountingCache {
 }
 
 /** What was run, as results name it. */
-export function identityOf(stream: PageStream, run: Run, policy: string) {
-  const { capacityPages, capacityBytes = 0 } = run;
+export function identityOf(stream: PageStream, { policy, capacityPages }: Run) {
   return {
     trace: stream.traceName,
     policy,
-    capacityPages: capacityPages ?? Math.floor(capacityBytes / stream.pageBytes),
-    capacityBytes: capacityPages === undefined ? capacityBytes : capacityPages * stream.pageBytes,
+    capacityPages,
+    capacityBytes: capacityPages * stream.pageBytes,
     footprintPages: stream.pageCount,
   };
 }

@@ -113,8 +113,6 @@ export const REPLAY_POLICY_NAMES: readonly string[] = [
 
 /** A policy of a simulation. */
 export interface PolicySpec {
-  /** As it was asked for: `s3fifo:threshold=1`. Names it in results. */
-  readonly label: string;
   readonly kind: string;
   /** All parameters, those not given at their defaults. */
   readonly params: PolicyParams;
@@ -148,7 +146,7 @@ export function parsePolicy(text: string): PolicySpec {
     }
     all[key] = value;
   }
-  return { label: text, kind: kindName, params: all, needsFuture: kindName === 'belady' };
+  return { kind: kindName, params: all, needsFuture: kindName === 'belady' };
 }
 
 /** What a service calls the policy with that label; undefined: none has it, with its parameters. */

@@ -14,7 +14,6 @@ import { checkRun, simulate } from './simulate.ts';
 /** What a worker is given when it starts. */
 export interface WorkerSetup {
   readonly stream: PageStream;
-  readonly charges: Uint32Array | undefined;
   readonly nextUses: NextUses | undefined;
 }
 
@@ -34,8 +33,6 @@ export interface RunAllOptions {
    * fewer where the process would otherwise take more than 300 MiB and 16 bytes a page.
    */
   readonly threads?: number;
-  /** As in `SimulateContext`; on shared memory, else every thread has a copy. */
-  readonly charges?: Uint32Array;
   /** Requests done and to do, over all runs. */
   readonly onProgress?: (doneRequests: number, allRequests: number) => void;
   /** Ends the runs; what is under way is lost. */
@@ -72,12 +69,12 @@ export async function runAll(
   runs: readonly Run[],
   options: RunAllOptions = {},
 ): Promise<RunResult[]> {
-  const needsFuture = runs.map((run) => checkRun(stream, run)).some((spec) => spec.needsFuture);
+  const needsFuture = runs.map(checkRun).some((spec) => spec.needsFuture);
   const nextUses = needsFuture ? keptNextUsesOf(stream) : undefined;
   try {
     // What was looked up while pages were numbered, and while next uses were found.
     giveBack(stream.pageCount * GARBAGE_BYTES_PER_PAGE);
-    return await runEach({ stream, charges: options.charges, nextUses }, runs, options);
+    return await runEach({ stream, nextUses }, runs, options);
   } finally {
     closeNextUses(nextUses);
   }

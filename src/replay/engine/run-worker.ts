@@ -5,14 +5,14 @@ import { simulate } from './simulate.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('run-worker is started as a worker thread');
-const { stream, charges, nextUses } = workerData as WorkerSetup;
+const { stream, nextUses } = workerData as WorkerSetup;
 
 const send = (message: FromWorker): void => port.postMessage(message);
 
 port.on('message', ({ index, run }: ToWorker) => {
   const onProgress = (doneRequests: number) => send({ kind: 'progress', index, doneRequests });
   try {
-    const result = simulate(stream, run, { charges, nextUses, onProgress });
+    const result = simulate(stream, run, { nextUses, onProgress });
     send({ kind: 'result', index, result });
   } catch (cause) {
     send({ kind: 'error', index, cause });

@@ -5,12 +5,7 @@ export interface Run {
   /** As `parsePolicy` reads it: `lru`, `s3fifo:threshold=1`. */
   readonly policy: string;
   /** Pages that the cache holds, at least 1. May be more than the stream has. */
-  readonly capacityPages?: number;
-  /**
-   * In place of `capacityPages`: bytes that the cache holds. Pages charge what `SimulateContext`
-   * says, or all of them a page.
-   */
-  readonly capacityBytes?: number;
+  readonly capacityPages: number;
   /** The first so many of the stream are counted apart. Default 0. */
   readonly warmupRequests?: number;
   /** A scan in the middle of the stream. Default: none. */
@@ -37,7 +32,6 @@ export interface Counts {
 export interface RunResult extends Counts {
   readonly trace: string;
   readonly policy: string;
-  /** What was asked for; of a run in bytes, the pages that fit if they charge a page each. */
   readonly capacityPages: number;
   readonly capacityBytes: number;
   /** Distinct pages of the stream. A capacity above it holds them all. */

@@ -4,20 +4,20 @@ import { TmemError } from '../../lib/errors.ts';
 import { formatSize } from '../../lib/sizes.ts';
 import { turnOfTheLoop } from '../../lib/turn-of-the-loop.ts';
 import { policyFactoryFor } from '../../policy/policies.ts';
-import { type FullResult, runFull } from '../engine/full.ts';
+import { MEMORY_BYTES_MIN, runFull } from '../engine/full.ts';
 import type { PageContents } from '../engine/page-contents.ts';
 import type { PageStream } from '../engine/page-stream.ts';
 import type { Run } from '../engine/run.ts';
 import { capacitiesOf, type MemorySize, type MemoryUnits } from './memory-sizes.ts';
-import { type PolicyRun, type PolicyRunsOptions, runPolicies } from './policy-runs.ts';
+import {
+  exactFactsOf,
+  type PolicyRun,
+  type PolicyRunsOptions,
+  runPolicies,
+} from './policy-runs.ts';
 import { FLOOR_POLICY } from './report.ts';
 
-/** The least that a stack of layers takes. */
-const MEMORY_BYTES_MIN = 1024 * 1024;
-
 export interface FullRunsOptions {
-  /** Bytes of a page; of a trace of keys, of an object. */
-  readonly pageBytes: number;
   readonly contents: PageContents;
   readonly signal?: AbortSignal | undefined;
   /** Requests done and to do, over all runs. */
@@ -75,22 +75,19 @@ export function fullCapacitiesOf(sizes: FullSizes): { capacities: number[]; note
 export async function runFullPolicies(
   stream: PageStream,
   runs: readonly Run[],
-  { pageBytes, contents, signal, onProgress }: FullRunsOptions,
+  { contents, signal, onProgress }: FullRunsOptions,
 ): Promise<PolicyRun[]> {
   const found: PolicyRun[] = [];
-  for (const [index, { policy, capacityPages = 0, warmupRequests = 0 }] of runs.entries()) {
+  for (const [index, run] of runs.entries()) {
     // Signals are heard between two runs.
     await turnOfTheLoop();
     signal?.throwIfAborted();
-    const result = runFull(stream, {
-      policy,
-      memoryBytes: capacityPages * pageBytes,
+    const result = runFull(stream, run, {
       contents,
-      warmupRequests,
       onProgress: (done) =>
         onProgress?.(index * stream.requestCount + done, runs.length * stream.requestCount),
     });
-    found.push({ result, facts: factsOf(result, capacityPages, pageBytes) });
+    found.push({ result, facts: exactFactsOf(result) });
   }
   return found;
 }
@@ -123,15 +120,4 @@ export async function fullFloors(
     const { capacityPages = 0, capacityBytes = 0 } = sizes[at]?.facts ?? {};
     return { result, facts: { ...facts, capacityPages, capacityBytes } };
   });
-}
-
-function factsOf(result: FullResult, capacityPages: number, pageBytes: number): PolicyRun['facts'] {
-  const { trace, policy, requests, hits, misses, coldMisses, evictions } = result;
-  const capacity = { capacityPages, capacityBytes: capacityPages * pageBytes };
-  return {
-    ...{ trace, policy, ...capacity, requests, hits, misses, coldMisses, evictions },
-    missRatio: requests === 0 ? 0 : misses / requests,
-    missRatioLow: null,
-    missRatioHigh: null,
-  };
 }

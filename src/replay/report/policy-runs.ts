@@ -33,29 +33,19 @@ export async function runPolicies(
 ): Promise<PolicyRun[]> {
   if (stream.sampleRate < 1) return runOnSample(stream, runs, options);
   const results = await runAll(stream, runs, options);
-  return results.map((result) => ({
-    result,
-    facts: {
-      ...countsOf(result, stream, result.capacityPages),
-      missRatio: result.requests === 0 ? 0 : result.misses / result.requests,
-      missRatioLow: null,
-      missRatioHigh: null,
-    },
-  }));
+  return results.map((result) => ({ result, facts: exactFactsOf(result) }));
 }
 
-function countsOf(result: RunResult, stream: PageStream, capacityPages: number) {
-  const { trace, policy, requests, hits, misses, coldMisses, evictions } = result;
+/** What a run says of the stream that it was of. */
+export function exactFactsOf(result: RunResult): RunFacts {
+  const { trace, policy, capacityPages, capacityBytes } = result;
+  const { requests, hits, misses, coldMisses, evictions } = result;
   return {
-    trace,
-    policy,
-    capacityPages,
-    capacityBytes: capacityPages * stream.pageBytes,
-    requests,
-    hits,
-    misses,
-    coldMisses,
-    evictions,
+    ...{ trace, policy, capacityPages, capacityBytes },
+    ...{ requests, hits, misses, coldMisses, evictions },
+    missRatio: requests === 0 ? 0 : misses / requests,
+    missRatioLow: null,
+    missRatioHigh: null,
   };
 }
 
@@ -73,7 +63,7 @@ async function runOnSample(
     const scaled = runs.map((run) => scaledRun(run, each.sampleRate));
     results.push(await runAll(each, scaled, { ...options, onProgress }));
   }
-  return runs.map(({ capacityPages = 0 }, index) => {
+  return runs.map(({ capacityPages }, index) => {
     const [result, ...ofClasses] = results.flatMap((ofPart) => ofPart[index] ?? []);
     if (result === undefined) throw new Error('a run without a result');
     const found: MiniatureResult = { whole: result, classes: ofClasses };
@@ -81,7 +71,9 @@ async function runOnSample(
     return {
       result,
       facts: {
-        ...countsOf(result, stream, capacityPages),
+        ...exactFactsOf(result),
+        capacityPages,
+        capacityBytes: capacityPages * stream.pageBytes,
         missRatio,
         missRatioLow: low,
         missRatioHigh: high,

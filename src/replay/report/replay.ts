@@ -167,11 +167,10 @@ function coldRatioOf(
 }
 
 function fullSettings(stream: PageStream, options: ReplayOptions): FullRunsOptions {
-  const { pageBytes } = stream;
   const contents =
     options.contentsOf?.(stream) ??
-    new SynthesisedContents(stream, pageBytes, MIXED_CONTENT, options.seed);
-  return { pageBytes, contents, signal: options.signal };
+    new SynthesisedContents(stream, stream.pageBytes, MIXED_CONTENT, options.seed);
+  return { contents, signal: options.signal };
 }
 
 /** Throws a usage error for what the engine `full` cannot do. */

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadCodec } from '../../../src/layers/codec.ts';
 import { Zcache } from '../../../src/layers/zcache.ts';
-import { POLICIES } from '../../../src/policy/policies.ts';
+import { DEFAULT_POLICY, POLICIES } from '../../../src/policy/policies.ts';
 import type { PolicyFactory } from '../../../src/policy/policy.ts';
 import { runFull } from '../../../src/replay/engine/full.ts';
 import { FullCache } from '../../../src/replay/engine/full-cache.ts';
@@ -106,7 +106,11 @@ describe('the full engine', () => {
   const MIB = 1024 * 1024;
 
   it('tells which layer answered, and all of it adds up', () => {
-    const result = runFull(stream, { memoryBytes: 8 * MIB, warmupRequests: 1000 });
+    const result = runFull(stream, {
+      policy: DEFAULT_POLICY,
+      capacityPages: (8 * MIB) / PAGE_BYTES,
+      warmupRequests: 1000,
+    });
     const [hot, zcache] = result.tiers;
     expect(result.tiers.map(({ name }) => name)).toEqual(['hot', 'zcache']);
     expect((hot?.hits ?? 0) + (zcache?.hits ?? 0)).toBe(result.hits + result.warmup.hits);
@@ -120,9 +124,9 @@ describe('the full engine', () => {
 
   it('is the same the next time, and holds more pages the better they compress', () => {
     // A quarter of it is too little for hot.
-    const run = { memoryBytes: 4 * MIB - 4096 };
+    const run = { policy: DEFAULT_POLICY, capacityPages: (4 * MIB) / PAGE_BYTES - 1 };
     const even = (ratio: number) =>
-      runFull(stream, { ...run, contents: contentsOf(evenContent(ratio)) });
+      runFull(stream, run, { contents: contentsOf(evenContent(ratio)) });
     const [half, whole] = [even(0.5), even(1)];
     expect({ ...even(0.5), elapsedMs: 0 }).toEqual({ ...half, elapsedMs: 0 });
     expect(half.hits).toBeGreaterThan(1.05 * whole.hits);
@@ -136,14 +140,14 @@ describe('the full engine', () => {
       ops: 'writes-invalidate' as const,
       writeBits: Int32Array.of(0b100),
     };
-    const result = runFull(written, { memoryBytes: MIB });
+    const result = runFull(written, { policy: DEFAULT_POLICY, capacityPages: 256 });
     expect(result).toMatchObject({ requests: 4, misses: 3, hits: 1, invalidations: 1 });
   });
 
   it.each([
-    [{ memoryBytes: 1000 }, PAGE_BYTES, 'no stack'],
-    [{ memoryBytes: MIB }, 512, 'a page has'],
-    [{ memoryBytes: MIB, policy: 'belady' }, PAGE_BYTES, 'no eviction policy "belady"'],
+    [{ policy: 'lru', capacityPages: 255 }, PAGE_BYTES, 'no stack'],
+    [{ policy: 'lru', capacityPages: 2048 }, 512, 'a page has'],
+    [{ policy: 'belady', capacityPages: 256 }, PAGE_BYTES, 'no eviction policy "belady"'],
   ])('refuses %j with pages of %i bytes', (run, pageBytes, message) => {
     expect(() => runFull({ ...stream, pageBytes }, run)).toThrow(message);
   });

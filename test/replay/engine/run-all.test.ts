@@ -1,10 +1,11 @@
 import { availableParallelism } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { buildPageStream } from '../../../src/replay/engine/page-stream.ts';
-import { REPLAY_POLICY_NAMES } from '../../../src/replay/engine/policy-specs.ts';
+import { parsePolicy, REPLAY_POLICY_NAMES } from '../../../src/replay/engine/policy-specs.ts';
 import type { Run, RunResult } from '../../../src/replay/engine/run.ts';
 import { runAll, threadsFor } from '../../../src/replay/engine/run-all.ts';
 import { simulate } from '../../../src/replay/engine/simulate.ts';
+import { SimulatedCache } from '../../../src/replay/engine/simulated-cache.ts';
 import { OP, RequestBatch } from '../../../src/trace/request-batch.ts';
 import { fc } from '../../tools/seed.ts';
 import { goldenStream, streamOfKeys } from './golden-streams.ts';
@@ -141,11 +142,14 @@ describe('a run', () => {
   it('in bytes never holds more than fit, and bypasses what cannot', async () => {
     const stream = await streamOfKeys('sized', [0, 1, 2, 0, 1, 2, 3, 3]);
     const charges = Uint32Array.of(4000, 5000, 2000, 10_001);
-    const result = simulate(stream, { policy: 'lru', capacityBytes: 10_000 }, { charges });
+    const run = (capacity: number) => {
+      const cache = new SimulatedCache(stream, { spec: parsePolicy('lru'), capacity, charges });
+      cache.run(0, stream.requestCount);
+      return cache;
+    };
     // 0 and 1 fit, 2 pushes 0 out, and so on in a circle; page 3 is too large for the cache.
-    expect(result).toMatchObject({ requests: 8, hits: 0, evictions: 4 });
-    const larger = simulate(stream, { policy: 'lru', capacityBytes: 11_000 }, { charges });
-    expect(larger).toMatchObject({ hits: 4, evictions: 3 });
+    expect(run(10_000)).toMatchObject({ misses: 8, hits: 0, evictions: 4 });
+    expect(run(11_000)).toMatchObject({ hits: 4, evictions: 3 });
   });
 
   it('of s3fifo remembers as many ghosts as it is told, which a cache would not', async () => {
@@ -163,7 +167,6 @@ describe('a run', () => {
   });
 
   it.each([
-    [{ policy: 'lru' }, 'needs a capacity'],
     [{ policy: 'lru', capacityPages: 0 }, 'a capacity of 0 pages'],
     [{ policy: 'clock:bits=9', capacityPages: 1 }, 'from 1 to 8'],
     [{ policy: 'clock:hands=2', capacityPages: 1 }, 'it has bits'],
