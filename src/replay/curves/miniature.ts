@@ -15,28 +15,10 @@ import { sampledStream } from './sampled-stream.ts';
 /** `bandOf` is made for four. */
 const CLASSES = 4;
 
-/** A sample of a stream's pages, and its four parts. */
-export interface Miniature {
-  /** The share of the pages that is in the sample. */
-  readonly rate: number;
-  readonly whole: PageStream;
-  readonly classes: readonly PageStream[];
-}
-
-/** Samples `rate` (above 0, at most 1) of the pages of `stream`; by another salt others. */
-export function miniatureOf(stream: PageStream, rate: number, salt: number): Miniature {
-  const whole = rate === 1 ? stream : sampledStream(stream, salt, 0, rate);
-  return { rate, whole, classes: classesOf(whole, salt + 1) };
-}
-
-/** A stream that is a sample already, as one that was read with a sample rate. */
-export function miniatureOfSample(stream: PageStream, salt: number): Miniature {
-  return { rate: stream.sampleRate, whole: stream, classes: classesOf(stream, salt) };
-}
-
-function classesOf(stream: PageStream, salt: number): PageStream[] {
+/** The four parts of a sample's pages; by another salt others. */
+export function classesOf(sample: PageStream, salt: number): PageStream[] {
   return Array.from({ length: CLASSES }, (_, index) =>
-    sampledStream(stream, salt, index / CLASSES, (index + 1) / CLASSES),
+    sampledStream(sample, salt, index / CLASSES, (index + 1) / CLASSES),
   );
 }
 

@@ -1,11 +1,6 @@
 /** The runs of a replay: exact on the whole stream, or estimates with bands on a sample of it. */
 
-import {
-  estimateOf,
-  type MiniatureResult,
-  miniatureOfSample,
-  scaledRun,
-} from '../curves/miniature.ts';
+import { classesOf, estimateOf, type MiniatureResult, scaledRun } from '../curves/miniature.ts';
 import type { FullResult } from '../engine/full.ts';
 import type { PageStream } from '../engine/page-stream.ts';
 import type { Run, RunResult } from '../engine/run.ts';
@@ -54,8 +49,7 @@ async function runOnSample(
   runs: readonly Run[],
   options: PolicyRunsOptions,
 ): Promise<PolicyRun[]> {
-  const { whole, classes, rate } = miniatureOfSample(stream, options.seed);
-  const parts = [whole, ...classes];
+  const parts = [stream, ...classesOf(stream, options.seed)];
   const results: RunResult[][] = [];
   for (const [part, each] of parts.entries()) {
     const onProgress = (done: number, all: number) =>
@@ -67,7 +61,7 @@ async function runOnSample(
     const [result, ...ofClasses] = results.flatMap((ofPart) => ofPart[index] ?? []);
     if (result === undefined) throw new Error('a run without a result');
     const found: MiniatureResult = { whole: result, classes: ofClasses };
-    const { missRatio, low, high } = estimateOf(found, rate, options.references);
+    const { missRatio, low, high } = estimateOf(found, stream.sampleRate, options.references);
     return {
       result,
       facts: {

@@ -1,22 +1,16 @@
 import { describe, expect, test } from 'vitest';
-import {
-  estimateOf,
-  type Miniature,
-  miniatureOf,
-  scaledRun,
-} from '../../../src/replay/curves/miniature.ts';
+import { classesOf, estimateOf, scaledRun } from '../../../src/replay/curves/miniature.ts';
 import { sampledStream } from '../../../src/replay/curves/sampled-stream.ts';
+import type { PageStream } from '../../../src/replay/engine/page-stream.ts';
 import type { Run } from '../../../src/replay/engine/run.ts';
 import { simulate } from '../../../src/replay/engine/simulate.ts';
 import { pageStreamOf } from './page-streams.ts';
 import { synthetics } from './streams.ts';
 
-function estimate({ rate, whole, classes }: Miniature, run: Run, references: number) {
-  const result = {
-    whole: simulate(whole, scaledRun(run, rate)),
-    classes: classes.map((each) => simulate(each, scaledRun(run, each.sampleRate))),
-  };
-  return estimateOf(result, rate, references);
+function estimate(sample: PageStream, run: Run, references: number) {
+  const simulated = (part: PageStream) => simulate(part, scaledRun(run, part.sampleRate));
+  const result = { whole: simulated(sample), classes: classesOf(sample, 2).map(simulated) };
+  return estimateOf(result, sample.sampleRate, references);
 }
 
 describe('a miniature simulation', () => {
@@ -24,7 +18,7 @@ describe('a miniature simulation', () => {
   for (const policy of ['s3fifo-cw', 'lru', 'arc', 'w-tinylfu']) {
     test(`of ${policy} errs by a few hundredths at a rate of a quarter`, () => {
       for (const stream of streams.map(pageStreamOf)) {
-        const miniature = miniatureOf(stream, 0.25, 1);
+        const miniature = sampledStream(stream, 1, 0, 0.25);
         const sizes = [0.2, 0.4, 0.6].map((share) => Math.round(stream.pageCount * share));
         const errors = sizes.map((capacityPages) => {
           const run = { policy, capacityPages };
@@ -43,7 +37,7 @@ describe('a miniature simulation', () => {
     const [, , skewed] = synthetics().map(pageStreamOf);
     if (skewed === undefined) throw new Error('no stream');
     const run = { policy: 'lru', capacityPages: 2500, warmupRequests: 1000 };
-    const { missRatio } = estimate(miniatureOf(skewed, 1, 1), run, skewed.requestCount - 1000);
+    const { missRatio } = estimate(skewed, run, skewed.requestCount - 1000);
     const { misses, requests } = simulate(skewed, run);
     expect(missRatio).toBe(misses / requests);
   });
