@@ -1,6 +1,7 @@
 /** The hit ratio of each policy in each part of a trace. */
 
 import type { PageStream } from '../engine/page-stream.ts';
+import { footprintOverTime } from './page-statistics.ts';
 import type { PolicyRun } from './policy-runs.ts';
 import type { ReplayReport } from './report.ts';
 
@@ -20,17 +21,10 @@ function ratios(counts: readonly number[], all: readonly number[]): (number | nu
   return all.map((total, part) => (total === 0 ? null : (counts[part] ?? 0) / total));
 }
 
-/** First uses in each of `points` equal parts: numbers are given in the order of first use. */
-function firstUses({ ids }: PageStream, points: number): number[] {
-  const found: number[] = [];
-  let seen = 0;
-  for (let point = 0, at = 0; point < points; point++) {
-    const end = Math.floor((ids.length * (point + 1)) / points);
-    const before = seen;
-    for (; at < end; at++) if (ids[at]! >= seen) seen = ids[at]! + 1;
-    found.push(seen - before);
-  }
-  return found;
+/** First uses in each of `points` equal parts. */
+function firstUses(stream: PageStream, points: number): number[] {
+  const seen = footprintOverTime(stream, points).map(({ y }) => y);
+  return seen.slice(1).map((pages, at) => pages - (seen[at] ?? 0));
 }
 
 /** The first request of each part, and when it was: seconds since the first of all. */

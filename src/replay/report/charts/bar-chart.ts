@@ -21,15 +21,13 @@ export interface BarChart {
   readonly classes: readonly string[];
   readonly y: Axis;
   readonly series: readonly BarSeries[];
-  /** The bars of a class stand on one another, and not beside. */
-  readonly isStacked?: boolean;
   readonly width?: number;
   readonly height?: number;
 }
 
 /** The chart as SVG text. */
 export function drawBarChart(chart: BarChart): string {
-  const { id, xName, classes, y, series, isStacked, width = HALF, height = 320 } = chart;
+  const { id, xName, classes, y, series, width = HALF, height = 320 } = chart;
   const option: EChartsOption = {
     grid: { left: 66, right: 18, top: 14, bottom: xName === '' ? 30 : 52 },
     xAxis: {
@@ -48,7 +46,6 @@ export function drawBarChart(chart: BarChart): string {
       name,
       type: 'bar' as const,
       silent: true,
-      ...(isStacked && { stack: 'all' }),
       barCategoryGap: '24%',
       barGap: '8%',
       barMaxWidth: 44,
