@@ -32,6 +32,9 @@ class OwnRecords implements RecordParser {
   readonly #volumes: number[] = [];
   #isBehindHeader = false;
   #block = 0;
+  /** Records without a checksum, and bytes of blocks without one in which no record is. */
+  #uncheckedRecords = 0;
+  #unwrittenBytes = 0;
 
   constructor(context: ParserContext, header: OwnHeader) {
     this.#context = context;
@@ -54,7 +57,10 @@ class OwnRecords implements RecordParser {
       this.#takeBlock(bytes, at, end, batch);
       at = end;
     }
-    if (isLast && at === to) this.#refuseRest();
+    if (isLast && at === to) {
+      this.#refuseRest();
+      this.#sayUnchecked();
+    }
     return at;
   }
 
@@ -72,7 +78,7 @@ class OwnRecords implements RecordParser {
     const { tally } = this.#context;
     const block = this.#block++;
     const count = countRecords(bytes, from, to);
-    const end = from + count * RECORD_BYTES;
+    let end = from + count * RECORD_BYTES;
     const isChecked = end + RECORD_BYTES <= to && bytes[end + FIELD.op] === SPECIAL.check;
     if (isChecked && !isIntact(bytes, from, end, count, block)) {
       tally.lines += count;
@@ -80,18 +86,25 @@ class OwnRecords implements RecordParser {
       tally.malformed += count - 1;
       return;
     }
-    if (!isChecked) this.#sayTruncated(count, to - end);
+    if (!isChecked) {
+      end = endOfWritten(bytes, from, end);
+      this.#uncheckedRecords += (end - from) / RECORD_BYTES;
+      this.#unwrittenBytes += to - end;
+    }
     this.#takeRecords(bytes, from, end, batch);
   }
 
-  #sayTruncated(records: number, leftBytes: number): void {
-    const { tally } = this.#context;
-    if (leftBytes > 0) {
-      const rest = `its last ${leftBytes} bytes were left out; get the whole file`;
-      tally.warnings.push(`${tally.path} ends in the middle of a record: ${rest}`);
+  #sayUnchecked(): void {
+    const { path, warnings } = this.#context.tally;
+    const [records, bytes] = [this.#uncheckedRecords, this.#unwrittenBytes];
+    [this.#uncheckedRecords, this.#unwrittenBytes] = [0, 0];
+    if (bytes > 0) {
+      const sentence = `${bytes} bytes of ${path} were never written and are left out`;
+      warnings.push(`${sentence}; get the whole file if there is one`);
     }
-    const sentence = `${tally.path} was not ended properly`;
-    tally.warnings.push(`${sentence}: its last ${records} records are not covered by a checksum`);
+    if (records === 0) return;
+    const sentence = `${path} was not ended properly`;
+    warnings.push(`${sentence}: ${records} records are not covered by a checksum`);
   }
 
   #takeRecords(bytes: Buffer, from: number, to: number, batch: RequestBatch): void {
@@ -151,6 +164,13 @@ function countRecords(bytes: Buffer, from: number, to: number): number {
     if (op === SPECIAL.name) count += Math.ceil(readU32(bytes, at + FIELD.length) / RECORD_BYTES);
   }
   return max;
+}
+
+/** Where of records without a check the last one ends; what was never written is all zeros. */
+function endOfWritten(bytes: Buffer, from: number, to: number): number {
+  let end = to;
+  while (end > from && bytes[end - 1] === 0) end--;
+  return from + Math.ceil((end - from) / RECORD_BYTES) * RECORD_BYTES;
 }
 
 function isIntact(bytes: Buffer, from: number, end: number, count: number, block: number): boolean {
