@@ -12,6 +12,12 @@ it('every format but our own has a trace written by hand', () => {
   expect(without).toEqual([OWN]);
 });
 
+it('times of an MSR trace that were made relative stay what they are, from 0 on', () => {
+  const lines = ['0,a,0,Read,0,512,0', '15000000000,a,0,Read,0,512,0'];
+  const { requests } = parseInPieces('msr', Buffer.from(lines.join('\n')));
+  expect(requests.map(({ timeUs }) => timeUs)).toEqual([0, 1.5e9]);
+});
+
 describe.each(FIXTURES)('a trace of $format', ({ format, bytes, requests }) => {
   it('is read as it was written', () => {
     const { requests: parsed, tally } = parseInPieces(format, bytes);

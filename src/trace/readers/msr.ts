@@ -1,7 +1,8 @@
 /**
  * MSR Cambridge (Narayanan et al., FAST'08; SNIA IOTTA 388):
  * `Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime`. Times are Windows file times,
- * 100 ns since 1601. Disk numbers repeat from host to host, so that a volume is host and disk.
+ * 100 ns since 1601; those before 1970 were made relative, and stay so. Disk numbers repeat from
+ * host to host, so that a volume is host and disk.
  */
 
 import { COMMA, type Line } from '../line.ts';
@@ -22,7 +23,8 @@ class MsrLines implements LineParser {
   parse(line: Line, batch: RequestBatch): number {
     if (!line.long() || !line.skip(COMMA)) return MALFORMED;
     // In two parts, since a double holds no file time exactly.
-    const timeUs = (line.high - EPOCH_HIGH) * 1e8 + line.low / 10;
+    const high = line.high < EPOCH_HIGH ? line.high : line.high - EPOCH_HIGH;
+    const timeUs = high * 1e8 + line.low / 10;
     const name = line.at;
     if (!line.skipPast(COMMA)) return MALFORMED;
     line.skipTo(COMMA);
