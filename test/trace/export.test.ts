@@ -77,6 +77,18 @@ function pagesOf(rows: readonly Row[]): [bigint, number][] {
   });
 }
 
+it.each(['tmem', 'csv'])('times that no trace can hold are not written as %s', async (format) => {
+  for (const timeUs of [2 ** 53 + 2, 1.6e21]) {
+    const rows: Row[] = [
+      [0, 0, 4096, 0, OP.read],
+      [timeUs, 0, 4096, 0, OP.read],
+    ];
+    const writing = exported(format, rows.slice(1));
+    await expect(writing).rejects.toThrow(/beyond what .* say which with --time-unit/);
+    await expect(exported(format, rows)).rejects.toMatchObject({ kind: 'invalid' });
+  }
+});
+
 describe("libCacheSim's oracleGeneral", () => {
   it('has an access for each page, and when that page comes next', async () => {
     await fc.assert(

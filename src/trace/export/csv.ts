@@ -1,7 +1,7 @@
 /** CSV with a header line that says what the columns are, as it is read again. */
 
 import { OP_NAMES, type RequestBatch } from '../request-batch.ts';
-import type { Exporter, ExportOptions } from './exporter.ts';
+import { checkTime, type Exporter, type ExportOptions } from './exporter.ts';
 import { OutputBuffer, type OutputFile } from './output-file.ts';
 
 const HEADER = 'time_us,volume,op,offset,length,latency_us,content_bytes\n';
@@ -39,6 +39,7 @@ export class CsvExporter implements Exporter {
   }
 
   #lineOf(batch: RequestBatch, index: number): string {
+    checkTime(batch.timeUs[index]!);
     const volume = batch.volume[index]!;
     this.#cells[volume] ??= cell(this.#options.volumes()[volume] ?? '');
     // A tenth of a microsecond is what traces have; more would be the error of doubles.

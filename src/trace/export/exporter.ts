@@ -1,6 +1,17 @@
 /** What writes a trace in another format. */
 
+import { TmemError } from '../../lib/errors.ts';
 import type { RequestBatch } from '../request-batch.ts';
+
+/** Throws a `TmemError` for a time, µs, that no trace holds: formats and readers end at 2^53. */
+export function checkTime(timeUs: number): void {
+  if (timeUs <= Number.MAX_SAFE_INTEGER) return;
+  throw new TmemError(
+    'invalid',
+    `a time of ${timeUs.toPrecision(3)} µs is beyond what a trace can hold: the times may count a ` +
+      'smaller unit; if so, say which with --time-unit (ms, us, ns)',
+  );
+}
 
 /** Takes batches in order, then is finished. */
 export interface Exporter {

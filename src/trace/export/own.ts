@@ -2,7 +2,7 @@
 
 import { OwnTraceWriter } from '../own/writer.ts';
 import type { RequestBatch } from '../request-batch.ts';
-import type { Exporter, ExportOptions } from './exporter.ts';
+import { checkTime, type Exporter, type ExportOptions } from './exporter.ts';
 import type { OutputFile } from './output-file.ts';
 
 /** From 2001 on, microseconds since 1970: such times are of the wall clock. */
@@ -32,6 +32,7 @@ export class OwnExporter implements Exporter {
       writer.addVolume(names[this.#volumes] ?? '');
     }
     for (let index = 0; index < batch.count; index++) {
+      checkTime(batch.timeUs[index]!);
       if (!writer.hasRoom) await writer.room();
       writer.append(
         batch.timeUs[index]! - this.#startUs,
@@ -54,6 +55,7 @@ export class OwnExporter implements Exporter {
 
   async #start(firstTimeUs: number): Promise<OwnTraceWriter> {
     const { unit, hasClock, sourceHash, sampleRate, isMergedSample = false } = this.#options;
+    checkTime(firstTimeUs);
     const isWallClock = hasClock && firstTimeUs >= WALL_CLOCK_US_MIN;
     this.#startUs = isWallClock ? Math.floor(firstTimeUs) : 0;
     const startUs = this.#startUs;
