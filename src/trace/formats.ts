@@ -62,9 +62,7 @@ export function likelyFormat(head: FileHead): TraceFormat | undefined {
 
 /** The format of a file by its beginning and its name; throws a `TmemError` if that is not clear. */
 export function detectFormat(head: FileHead): TraceFormat {
-  const { path, bytes } = head;
-  if (bytes.length === 0)
-    throw new TmemError('invalid', `${path} is empty; there is no trace in it`);
+  const { path } = head;
   const [format, ...others] = bestFits(head);
   if (format !== undefined && others.length === 0) return format;
   if (format === undefined) {
