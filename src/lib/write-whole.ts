@@ -12,7 +12,7 @@ export interface PartWriter {
 
 /**
  * Writes all of `bytes`, which must not change meanwhile, at `position` of the file. A full disk
- * first shows as a short write; the next one then says why.
+ * first shows as a short write; the next one then says why. Throws where nothing is written.
  */
 export async function writeWhole(
   file: PartWriter,
@@ -20,7 +20,8 @@ export async function writeWhole(
   position: number,
 ): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
-    const left = bytes.length - done;
-    done += (await file.write(bytes, done, left, position + done)).bytesWritten;
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
+    if (bytesWritten === 0) throw new Error('nothing was written');
+    done += bytesWritten;
   }
 }

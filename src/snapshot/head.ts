@@ -10,6 +10,7 @@
  * the first checksum is the same in every version. Little-endian.
  */
 
+import type { FileHandle } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { TmemError } from '../lib/errors.ts';
 import {
@@ -45,9 +46,6 @@ export interface Head {
 
 /** What can be wrong with a snapshot as a whole. */
 export type HeadProblem = 'foreign' | 'version' | 'damaged';
-
-/** Reads `length` bytes at `offset` of a file, fewer where it ends. */
-export type ReadBytes = (offset: number, length: number) => Promise<Buffer>;
 
 /** Where things are in a snapshot, by the length of its table. */
 export interface Layout {
@@ -91,18 +89,18 @@ export interface FoundHead {
 
 /** Finds the head of a snapshot of `sizeBytes` at either end of it, or says what is wrong. */
 export async function readHead(
-  read: ReadBytes,
+  handle: FileHandle,
   sizeBytes: number,
 ): Promise<FoundHead | HeadProblem> {
-  const first = await read(0, BLOCK_BYTES);
+  const first = await readBytes(handle, 0, BLOCK_BYTES);
   const lastAt = sizeBytes - BLOCK_BYTES;
-  const last = lastAt > 0 ? await read(lastAt, BLOCK_BYTES) : Buffer.alloc(0);
+  const last = lastAt > 0 ? await readBytes(handle, lastAt, BLOCK_BYTES) : Buffer.alloc(0);
   const problems = [problemOf(first), problemOf(last)];
   for (const [i, block] of [first, last].entries()) {
     if (problems[i] !== undefined) continue;
     const tableBytes = block.readUInt32LE(44);
     const tableAt = i === 0 ? BLOCK_BYTES : lastAt - tableBytes;
-    const images = tableAt < 0 ? undefined : await readTable(read, tableAt, block);
+    const images = tableAt < 0 ? undefined : await readTable(handle, tableAt, block);
     if (images === undefined) continue;
     return found(block, images, sizeBytes, tableBytes, [first, last]);
   }
@@ -121,12 +119,18 @@ export function headFailure(path: string, problem: HeadProblem): TmemError {
   return new TmemError('invalid', message, { context: { path } });
 }
 
+/** Fewer bytes where the file ends. */
+async function readBytes(handle: FileHandle, at: number, length: number): Promise<Buffer> {
+  const { bytesRead, buffer } = await handle.read(Buffer.alloc(length), 0, length, at);
+  return buffer.subarray(0, bytesRead);
+}
+
 async function readTable(
-  read: ReadBytes,
+  handle: FileHandle,
   tableAt: number,
   block: Buffer,
 ): Promise<readonly SavedImage[] | undefined> {
-  const table = await read(tableAt, block.readUInt32LE(44));
+  const table = await readBytes(handle, tableAt, block.readUInt32LE(44));
   if (crc32(table) !== block.readUInt32LE(48)) return undefined;
   return decodeImageTable(table, block.readUInt32LE(40));
 }

@@ -142,7 +142,7 @@ export class SnapshotLoader {
   async #look(handle: FileHandle): Promise<FoundSnapshot> {
     const { path, pageBytes } = this.#options;
     const { size } = await handle.stat();
-    const found = await readHead((at, length) => readBytes(handle, at, length), size);
+    const found = await readHead(handle, size);
     if (typeof found === 'string') throw headFailure(path, found);
     const { head } = found;
     const refuse = (why: string) =>
@@ -323,12 +323,6 @@ async function markAsUsed(handle: FileHandle, found: FoundHead, bootId: string):
   const mark = encodeMark({ isClean: false, bootId }, found.head.id);
   for (const at of found.marksAt) await handle.write(mark, 0, mark.length, at);
   await handle.datasync();
-}
-
-async function readBytes(handle: FileHandle, at: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.alloc(length);
-  const { bytesRead } = await handle.read(buffer, 0, length, at);
-  return buffer.subarray(0, bytesRead);
 }
 
 /** Reads as much of a segment as there is; what the disk cannot read is as good as not there. */

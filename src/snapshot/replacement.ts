@@ -6,10 +6,10 @@
 import { access, constants, lstat, open, readdir, readlink, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { kindOfSystemError, systemErrorCode, TmemError, writeAdvice } from '../lib/errors.ts';
+import { type PartWriter, writeWhole } from '../lib/write-whole.ts';
 
 /** What of an open file is needed to write it. */
-export interface WritableFile {
-  write(buffer: Buffer, offset: number, length: number, at: number): Promise<unknown>;
+export interface WritableFile extends PartWriter {
   sync(): Promise<void>;
   close(): Promise<void>;
 }
@@ -58,14 +58,7 @@ export class Replacement {
   /** Writes all of `bytes` at `at`. The buffer may be changed when this resolves. */
   async write(bytes: Buffer, at: number): Promise<void> {
     try {
-      let done = 0;
-      while (done < bytes.length) {
-        const written = writtenOf(
-          await this.#file.write(bytes, done, bytes.length - done, at + done),
-        );
-        if (written === 0) throw new Error('nothing was written');
-        done += written;
-      }
+      await writeWhole(this.#file, bytes, at);
     } catch (cause) {
       throw writeFailure(this.#path, cause);
     }
@@ -141,11 +134,6 @@ export async function regularFileSize(path: string): Promise<number | undefined>
   throw new TmemError('usage', `cannot use "${path}" as a snapshot: it is no file; ${advice}`, {
     context: { path },
   });
-}
-
-function writtenOf(result: unknown): number {
-  const isResult = typeof result === 'object' && result !== null && 'bytesWritten' in result;
-  return isResult && typeof result.bytesWritten === 'number' ? result.bytesWritten : 0;
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -125,10 +125,7 @@ export async function checkReplaceable(path: string): Promise<void> {
 async function readHeadAt(path: string, sizeBytes: number): ReturnType<typeof readHead> {
   const handle = await open(path, 'r');
   try {
-    return await readHead(async (at, length) => {
-      const { bytesRead, buffer } = await handle.read(Buffer.alloc(length), 0, length, at);
-      return buffer.subarray(0, bytesRead);
-    }, sizeBytes);
+    return await readHead(handle, sizeBytes);
   } finally {
     await handle.close();
   }

@@ -24,3 +24,8 @@ it('a write that fails after a short one says why', async () => {
   };
   await expect(writeWhole(file, Buffer.alloc(2), 0)).rejects.toThrow('no space');
 });
+
+it('writes that take nothing come to an end', async () => {
+  const file = { write: async () => ({ bytesWritten: 0 }) };
+  await expect(writeWhole(file, Buffer.alloc(2), 0)).rejects.toThrow('nothing was written');
+});
