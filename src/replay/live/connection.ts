@@ -27,13 +27,6 @@ export interface ConnectionHost {
   failed(error: TmemError): void;
 }
 
-/** What a connection is opened for. */
-export interface ConnectionOptions {
-  readonly wantsStructured: boolean;
-  /** Requests under way at a time. */
-  readonly depth: number;
-}
-
 /** A connection in its transmission phase; whoever opened it closes or destroys it. */
 export class LiveConnection {
   readonly negotiated: Negotiated;
@@ -48,7 +41,7 @@ export class LiveConnection {
   #isOver = false;
   #failure: TmemError | undefined;
 
-  private constructor(socket: Socket, negotiated: Negotiated, { depth }: ConnectionOptions) {
+  private constructor(socket: Socket, negotiated: Negotiated, depth: number) {
     this.negotiated = negotiated;
     this.#socket = socket;
     this.#outstanding = new Outstanding(depth);
@@ -61,18 +54,18 @@ export class LiveConnection {
     socket.on('close', () => this.#fail(brokenBy(undefined)));
   }
 
-  /** Connects and agrees on an export. Rejects with a TmemError. */
-  static async open(target: NbdTarget, options: ConnectionOptions): Promise<LiveConnection> {
+  /** Connects, for `depth` requests at a time, and agrees on an export. Rejects with a TmemError. */
+  static async open(target: NbdTarget, depth: number): Promise<LiveConnection> {
     const { address } = target;
     const socket = connect(
       address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port },
     );
     socket.setNoDelay(true);
     try {
-      const handshake = await shakeHands(socket, target, options.wantsStructured);
+      const handshake = await shakeHands(socket, target);
       const { result, leftover } = handshake;
       if (result === undefined) throw new Error('a handshake that ended without a result');
-      const connection = new LiveConnection(socket, result, options);
+      const connection = new LiveConnection(socket, result, depth);
       if (leftover.length > 0) connection.#receive(leftover);
       return connection;
     } catch (cause) {
@@ -183,15 +176,9 @@ export class LiveConnection {
   }
 }
 
-function shakeHands(
-  socket: Socket,
-  { address, exportName }: NbdTarget,
-  wantsStructured: boolean,
-): Promise<ClientHandshake> {
+function shakeHands(socket: Socket, { address, exportName }: NbdTarget): Promise<ClientHandshake> {
   return new Promise((resolve, reject) => {
-    const handshake = new ClientHandshake(exportName, wantsStructured, (bytes) =>
-      socket.write(bytes),
-    );
+    const handshake = new ClientHandshake(exportName, (bytes) => socket.write(bytes));
     const where = formatListenAddress(address).replace(/^tcp:/, '');
     const seconds = HANDSHAKE_MS_MAX / 1000;
     const late = new TmemError(

@@ -38,7 +38,6 @@ export class ClientHandshake {
   leftover: Buffer = Buffer.alloc(0);
   readonly #exportName: string;
   readonly #send: (bytes: Buffer) => void;
-  readonly #wantsStructured: boolean;
   #input: Buffer = Buffer.alloc(0);
   #hasGreeting = false;
   #option = 0;
@@ -49,9 +48,8 @@ export class ClientHandshake {
   #minimumBytes = 1;
   #maximumBytes = PAYLOAD_BYTES_DEFAULT;
 
-  constructor(exportName: string, wantsStructured: boolean, send: (bytes: Buffer) => void) {
+  constructor(exportName: string, send: (bytes: Buffer) => void) {
     this.#exportName = exportName;
-    this.#wantsStructured = wantsStructured;
     this.#send = send;
   }
 
@@ -106,8 +104,7 @@ export class ClientHandshake {
     answer.writeUInt32BE(HandshakeFlag.FIXED_NEWSTYLE | (flags & HandshakeFlag.NO_ZEROES));
     this.#send(answer);
     this.#hasGreeting = true;
-    if (this.#wantsStructured) this.#ask(Option.STRUCTURED_REPLY, Buffer.alloc(0));
-    else this.#askToGo();
+    this.#ask(Option.STRUCTURED_REPLY, Buffer.alloc(0));
   }
 
   #ask(option: number, data: Buffer): void {

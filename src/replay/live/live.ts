@@ -26,7 +26,6 @@ export interface LiveOptions {
   readonly allowsWrites: boolean;
   /** Offsets beyond the end of an export are folded into it. */
   readonly wraps: boolean;
-  readonly wantsStructured?: boolean;
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: LiveProgress) => void;
 }
@@ -150,17 +149,17 @@ async function openVolumes({ volumes }: Survey, options: LiveOptions): Promise<L
   }
   const opened: LiveConnection[] = [];
   const { address, exportName } = options.target;
-  const { depth, connections, wantsStructured = true } = options;
+  const { depth, connections } = options;
   try {
     const all: LiveVolume[] = [];
     for (const { name } of volumes) {
       const target = { address, exportName: volumes.length > 1 ? name : exportName };
-      const first = await LiveConnection.open(target, { depth, wantsStructured });
+      const first = await LiveConnection.open(target, depth);
       opened.push(first);
       const ofVolume: [LiveConnection, ...LiveConnection[]] = [first];
       while (ofVolume.length < connections) {
         checkWanted(options.signal);
-        const next = await LiveConnection.open(target, { depth, wantsStructured });
+        const next = await LiveConnection.open(target, depth);
         opened.push(next);
         ofVolume.push(next);
       }

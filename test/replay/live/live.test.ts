@@ -31,10 +31,10 @@ const MIXED: readonly Recorded[] = Array.from({ length: 500 }, (_, i) => ({
   atUs: i,
 }));
 
-test.each([true, false])('every request reaches the server once, structured: %s', async (style) => {
+test('every request reaches the server once', async () => {
   const server = await startServer();
   const trace = await traceOf(MIXED);
-  const given = { allowsWrites: true, connections: 3, wantsStructured: style };
+  const given = { allowsWrites: true, connections: 3 };
   const result = await replayLive(trace, optionsFor(server, given));
   expect(countsOf(server)).toEqual({
     read: 100,
