@@ -3,7 +3,7 @@
  * service, with nothing left out but the network and the disk.
  */
 import { Cleancache } from '../../tmem/cleancache.ts';
-import { type Layer, MISS } from '../../tmem/layer.ts';
+import { isRefused, type Layer, MISS } from '../../tmem/layer.ts';
 import type { Tmem } from '../../tmem/tmem.ts';
 import type { CountingCache } from './measure.ts';
 import type { PageContents } from './page-contents.ts';
@@ -15,6 +15,8 @@ export class FullCache implements CountingCache {
   misses = 0;
   coldMisses = 0;
   invalidations = 0;
+  /** Pages that no layer took. */
+  refusals = 0;
   /** The most pages that the layers held at any time; one that lies in two of them counts twice. */
   pagesHeldMax = 0;
   readonly ghostHits = 0;
@@ -79,7 +81,7 @@ export class FullCache implements CountingCache {
       this.seenPages++;
     }
     this.contents.fill(id, this.page);
-    cache.put(number, this.page, 0);
+    if (isRefused(cache.put(number, this.page, 0))) this.refusals++;
     let held = 0;
     for (const layer of this.tmem.layers) held += pagesOf(layer);
     if (held > this.pagesHeldMax) this.pagesHeldMax = held;

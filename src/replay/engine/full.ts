@@ -17,9 +17,15 @@ import { identityOf, measure } from './measure.ts';
 import { type PageContents, SynthesisedContents } from './page-contents.ts';
 import type { PageStream } from './page-stream.ts';
 import type { Run, RunResult } from './run.ts';
+import { SwapCache } from './swap-cache.ts';
 
-/** What the pages hold, and who hears how far a run is. */
+/** Which front end the stream meets, what its pages hold, and who hears how far a run is. */
 export interface FullContext {
+  /**
+   * `clean`, the default: accesses read through a cache of clean pages. `swap`: writes store pages
+   * that may not vanish, reads get them back; needs a stream of all operations.
+   */
+  readonly frontend?: 'clean' | 'swap';
   /** Default `SynthesisedContents` of the mixed model. */
   readonly contents?: PageContents;
   readonly onProgress?: (doneRequests: number) => void;
@@ -44,7 +50,12 @@ export interface TierResult {
 export interface FullResult extends RunResult {
   /** From the top down. */
   readonly tiers: readonly TierResult[];
-  /** The most pages that the layers held at any time, each for as many layers as it was in. */
+  /** Pages that no layer took, warm-up included. */
+  readonly refusals: number;
+  /**
+   * The most pages that the layers held at any time, each for as many layers as it was in; of swap,
+   * where pages may not vanish, 0.
+   */
   readonly pagesHeldMax: number;
   /** How the contents were made. */
   readonly contents: string;
@@ -72,16 +83,21 @@ export function runFull(
   if (!(Number.isSafeInteger(memoryBytes) && memoryBytes >= MEMORY_BYTES_MIN)) {
     throw new TmemError('usage', `${memoryBytes} bytes are no stack; give it at least 1MiB`);
   }
+  if (context.frontend === 'swap' && stream.ops !== 'all') {
+    throw new TmemError('usage', 'swap is made of writes and reads; replay it with --ops all');
+  }
   const layers = createLayers(memoryBytes, pageBytes, policyFactoryFor(run.policy));
   const tmem = new Tmem(layers);
   const contents = context.contents ?? new SynthesisedContents(stream, pageBytes);
-  const cache = new FullCache(stream, tmem, pageBytes, contents);
+  const Cache = context.frontend === 'swap' ? SwapCache : FullCache;
+  const cache = new Cache(stream, tmem, pageBytes, contents);
   const measured = measure(stream, cache, run, context.onProgress);
   return {
     ...identityOf(stream, run),
     ...measured,
     tiers: layers.map(tierOf),
-    pagesHeldMax: cache.pagesHeldMax,
+    refusals: cache.refusals,
+    pagesHeldMax: cache instanceof FullCache ? cache.pagesHeldMax : 0,
     contents: contents.description,
     elapsedMs: performance.now() - startMs,
   };

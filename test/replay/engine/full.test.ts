@@ -144,6 +144,22 @@ describe('the full engine', () => {
     expect(result).toMatchObject({ requests: 4, misses: 3, hits: 1, invalidations: 1 });
   });
 
+  it('keeps what is swapped out, until it is full and refuses', async () => {
+    const keys = Array.from({ length: 1000 }, (_, key) => key);
+    const both = await streamOfKeys('swap', [...keys, ...keys]);
+    const writeBits = new Int32Array(64).fill(-1, 0, 31);
+    writeBits[31] = 0xff;
+    const swap = { ...both, ops: 'all' as const, writeBits };
+    const contents = new SynthesisedContents(swap, PAGE_BYTES, evenContent(1));
+    const context = { frontend: 'swap' as const, contents };
+    const run = { policy: DEFAULT_POLICY, capacityPages: 2048 };
+    expect(runFull(swap, run, context)).toMatchObject({ hits: 1000, misses: 0 });
+    const small = runFull(swap, { ...run, capacityPages: 512 }, context);
+    expect(small.refusals).toBeGreaterThan(400);
+    expect(small.misses).toBe(small.refusals);
+    expect(() => runFull({ ...swap, ops: 'reads' }, run, context)).toThrow('swap');
+  });
+
   it.each([
     [{ policy: 'lru', capacityPages: 255 }, PAGE_BYTES, 'no stack'],
     [{ policy: 'lru', capacityPages: 2048 }, 512, 'a page has'],
