@@ -1,7 +1,7 @@
 /** The images that others are based on: one cache, and one set of reads under way, for all of them. */
 
 import type { BlockImage } from '../image/image.ts';
-import type { BufferPool } from '../lib/buffer-pool.ts';
+import type { Buffers } from '../lib/buffer-pool.ts';
 import type { Cleancache } from '../tmem/cleancache.ts';
 import { InFlight } from './in-flight.ts';
 import type { BaseImage } from './pages/chain-pages.ts';
@@ -9,7 +9,7 @@ import { ExportPages } from './pages/pages.ts';
 import { PageReads } from './reads/page-reads.ts';
 
 export interface BaseImagesOptions {
-  readonly buffers: BufferPool;
+  readonly buffers: Buffers;
   /** The cache of an image's pages, the same for every image of one identity. */
   cacheOf(image: BlockImage): Cleancache;
 }

@@ -7,7 +7,7 @@
  */
 
 import type { BlockImage } from '../image/image.ts';
-import type { BufferPool, PooledBuffer } from '../lib/buffer-pool.ts';
+import type { BufferPool, Buffers, PooledBuffer } from '../lib/buffer-pool.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { TmemError } from '../lib/errors.ts';
 import type { Cleancache } from '../tmem/cleancache.ts';
@@ -56,6 +56,7 @@ export interface ExportOptions {
   readonly bases?: readonly BaseImage[] | undefined;
   /** Who of them holds which page; default a table of at most 4 MiB. */
   readonly owners?: PageOwners | undefined;
+  /** Shared by all exports. */
   readonly buffers: BufferPool;
   readonly mode: WriteMode;
   /** Must be there for the modes `writeback` and `swap`, and for no other. */
@@ -78,6 +79,8 @@ export class Export {
   readonly pages: ExportPages;
   readonly reads: PageReads;
   readonly extents: Extents;
+  /** For data of its clients on their way; other exports share the pool. */
+  readonly buffers: Buffers;
   /** Only in the modes `writeback` and `swap`. */
   readonly writeBack: WriteBack | undefined;
 
@@ -87,7 +90,7 @@ export class Export {
   #nextSync: Promise<void> | undefined;
 
   constructor(options: ExportOptions) {
-    const { image, cache: own, buffers, mode, writeBack } = options;
+    const { image, cache: own, mode, writeBack } = options;
     const cache = cleanPagesOf(options);
     this.name = options.name;
     this.mode = mode;
@@ -95,6 +98,8 @@ export class Export {
     this.cache = own;
     this.sizeBytes = image.virtualSizeBytes;
     this.pageBytes = cache.pageBytes;
+    const buffers = options.buffers.shared();
+    this.buffers = buffers;
     const inFlight = new InFlight(this.pageBytes);
     this.#inFlight = inFlight;
     if ((mode === 'writeback' || mode === 'swap') !== (writeBack !== undefined)) {
@@ -110,7 +115,7 @@ export class Export {
       return;
     }
     this.writeBack = new WriteBack({
-      ...{ image, tier, inFlight, buffers, pages: this.pages },
+      ...{ image, tier, inFlight, pages: this.pages },
       writerBuffers: writeBack.buffers,
       clock: writeBack.clock ?? systemClock,
       tuning: writeBack.tuning,

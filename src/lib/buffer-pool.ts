@@ -2,6 +2,9 @@
  * The buffers that requests in flight live in: a fixed number, made once, lent and returned. When
  * they are all lent, whoever wants one waits its turn; so bytes in flight are bounded by
  * construction and moving data needs no memory that it does not have.
+ *
+ * Where several share a pool, none of them can have it all: the last buffers are for those who have
+ * few. So one whose buffers do not come back, as those of a disk that hangs, holds up no other.
  */
 
 import { alignedBuffer, MEMORY_ALIGNMENT_BYTES } from './aligned-buffer.ts';
@@ -9,6 +12,11 @@ import { alignedBuffer, MEMORY_ALIGNMENT_BYTES } from './aligned-buffer.ts';
 /** Bytes of data that one buffer holds at the most, beside headroom and edges; see `PooledBuffer`. */
 export const PIECE_BYTES = 256 * 1024;
 const SMALL_PIECE_BYTES = 16 * 1024;
+
+/** Where several share a pool: the part of each size that is for those who have few. */
+const KEPT_PART = 1 / 4;
+/** Who takes buffers of a pool without sharing it. */
+const OWNER = 0;
 
 /**
  * A lent buffer: page-aligned headroom for a protocol header, then the data, whole pages. Data that
@@ -24,12 +32,36 @@ export interface PooledBuffer {
   isLent: boolean;
 }
 
+/** A pool as those see it who take buffers of it; whoever has taken one releases it, once. */
+export interface Buffers {
+  /** A buffer for `bytes` of data (whole pages, at most PIECE_BYTES and two pages), or undefined. */
+  take(bytes: number): PooledBuffer | undefined;
+  /** The same, waiting for one if need be; those who wait are served in order, if they may have one. */
+  wait(bytes: number): Promise<PooledBuffer>;
+  /** Returns a lent buffer; its bytes may be overwritten at once. Throws for one that is not lent. */
+  release(buffer: PooledBuffer): void;
+  /** Whether `bytes` of data go into one of the small buffers. */
+  isSmall(bytes: number): boolean;
+  /** Buffers of either size, lent or not. */
+  readonly smallCount: number;
+  readonly largeCount: number;
+  /** Whether more than half of the large buffers are free: then speculative work may take one. */
+  readonly isSpare: boolean;
+}
+
+interface Waiting {
+  readonly user: number;
+  readonly resolve: (buffer: PooledBuffer) => void;
+}
+
 /** Buffers of one size. */
 class Shelf {
   readonly free: PooledBuffer[] = [];
-  readonly waiting: ((buffer: PooledBuffer) => void)[] = [];
+  readonly waiting: Waiting[] = [];
   readonly dataBytes: number;
   readonly count: number;
+  /** How many each user has; the first is the owner, and the others share. */
+  readonly #held = [0];
 
   constructor(dataBytes: number, memory: Buffer, count: number) {
     this.dataBytes = dataBytes;
@@ -41,15 +73,52 @@ class Shelf {
     }
   }
 
-  take(): PooledBuffer | undefined {
+  /** One more shares the buffers; answers its number. */
+  addUser(): number {
+    return this.#held.push(0) - 1;
+  }
+
+  take(user: number): PooledBuffer | undefined {
+    if (!this.#mayTake(user)) return undefined;
     const buffer = this.free.pop();
-    if (buffer !== undefined) buffer.isLent = true;
+    if (buffer !== undefined) {
+      buffer.isLent = true;
+      this.#held[user]!++;
+    }
     return buffer;
+  }
+
+  release(buffer: PooledBuffer, user: number): void {
+    buffer.isLent = false;
+    this.#held[user]!--;
+    this.free.push(buffer);
+    // While one is free nobody waits who may have it; only what comes back can change that.
+    while (this.waiting.length > 0 && this.#serve());
+  }
+
+  /** Gives a buffer to the first who may have one; no if nobody may. */
+  #serve(): boolean {
+    const at = this.waiting.findIndex(({ user }) => this.#mayTake(user));
+    const [next] = at < 0 ? [] : this.waiting.splice(at, 1);
+    const buffer = next && this.take(next.user);
+    if (buffer === undefined) return false;
+    next?.resolve(buffer);
+    return true;
+  }
+
+  /** Whether a buffer is free, and not kept for those who have fewer. */
+  #mayTake(user: number): boolean {
+    const sharers = this.#held.length - 1;
+    if (sharers <= 1) return this.free.length > 0;
+    const kept = Math.floor(this.count * KEPT_PART);
+    if (this.free.length > kept) return true;
+    const few = Math.max(1, Math.floor(kept / sharers));
+    return this.free.length > 0 && this.#held[user]! < few;
   }
 }
 
-/** Lends buffers of two sizes; whoever has taken one releases it, once. */
-export class BufferPool {
+/** Lends buffers of two sizes. */
+export class BufferPool implements Buffers {
   /** Bytes of all buffers, lent or not. */
   readonly totalBytes: number;
   readonly #small: Shelf;
@@ -73,36 +142,36 @@ export class BufferPool {
     this.#large = new Shelf(largeData, memory.subarray(split), largeCount);
   }
 
-  /** A buffer for `bytes` of data (whole pages, at most PIECE_BYTES and two pages), or undefined. */
-  take(bytes: number): PooledBuffer | undefined {
-    return this.#shelfFor(bytes).take();
+  /**
+   * The pool for one of several who share it; what it takes it returns the same way. However long the
+   * others keep what they have, it finds some, unless there are more sharers than buffers for the few.
+   */
+  shared(): Buffers {
+    this.#small.addUser();
+    return new SharedBuffers(this, this.#large.addUser());
   }
 
-  /** The same, waiting for one if need be; those who wait are served in order. */
-  async wait(bytes: number): Promise<PooledBuffer> {
+  take(bytes: number, user = OWNER): PooledBuffer | undefined {
+    return this.#shelfFor(bytes).take(user);
+  }
+
+  async wait(bytes: number, user = OWNER): Promise<PooledBuffer> {
     const shelf = this.#shelfFor(bytes);
-    return shelf.take() ?? (await new Promise((resolve) => shelf.waiting.push(resolve)));
+    return (
+      shelf.take(user) ?? (await new Promise((resolve) => shelf.waiting.push({ user, resolve })))
+    );
   }
 
-  /** Returns a lent buffer; its bytes may be overwritten at once. Throws for one that is not lent. */
-  release(buffer: PooledBuffer): void {
+  release(buffer: PooledBuffer, user = OWNER): void {
     if (!buffer.isLent) throw new Error('buffer pool: a buffer was returned that is not lent');
     const shelf = buffer.dataBytes === this.#small.dataBytes ? this.#small : this.#large;
-    const next = shelf.waiting.shift();
-    if (next !== undefined) {
-      next(buffer);
-      return;
-    }
-    buffer.isLent = false;
-    shelf.free.push(buffer);
+    shelf.release(buffer, user);
   }
 
-  /** Whether `bytes` of data go into one of the small buffers. */
   isSmall(bytes: number): boolean {
     return this.#shelfFor(bytes) === this.#small;
   }
 
-  /** Buffers of either size, lent or not. */
   get smallCount(): number {
     return this.#small.count;
   }
@@ -116,7 +185,6 @@ export class BufferPool {
     return this.#small.waiting.length + this.#large.waiting.length > 0;
   }
 
-  /** Whether more than half of the large buffers are free: then speculative work may take one. */
   get isSpare(): boolean {
     return this.#large.free.length * 2 > this.#large.count;
   }
@@ -130,6 +198,45 @@ export class BufferPool {
     if (bytes <= this.#small.dataBytes) return this.#small;
     if (bytes <= this.#large.dataBytes) return this.#large;
     throw new Error(`buffer pool: ${bytes} bytes do not fit a buffer`);
+  }
+}
+
+/** What a pool lends to one of those who share it. */
+class SharedBuffers implements Buffers {
+  readonly #pool: BufferPool;
+  readonly #user: number;
+
+  constructor(pool: BufferPool, user: number) {
+    this.#pool = pool;
+    this.#user = user;
+  }
+
+  take(bytes: number): PooledBuffer | undefined {
+    return this.#pool.take(bytes, this.#user);
+  }
+
+  wait(bytes: number): Promise<PooledBuffer> {
+    return this.#pool.wait(bytes, this.#user);
+  }
+
+  release(buffer: PooledBuffer): void {
+    this.#pool.release(buffer, this.#user);
+  }
+
+  isSmall(bytes: number): boolean {
+    return this.#pool.isSmall(bytes);
+  }
+
+  get smallCount(): number {
+    return this.#pool.smallCount;
+  }
+
+  get largeCount(): number {
+    return this.#pool.largeCount;
+  }
+
+  get isSpare(): boolean {
+    return this.#pool.isSpare;
   }
 }
 

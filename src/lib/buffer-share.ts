@@ -4,7 +4,7 @@
  * for, it gets a part of each size and no more.
  */
 
-import type { BufferPool, PooledBuffer } from './buffer-pool.ts';
+import type { Buffers, PooledBuffer } from './buffer-pool.ts';
 
 /** One client in so many could take a pool for itself. */
 const SHARES_MIN = 4;
@@ -17,7 +17,7 @@ export class BufferShare {
   /** Called when there is room after `hasRoomFor` or `isUnused` had answered no. */
   onRoom: () => void = () => undefined;
 
-  readonly #pool: BufferPool;
+  readonly #pool: Buffers;
   readonly #smallMax: number;
   readonly #largeMax: number;
   #smallHeld = 0;
@@ -26,7 +26,7 @@ export class BufferShare {
   #isClosed = false;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(pool: BufferPool) {
+  constructor(pool: Buffers) {
     this.#pool = pool;
     this.#smallMax = partOf(pool.smallCount, SMALL_COUNT_MAX);
     this.#largeMax = partOf(pool.largeCount, LARGE_COUNT_MAX);

@@ -5,7 +5,6 @@
 
 import type { Socket } from 'node:net';
 import type { Export } from '../export/export.ts';
-import type { BufferPool } from '../lib/buffer-pool.ts';
 import { BufferShare } from '../lib/buffer-share.ts';
 import { Handshake, type HandshakeResult, type OptionDirectory } from './handshake/handshake.ts';
 import type { Recording } from './recording.ts';
@@ -23,7 +22,6 @@ export interface ConnectionOptions {
   /** Which of the server's exports it is, from 0. */
   readonly numberOf: (target: Export) => number;
   readonly recording: Recording;
-  readonly buffers: BufferPool;
   readonly statistics: ServerStatistics;
   readonly spinner: Spinner;
   readonly handshakeTimeoutMs: number;
@@ -104,7 +102,7 @@ export class Connection {
   }
 
   #begin(result: HandshakeResult): void {
-    const { buffers, statistics, now, recording } = this.#options;
+    const { statistics, now, recording } = this.#options;
     const target = this.#options.exportOf(result.exportName);
     const sink = {
       write: (segments: readonly Buffer[], done: () => void) => {
@@ -112,7 +110,7 @@ export class Connection {
         this.#socket.send(segments, done);
       },
     };
-    const writer = new ReplyWriter(sink, new BufferShare(buffers), target.pages.lender);
+    const writer = new ReplyWriter(sink, new BufferShare(target.buffers), target.pages.lender);
     writer.onRoom = () => this.#wake();
     this.#writer = writer;
     this.#transmission = new Transmission({
@@ -125,7 +123,6 @@ export class Connection {
       },
       metaContextIds: result.metaContexts.map(({ id }) => id),
       writer,
-      buffers,
       statistics,
       host: {
         fail: (reason) => this.#violate(reason),

@@ -131,7 +131,6 @@ export class NbdServer {
       exportOf: (name) => this.#exportOf(name),
       numberOf: (target) => this.#options.exports.indexOf(target),
       recording: this.recording,
-      buffers: this.#options.buffers,
       statistics,
       spinner: this.spinner,
       handshakeTimeoutMs: this.#options.handshakeTimeoutMs,

@@ -60,3 +60,51 @@ test.for([
   }
   await server.stop();
 });
+
+test('clients of a disk that hangs leave buffers for those of another', async ({ skip }) => {
+  const directory = workspace();
+  const size = 64 * MIB;
+  const disk = await fuseDisk(makeEmptyImage(directory, size), size);
+  if (disk === undefined) return skip('needs root and FUSE');
+  const other = makeEmptyImage(directory, SIZE, 'other.raw');
+  const images = [`hung=${disk.file}`, `other=${other}`];
+  const server = await startServer(directory, [...images, '--memory', '256MiB']);
+  onTestFinished(() => disk.goOn()); // before the server is waited for
+  disk.hang();
+  // As many small and large buffers as one client may have, for reads and for what is written.
+  const lengths = [...Array(32).fill(PAGE), ...Array(8).fill(MIB / 4)];
+  const waiting: RawClient[] = [];
+  for (let each = 0; each < 16; each++) {
+    const patient = await RawClient.connect(server.socket, 'hung');
+    waiting.push(patient);
+    const offset = each * 4 * MIB;
+    const reads = lengths.map((length, cookie) =>
+      requestBytes({
+        command: Command.READ,
+        offset: offset + cookie * 3 * 8 * PAGE,
+        length,
+        cookie,
+      }),
+    );
+    const write = requestBytes({ command: Command.WRITE, offset, length: 4 * MIB, cookie: 99 });
+    await patient.send(Buffer.concat([...reads, write]));
+    void patient.send(Buffer.alloc(4 * MIB, 1));
+  }
+  const client = await RawClient.connect(server.socket, 'other');
+  for (const length of [PAGE, MIB / 4, MIB]) {
+    const offset = length;
+    await client.send(requestBytes({ command: Command.READ, offset, length }));
+    expect((await client.reply(() => length)).errno).toBe(0);
+    await client.send(requestBytes({ command: Command.WRITE, offset, length }));
+    await client.send(Buffer.alloc(length, 2));
+    expect((await client.reply(() => 0)).errno).toBe(0);
+  }
+  disk.goOn();
+  const answered = waiting.map(async (patient) => {
+    for (let left = lengths.length + 1; left > 0; left--) {
+      expect((await patient.reply((cookie) => lengths[cookie] ?? 0)).errno).toBe(0);
+    }
+  });
+  await Promise.all(answered);
+  await server.stop();
+});

@@ -1,12 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import { isAlignedMemory } from '../../src/lib/aligned-buffer.ts';
-import { BufferPool, PIECE_BYTES, type PooledBuffer } from '../../src/lib/buffer-pool.ts';
+import {
+  BufferPool,
+  type Buffers,
+  PIECE_BYTES,
+  type PooledBuffer,
+} from '../../src/lib/buffer-pool.ts';
 import { fc } from '../tools/seed.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-function takeAll(pool: BufferPool, bytes: number): PooledBuffer[] {
+function takeAll(pool: Buffers, bytes: number): PooledBuffer[] {
   const taken: PooledBuffer[] = [];
   for (let each = pool.take(bytes); each !== undefined; each = pool.take(bytes)) taken.push(each);
   return taken;
@@ -96,24 +101,81 @@ test('buffers are spare while more than half of the large ones are free', () => 
   expect(pool.isSpare).toBe(true);
 });
 
-test('lent and free buffers are all there are, whoever takes, waits and returns', async () => {
+test('whoever shares a pool with nobody may have all of it', () => {
+  const pool = new BufferPool(4 * MIB, 4096);
+  const only = pool.shared();
+  expect(takeAll(only, 1).length).toBe(pool.smallCount);
+  expect(takeAll(only, PIECE_BYTES).length).toBe(pool.largeCount);
+});
+
+test.each([
+  [2, 4 * MIB],
+  [2, 16 * MIB],
+  [5, 64 * MIB],
+])(
+  'of %d who share a pool of %d bytes the last finds some, whatever the others keep',
+  (count, budget) => {
+    const pool = new BufferPool(budget, 4096);
+    const sharers = Array.from({ length: count }, () => pool.shared());
+    const [first] = sharers;
+    expect(takeAll(first!, 1).length).toBeGreaterThanOrEqual(Math.ceil(pool.smallCount * 0.75));
+    for (const bytes of [1, PIECE_BYTES]) {
+      const parts = sharers.map((each) => takeAll(each, bytes).length);
+      expect(Math.min(...parts.slice(1))).toBeGreaterThanOrEqual(1);
+      if (bytes === 1)
+        expect(parts.at(-1)).toBe(Math.floor(Math.floor(pool.smallCount / 4) / count));
+    }
+  },
+);
+
+test('who may have a buffer does not wait behind those who have theirs', async () => {
   const pool = new BufferPool(1, 4096);
+  const [hung, sound, third] = [pool.shared(), pool.shared(), pool.shared()];
+  const kept = takeAll(hung, 1);
+  expect(kept.length).toBe(3);
+  const served: string[] = [];
+  const wait = (name: string, from: Buffers) =>
+    from.wait(1).then((piece) => {
+      served.push(name);
+      return piece;
+    });
+  const later = [wait('hung', hung), wait('hung', hung)];
+  const one = sound.take(1);
+  if (one === undefined) throw new Error('one is kept for it');
+  const next = [wait('third', third), wait('sound', sound)];
+  sound.release(one);
+  third.release(await next[0]!);
+  sound.release(await next[1]!);
+  expect(served).toEqual(['third', 'sound']);
+  for (const piece of kept) hung.release(piece);
+  for (const each of later) hung.release(await each);
+  expect(served).toEqual(['third', 'sound', 'hung', 'hung']);
+  expect(pool.lentBytes).toBe(0);
+});
+
+test('lent and free buffers are all there are, whoever takes, waits and returns', async () => {
   await fc.assert(
     fc.asyncProperty(
+      fc.integer({ min: 0, max: 6 }),
       fc.array(fc.record({ takes: fc.boolean(), isSmall: fc.boolean(), pick: fc.nat() })),
-      async (actions) => {
-        const held: PooledBuffer[] = [];
+      async (sharers, actions) => {
+        const pool = new BufferPool(1, 4096);
+        const users = [pool, ...Array.from({ length: sharers }, () => pool.shared())];
+        const held: (() => void)[] = [];
         const waits: Promise<number>[] = [];
         for (const { takes, isSmall, pick } of actions) {
           const bytes = isSmall ? 4096 : PIECE_BYTES;
-          if (takes) waits.push(pool.wait(bytes).then((piece) => held.push(piece)));
-          else if (held.length > 0) {
-            for (const piece of held.splice(pick % held.length, 1)) pool.release(piece);
+          const user = users[pick % users.length] ?? pool;
+          if (takes) {
+            const wait = user.wait(bytes);
+            waits.push(wait.then((piece) => held.push(() => user.release(piece))));
+          } else if (held.length > 0) {
+            for (const release of held.splice(pick % held.length, 1)) release();
           }
           await new Promise((resolve) => setImmediate(resolve));
         }
         while (held.length > 0) {
-          for (const piece of held.splice(0)) pool.release(piece);
+          for (const release of held.splice(0)) release();
           await new Promise((resolve) => setImmediate(resolve));
         }
         await Promise.all(waits);

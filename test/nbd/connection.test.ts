@@ -46,7 +46,7 @@ class HeldSocket extends Duplex {
 
 /** A connection that its client has sent `handshake`, and the client's requests. */
 async function connect(handshake: Buffer) {
-  const { target, buffers, storage } = makeExport();
+  const { target, storage } = makeExport();
   const socket = new HeldSocket();
   const log: string[] = [];
   const found = {
@@ -62,7 +62,6 @@ async function connect(handshake: Buffer) {
     exportOf: () => target,
     numberOf: () => 0,
     recording: new Recording(),
-    buffers,
     statistics: new ServerStatistics(),
     spinner: new Spinner(0, () => 0),
     handshakeTimeoutMs: 60_000,

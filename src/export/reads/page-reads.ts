@@ -5,7 +5,7 @@
  */
 
 import type { BlockImage } from '../../image/image.ts';
-import type { BufferPool, PooledBuffer } from '../../lib/buffer-pool.ts';
+import type { Buffers, PooledBuffer } from '../../lib/buffer-pool.ts';
 import { PIECE_BYTES } from '../../lib/buffer-pool.ts';
 import { settleAll } from '../../lib/settle-all.ts';
 import { turnOfTheLoop } from '../../lib/turn-of-the-loop.ts';
@@ -38,7 +38,7 @@ export interface PageReadsOptions {
   readonly image: BlockImage;
   readonly pages: ExportPages;
   readonly inFlight: InFlight;
-  readonly buffers: BufferPool;
+  readonly buffers: Buffers;
 }
 
 export class PageReads implements BaseReads {
@@ -60,7 +60,7 @@ export class PageReads implements BaseReads {
   readonly #pages: ExportPages;
   readonly #pageBytes: number;
   readonly #inFlight: InFlight;
-  readonly #buffers: BufferPool;
+  readonly #buffers: Buffers;
   readonly #scratch: Buffer;
   readonly #prefetchTurns = new Turns(PREFETCH_COUNT_MAX);
 

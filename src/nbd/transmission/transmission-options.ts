@@ -1,7 +1,6 @@
 /** What a transmission is made of, and what it wants of its connection. */
 
 import type { Export } from '../../export/export.ts';
-import type { BufferPool } from '../../lib/buffer-pool.ts';
 import type { Recording } from '../recording.ts';
 import type { ServerStatistics } from '../statistics.ts';
 import type { ReplyWriter } from './reply-writer.ts';
@@ -30,7 +29,6 @@ export interface TransmissionOptions {
   /** Ids of the metadata contexts in use. */
   readonly metaContextIds: readonly number[];
   readonly writer: ReplyWriter;
-  readonly buffers: BufferPool;
   readonly statistics: ServerStatistics;
   readonly host: Host;
   /** Seconds on a clock that only grows. */

@@ -66,7 +66,7 @@ export class Transmission {
 
   constructor(options: TransmissionOptions) {
     this.options = options;
-    this.writeShare = new BufferShare(options.buffers);
+    this.writeShare = new BufferShare(options.export.buffers);
     this.#counts = options.statistics.requestsOf(options.export.name);
     this.#recording = options.recording ?? new Recording();
     this.#exportNumber = options.exportNumber ?? 0;

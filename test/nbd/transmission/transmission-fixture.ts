@@ -76,8 +76,8 @@ export class TestClient<Parts extends ClientParts = ExportParts> {
     const sink = {
       write: (buffers: readonly Buffer[], written: () => void) => this.#take(buffers, written),
     };
-    const { target, buffers, lender } = parts;
-    this.#writer = new ReplyWriter(sink, new BufferShare(buffers), lender);
+    const { target, lender } = parts;
+    this.#writer = new ReplyWriter(sink, new BufferShare(target.buffers), lender);
     this.#writer.onRoom = () => this.#wake();
     this.transmission = new Transmission({
       export: target,
@@ -89,7 +89,6 @@ export class TestClient<Parts extends ClientParts = ExportParts> {
       },
       metaContextIds: contextIds,
       writer: this.#writer,
-      buffers,
       statistics: this.statistics,
       host: {
         fail: (reason) => {
