@@ -52,10 +52,11 @@ export class ReadPieces {
     const header = this.#headerBytes;
     const isWhole = flags !== 0 || !promises.isStructured;
     if (!writer.hasTurnFor(length)) return 'no room';
-    if (length >= LEND_BYTES_MIN && target.pages.lender !== undefined) {
+    // A loan counts as a read that begins: one that was counted before is copied.
+    const mayLend = length >= LEND_BYTES_MIN && this.#retryOffset !== offset;
+    if (mayLend && target.pages.lender !== undefined) {
       if (!writer.reserveLoan(header, length)) return 'no room';
       if (this.#lend(cookie, offset, length, flags)) {
-        this.#retryOffset = NO_OFFSET;
         if (isWhole) this.#transmission.countHit();
         return 'answered';
       }

@@ -117,6 +117,16 @@ test('a read that had to wait for room is counted once', async () => {
   expect([client.answers.length, readHits + readMisses]).toEqual([20, 20]);
 });
 
+test('so is one whose pages another read has brought meanwhile', async () => {
+  const cold = makeExport({ bufferBytes: 1 });
+  const client = new TestClient({ parts: cold });
+  const request = { command: READ, length: 64 * KIB };
+  const answers = await client.ask(request, request);
+  for (const { data } of answers) expect(data?.equals(cold.disk.subarray(0, 64 * KIB))).toBe(true);
+  expect(cold.storage.requests.read).toBe(1);
+  expect(cold.target.statistics).toMatchObject({ readHits: 0, readMisses: 2 });
+});
+
 test('two slow clients and a third share the smallest pool that there is', async () => {
   const small = makeExport({ sizeBytes: 8 * MIB, bufferBytes: 1 });
   const slow = [1, 2].map(() => new TestClient({ parts: small, isSlow: true }));
