@@ -220,8 +220,8 @@ async function drain(controls: Controls, call: Call): Promise<Answer> {
   );
   if (status.isClean) return ok(status);
   const detail =
-    `${status.dirtyBytes} bytes are still dirty; wait longer than ${timeoutSeconds} s with ` +
-    'timeoutSeconds, or see why in /v1/exports';
+    `${status.dirtyBytes} bytes are still dirty; have its clients pause, wait longer than ` +
+    `${timeoutSeconds} s with timeoutSeconds, or see why in /v1/exports`;
   throw new Problem(504, detail, { members: { ...status } });
 }
 

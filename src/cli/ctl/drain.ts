@@ -72,9 +72,8 @@ function inOurWords(error: unknown, name: string, seconds: number): unknown {
   const { dirtyBytes } = error.context;
   const left = typeof dirtyBytes === 'number' ? `${formatSize(dirtyBytes)} of ` : '';
   const sentence = `${left}what was written to ${name} is not on its image after ${seconds} s`;
-  return new TmemError('io', `${sentence}; give it longer with --timeout, or ask tmem status why`, {
-    cause: error,
-  });
+  const advice = 'have its clients pause, give it longer with --timeout, or ask tmem status why';
+  return new TmemError('io', `${sentence}; ${advice}`, { cause: error });
 }
 
 export const drainVerb: Verb = {

@@ -249,7 +249,7 @@ describe('tmem ctl drain', () => {
     expect(code).toBe(1);
     expect(err).toBe(
       'tmem: 12MiB of what was written to disk is not on its image after 5 s; ' +
-        'give it longer with --timeout, or ask tmem status why\n',
+        'have its clients pause, give it longer with --timeout, or ask tmem status why\n',
     );
   });
 });
