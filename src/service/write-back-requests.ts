@@ -15,8 +15,9 @@ interface Writing {
   readonly pageBytes: number;
   /** Whether its pages stay dirty for as long as there is room. */
   readonly keepsPages: boolean;
-  /** What its account had owed when it was looked at last, pages. */
+  /** What its account had owed when it was looked at last, pages, and its cap then. */
   owedBefore: number;
+  capBytesBefore: number;
 }
 
 export class WriteBackRequests {
@@ -26,7 +27,8 @@ export class WriteBackRequests {
     this.#writing = served.flatMap(({ disk, target: { writeBack, mode, pageBytes } }) => {
       const keepsPages = mode === 'swap';
       if (writeBack === undefined || (keepsPages && disk.overflow === undefined)) return [];
-      return [{ writeBack, pageBytes, keepsPages, owedBefore: 0 }];
+      const { capBytes } = writeBack.tier.frontswap.pool.account;
+      return [{ writeBack, pageBytes, keepsPages, owedBefore: 0, capBytesBefore: capBytes }];
     });
   }
 
@@ -41,12 +43,21 @@ export class WriteBackRequests {
     for (const each of this.#writing) {
       const owedPages = owedNow(each);
       const { writeBack, pageBytes } = each;
+      if (isCapRaised(each)) writeBack.restoreLimit();
       // What refused a write is tried again by itself, and is asked for no more until it took that.
       if (writeBack.tier.table.troubledCount > 0) continue;
       fitCap(writeBack);
       if (owedPages > 0) writeBack.reduce(owedPages * pageBytes);
     }
   }
+}
+
+/** Since the export was looked at last. */
+function isCapRaised(each: Writing): boolean {
+  const { capBytes } = each.writeBack.tier.frontswap.pool.account;
+  const isRaised = capBytes > each.capBytesBefore;
+  each.capBytesBefore = capBytes;
+  return isRaised;
 }
 
 /** The dirty pages alone are to be within the cap; clean ones leave by themselves. */

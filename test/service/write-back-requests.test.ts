@@ -107,6 +107,23 @@ test.each(['overflow', 'image'] as const)(
   },
 );
 
+test('a cap that is raised holds the dirty limit down no longer', async () => {
+  const parts = await dirtied('image');
+  const { account, requests, writeBack } = parts;
+  account.setShare({ capBytes: Math.floor(account.usedBytes / 60) });
+  requests.fitShares();
+  await settled(parts);
+  requests.fitShares();
+  const lowPages = writeBack.limitPages;
+  expect(lowPages).toBeLessThan(PAGES / 50);
+  account.setShare({ capBytes: Number.POSITIVE_INFINITY });
+  requests.fitShares();
+  expect(writeBack.limitPages).toBe(4 * PAGES);
+  writeBack.reduceTo(lowPages);
+  requests.fitShares();
+  expect(writeBack.limitPages).toBe(lowPages);
+});
+
 test('a swap device writes as many pages as it owes others, a quarter at a time, and then no more', async () => {
   const parts = await dirtied('overflow');
   const { account, requests, table } = parts;

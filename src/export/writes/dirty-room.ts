@@ -121,6 +121,12 @@ export class DirtyRoom {
     kick();
   }
 
+  /** What held the limit down is gone: until memory refuses again it is what was set. */
+  restore(): void {
+    this.#ceiling = this.#options.table.capacity;
+    this.letIn();
+  }
+
   /** Whether room may still appear: from a writer, or from those who were let in. */
   get #canWait(): boolean {
     return this.#reservedPages > 0 || this.#options.canProgress();

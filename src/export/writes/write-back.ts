@@ -206,6 +206,11 @@ export class WriteBack implements WritePath {
     this.#room.reduceTo(pages);
   }
 
+  /** Why there should be fewer dirty pages is gone. */
+  restoreLimit(): void {
+    this.#room.restore();
+  }
+
   async sync(): Promise<void> {
     // What could be written is synced, whatever could not.
     const [flushed] = await Promise.allSettled([this.writer.flush()]);

@@ -71,6 +71,17 @@ describe('the limit', () => {
     expect([room.limitPages, world.kicks]).toEqual([1, 4]);
   });
 
+  test('is what was set when what held it down is gone, and those who waited are let in', async () => {
+    const { room, entered, enter, turn } = given(1000, 400);
+    room.reduceTo(400);
+    void enter('late', 500, 10);
+    await turn();
+    expect(entered).toEqual([]);
+    room.restore();
+    await turn();
+    expect([room.limitPages, entered]).toEqual([1000, [['late', 10]]]);
+  });
+
   test('rises by an eighth after a second of calm, if somebody lacks room', async () => {
     const { room, clock, dirty, enter, entered, turn } = given(1000, 400);
     room.reduceTo(400);
