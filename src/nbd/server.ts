@@ -35,6 +35,11 @@ export interface NbdServerOptions {
   readonly log: (message: string) => void;
   /** Called when a client is turned away, once until there has been room for many. */
   readonly onFull?: () => void;
+  /**
+   * Called once, when the process has no descriptor left. Clients who come while it has none are hung
+   * up on before anybody here hears of them.
+   */
+  readonly onNoDescriptor?: () => void;
   /** The calls for sockets without Node's streams; null does without. By default they are looked for. */
   readonly socketCalls?: SocketCalls | null;
 }
@@ -52,6 +57,7 @@ export class NbdServer {
   #means: Promise<SocketMeans | undefined> | undefined;
   #stopping: Promise<void> | undefined;
   #hasToldOfFull = false;
+  #hasToldOfDescriptors = false;
   readonly #stallTimer: NodeJS.Timeout;
   #drained: () => void = () => undefined;
 
@@ -112,7 +118,13 @@ export class NbdServer {
     const { socketCalls } = this.#options;
     const calls = socketCalls === undefined ? await bindSocketCalls() : socketCalls;
     if (!calls) return undefined;
-    return { calls, spinner: this.spinner, memory: Buffer.allocUnsafeSlow(RECEIVE_BYTES) };
+    const duplicate = (fd: number): number => {
+      const copy = calls.duplicate(fd);
+      if (copy < 0) this.#tellOfDescriptors();
+      return copy;
+    };
+    const memory = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
+    return { calls: { ...calls, duplicate }, spinner: this.spinner, memory };
   }
 
   #admit(socket: Socket, means: SocketMeans | undefined): void {
@@ -151,6 +163,13 @@ export class NbdServer {
     if (this.#hasToldOfFull) return;
     this.#hasToldOfFull = true;
     this.#options.onFull?.();
+  }
+
+  /** libuv closes what it cannot accept; the descriptor that is lacking just before is ours. */
+  #tellOfDescriptors(): void {
+    if (this.#hasToldOfDescriptors) return;
+    this.#hasToldOfDescriptors = true;
+    this.#options.onNoDescriptor?.();
   }
 
   #exportOf(name: string): Export {

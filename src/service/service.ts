@@ -37,6 +37,10 @@ import { WriteBackRequests } from './write-back-requests.ts';
 /** The governor leaves the stack at least that, bytes. */
 const FLOOR_BYTES_MIN = 8 * 1024 * 1024;
 
+const NO_DESCRIPTOR =
+  'the system lets this service have no more files open: clients who come now are hung up on; let it ' +
+  'have more (ulimit -n, LimitNOFILE= of systemd) and start it anew, or have fewer clients';
+
 /** Opens the disks, builds the stack, listens. Everything is closed again when a part fails. */
 export async function startService(
   settings: ServiceSettings,
@@ -130,6 +134,7 @@ class Service implements RunningService {
       spinMicroseconds: settings.spinMicroseconds,
       log: (message) => this.#log.info(message),
       onFull: () => this.#log.warn(this.#fullSentence()),
+      onNoDescriptor: () => this.#log.warn(NO_DESCRIPTOR),
     });
     this.#fullSwaps = new FullSwaps(swapsInMemory(served), log);
     this.#failedRequests = new FailedRequests(watchedRequests(served), log);

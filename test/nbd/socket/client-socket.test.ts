@@ -117,6 +117,18 @@ describe.runIf(calls !== undefined)("clients' sockets with system calls of their
   });
   it('serve a client whose socket has no second descriptor', () =>
     ordeal({ ...real, duplicate: () => -1 }, SPIN_MICROSECONDS));
+  it('tell once that no descriptor is left', async () => {
+    let [isLeft, toldCount] = [true, 0];
+    const { address } = await startServer({
+      socketCalls: { ...real, duplicate: (fd) => (isLeft ? real.duplicate(fd) : -1) },
+      onNoDescriptor: () => toldCount++,
+    });
+    await SocketClient.ready(address);
+    expect(toldCount).toBe(0);
+    isLeft = false;
+    for (let i = 0; i < 2; i++) await SocketClient.ready(address);
+    expect(toldCount).toBe(1);
+  });
   it('may hold 1 MiB of a reply if they are Unix sockets', async () => {
     const enlarged: number[] = [];
     const { address, server } = await startServer({
