@@ -49,18 +49,21 @@ export class L2Tables {
 
   async #make(index: number, guestOffset: number): Promise<void> {
     const { disk, allocator, freed, metadata, writeBack } = this.#options;
-    const { clusterBytes } = disk.geometry;
+    const { clusterBytes, sliceBytes } = disk.geometry;
     const old = tableOffsetOf(disk, guestOffset);
+    const content = await this.#contentOf(old);
     const run = await allocator.takeExactly(1);
     const offset = run.first * clusterBytes;
     try {
       await disk.storage.writeZeroes(offset, clusterBytes, false);
-      if (old === 0) this.#clear(offset);
-      else await this.#copy(old, offset);
     } catch (cause) {
-      disk.l2.drop(offset, clusterBytes);
       freed.addUnreachable(offset, clusterBytes);
       throw cause;
+    }
+    // Nothing fails from here on: a write-back takes any slice that is there, and what it writes may
+    // still be on its way when the space of a table that came to nothing is somebody else's.
+    for (let at = 0; at < clusterBytes; at += sliceBytes) {
+      content.copy(disk.l2.create(offset + at), 0, at);
     }
     writeBack.addNewTable(offset);
     metadata.add(offset, clusterBytes);
@@ -68,17 +71,18 @@ export class L2Tables {
     if (old !== 0) freed.addTable(old);
   }
 
-  #clear(offset: number): void {
+  /**
+   * What the table there has, or zeros for none. One that a snapshot has too is not changed, so that
+   * reading it piece by piece is safe.
+   */
+  async #contentOf(table: number): Promise<Buffer> {
     const { l2, geometry } = this.#options.disk;
-    for (let at = 0; at < geometry.clusterBytes; at += geometry.sliceBytes) l2.create(offset + at);
-  }
-
-  /** A table of a snapshot is not changed, so that copying it piece by piece is safe. */
-  async #copy(from: number, to: number): Promise<void> {
-    const { l2, geometry } = this.#options.disk;
-    for (let at = 0; at < geometry.clusterBytes; at += geometry.sliceBytes) {
-      const slice = l2.get(from + at) ?? (await l2.load(from + at));
-      slice.copy(l2.create(to + at));
+    const { clusterBytes, sliceBytes } = geometry;
+    const content = Buffer.alloc(clusterBytes);
+    for (let at = 0; table !== 0 && at < clusterBytes; at += sliceBytes) {
+      const slice = l2.get(table + at) ?? (await l2.load(table + at));
+      slice.copy(content, at);
     }
+    return content;
   }
 }
