@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { checkQcow2 } from '../../../src/image/qcow2/check/check.ts';
 import { rebaseQcow2 } from '../../../src/image/qcow2/rebase.ts';
@@ -144,6 +144,23 @@ describe('a data file', () => {
     await expectClean(image);
     expectSame(await contentByQemu(image, directory), model, 'content by qemu-img');
     if (raw === 'on') expectSame(readFileSync(data), model, 'data file');
+  });
+
+  it('that is raw and was longer than the disk is what the guest reads when that grows', async () => {
+    const directory = workspace();
+    const data = `${directory}/data.raw`;
+    const image = `${directory}/disk.qcow2`;
+    await create(image, 2 * MIB + 512, { data_file: data, data_file_raw: 'on' });
+    // As when the power was lost while the disk became smaller.
+    appendFileSync(data, Buffer.alloc(MIB, 7));
+    const dataFile = await openFileStorage(data, { isReadOnly: false, isContainer: true });
+    const disk = await openAt(image, { dataFile });
+    await disk.resize(4 * MIB);
+    const content = await contentOf(disk);
+    expectSame(content, Buffer.alloc(4 * MIB));
+    await disk.close();
+    expectSame(readFileSync(data), content, 'data file');
+    await expectClean(image);
   });
 });
 

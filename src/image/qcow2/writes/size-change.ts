@@ -71,7 +71,12 @@ export class SizeChange {
     const start = roundUp(disk.virtualSizeBytes, clusterBytes);
     const tables = this.#tablesFor(sizeBytes);
     if (tables > disk.l1.entries) await this.#moveTable(tables);
-    if (hasDataFile) await disk.dataStorage.resize(sizeBytes);
+    if (hasDataFile) {
+      // What it has behind the disk's end is to be zeros, for whoever reads the file as it is.
+      const { dataStorage, virtualSizeBytes } = disk;
+      if (dataStorage.sizeBytes > virtualSizeBytes) await dataStorage.resize(virtualSizeBytes);
+      await dataStorage.resize(sizeBytes);
+    }
     if (start < sizeBytes) {
       await zeroing.forget(start, roundUp(sizeBytes, clusterBytes) - start);
     }
