@@ -178,7 +178,7 @@ export class AppendedDisk {
 
   async #allocateNew(offset: number, length: number): Promise<WriteTarget> {
     const unit = this.#unitOf(offset);
-    if (this.tables.isCrowded) await this.tables.flush();
+    await this.tables.prepare();
     await this.#parts.gate?.enter();
     let isTaken = false;
     try {
@@ -212,8 +212,8 @@ export class AppendedDisk {
       if (!isFree || this.#units.has(unit + count)) break;
       count++;
     }
-    const release = this.#units.take(unit, count);
     const space = this.space.take(count * this.layout.unitBytes);
+    const release = this.#units.take(unit, count);
     return { unit, count, space, isUsed: space.offset < this.storage.sizeBytes, release };
   }
 
@@ -264,7 +264,7 @@ export class AppendedDisk {
    * allocates meanwhile.
    */
   async replace(unit: number, write: () => Promise<Buffer>): Promise<void> {
-    if (this.tables.isCrowded) await this.tables.flush();
+    await this.tables.prepare();
     let waiting = this.#units.waitFor(unit);
     while (waiting !== undefined) {
       await waiting;
@@ -312,7 +312,7 @@ export class AppendedDisk {
    * what that write leaves as it was must become zero too. Answers how many.
    */
   async #storeZeroes(unit: number, count: number): Promise<number> {
-    if (this.tables.isCrowded) await this.tables.flush();
+    await this.tables.prepare();
     await this.tables.ensureTable(unit);
     const slice = await this.tables.slice(unit);
     const raw = Buffer.alloc(ENTRY_BYTES);

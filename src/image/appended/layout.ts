@@ -41,6 +41,14 @@ export interface AppendedLayout {
   /** Pieces of tables that are read and written as one; a divisor of every table's offset. */
   readonly sliceBytes: number;
   readonly hasZeroEntries: boolean;
+  /** Where the compressed unit is whose entry is at `at`; for layouts that have such. */
+  readonly compressedPlace?: (table: Buffer, at: number) => CompressedPlace;
+}
+
+/** Where the bytes of a compressed unit are. */
+export interface CompressedPlace {
+  readonly offset: number;
+  readonly length: number;
 }
 
 /** Bytes of the disk that one second-level table maps. */

@@ -15,6 +15,8 @@ export class AppendSpace {
   /** Where runs begin that were given back while others lay behind them, by where they end. */
   readonly #returned = new Map<number, number>();
   #end: number;
+  #limit = Number.POSITIVE_INFINITY;
+  #refusal: (() => Error) | undefined;
 
   /** `end` is where the first new unit goes. */
   constructor(unitBytes: number, end: number) {
@@ -25,6 +27,12 @@ export class AppendSpace {
   /** Where the next run begins; what is younger than this moment lies behind it. */
   get end(): number {
     return this.#end;
+  }
+
+  /** Nothing may be put at `offset` or behind it: whoever asks for that gets the error. */
+  limit(offset: number, refusal: () => Error): void {
+    this.#limit = offset;
+    this.#refusal = refusal;
   }
 
   /** What no table names, though it is before the end: given out and not yet `settle`d, or given back. */
@@ -48,6 +56,7 @@ export class AppendSpace {
 
   /** Room for `length` bytes, right behind what came before. */
   takeBytes(length: number): SpaceRun {
+    if (this.#refusal !== undefined && this.#end + length > this.#limit) throw this.#refusal();
     const run = this.#give({ offset: this.#end, length });
     this.#end += length;
     return run;

@@ -13,6 +13,7 @@ import type { ResizableStorage } from '../../storage/storage.ts';
 import { TableCache } from '../tables/table-cache.ts';
 import { type AppendedLayout, brokenEntry, ENTRY_BYTES, HOLE } from './layout.ts';
 import type { LevelOne } from './level-one.ts';
+import { findLostEnd } from './lost-end.ts';
 import type { AppendSpace } from './space.ts';
 
 /** Entries that wait for their data at most, before allocations wait for a flush. */
@@ -39,6 +40,8 @@ export class AppendedTables {
   /** Entries of 8 bytes whose data may not be durable yet, by their units. */
   readonly #pending = new Map<number, Buffer>();
   readonly #creating = new Map<number, Promise<void>>();
+  /** Settled when it is known how far the file may grow. */
+  #limited: Promise<void> | undefined;
   readonly #flushes = new JoinedRuns(() => this.#flush());
 
   constructor(parts: TablesParts) {
@@ -52,10 +55,26 @@ export class AppendedTables {
     this.cache = new TableCache({ storage, sliceBytes: layout.sliceBytes, limitBytes });
   }
 
-  /** Whether so much waits to be written that a flush should come before more. */
-  get isCrowded(): boolean {
+  /** To be awaited before anything new is put into the file, or into a table. */
+  async prepare(): Promise<void> {
+    // So much waits to be written that a flush should come before more.
     const { dirtyBytes, statistics } = this.cache;
-    return this.#pending.size >= PENDING_MAX || dirtyBytes * 2 > statistics.limitBytes;
+    const isCrowded = this.#pending.size >= PENDING_MAX || dirtyBytes * 2 > statistics.limitBytes;
+    if (isCrowded) await this.flush();
+    this.#limited ??= this.#limitSpace().catch((cause: unknown) => {
+      this.#limited = undefined;
+      throw cause;
+    });
+    await this.#limited;
+  }
+
+  async #limitSpace(): Promise<void> {
+    const storage = this.#storage;
+    const lost = await findLostEnd(storage, this.#layout, this.#space.end);
+    if (lost === undefined) return;
+    const what = `the entry at offset ${lost.entryOffset} names what the file does not have`;
+    const why = `at ${lost.offset}, and nothing new can be put there`;
+    this.#space.limit(lost.offset, () => brokenEntry(storage, what, why));
   }
 
   /** The slice with the unit's entry; undefined where there is no table. */

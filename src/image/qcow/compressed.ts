@@ -7,25 +7,19 @@ import { promisify } from 'node:util';
 import { constants, deflateRaw, inflateRaw } from 'node:zlib';
 import { TmemError } from '../../lib/errors.ts';
 import type { Storage } from '../../storage/storage.ts';
-import { ENTRY_BYTES } from '../appended/layout.ts';
+import { type CompressedPlace, ENTRY_BYTES } from '../appended/layout.ts';
 import type { CompressedUnit, Mapping } from '../format.ts';
 
 const deflate = promisify(deflateRaw);
 const inflate = promisify(inflateRaw);
 const WINDOW_BITS = 12;
 
-/** Where a compressed cluster is. */
-export interface CompressedPlace {
-  readonly offset: number;
-  readonly length: number;
-}
-
 /** What an entry with bit 63 says: the length in the next `clusterBits` bits, then the offset. */
-export function compressedPlace(raw: Buffer, clusterBits: number): CompressedPlace {
-  const high = raw.readUInt32BE(0) & 0x7fff_ffff;
+export function compressedPlace(table: Buffer, at: number, clusterBits: number): CompressedPlace {
+  const high = table.readUInt32BE(at) & 0x7fff_ffff;
   const offsetBits = 31 - clusterBits; // of those in the upper half
   return {
-    offset: (high % 2 ** offsetBits) * 2 ** 32 + raw.readUInt32BE(4),
+    offset: (high % 2 ** offsetBits) * 2 ** 32 + table.readUInt32BE(at + 4),
     length: high >>> offsetBits,
   };
 }

@@ -16,6 +16,7 @@ import {
 } from '../appended/layout.ts';
 import type { ImageReference } from '../format.ts';
 import { readPadded } from '../tables/read-padded.ts';
+import { compressedPlace } from './compressed.ts';
 
 export const QCOW_MAGIC = 0x514649fb;
 export const QCOW_HEADER_BYTES = 48;
@@ -186,6 +187,7 @@ export function qcowLayout(header: QcowHeader): AppendedLayout {
     headerBytes: QCOW_HEADER_BYTES,
     sliceBytes: SECTOR_BYTES,
     hasZeroEntries: false,
+    compressedPlace: (table, at) => compressedPlace(table, at, header.clusterBits),
   };
 }
 

@@ -46,7 +46,7 @@ export async function openQcowDisk(
     end: roundUp(storage.sizeBytes, unitBytes),
     convertLevelOne: header.hasLittleEndianL1 ? swapLevelOne : undefined,
     mapCompressed: (unit, rawEntry, inUnit) => {
-      const place = compressedPlace(rawEntry, header.clusterBits);
+      const place = compressedPlace(rawEntry, 0, header.clusterBits);
       if (!isCompressedPlace(place, QCOW_HEADER_BYTES, storage.sizeBytes)) {
         throw disk.tables.broken(unit);
       }
