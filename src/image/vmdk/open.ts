@@ -16,6 +16,7 @@ import { openStreamWriter } from './extents/stream-writer.ts';
 import { TablesSpace, WINDOW_BYTES } from './extents/tables-space.ts';
 import { VmdkFormat } from './extents/vmdk-format.ts';
 import { WritableVmdk } from './extents/writable-vmdk.ts';
+import { findLostGrain } from './scan/lost-end.ts';
 import { checkPlacesForWriting } from './scan/occupied.ts';
 import { reconcile } from './scan/reconcile.ts';
 import { ContentId } from './structures/content-id.ts';
@@ -175,13 +176,15 @@ class ExtentBuilder {
   #allocationParts(storage: ResizableStorage, layout: SparseLayout) {
     const grainBytes = layout.grainSectors * SECTOR_BYTES;
     const usedBytes = Math.max(storage.sizeBytes, layout.overheadSectors * SECTOR_BYTES);
+    const endOffset = roundUp(usedBytes, grainBytes);
     return {
       entriesPerTable: layout.entriesPerTable,
       hasRedundantTables: layout.redundantDirectorySector !== 0,
       hasZeroEntries: layout.hasZeroedGrains,
       hasBacking: this.#hasBacking,
       epochs: this.#epochs,
-      endOffset: roundUp(usedBytes, grainBytes),
+      endOffset,
+      findLostGrain: () => findLostGrain(storage, layout, endOffset),
     };
   }
 }

@@ -9,6 +9,7 @@ import type { ResizableStorage } from '../../../storage/storage.ts';
 import type { WriteTarget } from '../../format.ts';
 import type { RequestEpochs } from '../../tables/request-epochs.ts';
 import { UnitsInFlight } from '../../tables/units-in-flight.ts';
+import { broken } from '../structures/damage.ts';
 import { POSITION_SECTORS_MAX, SECTOR_BYTES } from '../structures/sparse-header.ts';
 import type { ExtentChanges, ExtentWriter } from './extent.ts';
 import { type GrainTables, HOLE, ZERO } from './grain-tables.ts';
@@ -31,6 +32,14 @@ export interface GrainAllocationParts {
   readonly epochs: RequestEpochs;
   /** The first place for a new grain, a multiple of its size. */
   readonly endOffset: number;
+  /** Reads all tables for the first grain behind that which one names; asked before the first new one. */
+  readonly findLostGrain: () => Promise<LostGrain | undefined>;
+}
+
+/** A place that the entry at `entryOffset` names and the file does not have. */
+export interface LostGrain {
+  readonly fileOffset: number;
+  readonly entryOffset: number;
 }
 
 /** Grains that were given up by that moment. */
@@ -45,6 +54,10 @@ export class GrainAllocation implements ExtentWriter {
   readonly #inFlight = new UnitsInFlight();
   readonly #creating = new Map<number, Promise<void>>();
   #endOffset: number;
+  /** Settled when it is known whether something new might come to lie where an entry points. */
+  #searched: Promise<void> | undefined;
+  #isSearched = false;
+  #lost: LostGrain | undefined;
   /** Room for tables in the space that was last taken for them. */
   #tableSpace = { offset: 0, end: 0 };
   #free: number[] = [];
@@ -82,6 +95,7 @@ export class GrainAllocation implements ExtentWriter {
       const runBytes = Math.min(end * grainBytes, wantedEnd) - offset;
       return { length: runBytes, storage, storageOffset, headBytes: 0, tailBytes: 0 };
     }
+    if (!this.#isSearched) return this.#search().then(retry);
     const hasTable = tables.hasTable(grain);
     if (hasTable === undefined) return tables.load(grain).then(retry);
     if (!hasTable) return this.#createTable(grain).then(retry);
@@ -205,8 +219,27 @@ export class GrainAllocation implements ExtentWriter {
       const advice = 'convert the image to one of another format';
       throw new TmemError('no-space', `cannot extend "${storage.name}": ${cause}; ${advice}`);
     }
+    if (this.#lost !== undefined && end > this.#lost.fileOffset) {
+      const { fileOffset, entryOffset } = this.#lost;
+      const cause = `a grain is named that the file does not have at ${fileOffset}`;
+      throw broken(storage.name, entryOffset, `${cause}, and nothing new can be put there`);
+    }
     this.#endOffset = end;
     return offset;
+  }
+
+  /** Once for all who ask; when a table cannot be read, whoever is next tries again. */
+  #search(): Promise<void> {
+    this.#searched ??= this.#parts
+      .findLostGrain()
+      .then((lost) => {
+        this.#lost = lost;
+        this.#isSearched = true;
+      })
+      .finally(() => {
+        this.#searched = undefined;
+      });
+    return this.#searched;
   }
 
   #addFree(offset: number): void {
@@ -284,6 +317,7 @@ export class GrainAllocation implements ExtentWriter {
   async #writeNewTable(table: number): Promise<void> {
     const { storage, tables, entriesPerTable, hasRedundantTables } = this.#parts;
     const tableBytes = roundUp(entriesPerTable * 4, SECTOR_BYTES);
+    if (!this.#isSearched) await this.#search();
     const offset = this.#takeTableSpace(tableBytes * (hasRedundantTables ? 2 : 1));
     const zeros = Buffer.alloc(tableBytes * (hasRedundantTables ? 2 : 1));
     await storage.write(zeros, 0, zeros.length, offset);
