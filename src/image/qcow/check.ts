@@ -16,7 +16,7 @@ import { QCOW_HEADER_BYTES, type QcowHeader, readQcowHeader, SECTOR_BYTES } from
 
 /**
  * With `all`, entries that lead nowhere become holes, and with either repair what is in no table at
- * the end of the file is cut off. Two references to one cluster cannot be mended; leaks in the
+ * the end of the file is cut off, unless a table is lost that may have named it. Two references to one cluster cannot be mended; leaks in the
  * middle stay until the image is converted. What is compressed is not decompressed.
  */
 export async function checkQcow(
@@ -45,6 +45,8 @@ class QcowCheck {
   readonly #clusterBytes: number;
   readonly #tableBytes: number;
   readonly #used: UsedPieces;
+  /** A first-level entry leads nowhere: what is in no table may be what that stood for. */
+  #hasLostTable = false;
   /** Sectors with compressed clusters, several of which may share one. */
   readonly #packed: UsedPieces;
 
@@ -89,6 +91,7 @@ class QcowCheck {
   /** True for an entry that leads nowhere. */
   async #visitL1Entry(index: number, offset: number): Promise<boolean> {
     if (!this.#canBe(offset, this.#tableBytes)) {
+      this.#hasLostTable = true;
       const message = `first-level entry ${index} puts a table at ${offset}, where none can be`;
       this.findings.corruption(message, this.#repairs);
       return true;
@@ -186,7 +189,7 @@ class QcowCheck {
   async #countLeaks(innerClusters: number, end: number, tail: number): Promise<number> {
     const { findings } = this;
     const isSound = findings.corruptions === 0 && findings.errors === 0;
-    const mayCut = this.#options.repair !== undefined && isSound;
+    const mayCut = this.#options.repair !== undefined && isSound && !this.#hasLostTable;
     if (innerClusters > 0) {
       const message = `${innerClusters} clusters inside the file are in no table`;
       findings.leak(message, innerClusters, false);

@@ -7,11 +7,14 @@ import { FEATURE, type QedHeader, readQedHeader, tableBytesOf } from './header.t
 import { writeNeedCheck } from './qed.ts';
 import { QedWalk } from './walk.ts';
 
-export type QedCheckOptions = Pick<CheckOptions, 'repair' | 'onProgress' | 'signal'>;
+export interface QedCheckOptions extends Pick<CheckOptions, 'repair' | 'onProgress' | 'signal'> {
+  /** A table that is lost is not mended: nobody has asked for a hole in its place. */
+  readonly keepsTables?: boolean;
+}
 
 /**
  * With `all`, entries that lead nowhere become holes; with either repair, leaks at the end of the
- * file are cut off. Two references to one cluster cannot be mended, and leaks in the middle stay.
+ * file are cut off, unless a table is lost that may have named them. Two references to one cluster cannot be mended, and leaks in the middle stay.
  * The mark that the image needs a check is taken away when nothing is left to mend.
  */
 export async function checkQed(
@@ -31,13 +34,14 @@ export async function checkQed(
     limit,
     isOnline: false,
     repairs: options.repair === 'all',
+    keepsTables: options.keepsTables,
     findings,
     onProgress: options.onProgress,
     signal: options.signal,
   });
   await walk.run();
   const isSound = findings.corruptions === 0 && findings.errors === 0;
-  const mayCut = options.repair !== undefined && isSound;
+  const mayCut = options.repair !== undefined && isSound && !walk.hasLostTable;
   const end = await countLeaks(storage, header, walk, findings, mayCut);
   const isMarked = (header.features & FEATURE.needCheck) !== 0;
   if (options.repair === 'all' && isMarked && isSound) {

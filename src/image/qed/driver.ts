@@ -18,7 +18,10 @@ export const qedDriver: FormatDriver = {
   check: checkQed,
 };
 
-/** An image that was not closed well is checked and mended before it is written again. */
+/**
+ * An image that was not closed well is checked and mended before it is written again: of what no
+ * crash leaves, nothing.
+ */
 async function openQed(storage: ResizableStorage, options: OpenOptions): Promise<OpenedFormat> {
   if (options.snapshot !== undefined) {
     const message = `cannot open a snapshot of "${storage.name}": qed images have none`;
@@ -36,13 +39,16 @@ async function openQed(storage: ResizableStorage, options: OpenOptions): Promise
 }
 
 async function mend(storage: ResizableStorage): Promise<void> {
-  const { corruptions, errors, findings } = await checkQed(storage, { repair: 'all' });
+  const { corruptions, errors, findings } = await checkQed(storage, {
+    repair: 'all',
+    keepsTables: true,
+  });
   if (corruptions === 0 && errors === 0) return;
   const unmended = findings.find(({ kind, isRepaired }) => kind !== 'leak' && !isRepaired);
   throw new TmemError(
     'io',
     `cannot open "${storage.name}" for writing: it was not closed well, and ` +
-      `${unmended?.message ?? 'is damaged'}; open it for reading and convert it`,
+      `${unmended?.message ?? 'is damaged'}; check the image, or open it for reading`,
     { context: { image: storage.name, corruptions, errors } },
   );
 }

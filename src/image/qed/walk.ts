@@ -28,6 +28,8 @@ export interface QedWalkOptions {
   readonly isOnline: boolean;
   /** Entries that lead nowhere are made 0. */
   readonly repairs: boolean;
+  /** But for those of the first level, which a crash does not leave. */
+  readonly keepsTables?: boolean | undefined;
   readonly findings: Findings;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -38,6 +40,8 @@ type Verdict = 'sound' | 'young' | 'broken';
 
 export class QedWalk {
   readonly used: UsedPieces;
+  /** A first-level entry leads nowhere: what is in no table may be what that stood for. */
+  hasLostTable = false;
   readonly #options: QedWalkOptions;
   readonly #tableEntries: number;
 
@@ -68,15 +72,17 @@ export class QedWalk {
     if (this.#options.repairs) await storage.sync();
   }
 
-  /** True for an entry that leads nowhere. */
+  /** True for an entry that leads nowhere and is to be cleared. */
   async #visitL1Entry(index: number, offset: number): Promise<boolean> {
-    const { tableBytes, findings, repairs } = this.#options;
+    const { tableBytes, findings, repairs, keepsTables } = this.#options;
     const verdict = this.#judge(offset, tableBytes);
     if (verdict === 'young') return false;
     if (verdict === 'broken') {
+      this.hasLostTable = true;
       const message = `first-level entry ${index} puts a table at ${offset}, where none can be`;
-      findings.corruption(message, repairs);
-      return true;
+      const isRepaired = repairs && !keepsTables;
+      findings.corruption(message, isRepaired);
+      return isRepaired;
     }
     if (!this.used.mark(offset, tableBytes)) {
       const message = `the table at ${offset}, of first-level entry ${index}, is in use otherwise`;
