@@ -254,9 +254,16 @@ export class AppendedDisk {
     for (let i = 0; i < run.count; i++) {
       codec.write(raw, i * ENTRY_BYTES, run.space.offset + i * unitBytes);
     }
+    const { space } = this;
     const stored = this.tables.set(run.unit, run.count, raw, run.isUsed);
-    if (stored === undefined) return this.space.settle(run.space);
-    return stored.then(() => this.space.settle(run.space));
+    if (stored === undefined) return space.settle(run.space);
+    return stored.then(
+      () => space.settle(run.space),
+      (cause: unknown) => {
+        space.giveBack(run.space);
+        throw cause;
+      },
+    );
   }
 
   /**

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
 import { driverOf } from '../../../src/image/formats.ts';
-import { createOn, emptyContainer, FaultyContainer, openOn } from './images.ts';
+import { bytesOf, createOn, emptyContainer, FaultyContainer, openOn } from './images.ts';
 
 const SIZE = 1 << 20;
 
@@ -35,3 +35,31 @@ it.each(['qed', 'qcow'] as const)(
     await image.close();
   },
 );
+
+it('a table that cannot be read again for the entry of new data leaves no space unused', async () => {
+  const UNIT = 4096;
+  const driver = await driverOf('qed');
+  const file = emptyContainer();
+  // Tables of one slice each, of which the cache holds four.
+  const settings = { cluster_size: '4096', table_size: '1' };
+  await createOn(driver, file, 6 * 512 * UNIT, settings);
+  const storage = new FaultyContainer(file);
+  const image = await openOn(driver, storage);
+  const write = (unit: number) => image.write(Buffer.alloc(UNIT, 1), 0, UNIT, unit * UNIT);
+  for (let table = 0; table < 6; table++) await write(table * 512);
+  await image.sync();
+  const end = file.sizeBytes;
+  storage.onWrite = async () => {
+    storage.onWrite = async () => undefined;
+    for (let table = 1; table < 6; table++) {
+      await image.read(Buffer.alloc(512), 0, 512, table * 512 * UNIT + UNIT);
+    }
+    await turn();
+    storage.failNext('read');
+  };
+  await image.read(Buffer.alloc(512), 0, 512, UNIT);
+  await expect(write(1)).rejects.toMatchObject({ kind: 'io' });
+  await write(1);
+  await image.close();
+  expect((await bytesOf(file)).length).toBe(end + UNIT);
+});
