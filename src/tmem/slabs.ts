@@ -367,7 +367,9 @@ export class Slabs {
 
   #freeFrame(arena: Arena, offset: number): void {
     arena.freeFrame(offset / this.slabBytes);
-    if (this.isGivingBack) arena.forgetFrame(this.slabBytes, this.#options.forget);
+    // What puts free while they come down to a lower limit is not to be used again either.
+    const isKept = !this.isGivingBack && this.#options.mayGrow(this.slabBytes);
+    if (!isKept) arena.forgetFrame(this.slabBytes, this.#options.forget);
     if (arena.usedFrameCount === 0) {
       this.#arenas.splice(this.#arenas.indexOf(arena), 1);
       arena.release(this.#exit);

@@ -3,6 +3,7 @@
 import { type CodecChoice, loadCodec } from '../../src/layers/codec.ts';
 import { Hot } from '../../src/layers/hot.ts';
 import { Zcache } from '../../src/layers/zcache.ts';
+import type { ForgetMemory } from '../../src/lib/forget-memory.ts';
 import { type PolicyName, policyFactoryFor } from '../../src/policy/policies.ts';
 import type { Layer } from '../../src/tmem/layer.ts';
 import type { Lender } from '../../src/tmem/lender.ts';
@@ -14,6 +15,8 @@ export interface CompositionOptions {
   readonly pageBytesMax: number;
   /** Asked by every layer before it allocates. */
   readonly mayAllocate?: () => boolean;
+  /** Hears of memory that goes back to the system. */
+  readonly forget?: ForgetMemory | undefined;
 }
 
 /** Layers from the top down, and the one of them that lends. */

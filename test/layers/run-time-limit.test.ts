@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { loadCodec } from '../../src/layers/codec.ts';
 import { Zcache } from '../../src/layers/zcache.ts';
+import type { ForgetMemory } from '../../src/lib/forget-memory.ts';
 import { LruFamily } from '../../src/policy/lru.ts';
 import type { PolicyFactory } from '../../src/policy/policy.ts';
 import { Account } from '../../src/tmem/account.ts';
@@ -15,10 +16,10 @@ const MIB = 2 ** 20;
 const SLICE = 256 * 1024;
 const page = Buffer.alloc(PAGE);
 
-function makeStack(name: string, limitBytes: number): Tmem {
+function makeStack(name: string, limitBytes: number, forget?: ForgetMemory): Tmem {
   const make = COMPOSITIONS[name];
   if (make === undefined) throw new Error(`no composition ${name}`);
-  return new Tmem(make({ limitBytes, pageBytesMax: PAGE }).layers);
+  return new Tmem(make({ limitBytes, pageBytesMax: PAGE, forget }).layers);
 }
 
 function fill(pool: Pool, count: number, first = 0): number {
@@ -53,6 +54,23 @@ describe.each(['zcache by s3fifo-cw and native lz4', 'hot over zcache'])(
       tmem.setLimit(firstLimit);
       fill(pool, 10_000, 60_000);
       expect(tmem.usedBytes).toBeGreaterThan(0.9 * full);
+    });
+
+    it('has what puts make free on the way down to it given back to the system', () => {
+      let forgottenBytes = 0;
+      const tmem = makeStack(name, 8 * MIB, (memory) => {
+        forgottenBytes += memory.length;
+      });
+      const pool = tmem.createPool({ kind: 'ephemeral' });
+      fill(pool, 10_000);
+      const heldBytes = (): number =>
+        tmem.layers.reduce((sum, layer) => sum + layer.usage().dataBytes, 0);
+      const full = heldBytes();
+      expect(forgottenBytes).toBe(0); // at its limit it uses again what it frees
+      tmem.setLimit(2 * MIB);
+      fill(pool, 5000, 10_000);
+      expect(full - heldBytes()).toBeGreaterThan(4 * MIB);
+      expect(forgottenBytes).toBeGreaterThanOrEqual(full - heldBytes() - MIB / 2);
     });
 
     it('keeps every persistent page when it is lowered, and refuses new ones', () => {
