@@ -26,6 +26,7 @@ import { POOL_KEY_HEADER, readQuery } from './http/parameters.ts';
 import { Problem, problemOf } from './http/problem.ts';
 import { RequestTurns } from './http/request-turns.ts';
 import { type Route, Router } from './http/router.ts';
+import { type Target, targetOf } from './http/target.ts';
 import { checkHead, isUnread, refuseConnect, refuseUnparsed } from './http/unparsed.ts';
 import { withDocument } from './openapi.ts';
 import { poolRoutes } from './pool-routes.ts';
@@ -69,13 +70,6 @@ export interface AdminServerOptions {
   readonly timeouts?: AdminTimeouts;
   /** Bytes of bodies and answers that are held at once. Default BODY_BYTES_MAX, and not more. */
   readonly bodyBytesMax?: number | undefined;
-}
-
-/** Where a request goes, and how. */
-interface Target {
-  readonly path: string;
-  readonly query: string;
-  readonly method: string;
 }
 
 export class AdminServer {
@@ -157,12 +151,12 @@ export class AdminServer {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const [path, query] = splitOnce(request.url ?? '', '?');
-    const target: Target = { path, query, method: request.method ?? '' };
+    const target = targetOf(request);
+    const { path, host } = target;
     let route: Route | undefined;
     try {
       checkHead(request);
-      if (!PUBLIC.has(path)) this.#authorisation.check(request.headers);
+      if (!PUBLIC.has(path)) this.#authorisation.check(request.headers, host);
       const plain = this.#plain.get(path);
       if (plain !== undefined) {
         checkReads(target);
@@ -259,11 +253,6 @@ function isNoteworthy(
   { status }: Problem,
 ): boolean {
   return isChange(request, route) || status === 401 || status === 403;
-}
-
-function splitOnce(text: string, separator: string): [string, string] {
-  const at = text.indexOf(separator);
-  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
 }
 
 function metricsUrl(address: ListenAddress): string {

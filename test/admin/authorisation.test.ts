@@ -102,6 +102,15 @@ describe('without a token, a page in a browser', () => {
     },
   );
 
+  it('does not get here by the name in a URL either, whatever the header says', async () => {
+    const { send } = await startAdmin();
+    const status = async (target: string, host: string) =>
+      (await send('GET', target, { headers: { host } })).status;
+    expect(await status('http://evil.example/v1/status', 'localhost')).toBe(403);
+    expect(await status('http://user@localhost/v1/status', 'localhost')).toBe(403);
+    expect(await status('http://localhost/v1/status', 'evil.example')).toBe(200);
+  });
+
   it.each(['localhost', 'LOCALHOST:9842', '127.0.0.1', '127.0.0.2:1', '[::1]:9842', '[::1]'])(
     'is not what asks for %s',
     async (host) => {

@@ -66,6 +66,17 @@ test('a path that is not there, a method it has not, a query it has not: a sente
   expect((await ask('PUT', '/v1/grants/a%20b/c')).status).toBe(400);
 });
 
+test('the whole URL in the place of the path is as good', async () => {
+  const { send, url } = await startAdmin();
+  const { host } = new URL(url);
+  const answered = async (target: string) => (await send('GET', target)).status;
+  expect(await answered(`http://${host}/v1/status`)).toBe(200);
+  expect(await answered(`HTTP://${host}?verbose=1`)).toBe(200);
+  expect(await answered(`http://${host}/v1/status?verbose=1`)).toBe(400);
+  expect(await answered(`http://${host}/v1/state`)).toBe(404);
+  expect(await answered(`ftp://${host}/v1/status`)).toBe(404);
+});
+
 test('the longest name that an export can have fits into a request', async () => {
   const { ask } = await startAdmin();
   const { status, json } = await ask('GET', `/v1/exports/${encodeURIComponent('ä'.repeat(2048))}`);

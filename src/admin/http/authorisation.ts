@@ -54,10 +54,10 @@ export class Authorisation {
     );
   }
 
-  /** Throws the Problem that a request has which may not be served. */
-  check(headers: IncomingHttpHeaders): void {
-    if (this.#digest !== undefined) checkBearer(headers.authorization, this.#digest);
-    else if (this.#isLoopbackTcp) checkHost(headers.host);
+  /** Throws the Problem that a request to `host` has which may not be served. */
+  check({ authorization }: IncomingHttpHeaders, host: string | undefined): void {
+    if (this.#digest !== undefined) checkBearer(authorization, this.#digest);
+    else if (this.#isLoopbackTcp) checkHost(host);
   }
 }
 
@@ -86,12 +86,12 @@ function checkBearer(header: string | undefined, digest: Buffer): void {
   });
 }
 
-function checkHost(header: string | undefined): void {
-  if (header === undefined) return; // HTTP/1.0: no browser
-  const match = HOST_SHAPE.exec(header.toLowerCase());
+function checkHost(given: string | undefined): void {
+  if (given === undefined) return; // HTTP/1.0: no browser
+  const match = HOST_SHAPE.exec(given.toLowerCase());
   const host = match?.[1] ?? match?.[2] ?? '';
   if (isLoopbackHost(host)) return;
-  throw new Problem(403, `${header.slice(0, 80)} is not this machine; ask for localhost`);
+  throw new Problem(403, `${given.slice(0, 80)} is not this machine; ask for localhost`);
 }
 
 function digestOf(text: string): Buffer {
