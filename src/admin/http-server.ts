@@ -115,6 +115,8 @@ export class AdminServer {
     });
     this.#server.maxConnections = SOCKETS_MAX;
     this.#server.timeout = idleMs;
+    // Asked now it is known later too, when the client has hung up.
+    this.#server.on('connection', ({ remoteAddress }) => void remoteAddress);
     const turns = new RequestTurns((request, response) => void this.#serve(request, response));
     const take: RequestListener = (request, response) => turns.take(request, response);
     this.#server.on('request', take);

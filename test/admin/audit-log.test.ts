@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
 import { expect, test } from 'vitest';
 import { AuditLog } from '../../src/admin/http/audit-log.ts';
 import { page, startAdmin } from './fixture.ts';
@@ -13,6 +15,19 @@ test('what changes something is noted with who, what and how it ended; what only
     'admin: POST /v1/freeze from 127.0.0.1: 200',
     expect.stringMatching(/^admin: PUT \/v1\/exports\/disk\/share from 127.0.0.1: 400 .*weight/),
     expect.stringMatching(/^admin: GET \/v1\/status from 127.0.0.1: 403 evil.example/),
+  ]);
+});
+
+test('who hangs up is noted all the same', async () => {
+  const { place, lines } = await startAdmin();
+  const socket = connect('port' in place ? place.port : 0, '127.0.0.1');
+  const head = 'PUT /v1/memory HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
+  socket.write(`${head}Content-Length: 2\r\nExpect: 100-continue\r\n\r\n`);
+  await once(socket, 'data'); // it is being served
+  socket.destroy();
+  while (lines.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  expect(lines).toEqual([
+    expect.stringMatching(/^admin: PUT \/v1\/memory from 127.0.0.1: 400 the body ended early/),
   ]);
 });
 
