@@ -4,6 +4,7 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
+import { decodeText } from '../lib/decode-text.ts';
 import { kindOfSystemError, messageOf, readAdvice, TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { withAbsolutePaths } from './paths.ts';
@@ -37,7 +38,15 @@ function readText(path: string): string {
       context: { path },
     });
   }
-  return buffer.toString('utf8', 0, length);
+  try {
+    return decodeText(buffer.subarray(0, length), 'utf-8');
+  } catch (cause) {
+    // Read all the same, a path would be another one.
+    throw new TmemError('usage', `${path} is not text in UTF-8; save it as such`, {
+      context: { path },
+      cause,
+    });
+  }
 }
 
 /** `exports[0].mode`, as in JavaScript. */
@@ -127,7 +136,11 @@ export function parseConfig(text: string, path: string): RequestedConfig {
   let content: unknown;
   let document: Document;
   try {
-    document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+    document = parseDocument(text, {
+      lineCounter: lines,
+      prettyErrors: false,
+      logLevel: 'error', // what it would print is not for users, and an error follows anyway
+    });
     // A warning is about what was not understood and left out, as an unknown tag.
     const errors = [...document.errors, ...document.warnings];
     const [error] = errors;

@@ -1,9 +1,9 @@
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { loadConfig, parseConfig } from '../../src/config/load.ts';
 import { TmemError } from '../../src/lib/errors.ts';
+import { temporaryDirectory } from '../storage/temporary-files.ts';
 
 const parse = (text: string) => parseConfig(text, '/etc/tmem/tmem.yaml');
 
@@ -128,6 +128,13 @@ describe('parseConfig says where and what is wrong with', () => {
     expect(() => parse(text)).toThrow(TmemError);
   });
 
+  test('a key that is a list, in our words alone', () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    onTestFinished(() => warn.mockRestore());
+    expect(() => parse('? [hot]\n: 0')).toThrow(/yaml:1: unknown key \[ hot \]/);
+    expect(warn).not.toHaveBeenCalled();
+  });
+
   test('aliases that multiply', () => {
     const lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x]'];
     for (let level = 1; level < 9; level++) {
@@ -155,16 +162,23 @@ describe('loadConfig', () => {
   });
 
   test('reads a file of 1 MiB and refuses a larger or an endless one', () => {
-    const directory = mkdtempSync(join(tmpdir(), 'tmem-config-'));
-    try {
-      const file = join(directory, 'a.yaml');
-      writeFileSync(file, `hot: 0\n#${' '.repeat(1024 * 1024 - 8)}`);
-      expect(loadConfig(file)).toEqual({ hot: 0 });
-      truncateSync(file, 1024 * 1024 + 1);
-      expect(() => loadConfig(file)).toThrow(/larger than 1MiB/);
-      expect(() => loadConfig('/dev/zero')).toThrow(/larger than 1MiB/);
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
+    const file = join(temporaryDirectory(), 'a.yaml');
+    writeFileSync(file, `hot: 0\n#${' '.repeat(1024 * 1024 - 8)}`);
+    expect(loadConfig(file)).toEqual({ hot: 0 });
+    truncateSync(file, 1024 * 1024 + 1);
+    expect(() => loadConfig(file)).toThrow(/larger than 1MiB/);
+    expect(() => loadConfig('/dev/zero')).toThrow(/larger than 1MiB/);
+  });
+
+  test('refuses what is not UTF-8, whose paths would be others', () => {
+    const file = join(temporaryDirectory(), 'a.yaml');
+    writeFileSync(file, 'snapshot: /caf\u00e9', 'utf8');
+    expect(loadConfig(file)).toEqual({ snapshot: '/caf\u00e9' });
+    writeFileSync(file, 'snapshot: /caf\u00e9', 'latin1');
+    expect(() => loadConfig(file)).toThrow(`${file} is not text in UTF-8; save it as such`);
+    writeFileSync(file, '\ufeffhot: 0', 'utf16le');
+    expect(() => loadConfig(file)).toThrow(/is not text in UTF-8/);
+    writeFileSync(file, '\ufeffhot: 0', 'utf8');
+    expect(loadConfig(file)).toEqual({ hot: 0 });
   });
 });
