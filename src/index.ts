@@ -6,9 +6,9 @@
 import { CODEC_CHOICES, type CodecChoice, loadCodec } from './layers/codec.ts';
 import { HOT_FRACTION_DEFAULT } from './layers/hot-bytes.ts';
 import { TmemError } from './lib/errors.ts';
+import { PAGE_BYTES_MAX } from './lib/page-bytes.ts';
 import { DEFAULT_POLICY, type PolicyName } from './policy/policies.ts';
 import { createStack } from './service/stack.ts';
-import { PAGE_BYTES_MAX } from './tmem/layer.ts';
 import { checkPageBytes, type Tmem } from './tmem/tmem.ts';
 
 export { type ErrorKind, TmemError } from './lib/errors.ts';

@@ -3,6 +3,7 @@
 import { basename } from 'node:path';
 import { TmemError } from '../lib/errors.ts';
 import type { TcpAddress, UnixAddress } from '../lib/listen-address.ts';
+import { isPageBytes, PAGE_BYTES_MAX, PAGE_BYTES_MIN } from '../lib/page-bytes.ts';
 import { formatSize, statedSize } from '../lib/sizes.ts';
 import { STACK_BYTES_MAX } from '../lib/stack-bytes.ts';
 import type { AvailableMemory } from './available-memory.ts';
@@ -119,8 +120,6 @@ const MIB = 1024 * 1024;
 const MEMORY_BYTES_MIN = 32 * MIB;
 /** What a few requests bring. */
 const DIRTY_BYTES_MIN = 4 * MIB;
-const PAGE_BYTES_MIN = 4096;
-const PAGE_BYTES_MAX = 65536;
 /** 33 million requests. */
 const RECORD_BYTES_DEFAULT = 1024 * MIB;
 const DEFAULT_LISTEN: TcpAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 };
@@ -161,12 +160,9 @@ function checkMemory(bytes: number, available: AvailableMemory): void {
 }
 
 function checkPageSize(bytes: number): void {
-  const isPowerOfTwo = Number.isInteger(Math.log2(bytes));
-  if (isPowerOfTwo && bytes >= PAGE_BYTES_MIN && bytes <= PAGE_BYTES_MAX) return;
-  refuse(
-    `pageSize is ${statedSize(bytes)}; it must be a power of two from 4KiB to 64KiB`,
-    'pageSize',
-  );
+  if (isPageBytes(bytes)) return;
+  const range = `from ${statedSize(PAGE_BYTES_MIN)} to ${statedSize(PAGE_BYTES_MAX)}`;
+  refuse(`pageSize is ${statedSize(bytes)}; it must be a power of two ${range}`, 'pageSize');
 }
 
 /** A quarter of the memory, unless it is said. */

@@ -13,13 +13,13 @@
  * Source: the hot zone of zExpander (EuroSys 2016).
  */
 
+import { PAGE_BYTES_MIN } from '../lib/page-bytes.ts';
 import {
   type Encoding,
   type GetOutcome,
   HIT,
   isRefused,
   type Layer,
-  PAGE_BYTES_MIN,
   type PutOutcome,
   RAW,
   REFUSED_FILLED,

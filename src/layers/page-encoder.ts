@@ -3,7 +3,8 @@
  * LZ4 block where that is worth its decoding, else the page as it is.
  */
 
-import { type Encoding, FILLED, LZ4, PAGE_BYTES_MIN, RAW } from '../tmem/layer.ts';
+import { PAGE_BYTES_MIN } from '../lib/page-bytes.ts';
+import { type Encoding, FILLED, LZ4, RAW } from '../tmem/layer.ts';
 import { isSameFilled } from '../tmem/same-filled.ts';
 import type { PageCodec } from './codec.ts';
 

@@ -1,7 +1,7 @@
 /** The memory of slabs: a few large buffers, each cut into frames of one slab. */
 
 import type { ForgetMemory } from '../lib/forget-memory.ts';
-import { PAGE_BYTES_MIN } from './layer.ts';
+import { PAGE_BYTES_MIN } from '../lib/page-bytes.ts';
 
 /** What a frame has that is free: memory of the slab that was in it, or none. */
 const NO_SLAB = -1;

@@ -97,16 +97,12 @@ export function createEncodedPage(): EncodedPage {
   return { encoding: RAW, buffer: Buffer.alloc(0), offset: 0, length: 0 };
 }
 
-/** Smallest and largest page a pool may have, bytes; powers of two in between. */
-export const PAGE_BYTES_MIN = 4096;
-export const PAGE_BYTES_MAX = 65536;
-
 /** What a layer must know of a pool. */
 export interface PoolDescription {
   /** Names one content for ever: never reused while the process lives. */
   readonly id: number;
   readonly isPersistent: boolean;
-  /** A power of two from PAGE_BYTES_MIN to PAGE_BYTES_MAX. */
+  /** As `isPageBytes` has it. */
   readonly pageBytes: number;
   /** Who is charged for its pages. */
   readonly account: Account;

@@ -4,7 +4,7 @@
  * empty slab. A page size has a class of exactly that size.
  */
 
-import { PAGE_BYTES_MIN } from './layer.ts';
+import { PAGE_BYTES_MIN } from '../lib/page-bytes.ts';
 
 /** A slab has at most this many objects: their numbers and the end of a list fit 12 bits. */
 export const OBJECTS_PER_SLAB_MAX = 4095;

@@ -11,8 +11,8 @@
  */
 
 import type { ForgetMemory } from '../lib/forget-memory.ts';
+import { PAGE_BYTES_MIN } from '../lib/page-bytes.ts';
 import { Arena, ArenaExit } from './arena.ts';
-import { PAGE_BYTES_MIN } from './layer.ts';
 import { OWNER_BYTES, type SizeClass, SizeClasses } from './size-classes.ts';
 import { END, FREE, NO_OWNERS, Slab } from './slab.ts';
 

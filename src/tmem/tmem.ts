@@ -6,14 +6,9 @@
  */
 
 import { TmemError } from '../lib/errors.ts';
+import { isPageBytes, PAGE_BYTES_MAX, PAGE_BYTES_MIN } from '../lib/page-bytes.ts';
 import { Account, type AccountOptions, PoolUsage } from './account.ts';
-import {
-  type Layer,
-  type LayerUsage,
-  PAGE_BYTES_MAX,
-  PAGE_BYTES_MIN,
-  type PoolDescription,
-} from './layer.ts';
+import type { Layer, LayerUsage, PoolDescription } from './layer.ts';
 import { Pool } from './pool.ts';
 import { SharedPools } from './shared-pools.ts';
 
@@ -231,8 +226,7 @@ function checkAccount(account: Account | undefined): void {
 
 /** Throws `usage` unless pages may have that many bytes. */
 export function checkPageBytes(bytes: number): void {
-  const isPowerOfTwo = Number.isInteger(bytes) && bytes > 0 && (bytes & (bytes - 1)) === 0;
-  if (isPowerOfTwo && bytes >= PAGE_BYTES_MIN && bytes <= PAGE_BYTES_MAX) return;
+  if (isPageBytes(bytes)) return;
   throw new TmemError(
     'usage',
     `a page has ${PAGE_BYTES_MIN} to ${PAGE_BYTES_MAX} bytes, a power of two; not ${bytes}`,

@@ -1,12 +1,7 @@
 /** Many operations on one pool in one request, in a binary form. */
 
-import {
-  isRefused,
-  MISS,
-  PAGE_BYTES_MIN,
-  PUT_OUTCOME_NAMES,
-  REFUSED_FROZEN,
-} from '../../tmem/layer.ts';
+import { PAGE_BYTES_MIN } from '../../lib/page-bytes.ts';
+import { isRefused, MISS, PUT_OUTCOME_NAMES, REFUSED_FROZEN } from '../../tmem/layer.ts';
 import { Problem } from '../http/problem.ts';
 import type { ClientPool, ClientPools } from './client-pools.ts';
 import { CALL_BYTES_MAX, Slices } from './pool-pages.ts';
