@@ -6,6 +6,7 @@ import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { formatCount, formatPercent } from '../lib/quantities.ts';
 import { formatSize, parseSize } from '../lib/sizes.ts';
+import { RECORD } from './admin/answers.ts';
 import type { AdminClient } from './admin/client.ts';
 import { ADMIN_OPTIONS, adminClient } from './admin/options.ts';
 import { printsAbout } from './command/about.ts';
@@ -101,10 +102,10 @@ function ask(
   parsed: ParsedArguments<RecordOption>,
 ): Promise<RecordStatus> {
   const isBare = !parsed.has('limit') && !parsed.has('sample');
-  if (verb === 'start') return client.ask('POST', PATH, { body: requestOf(parsed) });
+  if (verb === 'start') return client.ask('POST', PATH, RECORD, { body: requestOf(parsed) });
   if (!isBare) refuse('--limit and --sample are for tmem record start; leave them out');
-  if (verb === 'status') return client.ask('GET', PATH);
-  return client.ask('DELETE', PATH, { timeoutMs: ANSWER_MS_MAX });
+  if (verb === 'status') return client.ask('GET', PATH, RECORD);
+  return client.ask('DELETE', PATH, RECORD, { timeoutMs: ANSWER_MS_MAX });
 }
 
 const ENDINGS = { asked: '', limit: ', at its limit', failed: ', which failed' } as const;

@@ -7,6 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import { type ErrorKind, systemErrorCode, TmemError } from '../../lib/errors.ts';
 import { formatHostAndPort, type TcpAddress, type UnixAddress } from '../../lib/listen-address.ts';
 import { printable } from '../terminal/table.ts';
+import type { Form } from './forms.ts';
 
 /** Far longer than a service that is alive takes, short enough for a person who waits. */
 const ANSWER_MS_MAX = 10_000;
@@ -34,11 +35,15 @@ export interface AdminClient {
   /** Where the service is, as a user writes it. */
   readonly place: string;
   /**
-   * Asks, and answers what came back: `Answer` is what the API promises at that path, and only that
-   * it is JSON has been checked; undefined for an answer without content. Rejects with a TmemError:
-   * the service's own words where it has some, else a sentence on how to reach it.
+   * Asks, and answers what came back, which is of that form. Rejects with a TmemError: the service's
+   * own words where it has some, else a sentence on how to reach it.
    */
-  ask<Answer>(method: AdminMethod, path: string, options?: AskOptions): Promise<Answer>;
+  ask<Answer>(
+    method: AdminMethod,
+    path: string,
+    form: Form<Answer>,
+    options?: AskOptions,
+  ): Promise<Answer>;
 }
 
 /**
@@ -60,15 +65,19 @@ export class HttpAdminClient implements AdminClient {
         : formatHostAndPort(address.host, address.port);
   }
 
-  async ask<Answer>(method: AdminMethod, path: string, options: AskOptions = {}): Promise<Answer> {
+  async ask<Answer>(
+    method: AdminMethod,
+    path: string,
+    form: Form<Answer>,
+    options: AskOptions = {},
+  ): Promise<Answer> {
     const exchange = await this.#exchange(method, path, options);
     const { status, type, text } = exchange;
-    if (status === 204) return undefined as Answer;
     const isJson = /^application\/(?:problem\+)?json\b/i.test(type);
     const content = isJson ? parsed(text) : undefined;
     if (status >= 400) throw this.#refusal(status, content);
-    if (status < 200 || status >= 300 || content === undefined) throw this.#stranger();
-    return content as Answer;
+    if (status < 200 || status >= 300 || !form(content)) throw this.#stranger();
+    return content;
   }
 
   async #exchange(method: AdminMethod, path: string, options: AskOptions): Promise<Exchange> {
@@ -152,7 +161,8 @@ export class HttpAdminClient implements AdminClient {
 
   #stranger(): TmemError {
     const sentence = `what answers at ${this.place} is not the admin API of this version of tmem`;
-    return this.#error('unsupported', `${sentence}; name the right address with ${this.#option}`);
+    const advice = `name the right address with ${this.#option}, or use the tmem it was started with`;
+    return this.#error('unsupported', `${sentence}; ${advice}`);
   }
 }
 

@@ -2,8 +2,9 @@
 
 import { TmemError } from '../../lib/errors.ts';
 import { formatSize } from '../../lib/sizes.ts';
+import { STATUS } from '../admin/answers.ts';
+import { flag, members, number } from '../admin/forms.ts';
 import { exportPath } from '../admin/owner-paths.ts';
-import { lookAtStatus } from '../admin/status-look.ts';
 import { parseNumber } from '../command/arguments.ts';
 import { fractionOf } from '../terminal/bars.ts';
 import { DrawnLine, progressBar } from '../terminal/progress-line.ts';
@@ -26,7 +27,8 @@ function parseTimeout(text: string | undefined): number {
 }
 
 async function dirtyBytesOf(path: string, call: VerbCall, signal: AbortSignal): Promise<number> {
-  const status = await lookAtStatus(call.client, { signal, timeoutMs: POLL_ANSWER_MS_MAX });
+  const options = { signal, timeoutMs: POLL_ANSWER_MS_MAX };
+  const status = await call.client.ask('GET', '/v1/status', STATUS, options);
   const found = status.exports.find(({ name }) => exportPath(`export:${name}`) === path);
   return found?.writeBack?.dirtyBytes ?? 0;
 }
@@ -55,7 +57,7 @@ async function showProgress(path: string, call: VerbCall, done: AbortSignal): Pr
 async function askToDrain(path: string, seconds: number, call: VerbCall): Promise<unknown> {
   const done = new AbortController();
   const asked = call.client
-    .ask('POST', `${path}/drain`, {
+    .ask('POST', `${path}/drain`, members({ isClean: flag, dirtyBytes: number }), {
       body: { timeoutSeconds: seconds },
       timeoutMs: seconds * 1000 + ANSWER_MARGIN_MS,
     })

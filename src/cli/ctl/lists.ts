@@ -1,9 +1,10 @@
 /** The verbs of `tmem ctl` that list what there is, a line each. */
 
 import type { ExportStatus, LayerStatus, PoolStatus } from '../../admin/api.ts';
-import { TmemError } from '../../lib/errors.ts';
 import { formatCount, formatPercent } from '../../lib/quantities.ts';
 import { formatSize } from '../../lib/sizes.ts';
+import { EXPORT, LAYER, POOL } from '../admin/answers.ts';
+import { type Form, listOf, members } from '../admin/forms.ts';
 import { evictionCount, hitRatio } from '../admin/status-changes.ts';
 import { type Column, formatTable } from '../terminal/table.ts';
 import { formatCap } from './owners.ts';
@@ -58,6 +59,7 @@ const LAYER_COLUMNS: readonly Column<LayerStatus>[] = [
 /** A verb that lists what the API has under its name. */
 function list<Row>(
   name: string,
+  row: Form<Row>,
   summary: string,
   about: string,
   columns: readonly Column<Row>[],
@@ -70,13 +72,9 @@ function list<Row>(
     summary,
     about,
     run: async ({ client }) => {
-      const answer = await client.ask<Readonly<Record<string, unknown>>>('GET', `/v1/${name}`);
-      const rows = answer[name];
-      if (!Array.isArray(rows)) {
-        const sentence = `what ${client.place} answers is no list of ${name}`;
-        throw new TmemError('unsupported', `${sentence}; use the tmem it was started with`);
-      }
-      return { json: answer, text: formatTable(columns, rows as Row[]) };
+      const form = members<Record<string, readonly Row[]>>({ [name]: listOf(row) });
+      const answer = await client.ask('GET', `/v1/${name}`, form);
+      return { json: answer, text: formatTable(columns, answer[name] ?? []) };
     },
   };
 }
@@ -84,18 +82,21 @@ function list<Row>(
 export const LIST_VERBS: readonly Verb[] = [
   list(
     'pools',
+    POOL,
     'list the pools',
     'One line for each pool: whose it is, what it holds, and its share of the memory.',
     POOL_COLUMNS,
   ),
   list(
     'exports',
+    EXPORT,
     'list the exports',
     'One line for each export: its hit ratio, what it holds in memory, and what is not on its image.',
     EXPORT_COLUMNS,
   ),
   list(
     'layers',
+    LAYER,
     'list the layers, from the top down',
     'One line for each layer: what it holds of what it may, pages by form, hits and evictions.',
     LAYER_COLUMNS,

@@ -1,12 +1,14 @@
 /** The verbs of `tmem ctl` that are about the memory as a whole. */
 
-import type { MemoryStatus } from '../../admin/api.ts';
 import { formatCount } from '../../lib/quantities.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
+import { MEMORY } from '../admin/answers.ts';
 import { LONG_MS_MAX } from '../admin/client.ts';
+import { flag, members, number } from '../admin/forms.ts';
 import type { Verb } from './verb.ts';
 
 const NO_OPERANDS = { operands: '', operandsMin: 0, operandsMax: 0 } as const;
+const FROZEN = members({ isFrozen: flag });
 const ONE_SIZE = { operands: 'SIZE', operandsMin: 1, operandsMax: 1 } as const;
 
 const freeze: Verb = {
@@ -17,7 +19,7 @@ const freeze: Verb = {
     'From now on no page is taken that is not in memory already. What is there can be read, replaced\n' +
     'by newer content, and dropped. Clients are served as before, from the images.',
   run: async ({ client }) => ({
-    json: await client.ask('POST', '/v1/freeze'),
+    json: await client.ask('POST', '/v1/freeze', FROZEN),
     text: 'frozen: no new pages are taken until tmem ctl thaw\n',
   }),
 };
@@ -28,7 +30,7 @@ const thaw: Verb = {
   summary: 'take new pages again',
   about: 'Ends what tmem ctl freeze began.',
   run: async ({ client }) => ({
-    json: await client.ask('POST', '/v1/thaw'),
+    json: await client.ask('POST', '/v1/thaw', FROZEN),
     text: 'thawed: new pages are taken again\n',
   }),
 };
@@ -42,7 +44,7 @@ const limit: Verb = {
     'memory is given back little by little; clients do not wait for it.',
   run: async ({ client, operands: [size = ''] }) => {
     const body = { limitBytes: parseSize(size) };
-    const memory = await client.ask<MemoryStatus>('PUT', '/v1/memory', { body });
+    const memory = await client.ask('PUT', '/v1/memory', MEMORY, { body });
     const { limitBytes, configuredLimitBytes, pressure } = memory;
     const reason = pressure === null ? '' : ` (${pressure.reason})`;
     const now =
@@ -60,7 +62,7 @@ const shrink: Verb = {
     'limit stays, so what comes later may fill the memory again.',
   run: async ({ client, operands: [size = ''] }) => {
     const bytes = parseSize(size);
-    const freed = await client.ask<{ readonly freedBytes: number }>('POST', '/v1/shrink', {
+    const freed = await client.ask('POST', '/v1/shrink', members({ freedBytes: number }), {
       body: { bytes },
       timeoutMs: LONG_MS_MAX,
     });
@@ -76,7 +78,8 @@ const freeable: Verb = {
   summary: 'say how much memory shrink could give back',
   about: 'Prints the size of everything in memory that may vanish.',
   run: async ({ client }) => {
-    const answer = await client.ask<{ readonly freeableBytes: number }>('GET', '/v1/freeable');
+    const form = members({ freeableBytes: number });
+    const answer = await client.ask('GET', '/v1/freeable', form);
     return { json: answer, text: `${formatSize(answer.freeableBytes)}\n` };
   },
 };
@@ -89,11 +92,9 @@ const snapshot: Verb = {
     'Writes what is clean to the file that tmem serve --snapshot named, while clients are served. A\n' +
     'service that is started with that file begins with those pages.',
   run: async ({ client }) => {
-    const saved = await client.ask<{ readonly pages: number; readonly bytes: number }>(
-      'POST',
-      '/v1/snapshot',
-      { timeoutMs: LONG_MS_MAX },
-    );
+    const form = members({ pages: number, bytes: number });
+    const options = { timeoutMs: LONG_MS_MAX };
+    const saved = await client.ask('POST', '/v1/snapshot', form, options);
     const { pages, bytes } = saved;
     return { json: saved, text: `saved ${formatCount(pages)} pages in ${formatSize(bytes)}\n` };
   },

@@ -1,10 +1,32 @@
 /** `tmem image check --online`: the check is made by the service that has the image open. */
 
-import type { CheckReport } from '../../image/format.ts';
+import { type CheckFinding, type CheckReport, FORMAT_NAMES } from '../../image/format.ts';
 import { LONG_MS_MAX } from '../admin/client.ts';
+import { flag, listOf, members, number, text, word } from '../admin/forms.ts';
 import { adminClientAt } from '../admin/options.ts';
 import { exportPath } from '../admin/owner-paths.ts';
 import type { ImageCall } from './verb.ts';
+
+const REPORT = members<CheckReport>({
+  formatName: word(...FORMAT_NAMES),
+  corruptions: number,
+  leaks: number,
+  errors: number,
+  corruptionsFixed: number,
+  leaksFixed: number,
+  totalUnits: number,
+  allocatedUnits: number,
+  compressedUnits: number,
+  fragmentedUnits: number,
+  imageEndOffset: number,
+  findings: listOf(
+    members<CheckFinding>({
+      kind: word('corruption', 'leak', 'error'),
+      message: text,
+      isRepaired: flag,
+    }),
+  ),
+});
 
 /** What the service at `address` finds in the image of the export `name`. */
 export function askForCheck(
@@ -14,5 +36,5 @@ export function askForCheck(
 ): Promise<CheckReport> {
   const client = adminClientAt('online', address, parsed, context);
   const options = { signal: stopped, timeoutMs: LONG_MS_MAX };
-  return client.ask<CheckReport>('POST', `${exportPath(name)}/check`, options);
+  return client.ask('POST', `${exportPath(name)}/check`, REPORT, options);
 }

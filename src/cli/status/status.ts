@@ -1,10 +1,10 @@
 /** `tmem status`: what a running service holds and how well it does, once or over and over. */
 
 import { TmemError } from '../../lib/errors.ts';
+import { STATUS } from '../admin/answers.ts';
 import type { AdminClient } from '../admin/client.ts';
 import { ADMIN_OPTIONS, adminClient } from '../admin/options.ts';
 import type { Sample } from '../admin/status-changes.ts';
-import { lookAtStatus } from '../admin/status-look.ts';
 import { printsAbout } from '../command/about.ts';
 import { COMMON_OPTIONS, type OptionTable, parseArguments } from '../command/arguments.ts';
 import { type Clock, systemClock } from '../command/clock.ts';
@@ -60,7 +60,7 @@ async function look(
   clock: Clock,
   options?: { readonly signal: AbortSignal; readonly timeoutMs: number },
 ): Promise<Sample> {
-  const status = await lookAtStatus(client, options);
+  const status = await client.ask('GET', '/v1/status', STATUS, options);
   return { status, atMs: clock.nowMs() };
 }
 

@@ -165,10 +165,26 @@ test('options may stand before the verb, also with a value that is called as a v
   expect(admin.asked).toEqual(['POST /v1/freeze']);
 });
 
-test('an answer that is no list is told as such', async () => {
-  const { code, err } = await run(['pools'], 'GET /v1/pools', { json: { pools: 7 } });
-  expect(code).toBe(2);
-  expect(err).toMatch(/^tmem: what unix:.* answers is no list of pools;/);
+test.each<[args: string[], asked: string]>([
+  [['pools'], 'GET /v1/pools'],
+  [['exports'], 'GET /v1/exports'],
+  [['layers'], 'GET /v1/layers'],
+  [['freeze'], 'POST /v1/freeze'],
+  [['limit', '1GiB'], 'PUT /v1/memory'],
+  [['shrink', '1MiB'], 'POST /v1/shrink'],
+  [['freeable'], 'GET /v1/freeable'],
+  [['snapshot'], 'POST /v1/snapshot'],
+  [['share', 'disk', '--weight', '3'], 'PUT /v1/exports/disk/share'],
+  [['flush', 'pool:1'], 'DELETE /v1/pools/1'],
+  [['drain', 'disk'], 'POST /v1/exports/disk/drain'],
+])('%s: what another version or program answers is no defect of this one', async (args, asked) => {
+  const list = asked.split('/').at(-1) ?? '';
+  for (const json of [{}, null, 'ok', { [list]: 7 }, { [list]: [{ name: 'x', id: 1 }] }]) {
+    const { code, err } = await run(args, asked, { json });
+    expect(code).toBe(2);
+    const said = err.trim().split('\n').at(-1);
+    expect(said).toMatch(/^tmem: what answers at unix:.* is not the admin API of this version/);
+  }
 });
 
 test('a service that is not there is told with how to start one', async () => {

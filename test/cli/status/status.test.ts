@@ -206,7 +206,7 @@ test('a service that is not there at first is an error, and the terminal is left
 test.each([
   [problem(500, 'the service made a mistake'), 1, /^tmem: the service made a mistake\n$/],
   [problem(403, 'x is not this machine'), 2, /^tmem: x is not this machine\n$/],
-  [{ json: { status: 'ok' } }, 2, /is not the status of this version of tmem/],
+  [{ json: { status: 'ok' } }, 2, /is not the admin API of this version of tmem/],
 ])('status with the answer %j exits with its code', async (answer, code, sentence) => {
   const admin = await ScriptedAdmin.start({ 'GET /v1/status': answer });
   expect(await main(['status', '--admin', admin.address], context)).toBe(code);
