@@ -25,7 +25,7 @@ import { createExports, type Served } from './exports.ts';
 import { FailedRequests, watchedRequests } from './failed-requests.ts';
 import { FileNames } from './file-names.ts';
 import { FullSwaps, swapsInMemory } from './full-swaps.ts';
-import { imageSources } from './image-sources.ts';
+import { ImageSources } from './image-sources.ts';
 import { memoryNeeds, overflowBufferBytes } from './memory-needs.ts';
 import { CLIENTS_MEMORY_BYTES_MAX, type MemoryPlan, planMemory } from './memory-plan.ts';
 import { Recordings } from './recordings.ts';
@@ -243,6 +243,7 @@ class Service implements RunningService {
   async #startAdmin(address: ListenAddress): Promise<void> {
     const { statistics } = this.#server;
     const warmRestart = this.#warmRestart;
+    const images = new ImageSources(this.#exports, this.#baseImages);
     this.#admin = createAdminServer({
       tmem: this.#stack.tmem,
       pageBytesMax: this.#settings.pageBytes,
@@ -258,7 +259,7 @@ class Service implements RunningService {
       },
       images: {
         bases: () => this.#baseImages.all,
-        all: () => imageSources(this.#exports, this.#baseImages),
+        all: () => images.read(),
         copies: () => this.#baseCopies.progress,
       },
       codecName: this.codecDescription,
