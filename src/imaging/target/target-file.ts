@@ -4,7 +4,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { lstat, open, rename, rm } from 'node:fs/promises';
+import { access, lstat, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { kindOfSystemError, systemAdvice, systemErrorCode, TmemError } from '../../lib/errors.ts';
 import { placeNew } from '../../lib/place-new.ts';
@@ -66,8 +66,8 @@ export class TargetFiles {
       throw new TmemError('usage', `"${this.path}" would have two files "${path}"; rename one`);
     }
     const temporary = path + this.#suffix;
-    const storage = await this.#open(temporary, true).catch((cause: unknown) => {
-      throw notMade(path, cause);
+    const storage = await this.#open(temporary, true).catch(async (cause: unknown) => {
+      throw await notMade(path, cause);
     });
     this.#files.push({ name, path, temporary, storage });
     return storage;
@@ -186,14 +186,20 @@ async function syncFolder(path: string): Promise<void> {
 }
 
 /** A target that cannot be written is not opened for reading instead. */
-function notMade(path: string, cause: unknown): unknown {
+async function notMade(path: string, cause: unknown): Promise<unknown> {
   if (!(cause instanceof TmemError)) return cause;
-  if (cause.kind === 'not-found') {
-    const message = `cannot make "${path}": there is no directory "${dirname(path)}"; make that first`;
-    return new TmemError('not-found', message, { context: { path }, cause });
-  }
   const { kind } = cause;
+  const directory = dirname(path);
+  const hasDirectory = await access(directory).then(
+    () => true,
+    () => false,
+  );
+  if (kind === 'not-found' && !hasDirectory) {
+    const message = `cannot make "${path}": there is no directory "${directory}"; make that first`;
+    return new TmemError(kind, message, { context: { path }, cause });
+  }
   const problems: Partial<Record<typeof kind, string>> = {
+    'not-found': 'its directory is one that no files can be made in', // as /proc is
     permission: 'this user may not write into its directory',
     'read-only': 'its medium takes no writes',
   };

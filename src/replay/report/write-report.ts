@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { kindOfSystemError, TmemError } from '../../lib/errors.ts';
+import { kindOfSystemError, TmemError, writeAdvice } from '../../lib/errors.ts';
 import { csvFilesOf } from './csv.ts';
 import { htmlOf } from './html/page.ts';
 import type { ReplayReport } from './report.ts';
@@ -37,9 +37,12 @@ export async function writeReport(report: ReplayReport, folder: string): Promise
     // What went wrong first is what counts.
     await rm(unfinished, { recursive: true, force: true }).catch(() => undefined);
     if (cause instanceof TmemError) throw cause;
+    const kind = kindOfSystemError(cause);
+    // Its directory was there: of a file system that makes none (/proc) the system says that it is not.
+    const advice = kind === 'not-found' ? 'name another path' : writeAdvice(kind);
     throw new TmemError(
-      kindOfSystemError(cause),
-      `the report cannot be written to ${folder}: ${reasonOf(cause)}`,
+      kind,
+      `the report cannot be written to ${folder}: ${reasonOf(cause)}; ${advice}`,
       { cause, context: { path: folder } },
     );
   }

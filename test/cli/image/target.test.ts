@@ -83,6 +83,12 @@ test('a target in no directory is told by that', async () => {
   expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(sentence) });
 });
 
+test('a target in a directory that takes no files is not told that there is none', async () => {
+  const ran = await runImage(workspace(), 'create', '/proc/target.raw', '1M');
+  const sentence = /cannot make "\/proc\/target.raw": .*its directory.*; name another target\n$/;
+  expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(sentence) });
+});
+
 test('a target that the source is, or stands on, is told by that, and stays what it was', async () => {
   const directory = workspace();
   const base = makeImage(directory, MIB);

@@ -51,6 +51,12 @@ test('a folder below a link that leads nowhere is refused before anything is sim
   await refuseExisting(path.join(directory, 'good', 'out'));
 });
 
+test('a place where the system makes no folder is told with what to do', async () => {
+  await expect(writeReport(await someReport(), '/proc/out')).rejects.toThrow(
+    /^(?:the report cannot be written to|--out: .*) \/proc.*; .*name another path$/,
+  );
+});
+
 test('a report that cannot be written leaves nothing behind', async () => {
   const directory = workspace();
   const report = await someReport();
