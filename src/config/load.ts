@@ -1,6 +1,5 @@
 /** Reads a configuration file. Strict: whatever is not understood is an error that says where. */
 
-import { closeSync, openSync, readSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
@@ -8,24 +7,15 @@ import { decodeText } from '../lib/decode-text.ts';
 import { kindOfSystemError, messageOf, readAdvice, TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { withAbsolutePaths } from './paths.ts';
+import { readHead } from './read-head.ts';
 import { fileSchema, keysAt, type RequestedConfig } from './schema.ts';
 
 /** A configuration is a page or two; what is larger is some other file. */
 const FILE_BYTES_MAX = 1024 * 1024;
 
-/** The whole file, but never more than a byte beyond the limit, also of an endless device. */
-function readText(path: string): string {
-  const buffer = Buffer.alloc(FILE_BYTES_MAX + 1);
-  let length = 0;
+function readBytes(path: string): Buffer {
   try {
-    const fd = openSync(path, 'r');
-    try {
-      for (let count = -1; count !== 0 && length < buffer.length; length += count) {
-        count = readSync(fd, buffer, length, buffer.length - length, null);
-      }
-    } finally {
-      closeSync(fd);
-    }
+    return readHead(path, FILE_BYTES_MAX + 1);
   } catch (cause) {
     throw new TmemError(
       kindOfSystemError(cause),
@@ -33,13 +23,17 @@ function readText(path: string): string {
       { context: { path }, cause },
     );
   }
-  if (length > FILE_BYTES_MAX) {
+}
+
+function readText(path: string): string {
+  const bytes = readBytes(path);
+  if (bytes.length > FILE_BYTES_MAX) {
     throw new TmemError('usage', `${path} is larger than 1MiB; is it a configuration file?`, {
       context: { path },
     });
   }
   try {
-    return decodeText(buffer.subarray(0, length), 'utf-8');
+    return decodeText(bytes, 'utf-8');
   } catch (cause) {
     // Read all the same, a path would be another one.
     throw new TmemError('usage', `${path} is not text in UTF-8; save it as such`, {

@@ -1,6 +1,6 @@
 /** The options of every command that asks a running service, and the token of either side. */
 
-import { closeSync, openSync, readSync } from 'node:fs';
+import { readHead } from '../../config/read-head.ts';
 import { kindOfSystemError, readAdvice, TmemError } from '../../lib/errors.ts';
 import { DEFAULT_ADMIN_ADDRESS, parseListenAddress } from '../../lib/listen-address.ts';
 import { type OptionTable, type ParsedArguments, readValue } from '../command/arguments.ts';
@@ -20,20 +20,9 @@ export const ADMIN_OPTIONS = {
   },
 } as const satisfies OptionTable<string>;
 
-/** The first bytes of a file, so that a device or a disk given by mistake is not read whole. */
-function readHead(path: string): string {
-  const fd = openSync(path, 'r');
-  try {
-    const bytes = Buffer.alloc(TOKEN_LENGTH_MAX + 1);
-    return bytes.toString('utf8', 0, readSync(fd, bytes, 0, bytes.length, null));
-  } finally {
-    closeSync(fd);
-  }
-}
-
 function readOrExplain(path: string): string {
   try {
-    return readHead(path);
+    return readHead(path, TOKEN_LENGTH_MAX + 1).toString('utf8');
   } catch (cause) {
     const sentence = `cannot read the token in ${path}: ${readAdvice(cause)}`;
     throw new TmemError(kindOfSystemError(cause), sentence, { cause });

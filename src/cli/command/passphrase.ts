@@ -1,6 +1,6 @@
 /** The passphrase of an enciphered image, from a file. */
 
-import { readFileSync } from 'node:fs';
+import { readHead } from '../../config/read-head.ts';
 import { kindOfSystemError, readAdvice, TmemError } from '../../lib/errors.ts';
 
 const PASSPHRASE_BYTES_MAX = 4096;
@@ -32,7 +32,7 @@ export class Passphrases {
 
 function read(path: string): Buffer {
   try {
-    return readFileSync(path);
+    return readHead(path, PASSPHRASE_BYTES_MAX + 2);
   } catch (cause) {
     const sentence = `cannot read the passphrase in ${path}: ${readAdvice(cause)}`;
     throw new TmemError(kindOfSystemError(cause), sentence, { cause });

@@ -47,7 +47,7 @@ type ServeArguments = ParsedArguments<ServeOption>;
 
 function settingsOf(
   config: EffectiveConfig,
-  exports: readonly ExportSettings[],
+  { token, exports }: Pick<ServiceSettings, 'token' | 'exports'>,
   inherited: readonly InheritedAddress[],
 ): ServiceSettings {
   return {
@@ -65,7 +65,7 @@ function settingsOf(
     record: canRecord(config) ? config.record : undefined,
     hasGovernor: config.hasGovernor,
     hasAdvisor: config.hasAdvisor,
-    token: config.tokenFile === undefined ? undefined : readToken(config.tokenFile),
+    token,
     listen: inherited.length > 0 ? inherited : config.listen,
     admin: config.admin,
     codec: config.codec,
@@ -152,6 +152,10 @@ async function runService(
   inherited: readonly InheritedAddress[],
   start: StartService,
 ): Promise<number> {
+  const { exports: named, swaps, ramDisks, tokenFile } = config;
+  // Secrets may come from a pipe: as long as nobody listens to signals, they end who waits for it.
+  const token = tokenFile === undefined ? undefined : readToken(tokenFile);
+  const images = exportsOf(named);
   const stops = context.watchStopSignals();
   const log = logTo(context, parsed.has('verbose'));
   let running: RunningService | undefined;
@@ -160,13 +164,12 @@ async function runService(
     context.exit(exitCode);
   });
   try {
-    const { exports: named, swaps, ramDisks } = config;
     const isDemo = named.length + swaps.length + ramDisks.length === 0;
-    const exports = isDemo ? [await demoExport(config, context, stops.first)] : exportsOf(named);
+    const exports = isDemo ? [await demoExport(config, context, stops.first)] : images;
     if (config.io === 'threads') choosePositionedIo(THREAD_IO);
     shareThreads(process.env.UV_THREADPOOL_SIZE ?? '4');
     await context.prepareExit();
-    running = await start(settingsOf(config, exports, inherited), { log });
+    running = await start(settingsOf(config, { token, exports }, inherited), { log });
     log.info(`images are read and written through ${(await positionedIo()).name}`);
     announce(running, parsed, context, { isActivated: inherited.length > 0, isDemo });
     await aborted(stops.first);

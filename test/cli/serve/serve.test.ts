@@ -133,6 +133,17 @@ test('serve passes on why it could not start, and gives the signals back', async
   expect(context.signals.eventNames()).toEqual([]);
 });
 
+test.each([['--token-file'], ['--passphrase-file']])(
+  'serve %s reads it before it listens to signals, which end who waits for a pipe',
+  async (option) => {
+    const watch = vi.spyOn(context, 'watchStopSignals');
+    await expect(run('x=disk.raw', option, 'none')).rejects.toThrow(
+      /cannot read the .*\/srv\/none/,
+    );
+    expect(watch).not.toHaveBeenCalled();
+  },
+);
+
 test('serve --print-config starts nothing', async () => {
   expect(await run('x=disk.raw', '--print-config')).toBe(0);
   expect(context.out).toMatch(/^exports:\n {2}- name: x\n {4}path: \/srv\/disk.raw\n/);
