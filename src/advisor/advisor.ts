@@ -213,7 +213,7 @@ export class Advisor {
     this.epochLeft = this.epochReads;
     this.countAhead();
     this.curve.references = this.reads;
-    this.curve.halve();
+    this.curve.scale(0.5);
     for (const shadow of this.shadows) shadow.halve();
     this.reads /= 2;
     this.missed /= 2;
@@ -259,7 +259,7 @@ export class Advisor {
   /** Begins anew: the shadows know nothing of the pages that are sampled from now on. */
   private forget(): void {
     for (const shadow of this.shadows) shadow.clear();
-    this.curve.halve();
+    this.curve.scale(0); // its counts are of the reads that are forgotten
     this.countAhead();
     this.reads = 0;
     this.missed = 0;

@@ -69,10 +69,10 @@ export class FixedSizeShards implements MissRatioCurve {
     if (keyHash < this.threshold) this.noteSampled(keyHash);
   }
 
-  /** Halves the weight of all that was noted so far, which ends an epoch. */
-  halve(): void {
-    this.references /= 2;
-    for (const histogram of this.histograms) histogram.scale(0.5);
+  /** Weighs all that was noted so far anew: by a half at the end of an epoch, by 0 to forget it. */
+  scale(factor: number): void {
+    this.references *= factor;
+    for (const histogram of this.histograms) histogram.scale(factor);
   }
 
   /** Uses the key of this hash as `note` does, and counts nothing: it is the most recent now. */
