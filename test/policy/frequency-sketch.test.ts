@@ -80,3 +80,31 @@ it('a sketch takes eight bytes a page, and gives them back', () => {
   sketch.release();
   expect([memory.bytes, sketch.estimate(1)]).toEqual([0, 0]);
 });
+
+it('a sketch ages where there are suddenly fewer pages, and still counts', () => {
+  const sketch = new FrequencySketch(new GhostMemory());
+  for (let key = 0; key < 65_536; key++) {
+    sketch.ensure(key + 1);
+    sketch.add(hashOf(key));
+  }
+  for (let use = 0; use < 12; use++) sketch.add(hashOf(1));
+  sketch.ensure(5000);
+  for (let use = 0; use < 5; use++) sketch.add(hashOf(2));
+  expect(sketch.estimate(hashOf(1))).toBeGreaterThanOrEqual(6);
+  expect(sketch.estimate(hashOf(2))).toBeGreaterThanOrEqual(4);
+});
+
+it('a sketch gives memory back, and begins anew, where there are far fewer pages', () => {
+  const memory = new GhostMemory();
+  const sketch = new FrequencySketch(memory);
+  sketch.ensure(65_536);
+  sketch.ensure(4096);
+  expect(memory.bytes).toBe(8 * 65_536);
+  sketch.ensure(4095);
+  expect(memory.bytes).toBe(8 * 4096);
+  for (const pages of [1, 2, 3]) {
+    sketch.ensure(pages); // there is no smaller one than for 64
+    sketch.add(hashOf(1));
+  }
+  expect([memory.bytes, sketch.estimate(hashOf(1))]).toEqual([8 * 64, 3]);
+});

@@ -12,6 +12,8 @@ const COUNTERS_PER_WORD = 8;
 /** Counters for each page, over all rows. */
 const COUNTERS_PER_PAGE = 16;
 const PAGES_MIN = 64;
+/** A sketch for so many times the pages that there are is begun anew: ageing goes through all of it. */
+const SPARSE_PART = 16;
 const USES_PER_PAGE = 10;
 const HALVED = 0x7777_7777;
 const ONES = 0x1111_1111;
@@ -38,8 +40,12 @@ export class FrequencySketch {
     if (pagesMax !== undefined) this.reserve = new Int32Array(wordsFor(roomFor(pagesMax)));
   }
 
-  /** Makes room for that many pages. What was counted stays: a key finds its counters doubled. */
+  /**
+   * Fits to that many pages. What was counted stays where there are more: a key finds its counters
+   * doubled. It is forgotten where there are far fewer.
+   */
   ensure(pages: number): void {
+    if (this.pages > PAGES_MIN && this.pages > pages * SPARSE_PART) this.release();
     while (this.pages < pages) this.double();
     this.usesMax = USES_PER_PAGE * pages;
   }
@@ -111,7 +117,8 @@ export class FrequencySketch {
       odd += onesOf(word & ONES);
       words[i] = (word >>> 1) & HALVED;
     }
-    this.uses = (this.uses - (odd >>> 2)) >>> 1;
+    // Counters that were doubled are odd twice, for what was one use.
+    this.uses = Math.max(0, this.uses - (odd >>> 2)) >>> 1;
   }
 
   /** Index of the counter of a hash in a row. */
