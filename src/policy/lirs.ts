@@ -27,6 +27,9 @@ export const LIRS_DEFAULTS: LirsTuning = { hirShare: 0.01, ghostsPerPageMax: 2 }
 const LIR = 0;
 const HIR = 1;
 
+/** An LIR page that was last used so many uses of HIR pages ago is one no more: times wrap. */
+const AGE_MAX = 2 ** 30;
+
 /** A family of LIRSs. In a simulation the number of ghosts has no limit unless it is given. */
 export function lirsFamily(options: PolicyOptions, tuning: Partial<LirsTuning> = {}): PolicyFamily {
   const unlimited = options.keyCount === undefined ? {} : { ghostsPerPageMax: Infinity };
@@ -42,7 +45,10 @@ export class Lirs extends QueuePolicy {
   private readonly ghosts: GhostQueues;
   private readonly hashOf: (slot: number) => number;
   private readonly tuning: LirsTuning;
-  /** When each slot was used last, in uses; compared by difference, so it may wrap. */
+  /**
+   * When each slot was used last, in uses of HIR pages: among LIR pages the order of their queue
+   * says it. Compared by difference, so it may wrap.
+   */
   private readonly stamps: Int32Array;
   private now = 0;
   private capacityBytes = 0;
@@ -71,7 +77,7 @@ export class Lirs extends QueuePolicy {
     const lirBytes = this.lirBytesFor(charge);
     const isLir = isInStack || this.pages.queues[LIR]!.chargedBytes + charge <= lirBytes;
     this.pages.enter(slot, isLir ? LIR : HIR, charge);
-    this.stamps[slot] = this.tick();
+    this.stamps[slot] = isLir ? this.now : this.tick();
     if (isLir) this.demote(lirBytes, slot);
     const most = this.pages.count * this.tuning.ghostsPerPageMax;
     while (this.ghosts.counts[0]! > most) this.ghosts.dropOldest(0);
@@ -81,7 +87,7 @@ export class Lirs extends QueuePolicy {
     const queue = this.pages.queueOf(slot, 'touch');
     const isLir = queue === LIR || this.isInStack(slot);
     this.pages.move(slot, isLir ? LIR : HIR);
-    this.stamps[slot] = this.tick();
+    this.stamps[slot] = isLir ? this.now : this.tick();
     if (isLir && queue === HIR) this.demote(this.lirBytesFor(this.pages.chargeOf(slot)), slot);
   }
 
@@ -123,13 +129,17 @@ export class Lirs extends QueuePolicy {
     const bottom = this.pages.queues[LIR]!.tail;
     if (bottom === -1) return;
     const oldest = this.stamps[bottom]!;
-    while (this.ghosts.counts[0]! > 0 && ((this.ghosts.oldestStamp(0) - oldest) | 0) < 0) {
+    while (this.ghosts.counts[0]! > 0 && ((this.ghosts.oldestStamp(0) - oldest) | 0) <= 0) {
       this.ghosts.dropOldest(0);
     }
   }
 
+  /** The time of a use of an HIR page. */
   private tick(): number {
     this.now = (this.now + 1) | 0;
+    const bottom = this.pages.queues[LIR]!.tail;
+    const isTooOld = bottom !== -1 && ((this.now - this.stamps[bottom]!) | 0) > AGE_MAX;
+    if (isTooOld) this.pages.move(bottom, HIR);
     return this.now;
   }
 }
