@@ -56,7 +56,9 @@ export class Arc extends QueuePolicy {
     this.pages.enter(slot, this.expectedFrom === -1 ? ONCE : OFTEN, charge);
     this.isExpecting = false;
     this.expectedFrom = -1;
-    this.trimGhosts(this.pages.pagesIn(this.capacityBytes));
+    const capacity = this.pages.pagesIn(this.capacityBytes);
+    this.target = Math.min(this.target, capacity); // it may have been lowered
+    this.trimGhosts(capacity);
   }
 
   touch(slot: number): void {
