@@ -27,6 +27,8 @@ test('advice says how much is missing where too little was read', () => {
   expect(adviceOf(report([], { sampledReads: 500 }))).toBe(
     'nothing to say yet: about 15,000 more pages must be read',
   );
+  expect(adviceOf(report([], { sampledReads: 1999 }))).toContain('about 1,000 more pages');
+  expect(adviceOf(report([], { sampledReads: 2000 }))).not.toContain('yet');
 });
 
 test('advice tells what more memory would turn into hits, and where it would begin to', () => {
@@ -46,6 +48,8 @@ test('advice says that more memory would not help, and why', () => {
   expect(adviceOf(report([0.2, 0.001, 0, 0]))).toBe(
     'more memory would not help: the working set fits',
   );
+  expect(adviceOf(report([0, 0, 0, 0]))).toContain('the working set fits, and half of it would do');
+  expect(adviceOf(report([0.06, 0.0521, 0.0521, 0.0521]))).toContain(': 5 % of reads miss');
   expect(adviceOf(report([0.4, 0.3, 0.3, 0.3], { isFull: false }))).toBe(
     'more memory would not help: all that was read fits',
   );
@@ -56,6 +60,11 @@ test('advice names a policy that would miss less, and what that is worth in memo
   expect(adviceOf(report([0.6, 0.5, 0.4, 0.4], { others }))).toContain(
     '; lirs would miss 20 % less (±0), as much as 1GiB more memory would do',
   );
+  const muchBetter = [estimate(1, 0.2, 'lirs')];
+  expect(adviceOf(report([0.6, 0.5, 0.4, 0.1], { others: muchBetter }))).toContain(
+    '; lirs would miss 60 % less (±0), as much as 2.17GiB more memory would do',
+  );
+  expect(adviceOf(report([0.6, 0.5, 0.4, 0.3], { others: muchBetter }))).toMatch(/less \(±0\)$/);
   const worse = [estimate(1, 0.6, 'lru')];
   expect(adviceOf(report([0.6, 0.5, 0.4, 0.4], { others: worse }))).not.toContain('lru');
 });
@@ -65,4 +74,6 @@ test('advice does not speak of what may be chance, and says when it was wrong', 
   expect(adviceOf(report([0.6, 0.5, 0.5, 0.5], { others: unsure }))).not.toContain('lirs');
   const wrong = adviceOf(report([0.6, 0.5, 0.5, 0.5], { gap: -0.2 }));
   expect(wrong).toContain('; beware: 20 % fewer of the reads miss than the estimate says');
+  const alsoWrong = adviceOf(report([0.6, 0.5, 0.5, 0.5], { gap: 0.2 }));
+  expect(alsoWrong).toContain('; beware: 20 % more of the reads miss than the estimate says');
 });
