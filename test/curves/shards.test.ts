@@ -43,7 +43,7 @@ describe('SHARDS', () => {
     const late = Int32Array.from({ length: 200_000 }, (_, at) => 5000 + (at % 100));
     const shards = new FixedSizeShards();
     noteAll(shards, { ids: early }, 1);
-    for (let epoch = 0; epoch < 10; epoch++) shards.halve();
+    for (let epoch = 0; epoch < 10; epoch++) shards.scale(0.5);
     noteAll(shards, { ids: late }, 1);
     expect(shards.missRatioAt(200)).toBeLessThan(0.01);
     expect(shards.references).toBeLessThan(200_200);
