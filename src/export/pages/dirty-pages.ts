@@ -127,10 +127,14 @@ export class DirtyPages {
     return this.#index.objectOf(slot) * PAGES_PER_OBJECT + this.#index.indexOf(slot);
   }
 
-  /** The dirty pages of `[first, end)`, in no order; for ranges larger than the table. */
-  pagesIn(first: number, end: number): number[] {
-    const pages = this.#index.slotsOfPool(POOL).map((slot) => this.pageOf(slot));
-    return pages.filter((page) => page >= first && page < end);
+  /** Entries lie below this number; each stays where it is. */
+  get slotCount(): number {
+    return this.#index.slotsTouched;
+  }
+
+  /** The page of the entry that lies there, or -1 for none. */
+  pageIn(slot: number): number {
+    return this.#states[slot] === 0 ? -1 : this.pageOf(slot);
   }
 
   /** The version that the page has now. */

@@ -28,8 +28,8 @@ import type { WriterTuning } from './writer-plan.ts';
 /** Longer writes are not taken in the turn in which they come; it has room for two pages at least. */
 const SPARE_BYTES = 64 * 1024;
 
-/** Dirty pages of a trimmed range that are dropped in one turn of the event loop. */
-const DROPS_PER_TURN = 4096;
+/** Pages of a trimmed range, or of the table, that are looked at in one turn of the event loop. */
+const TRIES_PER_TURN = 4096;
 
 export interface WriteBackOptions {
   readonly image: BlockImage;
@@ -305,15 +305,15 @@ export class WriteBack implements WritePath {
     return this.#dropRange(Math.ceil(offset / pageBytes), endPage);
   }
 
-  /** Drops what is dirty in a range that is locked, some thousand pages in one turn. */
+  /** Drops what is dirty in a range that is locked, so that nothing of it becomes dirty meanwhile. */
   async #dropRange(first: number, end: number): Promise<void> {
     const { table } = this.tier;
-    const isSparse = end - first > table.count;
-    const pages = isSparse ? table.pagesIn(first, end) : undefined;
-    const count = pages?.length ?? end - first;
-    for (let i = 0; i < count; i++) {
-      if (i % DROPS_PER_TURN === DROPS_PER_TURN - 1) await turnOfTheLoop();
-      this.tier.drop(pages?.[i] ?? first + i);
+    const isSparse = end - first > table.slotCount;
+    const tries = isSparse ? table.slotCount : end - first;
+    for (let i = 0; i < tries && table.count > 0; i++) {
+      if (i % TRIES_PER_TURN === TRIES_PER_TURN - 1) await turnOfTheLoop();
+      const page = isSparse ? table.pageIn(i) : first + i;
+      if (page >= first && page < end) this.tier.drop(page);
     }
   }
 

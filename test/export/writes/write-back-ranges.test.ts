@@ -261,3 +261,22 @@ describe('allocation', () => {
     expect(asked).toBeLessThanOrEqual(8);
   });
 });
+
+test('a trim of more than the table leaves turns to others while that is searched', async () => {
+  const sizeBytes = 4096 * MIB;
+  const options = { tuning: LAZY, limitPages: 20_001 };
+  const parts = writeBackOn(new NoOverflow('disk', sizeBytes), options);
+  const { table } = parts;
+  await writeAtOnce(parts, sizeBytes - PAGE, noise(PAGE, 3));
+  for (let page = 0; page < 20_000; page++) table.mark(page, 0);
+  let turns = 0;
+  let isDone = false;
+  const count = (): void => {
+    turns++;
+    if (!isDone) setImmediate(count);
+  };
+  setImmediate(count);
+  await parts.target.trim(20_000 * PAGE, sizeBytes - 20_000 * PAGE);
+  isDone = true;
+  expect([table.count, turns >= 4]).toEqual([20_000, true]);
+});
