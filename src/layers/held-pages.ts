@@ -169,6 +169,8 @@ export class HeldPages {
     if (account.usedBytes + charge > account.capBytes && !this.#options.fitCap(tenant, charge)) {
       return REFUSED_LIMIT;
     }
+    // For one object too many its account gives up a page, whose object may have no other.
+    if (!this.index.mayHave(pool.id, object)) this.#options.fitCap(tenant, charge);
     const slot = this.budget.insert(tenant, this.index, pool.id, object, index);
     if (slot === NO_SLOT) return REFUSED_METADATA;
     this.#family.useSlots?.(this.index.slotsTouched);
@@ -228,6 +230,7 @@ export class HeldPages {
   /** Gives the page to another pool; false when there is no room for its name or its queue there. */
   move(slot: number, to: HeldPool, object: number): boolean {
     const { index, pages, budget } = this;
+    if (!index.mayHave(to.id, object)) return false;
     const from = this.#poolOfSlot(slot);
     const isInPolicy = this.#isInPolicy(slot, from.isPersistent);
     const willBeInPolicy = this.#isInPolicy(slot, to.isPersistent);

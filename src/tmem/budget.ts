@@ -49,6 +49,7 @@ export class Budget<Asking> {
   /** A slot for one more page of the object, or NO_SLOT when no room could be made for it. */
   insert(asking: Asking, index: PageIndex, pool: number, object: number, page: number): number {
     const { makeRoom, pageBytes } = this.#options;
+    if (!index.mayHave(pool, object)) return NO_SLOT;
     for (let tries = this.#tries; tries > 0; tries--) {
       const bytes = index.growthFor(pool, object) + pageBytes(index.isNextSlotFresh);
       if (this.allows(bytes) && !index.isFull) return index.insert(pool, object, page);

@@ -9,6 +9,7 @@
  */
 
 import { randomInt } from 'node:crypto';
+import { getHeapStatistics } from 'node:v8';
 import { IdTable } from './id-table.ts';
 
 /** No such slot. */
@@ -21,6 +22,10 @@ const ROW = 3; // page index, number of the object, next slot in the chain (or i
 const FIRST_BUCKET_BITS = 3;
 const BUCKET_BITS_MAX = 24;
 const OBJECT_BYTES = 416; // what a TmemObject and its map entry take on the heap, about
+/** Objects lie on V8's heap, and one that is full ends the process: two indexes leave a third of it. */
+const HEAP_PART = 1 / 3;
+/** A Map can have no more entries. */
+const MAP_SIZE_MAX = 2 ** 24;
 
 /** An object of a pool: the owner of its pages' table. */
 class TmemObject {
@@ -54,6 +59,7 @@ export class PageIndex {
   readonly #pools = new IdTable<Map<number, TmemObject>>();
   readonly #objects: (TmemObject | undefined)[] = [];
   readonly #freeObjects: number[] = [];
+  readonly #objectCountMax: number;
   readonly #seed: number;
   #freeSlot = NO_SLOT;
   #slotsTouched = 0;
@@ -63,9 +69,15 @@ export class PageIndex {
    * Room for `slotCountMax` pages, at most SLOT_COUNT_MAX. The rows are mapped by the system as
    * they are first touched, so that room which is not used costs no memory.
    * `seed` spreads the indexes over the buckets; only a test or a replay chooses it.
+   * `objectCountMax` is what V8's heap has room for; only a test chooses it.
    */
-  constructor(slotCountMax: number, seed = randomInt(0, 2 ** 31)) {
+  constructor(
+    slotCountMax: number,
+    seed = randomInt(0, 2 ** 31),
+    objectCountMax = objectCountMaxOfHeap(),
+  ) {
     this.#seed = seed * 2 + 1;
+    this.#objectCountMax = objectCountMax;
     this.slotCountMax = slotCountMax;
     this.#rows = new Int32Array(slotCountMax * ROW);
   }
@@ -83,6 +95,12 @@ export class PageIndex {
   /** Whether no further page can go in. */
   get isFull(): boolean {
     return this.#freeSlot === NO_SLOT && this.#slotsTouched === this.slotCountMax;
+  }
+
+  /** Whether the object has pages, or there may be one object more. */
+  mayHave(pool: number, object: number): boolean {
+    const objectCount = this.#objects.length - this.#freeObjects.length;
+    return objectCount < this.#objectCountMax || this.#pools.get(pool)?.has(object) === true;
   }
 
   /** Whether the next page goes to a slot that was never used. */
@@ -304,6 +322,11 @@ export class PageIndex {
       }
     }
   }
+}
+
+function objectCountMaxOfHeap(): number {
+  const heapBytes = getHeapStatistics().heap_size_limit;
+  return Math.min(MAP_SIZE_MAX, Math.floor((heapBytes * HEAP_PART) / OBJECT_BYTES));
 }
 
 /** Whether one more page calls for twice the buckets: at most two meet in one on average. */
