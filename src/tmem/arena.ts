@@ -88,10 +88,9 @@ export class Arena {
     exit.release(this.buffer.buffer as ArrayBuffer);
   }
 
-  /** The number of a slab that lies here, or -1 when there is none. */
+  /** The number of a slab that lies here; there must be one. */
   get anySlab(): number {
-    for (const slab of this.#slabs) if (slab >= 0) return slab;
-    return -1;
+    return this.#slabs.find((slab) => slab >= 0) ?? NO_SLAB;
   }
 
   /** The tail as a view of exactly that length, a page size; made once, so that a copy allocates nothing. */

@@ -14,7 +14,6 @@ export const OWNER_BYTES = 4;
 /** Sizes are multiples of this, and neighbouring classes differ by it at least. */
 const STEP_BYTES = 16;
 const OBJECT_BYTES_MIN = 64;
-const CLASS_COUNT_MAX = 255;
 /** What an array of owners takes on the heap beside its bytes, about. */
 const OWNERS_APART_BYTES = 300;
 
@@ -35,12 +34,12 @@ export interface SizeClass {
 /** The classes from the largest down, and which of them an object goes to. */
 export class SizeClasses {
   readonly all: readonly SizeClass[];
-  readonly #numberByStep: Uint8Array;
+  readonly #numberByStep: Uint16Array;
 
+  /** Of powers of two. */
   constructor(slabBytes: number, objectBytesMax: number) {
     this.all = makeClasses(slabBytes, objectBytesMax);
-    if (this.all.length > CLASS_COUNT_MAX) throw new Error('slabs: too many size classes');
-    this.#numberByStep = new Uint8Array(objectBytesMax / STEP_BYTES + 1);
+    this.#numberByStep = new Uint16Array(objectBytesMax / STEP_BYTES + 1);
     let at = this.all.length - 1;
     for (let step = 0; step < this.#numberByStep.length; step++) {
       while (this.all[at]!.objectBytes < step * STEP_BYTES) at--;
@@ -59,10 +58,10 @@ export class SizeClasses {
 function makeClasses(slabBytes: number, objectBytesMax: number): SizeClass[] {
   const classes: SizeClass[] = [];
   let above = Number.POSITIVE_INFINITY;
-  for (let n = Math.floor(slabBytes / objectBytesMax); n <= OBJECTS_PER_SLAB_MAX; n++) {
-    const whole = Math.min(slabBytes / n, objectBytesMax);
+  for (let n = slabBytes / objectBytesMax; n <= OBJECTS_PER_SLAB_MAX; n++) {
+    const whole = slabBytes / n;
     const isPage = whole >= PAGE_BYTES_MIN && Number.isInteger(Math.log2(whole));
-    const objectBytes = isPage ? whole : roundDown(slabBytes / n - OWNER_BYTES);
+    const objectBytes = isPage ? whole : roundDown(whole - OWNER_BYTES);
     if (objectBytes < OBJECT_BYTES_MIN) break;
     if (!isPage && above - objectBytes < leastStep(objectBytes)) continue;
     above = objectBytes;

@@ -30,7 +30,7 @@ const SLAB_TABLE_BYTES = 128;
 export interface SlabOptions {
   /** Bytes of a slab; a power of two, at least `objectBytesMax`. */
   readonly slabBytes: number;
-  /** The largest object, bytes. */
+  /** The largest object, bytes; a power of two. */
   readonly objectBytesMax: number;
   /** Asked before memory grows by that many bytes, data and metadata together. */
   readonly mayGrow: (bytes: number) => boolean;
