@@ -90,19 +90,10 @@ export class Cleancache {
     );
   }
 
-  /** Drops the pages `[first, first + count)`. */
+  /** Drops the pages `[first, first + count)`, at a cost for each; of many see `flushInTurns`. */
   flush(first: number, count: number): void {
-    const end = first + count;
-    for (let page = first; page < end; ) {
-      const object = Math.floor(page / PAGES_PER_OBJECT);
-      const index = page % PAGES_PER_OBJECT;
-      if (index === 0 && end - page >= PAGES_PER_OBJECT) {
-        this.pool.flushObject(object);
-        page += PAGES_PER_OBJECT;
-      } else {
-        this.pool.flushPage(object, index);
-        page++;
-      }
+    for (let page = first; page < first + count; page++) {
+      this.pool.flushPage(Math.floor(page / PAGES_PER_OBJECT), page % PAGES_PER_OBJECT);
     }
   }
 

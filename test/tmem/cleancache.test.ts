@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { Cleancache, PAGES_PER_OBJECT } from '../../src/tmem/cleancache.ts';
-import { HIT, HIT_ZERO, MISS, STORED } from '../../src/tmem/layer.ts';
+import { createEncodedPage, HIT, HIT_ZERO, MISS, STORED } from '../../src/tmem/layer.ts';
 import { NO_LOAN } from '../../src/tmem/lender.ts';
 import { Tmem } from '../../src/tmem/tmem.ts';
 import { COMPOSITIONS } from '../layers/compositions.ts';
@@ -30,6 +30,17 @@ describe('cleancache', () => {
     }
     expect(cache.get(2, dst, 0)).toBe(MISS);
     expect([cache.hits, cache.misses]).toEqual([numbers.length, 1]);
+    const other = makeCache('hot over zcache');
+    const encoded = createEncodedPage();
+    for (const [i, page] of numbers.entries()) {
+      const [object, index] = [Math.floor(page / PAGES_PER_OBJECT), page % PAGES_PER_OBJECT];
+      expect(cache.pool.peek(object, index, encoded)).toBe(true);
+      expect(other.putEncoded(page, encoded)).toBe(STORED);
+      expect(other.copy(page, dst.fill(0), 0)).toBe(HIT);
+      expect(dst.equals(pageOf(PAGE, 'half', i))).toBe(true);
+      other.flush(page, 1);
+      expect([other.has(page), other.copy(page, dst, 0)]).toEqual([false, MISS]);
+    }
   });
 
   it('is one of many private ephemeral pools', () => {
@@ -76,7 +87,7 @@ describe('cleancache', () => {
         for (const page of pages) cache.put(page, zero, 0);
         await cache[how](first, end - first);
         for (const page of pages) expect(cache.has(page)).toBe(page < first || page >= end);
-        cache.flush(0, 4 * PAGES_PER_OBJECT);
+        for (const object of cache.pool.objects()) cache.pool.flushObject(object);
         expect(pages.some((page) => cache.has(page))).toBe(false);
       }),
     );
