@@ -17,6 +17,11 @@ describe('an account', () => {
     expect(new Account({ name: 'a', ...share })).toMatchObject({ name: 'a', ...share });
   });
 
+  it('names the value that cannot be', () => {
+    expect(() => new Account({ name: 'a', capBytes: -1 })).toThrow('a cap is');
+    expect(() => new Account({ name: 'a', minimumBytes: -1 })).toThrow('a minimum is');
+  });
+
   it.each([
     { weight: 0 },
     { weight: 10_001 },

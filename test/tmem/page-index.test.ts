@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { NO_SLOT, PageIndex } from '../../src/tmem/page-index.ts';
 import { fc } from '../tools/seed.ts';
 
@@ -39,12 +39,13 @@ class Model {
     const [inPool, ofObject] = name;
     const before = this.index.metadataBytes;
     const growth = this.index.growthFor(inPool, ofObject);
-    const isFull = this.index.isFull;
+    const { isFull, isNextSlotFresh, slotsTouched } = this.index;
     const slot = this.index.insert(...name);
     expect(slot === NO_SLOT).toBe(isFull);
     expect(isFull).toBe(this.#slots.size === this.index.slotCountMax);
     if (slot === NO_SLOT) return;
     expect(this.index.metadataBytes - before).toBe(growth);
+    expect(this.index.slotsTouched - slotsTouched).toBe(isNextSlotFresh ? 1 : 0);
     this.#slots.set(key(...name), { slot, name });
   }
 
@@ -81,12 +82,18 @@ class Model {
       if (it.find(...name) !== slot) expect.fail(`${key(...name)} is not found`);
       expect([it.poolOf(slot), it.objectOf(slot), it.indexOf(slot)]).toEqual(name);
     }
+    const objects = new Set<string>();
+    for (const { name } of this.#slots.values()) objects.add(`${name[0]}/${name[1]}`);
     for (const each of POOLS) {
+      for (const id of this.index.objectsOf(each)) {
+        if (!objects.delete(`${each}/${id}`)) expect.fail(`object ${each}/${id} has no pages`);
+      }
       for (const id of [0, 1]) {
         const slot = this.index.find(each, id, 5);
         expect(slot !== NO_SLOT).toBe(this.#slots.has(key(each, id, 5)));
       }
     }
+    expect(objects.size).toBe(0); // none is left out
   }
 }
 
@@ -140,6 +147,9 @@ describe('the page index', () => {
     for (const slot of slots.slice(100)) table.remove(slot);
     // Rows stay with the slots; the object's table shrinks to what a hundred pages need.
     expect(table.metadataBytes).toBeLessThan(40_000 * 12 + 2000);
+    table.createPool(2);
+    for (const slot of slots.slice(0, 100)) table.move(slot, 2, 0);
+    expect(table.metadataBytes).toBeLessThan(40_000 * 12 + 2000);
     for (const slot of slots.slice(0, 100)) table.remove(slot);
     expect(table.metadataBytes).toBe(40_000 * 12);
     expect(table.slotsTouched).toBe(40_000);
@@ -149,6 +159,7 @@ describe('the page index', () => {
     const table = new PageIndex(4);
     expect(table.insert(3, 0, 0)).toBe(NO_SLOT);
     expect([table.find(3, 0, 0), table.slotsOfPool(3)]).toEqual([NO_SLOT, []]);
+    expect([...table.objectsOf(3), ...table.indexesOf(3, 0)]).toEqual([]);
     table.createPool(3);
     const slot = table.insert(3, 0, 0);
     expect([table.find(3, 0, 0), table.slotsOfPool(3)]).toEqual([slot, [slot]]);
@@ -161,8 +172,58 @@ describe('the page index', () => {
     const table = new PageIndex(4);
     table.createPool(1);
     const slot = table.insert(1, 0, 0);
+    table.insert(1, 0, 1); // the object is still there
     table.remove(slot);
     expect(() => table.remove(slot)).toThrow('not in use');
     expect(() => table.poolOf(slot)).toThrow('not in use');
+  });
+
+  it('finds all pages of an object for whose table the system has no more memory', () => {
+    const table = new PageIndex(200);
+    table.createPool(1);
+    const slots = [table.insert(1, 0, 0)];
+    const before = table.metadataBytes;
+    const allocate = vi.fn(function allocate() {
+      throw new RangeError('Array buffer allocation failed');
+    });
+    vi.stubGlobal('Int32Array', allocate);
+    try {
+      for (let i = 1; i < 100; i++) slots.push(table.insert(1, 0, i));
+    } finally {
+      vi.unstubAllGlobals();
+    }
+    expect(allocate).toHaveBeenCalled();
+    expect(table.metadataBytes - before).toBe(99 * 12);
+    for (let i = 100; i < 200; i++) slots.push(table.insert(1, 0, i));
+    expect(slots.map((_, i) => table.find(1, 0, i))).toEqual(slots);
+  });
+
+  it('leaves a page where it is that is to go to a pool which is not known', () => {
+    const table = new PageIndex(4);
+    table.createPool(1);
+    const slot = table.insert(1, 0, 0);
+    expect(() => table.move(slot, 9, 0)).toThrow('no pool 9');
+    expect([table.find(1, 0, 0), table.slotsOf(1, 0)]).toEqual([slot, [slot]]);
+  });
+
+  it('has hashes that tell pages by pool, object and index, in their low bits and in their high ones', () => {
+    const [pools, objects, indexes] = [2, 20, 100];
+    const count = pools * objects * indexes;
+    const table = new PageIndex(count, 0x1234567);
+    const hashes: number[] = [];
+    for (let inPool = 1; inPool <= pools; inPool++) {
+      table.createPool(inPool);
+      for (let name = 0; name < objects * indexes; name++) {
+        const [ofObject, at] = [Math.floor(name / indexes), name % indexes];
+        hashes.push(table.hashOf(table.insert(inPool, ofObject, at)));
+      }
+    }
+    expect(hashes.every((hash) => hash === hash >>> 0)).toBe(true);
+    // Of so many drawn at random from 2^16 some 120 meet, and from 2^32 hardly two.
+    expect(new Set(hashes).size).toBeGreaterThan(count - 4);
+    for (const shift of [0, 8, 16]) {
+      const parts = hashes.map((hash) => (hash >>> shift) & 0xffff);
+      expect(new Set(parts).size, `from bit ${shift} on`).toBeGreaterThan(count - 200);
+    }
   });
 });
