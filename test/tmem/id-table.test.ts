@@ -21,7 +21,9 @@ it('a table by ids answers as a map does, also where ids collide', () => {
           expect(table.delete(key)).toBe(map.delete(key));
         }
         expect(table.size).toBe(map.size);
-        for (const [, each] of steps) expect(table.get(each)).toBe(map.get(each));
+        for (const [, each] of steps) {
+          if (table.get(each) !== map.get(each)) expect.fail(`${each} has ${table.get(each)}`);
+        }
       }
     }),
   );
