@@ -2,7 +2,8 @@
 
 import type { MissRatioCurve } from '../../curves/curve.ts';
 import { RecencyOrder } from '../../curves/recency-order.ts';
-import { bitAt } from '../engine/write-bits.ts';
+import type { PageStream } from '../engine/page-stream.ts';
+import { bitAt, dropBitsOf } from '../engine/write-bits.ts';
 
 /** How often each stack distance was seen, and what it says of LRU caches of any size. */
 export class StackDistances implements MissRatioCurve {
@@ -61,26 +62,17 @@ export class StackDistances implements MissRatioCurve {
   }
 }
 
-/** Pages in the order of their use. */
-export interface PageReferences {
-  /** Page numbers from 0 to below `pageCount`. */
-  readonly ids: Int32Array;
-  readonly pageCount: number;
-  /** A bit for each of `ids`, 32 in a word, the lowest first: it is no use, but drops the page. */
-  readonly dropBits?: Int32Array | undefined;
-}
-
-/** Whether the page at `at` is dropped, and not used. */
-export function isDrop({ dropBits }: PageReferences, at: number): boolean {
-  return dropBits !== undefined && bitAt(dropBits, at);
-}
+/** Pages in the order of their use, and which of the uses drop them. */
+export type PageReferences = Pick<PageStream, 'ids' | 'pageCount'> &
+  Partial<Pick<PageStream, 'ops' | 'writeBits'>>;
 
 /** The stack distances of a stream, of which the first `warmup` references are not counted. */
 export function stackDistancesOf(stream: PageReferences, warmup = 0): StackDistances {
   const { ids, pageCount } = stream;
+  const drops = dropBitsOf(stream);
   const distances = new StackDistances(pageCount);
   for (let at = 0; at < ids.length; at++) {
-    if (isDrop(stream, at)) distances.invalidate(ids[at]!);
+    if (drops !== undefined && bitAt(drops, at)) distances.invalidate(ids[at]!);
     else if (at < warmup) distances.warmUp(ids[at]!);
     else distances.reference(ids[at]!);
   }

@@ -11,6 +11,6 @@ export function bitAt(bits: Int32Array, at: number): boolean {
 export function dropBitsOf({
   ops,
   writeBits,
-}: Pick<PageStream, 'ops' | 'writeBits'>): Int32Array | undefined {
+}: Partial<Pick<PageStream, 'ops' | 'writeBits'>>): Int32Array | undefined {
   return ops === 'writes-invalidate' ? writeBits : undefined;
 }

@@ -4,7 +4,6 @@ import { HOT_FRACTION_DEFAULT } from '../../layers/hot-bytes.ts';
 import { type StackDistances, stackDistancesOf } from '../curves/lru-curve.ts';
 import type { PageStream } from '../engine/page-stream.ts';
 import { runAll } from '../engine/run-all.ts';
-import { dropBitsOf } from '../engine/write-bits.ts';
 import { overTimeOf } from './over-time.ts';
 import {
   footprintOverTime,
@@ -61,10 +60,8 @@ export async function assembleReport(findings: Findings): Promise<ReplayReport> 
   const isFull = options.engine === 'full';
   const scanDamage = isFull ? null : await scanDamageOf(findings, advice, settings);
   // Not before the scans, since then there would be the memory of both.
-  const dropBits = dropBitsOf(stream);
-  const pages = { ids: stream.ids, pageCount: stream.pageCount, dropBits };
   const warmup = Math.round(read.warmupAccesses * stream.sampleRate);
-  const distances = stackDistancesOf(pages, warmup);
+  const distances = stackDistancesOf(stream, warmup);
   const curves = curvesOf(findings, distances);
   const runs = asked.map(({ facts }) => facts);
   const chosen = done.find(
@@ -98,7 +95,7 @@ export async function assembleReport(findings: Findings): Promise<ReplayReport> 
     volumes: volumesOf(read, chosen?.result),
     footprint: scaledFootprint(stream),
     reuse: scaledReuse(reuseDistancesOf(distances), stream.sampleRate),
-    popularity: popularityOf(pages),
+    popularity: popularityOf(stream),
     mix: mixOf(statistics, trace.hasClock),
     sizes: unit === 'bytes' ? sizesOf(statistics) : [],
     heatMaps: heatMapsOf(read),

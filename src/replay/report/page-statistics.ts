@@ -1,6 +1,7 @@
 /** What a stream of pages says of its workload: how many there are, how often and how soon again. */
 
-import { isDrop, type PageReferences, type StackDistances } from '../curves/lru-curve.ts';
+import type { PageReferences, StackDistances } from '../curves/lru-curve.ts';
+import { bitAt, dropBitsOf } from '../engine/write-bits.ts';
 
 /** A number of something, at a place on an axis. */
 export interface Point {
@@ -30,13 +31,14 @@ export function footprintOverTime({ ids }: PageReferences, points: number): Poin
  */
 export function unavoidableMisses(stream: PageReferences, warmup: number): number {
   const { ids, pageCount } = stream;
+  const drops = dropBitsOf(stream);
   const isHeld = new Uint8Array(pageCount);
   let misses = 0;
   for (let at = 0; at < ids.length; at++) {
     const id = ids[at]!;
-    const drops = isDrop(stream, at);
-    if (!drops && isHeld[id] === 0 && at >= warmup) misses++;
-    isHeld[id] = drops ? 0 : 1;
+    const isDrop = drops !== undefined && bitAt(drops, at);
+    if (!isDrop && isHeld[id] === 0 && at >= warmup) misses++;
+    isHeld[id] = isDrop ? 0 : 1;
   }
   return misses;
 }
@@ -57,10 +59,11 @@ const RANKS_PER_DECADE = 12;
 /** The popularity of the pages of a stream. */
 export function popularityOf(stream: PageReferences): Popularity {
   const { ids, pageCount } = stream;
+  const drops = dropBitsOf(stream);
   const uses = new Uint32Array(pageCount);
   let all = 0;
   for (let at = 0; at < ids.length; at++) {
-    if (isDrop(stream, at)) continue;
+    if (drops !== undefined && bitAt(drops, at)) continue;
     uses[ids[at]!] = uses[ids[at]!]! + 1;
     all++;
   }

@@ -8,7 +8,6 @@ import { MIXED_CONTENT, type PageContents, SynthesisedContents } from '../engine
 import type { OpsMode, PageStream } from '../engine/page-stream.ts';
 import { parsePolicy } from '../engine/policy-specs.ts';
 import type { Run } from '../engine/run.ts';
-import { dropBitsOf } from '../engine/write-bits.ts';
 import { adviceOf } from './advice.ts';
 import { assembleReport } from './assemble.ts';
 import {
@@ -159,11 +158,9 @@ function coldRatioOf(
   const { coldMisses, requests } = first.result;
   const all = stream.sampleRate < 1 ? references * stream.sampleRate : requests;
   if (all === 0) return 0;
-  const { ids, pageCount, ops, sampleRate } = stream;
-  if (ops !== 'writes-invalidate') return Math.min(1, coldMisses / all);
-  const dropBits = dropBitsOf(stream);
-  const warmup = Math.round(warmupAccesses * sampleRate);
-  return Math.min(1, unavoidableMisses({ ids, pageCount, dropBits }, warmup) / all);
+  if (stream.ops !== 'writes-invalidate') return Math.min(1, coldMisses / all);
+  const warmup = Math.round(warmupAccesses * stream.sampleRate);
+  return Math.min(1, unavoidableMisses(stream, warmup) / all);
 }
 
 function fullSettings(stream: PageStream, options: ReplayOptions): FullRunsOptions {

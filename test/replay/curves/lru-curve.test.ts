@@ -65,7 +65,12 @@ describe('the exact LRU curve', () => {
 
   test('counts what was invalidated as a miss in a cache that holds everything', () => {
     const ids = Int32Array.of(0, 1, 2, 0, 1, 0, 0, 1, 2);
-    const curve = stackDistancesOf({ ids, pageCount: 3, dropBits: Int32Array.of(1 << 5) });
+    const curve = stackDistancesOf({
+      ids,
+      pageCount: 3,
+      ops: 'writes-invalidate',
+      writeBits: Int32Array.of(1 << 5),
+    });
     expect(curve.references).toBe(8);
     expect(curve.coldMisses).toBe(4);
     expect(curve.hitsAt(3)).toBe(4);

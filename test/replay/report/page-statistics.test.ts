@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { stackDistancesOf } from '../../../src/replay/curves/lru-curve.ts';
+import { type PageReferences, stackDistancesOf } from '../../../src/replay/curves/lru-curve.ts';
 import { interpolated } from '../../../src/replay/report/interpolation.ts';
 import {
   footprintOverTime,
@@ -10,6 +10,12 @@ import {
 import { tiersOf } from '../../../src/replay/report/tiers.ts';
 
 const STREAM = { ids: Int32Array.of(0, 1, 0, 2, 0, 0, 3, 1), pageCount: 4 };
+/** The third access drops page 0, which the fifth uses next. */
+const DROPPED: PageReferences = {
+  ...STREAM,
+  ops: 'writes-invalidate',
+  writeBits: Int32Array.of(1 << 2),
+};
 
 test('the footprint grows with first uses only', () => {
   expect(footprintOverTime(STREAM, 4)).toEqual([
@@ -26,17 +32,14 @@ test('popularity counts uses by rank, and leaves out drops', () => {
   expect(byRank.map(({ y }) => y)).toEqual([4, 2, 1, 1]);
   expect(usedOnce).toBe(0.5);
   expect(topShares.map(({ accesses }) => accesses)).toEqual([0.5, 0.5, 0.75]);
-  const dropped = popularityOf({ ...STREAM, dropBits: Int32Array.of(1 << 2) });
-  expect(dropped.byRank[0]).toEqual({ x: 1, y: 3 });
+  expect(popularityOf(DROPPED).byRank[0]).toEqual({ x: 1, y: 3 });
 });
 
 test('unavoidable are first uses, and the first after a drop, from the end of the warm-up on', () => {
   expect([0, 1, 8].map((warmup) => unavoidableMisses(STREAM, warmup))).toEqual([4, 3, 0]);
-  // The third access drops page 0, which the fifth uses next.
-  const dropped = { ...STREAM, dropBits: Int32Array.of(1 << 2) };
-  expect([0, 4, 5].map((warmup) => unavoidableMisses(dropped, warmup))).toEqual([5, 2, 1]);
-  const { coldMisses } = stackDistancesOf(dropped);
-  expect(unavoidableMisses(dropped, 0)).toBe(coldMisses);
+  expect([0, 4, 5].map((warmup) => unavoidableMisses(DROPPED, warmup))).toEqual([5, 2, 1]);
+  const { coldMisses } = stackDistancesOf(DROPPED);
+  expect(unavoidableMisses(DROPPED, 0)).toBe(coldMisses);
 });
 
 test('ranks of many pages are few, from the first to the last', () => {
