@@ -2,19 +2,8 @@ import fs from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { BLOCK_BYTES } from '../../src/snapshot/head.ts';
 import { SEGMENT_BYTES } from '../../src/snapshot/segment.ts';
-import { temporaryDirectory } from '../storage/temporary-files.ts';
 import { fc } from '../tools/seed.ts';
-import {
-  fill,
-  load,
-  makeImage,
-  type Place,
-  pagesHeld,
-  placeIn,
-  save,
-  serve,
-  upTo,
-} from './fixture.ts';
+import { fill, load, makePlace, type Place, pagesHeld, save, serve, upTo } from './fixture.ts';
 
 const SEGMENTS_AT = 2 * BLOCK_BYTES; // behind the block and a table of one image
 const PAGES = upTo(60);
@@ -23,8 +12,7 @@ let place: Place;
 let whole: Buffer;
 
 beforeEach(async () => {
-  place = placeIn(temporaryDirectory());
-  makeImage(place, 'disk.raw');
+  place = makePlace();
 });
 
 async function saveOne(pages: readonly number[]): Promise<void> {

@@ -3,24 +3,12 @@ import { open } from 'node:fs/promises';
 import { beforeEach, expect, it, onTestFinished, vi } from 'vitest';
 import { BLOCK_BYTES } from '../../src/snapshot/head.ts';
 import { SEGMENT_BYTES } from '../../src/snapshot/segment.ts';
-import { temporaryDirectory } from '../storage/temporary-files.ts';
-import {
-  fill,
-  load,
-  makeImage,
-  type Place,
-  pagesHeld,
-  placeIn,
-  save,
-  serve,
-  upTo,
-} from './fixture.ts';
+import { fill, load, makePlace, type Place, pagesHeld, save, serve, upTo } from './fixture.ts';
 
 let place: Place;
 
 beforeEach(async () => {
-  place = placeIn(temporaryDirectory());
-  makeImage(place, 'disk.raw');
+  place = makePlace();
   const served = await serve(place);
   fill(served, upTo(20));
   await save(place, served);

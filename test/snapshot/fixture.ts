@@ -11,6 +11,7 @@ import { Cleancache } from '../../src/tmem/cleancache.ts';
 import { MISS } from '../../src/tmem/layer.ts';
 import { Tmem } from '../../src/tmem/tmem.ts';
 import { COMPOSITIONS } from '../layers/compositions.ts';
+import { temporaryDirectory } from '../storage/temporary-files.ts';
 import { PAGE_KINDS, pageOf } from '../tmem/page-content.ts';
 
 export const PAGE = 4096;
@@ -24,6 +25,13 @@ export interface Place {
 
 export function placeIn(directory: string): Place {
   return { directory, snapshotPath: path.join(directory, 'cache.snapshot') };
+}
+
+/** A new place with an image in it, `disk.raw`, that goes away after the test. */
+export function makePlace(): Place {
+  const place = placeIn(temporaryDirectory());
+  makeImage(place, 'disk.raw');
+  return place;
 }
 
 /** Makes an image file that takes no room. */

@@ -2,7 +2,6 @@ import fs from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { SnapshotLoader } from '../../src/snapshot/loader.ts';
 import { MISS } from '../../src/tmem/layer.ts';
-import { temporaryDirectory } from '../storage/temporary-files.ts';
 import { pageOf } from '../tmem/page-content.ts';
 import { fc } from '../tools/seed.ts';
 import {
@@ -10,10 +9,10 @@ import {
   fill,
   load,
   makeImage,
+  makePlace,
   PAGE,
   type Place,
   pagesHeld,
-  placeIn,
   save,
   serve,
   startLoading,
@@ -27,8 +26,7 @@ const dst = Buffer.alloc(PAGE);
 let place: Place;
 
 beforeEach(() => {
-  place = placeIn(temporaryDirectory());
-  makeImage(place, 'disk.raw');
+  place = makePlace();
 });
 
 async function saveSome(pages: readonly number[] = PAGES): Promise<void> {

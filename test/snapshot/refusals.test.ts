@@ -2,14 +2,12 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { temporaryDirectory } from '../storage/temporary-files.ts';
-import { fill, load, makeImage, type Place, placeIn, save, serve, upTo } from './fixture.ts';
+import { fill, load, makePlace, type Place, save, serve, upTo } from './fixture.ts';
 
 let place: Place;
 
 beforeEach(() => {
-  place = placeIn(temporaryDirectory());
-  makeImage(place, 'disk.raw');
+  place = makePlace();
 });
 
 async function saveSome(): Promise<Buffer> {

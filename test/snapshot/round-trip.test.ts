@@ -2,15 +2,14 @@ import fs from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { PAGES_PER_OBJECT } from '../../src/tmem/cleancache.ts';
 import { createEncodedPage, FILLED, LZ4, RAW } from '../../src/tmem/layer.ts';
-import { temporaryDirectory } from '../storage/temporary-files.ts';
 import {
   fill,
   load,
   makeImage,
+  makePlace,
   PAGE,
   type Place,
   pagesHeld,
-  placeIn,
   save,
   serve,
   upTo,
@@ -19,8 +18,7 @@ import {
 let place: Place;
 
 beforeEach(() => {
-  place = placeIn(temporaryDirectory());
-  makeImage(place, 'disk.raw');
+  place = makePlace();
 });
 
 describe('a snapshot', () => {

@@ -4,16 +4,15 @@ import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { TmemError } from '../../src/lib/errors.ts';
 import type { CreateFile } from '../../src/snapshot/replacement.ts';
 import { stampFile } from '../../src/storage/file-stamp.ts';
-import { temporaryDirectory } from '../storage/temporary-files.ts';
 import { until } from '../tools/until.ts';
 import {
   contentOf,
   fill,
   load,
   makeImage,
+  makePlace,
   type Place,
   pagesHeld,
-  placeIn,
   save,
   serve,
   stepping,
@@ -23,8 +22,7 @@ import {
 let place: Place;
 
 beforeEach(() => {
-  place = placeIn(temporaryDirectory());
-  makeImage(place, 'disk.raw');
+  place = makePlace();
 });
 
 const filesThere = () => fs.readdirSync(place.directory).sort();

@@ -3,6 +3,7 @@
 import { fileHeadOf } from '../../src/trace/file-head.ts';
 import type { FileTally, FormatOptions } from '../../src/trace/format.ts';
 import { formatOfName } from '../../src/trace/formats.ts';
+import { newTally } from '../../src/trace/input-file.ts';
 import { OP_NAMES, RequestBatch } from '../../src/trace/request-batch.ts';
 import { VolumeTable } from '../../src/trace/volume-table.ts';
 
@@ -46,19 +47,9 @@ export function parseInPieces(
   cuts: readonly number[] = [],
   options: FormatOptions & { readonly capacity?: number } = {},
 ): Parsed {
-  const tally: FileTally = {
-    ...{
-      path: 'trace',
-      recordName: 'line',
-      lines: 0,
-      malformed: 0,
-      dropped: 0,
-      firstMalformed: undefined,
-    },
-    warnings: [],
-  };
   const head = fileHeadOf('folder/disk.trace', bytes.subarray(0, 65_536), true);
   const reading = formatOfName(formatName).read(head, options);
+  const tally = newTally('trace', reading);
   const volumes = new VolumeTable();
   const parser = reading.createParser({
     ...{ volumes, volumeName: 'disk', tally, ordinal: { next: 0 } },
