@@ -60,8 +60,13 @@ const RATE_MIN = 2 ** -20;
  * that is rarely read is followed closely; then the rate falls by half whenever their number doubles.
  */
 const YOUNG_ACCESSES = 2 ** 18;
-/** After so many accesses the shadows are fitted to what memory the export has by then. */
-const FIT_ACCESSES = 2 ** 16;
+/**
+ * After so many accesses the shadows are fitted to what memory the export has by then: soon, since
+ * only pages that are held tell how well they compress, then whenever their number doubles, up to
+ * that.
+ */
+const FIT_ACCESSES_MIN = 2 ** 10;
+const FIT_ACCESSES_MAX = 2 ** 16;
 /** Longer ranges are not followed page by page: their pages age out. */
 const DROP_PAGES_MAX = 16_384;
 
@@ -84,7 +89,7 @@ export class Advisor {
   private rate = 1;
   private weight = 1;
   private accesses = 0;
-  private fitAt = FIT_ACCESSES;
+  private fitAt = 0;
   /** Pages read, those of past epochs halved; how many were missed; how many were sampled. */
   private reads = 0;
   private missed = 0;
@@ -222,7 +227,8 @@ export class Advisor {
 
   /** Gives the shadows what the export has now, scaled by the rate, and the rate that goes with it. */
   private fit(): void {
-    this.fitAt = this.accesses + FIT_ACCESSES;
+    const { accesses } = this;
+    this.fitAt = accesses + Math.min(FIT_ACCESSES_MAX, Math.max(FIT_ACCESSES_MIN, accesses));
     const largest = this.sizes[this.sizes.length - 1]!;
     const pages = this.memory.read(largest.pages, this.rate);
     this.setRate(pages);

@@ -17,6 +17,8 @@ export class MemorySize {
   /** As of the last reading. */
   pages = 0;
   private readonly cache: AdvisedCache;
+  /** Whether that was said of an empty memory, when nobody knew what a page takes. */
+  private isGuess = true;
   /** What part of the pages in the account is distinct. */
   private distinctShare = 1;
 
@@ -35,7 +37,8 @@ export class MemorySize {
     const free = Math.max(0, this.cache.freeBytes() / this.chargeBytes);
     const pages = Math.max(1, held + free);
     // Half of the way: what a sample says is not to have the shadows breathe.
-    this.pages = this.pages === 0 ? pages : (this.pages + pages) / 2;
+    this.pages = this.isGuess ? pages : (this.pages + pages) / 2;
+    this.isGuess = this.cache.heldPages() === 0;
     return this.pages;
   }
 

@@ -83,6 +83,23 @@ describe('an advisor', () => {
     expect((sizes[1]?.bytes ?? 0) / (7000 * 4096)).toBeCloseTo(1, 1);
   });
 
+  test('learns soon from what is held what a page takes, which an empty memory does not tell', () => {
+    const held = new Set<number>();
+    const cache = roomFor(0, {
+      has: (page) => held.has(page),
+      heldPages: () => held.size,
+      chargeBytes: () => (held.size > 0 ? 1024 : 4096),
+      freeBytes: () => (4000 - held.size) * 1024,
+    });
+    const advisor = advisorOf('lru', cache, 16_384);
+    expect(advisor.report().memoryPages).toBe(1000);
+    for (let page = 0; page < 3000; page++) {
+      advisor.noteRead(page, 1, 1);
+      held.add(page);
+    }
+    expect(Math.abs(advisor.report().memoryPages - 4000)).toBeLessThan(10);
+  });
+
   test('follows a workload that changes', () => {
     const forgetting = advisorOf('lru', roomFor(500), 2048, { epochReads: 5000 });
     const remembering = advisorOf('lru', roomFor(500), 2048);

@@ -79,7 +79,7 @@ test('an export whose image fits in memory is told that more would not help', as
   const parts = watchedExport('lru');
   for (const page of pagesToRead(20_000)) await read(parts, (page >> 3) * PAGE, PAGE);
   expect(parts.advisors.statusOf('disk')).toMatchObject({
-    advice: 'more memory would not help: all that was read fits',
+    advice: 'more memory would not help: all that was read fits, and half of it would do',
   });
 });
 
