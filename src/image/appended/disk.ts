@@ -179,6 +179,7 @@ export class AppendedDisk {
   async #allocateNew(offset: number, length: number): Promise<WriteTarget> {
     const unit = this.#unitOf(offset);
     await this.tables.prepare();
+    this.space.checkRoom();
     await this.#parts.gate?.enter();
     let isTaken = false;
     try {

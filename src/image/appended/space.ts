@@ -35,6 +35,15 @@ export class AppendSpace {
     this.#refusal = refusal;
   }
 
+  /** Throws, as asking for a unit would, when there is room for none. */
+  checkRoom(): void {
+    if (this.#returned.size === 0) this.#checkRoom(this.#unitBytes);
+  }
+
+  #checkRoom(length: number): void {
+    if (this.#refusal !== undefined && this.#end + length > this.#limit) throw this.#refusal();
+  }
+
   /** What no table names, though it is before the end: given out and not yet `settle`d, or given back. */
   get unnamed(): SpaceRun[] {
     const returned = [...this.#returned].map(([end, offset]) => ({ offset, length: end - offset }));
@@ -56,7 +65,7 @@ export class AppendSpace {
 
   /** Room for `length` bytes, right behind what came before. */
   takeBytes(length: number): SpaceRun {
-    if (this.#refusal !== undefined && this.#end + length > this.#limit) throw this.#refusal();
+    this.#checkRoom(length);
     const run = this.#give({ offset: this.#end, length });
     this.#end += length;
     return run;

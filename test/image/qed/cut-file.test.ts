@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { qedDriver } from '../../../src/image/qed/driver.ts';
+import { readQedHeader } from '../../../src/image/qed/header.ts';
 import {
   bytesOf,
   checkOf,
@@ -29,4 +30,21 @@ it('a QED file cut within its last cluster keeps what is left of that when anoth
   expect((await contentOf(image)).equals(content)).toBe(true);
   await image.close();
   expect(await checkOf(qedDriver, cut)).toMatchObject({ corruptions: 0, leaks: 0, errors: 0 });
+});
+
+it('a write that is refused for a lost end sets no mark, which would have the loss mended unasked', async () => {
+  const container = emptyContainer();
+  await createOn(qedDriver, container, 8 * CLUSTER, {
+    cluster_size: `${CLUSTER}`,
+    table_size: '1',
+  });
+  const made = await openOn(qedDriver, container);
+  await made.write(Buffer.alloc(CLUSTER, 1), 0, CLUSTER, 0);
+  await made.close();
+  const bytes = await bytesOf(container);
+  const cut = containerOf(bytes.subarray(0, bytes.length - CLUSTER));
+  const image = await openOn(qedDriver, cut);
+  await expect(image.write(Buffer.alloc(512), 0, 512, CLUSTER)).rejects.toThrow('damaged');
+  expect((await readQedHeader(cut)).features).toBe(0);
+  await image.close();
 });
