@@ -1,5 +1,6 @@
 /** Checking and mending a QED image that nobody has open. */
 
+import { roundUp } from '../../lib/round-up.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
 import { Findings } from '../check/findings.ts';
 import type { CheckOptions, CheckReport } from '../format.ts';
@@ -8,8 +9,11 @@ import { writeNeedCheck } from './qed.ts';
 import { QedWalk } from './walk.ts';
 
 export interface QedCheckOptions extends Pick<CheckOptions, 'repair' | 'onProgress' | 'signal'> {
-  /** A table that is lost is not mended: nobody has asked for a hole in its place. */
-  readonly keepsTables?: boolean;
+  /**
+   * Nobody has asked for holes: a table that is lost is not mended, and of a cluster that the file
+   * ends in is kept what there is.
+   */
+  readonly isUnasked?: boolean;
 }
 
 /**
@@ -23,6 +27,7 @@ export async function checkQed(
 ): Promise<CheckReport> {
   const header = await readQedHeader(storage);
   const { clusterBytes, headerClusters, l1Offset } = header;
+  const { isUnasked = false } = options;
   const findings = new Findings();
   const limit = Math.floor(storage.sizeBytes / clusterBytes) * clusterBytes;
   const walk = new QedWalk({
@@ -32,9 +37,10 @@ export async function checkQed(
     headerBytes: headerClusters * clusterBytes,
     l1Offset,
     limit,
+    dataLimit: isUnasked ? roundUp(storage.sizeBytes, clusterBytes) : limit,
     isOnline: false,
     repairs: options.repair === 'all',
-    keepsTables: options.keepsTables,
+    keepsTables: isUnasked,
     findings,
     onProgress: options.onProgress,
     signal: options.signal,

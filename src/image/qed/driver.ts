@@ -41,7 +41,7 @@ async function openQed(storage: ResizableStorage, options: OpenOptions): Promise
 async function mend(storage: ResizableStorage): Promise<void> {
   const { corruptions, errors, findings } = await checkQed(storage, {
     repair: 'all',
-    keepsTables: true,
+    isUnasked: true,
   });
   if (corruptions === 0 && errors === 0) return;
   const unmended = findings.find(({ kind, isRepaired }) => kind !== 'leak' && !isRepaired);

@@ -30,6 +30,7 @@ export async function checkOnline(
     headerBytes: layout.headerBytes,
     l1Offset: layout.l1Offset,
     limit,
+    dataLimit: limit,
     isOnline: true,
     repairs: false,
     findings,

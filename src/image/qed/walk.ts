@@ -24,12 +24,14 @@ export interface QedWalkOptions {
   readonly l1Offset: number;
   /** Clusters before this are looked at, a multiple of the cluster size. */
   readonly limit: number;
+  /** The same for clusters of data. */
+  readonly dataLimit: number;
   /** What lies behind the limit is younger than the check, and left alone. */
   readonly isOnline: boolean;
   /** Entries that lead nowhere are made 0. */
   readonly repairs: boolean;
   /** But for those of the first level, which a crash does not leave. */
-  readonly keepsTables?: boolean | undefined;
+  readonly keepsTables?: boolean;
   readonly findings: Findings;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -46,10 +48,10 @@ export class QedWalk {
   readonly #tableEntries: number;
 
   constructor(options: QedWalkOptions) {
-    const { storage, clusterBytes, limit, headerBytes, l1Offset, tableBytes } = options;
+    const { storage, clusterBytes, dataLimit, headerBytes, l1Offset, tableBytes } = options;
     this.#options = options;
     this.#tableEntries = tableBytes / ENTRY_BYTES;
-    this.used = new UsedPieces(storage, clusterBytes, Math.floor(limit / clusterBytes));
+    this.used = new UsedPieces(storage, clusterBytes, Math.floor(dataLimit / clusterBytes));
     this.used.mark(0, headerBytes);
     this.used.mark(l1Offset, tableBytes);
   }
@@ -74,8 +76,8 @@ export class QedWalk {
 
   /** True for an entry that leads nowhere and is to be cleared. */
   async #visitL1Entry(index: number, offset: number): Promise<boolean> {
-    const { tableBytes, findings, repairs, keepsTables } = this.#options;
-    const verdict = this.#judge(offset, tableBytes);
+    const { tableBytes, findings, repairs, keepsTables, limit } = this.#options;
+    const verdict = this.#judge(offset, tableBytes, limit);
     if (verdict === 'young') return false;
     if (verdict === 'broken') {
       this.hasLostTable = true;
@@ -98,13 +100,13 @@ export class QedWalk {
 
   /** The positions of entries that lead nowhere. */
   #visitL2Piece(piece: Buffer, firstUnit: number): number[] {
-    const { clusterBytes, findings, repairs } = this.#options;
+    const { clusterBytes, findings, repairs, dataLimit } = this.#options;
     const broken: number[] = [];
     for (let at = 0; at < piece.length; at += ENTRY_BYTES) {
       if (isZero(piece, at)) continue;
       const offset = readUInt64LE(piece, at);
       if (offset < DATA_ENTRY_MIN) continue;
-      const verdict = this.#judge(offset, clusterBytes);
+      const verdict = this.#judge(offset, clusterBytes, dataLimit);
       if (verdict === 'young') continue;
       const guestOffset = (firstUnit + at / ENTRY_BYTES) * clusterBytes;
       if (verdict === 'broken') {
@@ -121,8 +123,8 @@ export class QedWalk {
     return broken;
   }
 
-  #judge(offset: number, length: number): Verdict {
-    const { clusterBytes, headerBytes, limit, isOnline } = this.#options;
+  #judge(offset: number, length: number, limit: number): Verdict {
+    const { clusterBytes, headerBytes, isOnline } = this.#options;
     if (!Number.isSafeInteger(offset + length)) return 'broken';
     if (offset % clusterBytes !== 0 || offset < headerBytes) return 'broken';
     if (offset + length <= limit) return 'sound';

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { qedDriver } from '../../../src/image/qed/driver.ts';
-import { readQedHeader } from '../../../src/image/qed/header.ts';
+import { FEATURE, readQedHeader } from '../../../src/image/qed/header.ts';
 import {
   bytesOf,
   checkOf,
@@ -30,6 +30,25 @@ it('a QED file cut within its last cluster keeps what is left of that when anoth
   expect((await contentOf(image)).equals(content)).toBe(true);
   await image.close();
   expect(await checkOf(qedDriver, cut)).toMatchObject({ corruptions: 0, leaks: 0, errors: 0 });
+});
+
+it('a QED file that was not closed well, cut within its last cluster, keeps what is left of that', async () => {
+  const container = emptyContainer();
+  await createOn(qedDriver, container, 8 * CLUSTER, {
+    cluster_size: `${CLUSTER}`,
+    table_size: '1',
+  });
+  const made = await openOn(qedDriver, container);
+  const content = Buffer.alloc(8 * CLUSTER).fill(1, 0, CLUSTER);
+  await made.write(content, 0, CLUSTER, 0);
+  await made.close();
+  const bytes = await bytesOf(container);
+  bytes.writeUInt32LE(FEATURE.needCheck, 16);
+  const cut = containerOf(bytes.subarray(0, bytes.length - 512));
+  const image = await openOn(qedDriver, cut);
+  content.fill(0, CLUSTER - 512, CLUSTER);
+  expect((await contentOf(image)).equals(content)).toBe(true);
+  await image.close();
 });
 
 it('a write that is refused for a lost end sets no mark, which would have the loss mended unasked', async () => {
