@@ -30,7 +30,8 @@ export interface ClusterAllocatorOptions {
 
 type Search =
   | { readonly kind: 'found'; readonly run: ClusterRun }
-  | { readonly kind: 'load'; readonly cluster: number }
+  /** The count of `cluster` is not there; what is free in front of it, if anything, begins at `from`. */
+  | { readonly kind: 'load'; readonly cluster: number; readonly from: number }
   | { readonly kind: 'full' };
 
 export class ClusterAllocator {
@@ -57,7 +58,7 @@ export class ClusterAllocator {
 
   /** The same at once; undefined when counts must be loaded or made first. */
   takeNow(countMax: number): ClusterRun | undefined {
-    const result = this.#scan(1, countMax);
+    const result = this.#scan(1, countMax, 0);
     return result.kind === 'found' ? result.run : undefined;
   }
 
@@ -103,25 +104,28 @@ export class ClusterAllocator {
   }
 
   async #search(countMin: number, countMax: number): Promise<ClusterRun> {
+    // A search that waits goes on where it was: all the counts that it passes need not be in memory.
+    let from = 0;
     for (;;) {
-      const result = this.#scan(countMin, countMax);
+      const result = this.#scan(countMin, countMax, from);
       if (result.kind === 'found') return result.run;
+      from = result.kind === 'load' ? result.from : 0;
       if (result.kind === 'load') await this.#options.refcounts.load(result.cluster);
       else await this.#options.grow(countMax);
     }
   }
 
-  #scan(countMin: number, countMax: number): Search {
+  #scan(countMin: number, countMax: number, from: number): Search {
     const { refcounts } = this.#options;
-    let first = this.#next;
+    let first = Math.max(from, this.#next);
     let count = 0;
-    let isFirstGap = true;
+    let isFirstGap = first === this.#next;
     for (let cluster = first; refcounts.isCovered(cluster); cluster++) {
       const references = refcounts.get(cluster);
       if (references === undefined) {
         // What was passed over is in use: the search goes on from here when the count is there.
         if (isFirstGap && count === 0) this.#next = cluster;
-        if (count < countMin) return { kind: 'load', cluster };
+        if (count < countMin) return { kind: 'load', cluster, from: count > 0 ? first : cluster };
         break;
       }
       if (references === 0) {

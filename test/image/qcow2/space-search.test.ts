@@ -1,0 +1,56 @@
+import { expect, it } from 'vitest';
+import { ClusterAllocator } from '../../../src/image/qcow2/space/cluster-allocator.ts';
+import { MetadataMap } from '../../../src/image/qcow2/space/metadata-map.ts';
+import { Refcounts } from '../../../src/image/qcow2/space/refcounts.ts';
+import { geometryOf } from '../../../src/image/qcow2/structures/geometry.ts';
+import { readHeader } from '../../../src/image/qcow2/structures/header.ts';
+import { PinnedTable } from '../../../src/image/qcow2/structures/pinned-table.ts';
+import { TmemError } from '../../../src/lib/errors.ts';
+import { gatedImage } from './gated.ts';
+import { KIB, openOn } from './images.ts';
+
+const CLUSTER = 512;
+/** Clusters that a slice counts, and slices in memory at once. */
+const SLICE_COUNTS = 64;
+const SLICES = 8;
+const WRITTEN = 1024 * KIB;
+
+it('space for a long table is found behind a gap and more counts than memory has', async () => {
+  const settings = { cluster_size: `${CLUSTER}`, refcount_bits: '64' };
+  const storage = await gatedImage(2 * WRITTEN, settings);
+  storage.close = async () => {};
+  const image = await openOn(storage);
+  await image.write(Buffer.alloc(WRITTEN, 1), 0, WRITTEN, 0);
+  await image.discard(100 * CLUSTER, CLUSTER);
+  await image.close();
+
+  const header = await readHeader(storage);
+  const tableEntries = (header.refcountTableClusters * CLUSTER) / 8;
+  const refcounts = new Refcounts({
+    name: storage.name,
+    storage,
+    geometry: geometryOf(header),
+    table: await PinnedTable.read(storage, header.refcountTableOffset, tableEntries),
+    limitBytes: SLICES * CLUSTER,
+  });
+  const allocator = new ClusterAllocator({
+    ...{ name: storage.name, clusterBytes: CLUSTER, refcounts },
+    metadata: new MetadataMap(CLUSTER),
+    storedClusters: Math.ceil(storage.sizeBytes / CLUSTER),
+    grow: () => Promise.reject(new Error('there is room')),
+    onDamage: () => {},
+  });
+  const { read } = storage;
+  let reads = 0;
+  storage.read = async (...range) => {
+    if (++reads > (2 * storage.sizeBytes) / CLUSTER / SLICE_COUNTS) {
+      throw new TmemError('io', 'counts are read over and over');
+    }
+    await new Promise((resolve) => setImmediate(resolve)); // as a disk takes a while
+    await read.apply(storage, range);
+  };
+  const run = await allocator.takeExactly(2 * SLICE_COUNTS);
+  expect(run.first * CLUSTER).toBeGreaterThan(WRITTEN);
+  expect(run.count).toBe(2 * SLICE_COUNTS);
+  expect(await allocator.take(1)).toMatchObject({ count: 1 });
+});
