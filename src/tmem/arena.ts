@@ -38,6 +38,8 @@ export class Arena {
   readonly frameCount: number;
   /** Objects in its slabs that must stay where they are. */
   pinCount = 0;
+  /** Frames that are free and have memory all the same. */
+  #restCount = 0;
   /** By frame: the number of the slab in it, or NO_SLAB, or UNTOUCHED. */
   readonly #slabs: Int32Array;
   readonly #tails: Buffer[] = [];
@@ -65,19 +67,22 @@ export class Arena {
   takeFrame(slab: number): number {
     const frame = this.freeFrames.pop();
     if (frame === undefined) throw new Error('slabs: no free frame');
+    if (this.#slabs[frame] === NO_SLAB) this.#restCount--;
     this.#slabs[frame] = slab;
     return frame;
   }
 
   freeFrame(frame: number): void {
     this.#slabs[frame] = NO_SLAB;
+    this.#restCount++;
     this.freeFrames.push(frame);
   }
 
   /** Gives the memory of one free frame back to the system; false when none has any, or it cannot be. */
   forgetFrame(slabBytes: number, forget: ForgetMemory | undefined): boolean {
+    if (this.#restCount === 0 || forget === undefined) return false;
     const frame = this.#slabs.indexOf(NO_SLAB);
-    if (frame < 0 || forget === undefined) return false;
+    this.#restCount--;
     forget(this.buffer.subarray(frame * slabBytes, (frame + 1) * slabBytes));
     this.#slabs[frame] = UNTOUCHED;
     return true;

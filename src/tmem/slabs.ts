@@ -169,16 +169,17 @@ export class Slabs {
   }
 
   /**
-   * Takes at most `slabsMax` steps towards giving the sparsest arena back to the system, if the
-   * others have room for all of its slabs: frees a frame or moves a slab. Answers whether there is
-   * more to do.
+   * Takes at most `slabsMax` steps towards giving memory without a slab back to the system: frees a
+   * frame, or moves a slab out of the sparsest arena, if the others have room for all of its slabs.
+   * Answers whether there is a slab left to move.
    */
   releaseArenas(slabsMax: number): boolean {
     for (let moved = 0; moved < slabsMax; moved++) {
+      if (this.#arenas.some((arena) => arena.forgetFrame(this.slabBytes, this.#options.forget)))
+        continue;
       const sparse = this.#sparsestArena();
       if (sparse === undefined) return false;
-      if (!sparse.forgetFrame(this.slabBytes, this.#options.forget))
-        this.#moveSlab(sparse.anySlab, sparse);
+      this.#moveSlab(sparse.anySlab, sparse);
     }
     return this.#sparsestArena() !== undefined;
   }

@@ -222,6 +222,30 @@ describe('slabs', () => {
     expect(forgotten).toBe(2 * ARENA - 2 * SLAB);
   });
 
+  it('give back what was free before, also of an arena that stays', () => {
+    const content = Buffer.alloc(OBJECT_MAX, 'kept');
+    let forgotten = 0;
+    const slabs = new Slabs({
+      ...{ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, arenaBytes: ARENA, mayGrow: () => true },
+      forget: (frame) => {
+        forgotten += forget(frame).length;
+      },
+    });
+    const kept = slabs.allocate(OBJECT_MAX, 0);
+    slabs.copyIn(kept, content, 0, OBJECT_MAX);
+    const others = Array.from({ length: 11 }, () => slabs.allocate(OBJECT_MAX, 0));
+    for (const location of others) slabs.free(location);
+    expect(slabs.releaseArenas(1)).toBe(false); // there is no slab to move
+    expect(forgotten).toBe(SLAB);
+    slabs.releaseArenas(9);
+    expect(forgotten).toBe(2 * SLAB);
+    expect(slabs.bufferAt(kept).subarray(slabs.offsetAt(kept)).indexOf(content)).toBe(0);
+    for (const _ of others) slabs.allocate(OBJECT_MAX, 0);
+    for (const location of others) slabs.free(location);
+    slabs.releaseArenas(9);
+    expect(forgotten).toBe(4 * SLAB); // used again, and again
+  });
+
   it('ask for all the memory that a slab takes before they take it, and count it until it is gone', () => {
     let allowed = 0;
     let asked = 0;
