@@ -29,7 +29,7 @@ export interface GovernorOptions {
   readonly floorBytes?: number;
   readonly log: { warn(message: string): void };
   /** The rest is for tests: what the kernel says, how late the loop is, and time. */
-  readonly read?: () => PressureReadings;
+  readonly read?: () => PressureReadings | undefined;
   readonly lag?: Pick<LoopLag, 'read' | 'stop'>;
   readonly clock?: LoopClock;
 }
@@ -62,7 +62,7 @@ export interface GovernorState {
 export class Governor {
   readonly #reclaimable: Reclaimable;
   readonly #log: GovernorOptions['log'];
-  readonly #read: () => PressureReadings;
+  readonly #read: () => PressureReadings | undefined;
   readonly #lag: Pick<LoopLag, 'read' | 'stop'>;
   readonly #clock: LoopClock;
   readonly #law: ControlLaw;
@@ -163,19 +163,28 @@ export class Governor {
   }
 
   readonly #tick = (): void => {
+    this.#ticks++;
+    const readings = this.#read();
+    if (readings === undefined) {
+      // Who cannot look leaves the limit where it is.
+      this.#cancelTick = this.#clock.after(TICK_MS, this.#tick);
+    } else {
+      this.#follow(readings);
+    }
+    this.fitCaps();
+  };
+
+  #follow(readings: PressureReadings): void {
     const nowMs = this.#clock.now();
     const elapsedMs = nowMs - (this.#lastTickMs ?? nowMs);
     this.#lastTickMs = nowMs;
-    this.#ticks++;
-    const readings = this.#read();
     this.#pressure = pressureOf(readings, this.#readings, elapsedMs);
     this.#readings = readings;
     this.#sayMissing(this.#pressure);
     this.#lagMs = this.#lag.read();
     this.#slices.isGentle = this.#lagMs >= GENTLE_LAG_MS;
     this.#decide(this.#pressure, elapsedMs);
-    this.fitCaps();
-  };
+  }
 
   #decide(pressure: Pressure, elapsedMs: number): void {
     const before = this.#law.targetBytes;

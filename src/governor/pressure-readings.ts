@@ -9,7 +9,7 @@
  * filesystems/proc.rst (meminfo).
  */
 
-import { closeSync, openSync, readSync } from 'node:fs';
+import fs from 'node:fs';
 import { join } from 'node:path';
 import { LIMIT_FILES, memoryGroupsOf } from '../lib/cgroup.ts';
 
@@ -95,13 +95,21 @@ const CURRENT_FILE = { 1: 'memory.usage_in_bytes', 2: 'memory.current' } as cons
 export class PressureReader {
   readonly #root: string;
   readonly #buffer = Buffer.allocUnsafe(READ_BYTES_MAX);
+  #isBlind = false;
 
   /** `root` is `/` but for tests. */
   constructor(root = '/') {
     this.#root = root;
   }
 
-  read(): PressureReadings {
+  /** Undefined where nothing can be opened, for the process or the system has no descriptor left. */
+  read(): PressureReadings | undefined {
+    this.#isBlind = false;
+    const readings = this.#readAll();
+    return this.#isBlind ? undefined : readings;
+  }
+
+  #readAll(): PressureReadings {
     const groups = memoryGroupsOf(this.#text('proc/self/cgroup'), this.#root);
     const stallGroups = groups.flatMap((each) => (each.version === 2 ? each.directories : []));
     return {
@@ -148,18 +156,20 @@ export class PressureReader {
   #textAt(path: string): string {
     let descriptor: number | undefined;
     try {
-      descriptor = openSync(path, 'r');
+      descriptor = fs.openSync(path, 'r');
       let length = 0;
       while (length < READ_BYTES_MAX) {
-        const count = readSync(descriptor, this.#buffer, length, READ_BYTES_MAX - length, null);
+        const count = fs.readSync(descriptor, this.#buffer, length, READ_BYTES_MAX - length, null);
         if (count === 0) break;
         length += count;
       }
       return this.#buffer.toString('latin1', 0, length);
-    } catch {
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      if (code === 'EMFILE' || code === 'ENFILE') this.#isBlind = true;
       return ''; // no such file here, not ours to read, or switched off (PSI answers EOPNOTSUPP)
     } finally {
-      if (descriptor !== undefined) closeSync(descriptor);
+      if (descriptor !== undefined) fs.closeSync(descriptor);
     }
   }
 }

@@ -10,7 +10,11 @@ function given(configuredBytes = GIB) {
   const clock = new ScriptedClock();
   const layers = new ScriptedLayers(clock, configuredBytes);
   layers.usedBytes = configuredBytes;
-  const world = { readings: readings({ machineStalls: stalls(0) }), lagMs: 0, isLagStopped: false };
+  const world: { readings: PressureReadings | undefined; lagMs: number; isLagStopped: boolean } = {
+    readings: readings({ machineStalls: stalls(0) }),
+    lagMs: 0,
+    isLagStopped: false,
+  };
   const messages: string[] = [];
   const governor = new Governor({
     reclaimable: layers,
@@ -51,6 +55,23 @@ test('without pressure nothing is done but looking, once a second', () => {
   clock.pass(60 * TICK_MS);
   expect(governor.state).toMatchObject({ ticks: 61, reason: 'calm', targetBytes: GIB });
   expect([layers.limits, layers.steps, messages]).toEqual([[], [], []]);
+});
+
+test('without a descriptor to look with, the limit stays, and nothing is said of the kernel', () => {
+  const { clock, world, messages, governor } = given();
+  governor.start();
+  world.readings = short(100 * MIB);
+  clock.pass(3 * TICK_MS);
+  const { targetBytes, reason } = governor.state;
+  expect(targetBytes).toBeLessThan(GIB);
+  const said = messages.length;
+  world.readings = undefined;
+  clock.pass(60 * TICK_MS);
+  expect(governor.state).toMatchObject({ targetBytes, reason, stallSource: 'machine' });
+  expect(messages.length).toBe(said);
+  world.readings = readings({ machineStalls: stalls(0) });
+  clock.pass(60 * TICK_MS);
+  expect(governor.state.targetBytes).toBeGreaterThan(targetBytes);
 });
 
 test('a cap that is lowered takes effect in bounded turns, and with the next tick once it can', () => {

@@ -1,9 +1,17 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import fs, {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import {
   PressureReader,
+  type PressureReadings,
   parseDroppable,
   parseMeminfo,
   parseStalls,
@@ -35,7 +43,25 @@ function given(files: Record<string, string | number>): void {
   }
 }
 
-const read = () => new PressureReader(root).read();
+function read(): PressureReadings {
+  const readings = new PressureReader(root).read();
+  if (readings === undefined) throw new Error('no descriptor left');
+  return readings;
+}
+
+test.each(['EMFILE', 'ENFILE'])(
+  'without a descriptor (%s) there are no readings, until there is one',
+  (code) => {
+    given({ 'proc/pressure/memory': SOME });
+    const reader = new PressureReader(root);
+    const open = vi.spyOn(fs, 'openSync').mockImplementation(() => {
+      throw Object.assign(new Error(code), { code });
+    });
+    expect(reader.read()).toBeUndefined();
+    open.mockRestore();
+    expect(reader.read()?.machineStalls?.someShare10s).toBe(0.125);
+  },
+);
 
 test('parseStalls takes some and full, passes over other lines, and does without full', () => {
   expect(parseStalls(`${SOME}\n${FULL}\n`)).toEqual(STALLS);
@@ -141,7 +167,7 @@ test('a reader takes any content without an exception, and numbers that are numb
 });
 
 test('a reader understands this machine: what has a file is known', () => {
-  const { machineRoom, machineStalls } = new PressureReader().read();
+  const { machineRoom, machineStalls } = new PressureReader().read() ?? NOTHING;
   expect(machineRoom?.limitBytes).toBeGreaterThan(machineRoom?.freeBytes ?? Number.NaN);
   expect(machineStalls !== undefined).toBe(isReadable('/proc/pressure/memory'));
 });
