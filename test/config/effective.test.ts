@@ -208,13 +208,55 @@ test('formatConfig prints what loads back to the same configuration, even under 
   );
   const mode = fc.constantFrom('read-only' as const, 'writethrough' as const);
   const name = fc.string({ minLength: 1, unit: 'binary' }).filter((text) => !text.includes('\0'));
-  const exports = fc.uniqueArray(
-    fc.record({ name, path: fc.constantFrom('/i m: #"\n.raw', '/- x'), mode }),
-    { maxLength: 3, selector: (each) => each.name },
+  const path = fc.constantFrom('/i m: #"\n.raw', '/- x');
+  const format = fc.constantFrom('raw' as const, 'qcow2' as const);
+  const share = {
+    weight: fc.integer({ min: 1, max: 10_000 }),
+    cap: fc.integer({ min: MIB, max: GIB }),
+    minimum: fc.integer({ min: 0, max: MIB }),
+  };
+  const opening = {
+    format,
+    backingFormat: format,
+    passphraseFile: path,
+    copyBase: fc.integer({ min: 65_536, max: GIB }),
+  };
+  /** Some of a few things that have names, which no two of one kind share. */
+  const named = <Item extends object>(kind: string, item: fc.Arbitrary<Item>) =>
+    fc
+      .array(item, { maxLength: 3 })
+      .chain((list) =>
+        fc
+          .uniqueArray(name, { minLength: list.length, maxLength: list.length })
+          .map((names) => list.map((each, at) => ({ ...each, name: `${kind}${names[at]}` }))),
+      );
+  const sectors = fc.integer({ min: 2048, max: 100_000 }).map((count) => count * 512);
+  const exportItem = fc.record({ path, mode, ...opening, ...share }, { requiredKeys: ['path'] });
+  const swapItem = fc.record(
+    { size: sectors, overflow: path, ...share },
+    { requiredKeys: ['size'] },
   );
   const request = fc.record(
     {
-      exports,
+      exports: named('e', exportItem),
+      swap: named('s', swapItem),
+      ram: named('r', fc.record({ size: sectors })),
+      ...opening,
+      allowBacking: fc.array(path, { maxLength: 2 }),
+      dirtyLimit: fc.integer({ min: 4 * MIB, max: 32 * MIB }),
+      drainTimeout: fc.integer({ min: 1, max: 86_400 }),
+      snapshot: path,
+      record: path,
+      recordDir: path,
+      recordLimit: fc.integer({ min: 65_536, max: GIB }),
+      recordSample: fc.integer({ min: 1, max: 1e6 }).map((millionths) => millionths / 1e6),
+      governor: fc.boolean(),
+      advisor: fc.boolean(),
+      tokenFile: path,
+      codec: fc.constantFrom('auto' as const, 'lz4' as const),
+      pageSize: fc.constantFrom(4096, 65_536),
+      maxConnections: fc.integer({ min: 1, max: 65_536 }),
+      handshakeTimeoutMs: fc.integer({ min: 1, max: 3_600_000 }),
       mode,
       memory: fc.integer({ min: 32 * MIB, max: 10 * GIB }),
       hot: fc.integer({ min: 0, max: 1e6 }).map((millionths) => millionths / 1e6),
