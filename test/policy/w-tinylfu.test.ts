@@ -40,6 +40,16 @@ describe('w-tinylfu', () => {
     expect(missesOf(by(), keys, 2500)).toBeLessThan(0.985 * fixed);
   });
 
+  it('gives back what it counted with when it is released', () => {
+    const family = wTinyLfuFamily({ slotCount: 100, capacityBytes: 100, hashOf: (slot) => slot });
+    const policy = family.create();
+    policy.insert(0, 1, 0);
+    const before = family.metadataBytes;
+    policy.evict();
+    policy.release();
+    expect(before - family.metadataBytes).toBe(8 * 64);
+  });
+
   it('gives the same result each time', () => {
     const keys = stream('skewed-scan');
     expect(missesOf(by(), keys, 250)).toBe(missesOf(by(), keys, 250));
