@@ -72,7 +72,8 @@ async function countLeaks(
   }
   const inner = end - used.usedCount;
   if (inner > 0) findings.leak(`${inner} clusters inside the file are in no table`, inner, false);
-  if (!mayCut || tail === 0) return used.count * clusterBytes;
-  await storage.resize(end * clusterBytes);
+  if (!mayCut) return used.count * clusterBytes;
+  // A last cluster that is kept, though the file ends in it, gets the zeros that it is read with.
+  if (tail > 0 || storage.sizeBytes < end * clusterBytes) await storage.resize(end * clusterBytes);
   return end * clusterBytes;
 }

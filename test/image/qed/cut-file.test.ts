@@ -49,6 +49,7 @@ it('a QED file that was not closed well, cut within its last cluster, keeps what
   content.fill(0, CLUSTER - 512, CLUSTER);
   expect((await contentOf(image)).equals(content)).toBe(true);
   await image.close();
+  expect(await checkOf(qedDriver, cut)).toMatchObject({ corruptions: 0, leaks: 0, errors: 0 });
 });
 
 it('a write that is refused for a lost end sets no mark, which would have the loss mended unasked', async () => {
