@@ -158,8 +158,8 @@ const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
   zod: ['config', 'admin'],
   koffi: ['lib/c-library.ts'],
   'lru-cache': ['image'],
-  fzstd: ['lib'],
-  '@bokuweb/zstd-wasm': ['lib'],
+  fzstd: ['image', 'trace'],
+  '@bokuweb/zstd-wasm': ['image'],
   echarts: ['replay'],
   lz4: ['layers'],
   'lz4-napi': ['layers'],
@@ -294,6 +294,16 @@ describe('the source', () => {
     }
     expect(wrong).toEqual([]);
     expect(documentedRooms()).toEqual(ROOMS);
+  });
+
+  it('has in lib what more than one folder uses, or lib itself', () => {
+    const usersOf = ({ path }: SourceFile) =>
+      files.filter(({ imports }) => imports.some(({ target }) => target === path));
+    const lonely = files.filter((file) => {
+      const folders = new Set(usersOf(file).map(({ folder }) => folder));
+      return file.folder === 'lib' && folders.size < 2 && !folders.has('lib');
+    });
+    expect(lonely.map(({ path }) => path)).toEqual([]);
   });
 
   it('has layers that know no other layer', () => {

@@ -5,12 +5,12 @@
 
 import type { Socket } from 'node:net';
 import type { Export } from '../export/export.ts';
-import { BufferShare } from '../lib/buffer-share.ts';
 import { Handshake, type HandshakeResult, type OptionDirectory } from './handshake/handshake.ts';
 import type { Recording } from './recording.ts';
 import { ClientSocket, type SocketMeans } from './socket/client-socket.ts';
 import type { Spinner } from './socket/spinner.ts';
 import type { ServerStatistics } from './statistics.ts';
+import { BufferShare } from './transmission/buffer-share.ts';
 import { ReplyWriter } from './transmission/reply-writer.ts';
 import { Transmission } from './transmission/transmission.ts';
 

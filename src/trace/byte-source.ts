@@ -12,7 +12,7 @@ import {
   systemErrorCode,
   TmemError,
 } from '../lib/errors.ts';
-import { ZstdStream } from '../lib/zstd-stream.ts';
+import { ZstdStream } from './zstd-stream.ts';
 
 /** Bytes that are asked for one after another. */
 export interface ByteSource {

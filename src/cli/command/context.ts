@@ -1,10 +1,10 @@
 /** What a command sees of the process around it, so that a test can put another around it. */
 
 import { isAbsolute, join } from 'node:path';
-import { bindEndProcess, type EndProcess } from '../../lib/end-process.ts';
 import { TmemError } from '../../lib/errors.ts';
 import type { Terminal } from '../terminal/screen.ts';
 import { printable } from '../terminal/table.ts';
+import { bindEndProcess, type EndProcess } from './end-process.ts';
 import { isStderrTerminal, StandardStreams, shareStandardStreams } from './standard-streams.ts';
 import { type StopSignals, watchStopSignals } from './stop-signals.ts';
 

@@ -8,8 +8,8 @@
 
 import type { PooledBuffer } from '../../lib/buffer-pool.ts';
 import { PIECE_BYTES } from '../../lib/buffer-pool.ts';
-import type { BufferShare } from '../../lib/buffer-share.ts';
 import type { Lender } from '../../tmem/lender.ts';
+import type { BufferShare } from './buffer-share.ts';
 import { SHORT_REPLY_BYTES_MAX } from './replies.ts';
 
 /** Room of a batch: one piece of data and its header, or many small replies. */

@@ -6,7 +6,6 @@
  * taking, and `resume` tries it again. What must wait for the image goes on by itself meanwhile.
  */
 
-import { BufferShare } from '../../lib/buffer-share.ts';
 import {
   Command,
   CommandFlag,
@@ -16,6 +15,7 @@ import {
 } from '../protocol.ts';
 import { Recording } from '../recording.ts';
 import type { RequestCounts } from '../statistics.ts';
+import { BufferShare } from './buffer-share.ts';
 import { carryOutOther } from './other-commands.ts';
 import { PayloadDrain } from './payload-drain.ts';
 import { Reads } from './reads.ts';

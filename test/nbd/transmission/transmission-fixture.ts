@@ -1,8 +1,8 @@
 /** A transmission without a socket: a client of it, and a reader that is as slow as a test wants. */
 
-import { BufferShare } from '../../../src/lib/buffer-share.ts';
 import { TransmissionFlag } from '../../../src/nbd/protocol.ts';
 import { ServerStatistics } from '../../../src/nbd/statistics.ts';
+import { BufferShare } from '../../../src/nbd/transmission/buffer-share.ts';
 import { ReplyWriter } from '../../../src/nbd/transmission/reply-writer.ts';
 import { Transmission } from '../../../src/nbd/transmission/transmission.ts';
 import type { Lender } from '../../../src/tmem/lender.ts';

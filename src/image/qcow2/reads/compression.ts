@@ -1,7 +1,7 @@
 /** Clusters in and out of their compressed form: raw deflate, or zstd. */
 
 import { constants, deflateRaw, inflateRaw } from 'node:zlib';
-import { compressZstd, decompressZstd } from '../../../lib/zstd.ts';
+import { compressZstd, decompressZstd } from './zstd.ts';
 
 /** Turns whole clusters into fewer bytes and back. */
 export interface ClusterCodec {

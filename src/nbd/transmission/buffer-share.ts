@@ -4,7 +4,7 @@
  * for, it gets a part of each size and no more.
  */
 
-import type { Buffers, PooledBuffer } from './buffer-pool.ts';
+import type { Buffers, PooledBuffer } from '../../lib/buffer-pool.ts';
 
 /** One client in so many could take a pool for itself. */
 const SHARES_MIN = 4;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { BufferPool, PIECE_BYTES, type PooledBuffer } from '../../src/lib/buffer-pool.ts';
-import { BufferShare } from '../../src/lib/buffer-share.ts';
+import { BufferPool, PIECE_BYTES, type PooledBuffer } from '../../../src/lib/buffer-pool.ts';
+import { BufferShare } from '../../../src/nbd/transmission/buffer-share.ts';
 
 const MIB = 1024 * 1024;
 

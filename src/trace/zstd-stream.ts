@@ -1,7 +1,7 @@
 /** Decodes Zstandard data (RFC 8878) piece by piece, frame after frame. */
 
 import { Decompress } from 'fzstd';
-import { messageOf, TmemError } from './errors.ts';
+import { messageOf, TmemError } from '../lib/errors.ts';
 
 /** Pieces given to the decoder at once, bytes: bounds what a piece can become, at 128 KiB a block. */
 const PIECE_BYTES = 1024;
