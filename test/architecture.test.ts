@@ -28,7 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...['governor', 'snapshot', 'swap', 'trace', 'advisor', 'lib'],
   ],
   config: ['lib'],
-  cli: ['service', 'replay', 'trace', 'imaging', 'config', 'image', 'storage', 'lib'],
+  cli: ['service', 'admin', 'replay', 'trace', 'imaging', 'config', 'image', 'storage', 'lib'],
   'index.ts': ['service', 'layers', 'policy', 'tmem', 'lib'],
 };
 
@@ -36,7 +36,6 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const MAY_IMPORT_TYPES: Readonly<Record<string, readonly string[]>> = {
   metrics: ['export', 'image', 'nbd', 'snapshot', 'tmem'],
   config: ['image'],
-  cli: ['admin'],
   admin: ['image', 'advisor'],
 };
 

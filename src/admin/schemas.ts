@@ -1,6 +1,7 @@
 /**
- * The JSON of the API, as schemas: requests are checked against them, and the API's document shows
- * them. A type of `api.ts` and its schema are held together by the compiler.
+ * The JSON of the API, as schemas: the service checks requests against them, its commands what they
+ * are answered, and the API's document shows them. A type of `api.ts` and its schema are held
+ * together by the compiler.
  */
 
 import { z } from 'zod';
@@ -21,6 +22,9 @@ import type {
 } from './api.ts';
 import { LABEL_SHAPE } from './http/parameters.ts';
 
+/** Of what is answered with these members. */
+export type Schema<Answer> = z.ZodType<Answer>;
+
 const count = z.int().min(0);
 const bytes = count;
 const number = z.number().min(0);
@@ -28,7 +32,8 @@ const label = z
   .string()
   .regex(LABEL_SHAPE, 'one to 64 letters, digits, dots, dashes or underscores');
 
-const shareStatus: z.ZodType<ShareStatus> = z
+/** What `ShareStatus` is in the document. */
+export const shareStatus: z.ZodType<ShareStatus> = z
   .strictObject({
     weight: z.int().min(1).max(10_000),
     capBytes: bytes.nullable(),
@@ -36,7 +41,8 @@ const shareStatus: z.ZodType<ShareStatus> = z
   })
   .describe('How much of the memory an owner may have; a capBytes of null is no cap.');
 
-const memoryStatus: z.ZodType<MemoryStatus> = z.strictObject({
+/** What `MemoryStatus` is in the document. */
+export const memoryStatus: z.ZodType<MemoryStatus> = z.strictObject({
   configuredLimitBytes: bytes,
   limitBytes: bytes,
   dataBytes: bytes,
@@ -130,7 +136,8 @@ const poolStatus: z.ZodType<PoolStatus> = z.strictObject({
   share: shareStatus,
 });
 
-const serviceStatus: z.ZodType<ServiceStatus> = z.strictObject({
+/** What `ServiceStatus` is in the document. */
+export const serviceStatus: z.ZodType<ServiceStatus> = z.strictObject({
   version: z.string(),
   startedAt: z.iso.datetime(),
   uptimeSeconds: number,
@@ -144,7 +151,8 @@ const serviceStatus: z.ZodType<ServiceStatus> = z.strictObject({
   pools: z.array(poolStatus),
 });
 
-const snapshotStatus: z.ZodType<SnapshotStatus> = z.strictObject({
+/** What a snapshot saved. */
+export const snapshotStatus: z.ZodType<SnapshotStatus> = z.strictObject({
   pages: count,
   bytes,
   changed: z
@@ -157,7 +165,8 @@ const snapshotStatus: z.ZodType<SnapshotStatus> = z.strictObject({
 
 const share = z.number().gt(0).max(1);
 
-const recordStatus: z.ZodType<RecordStatus> = z.strictObject({
+/** What `RecordStatus` is in the document. */
+export const recordStatus: z.ZodType<RecordStatus> = z.strictObject({
   isRecording: z.boolean(),
   canRecord: z.boolean().describe('Whether the service was given a place for recordings.'),
   file: z.string().nullable().describe('Of the recording under way, or else of the last.'),
@@ -222,7 +231,7 @@ const poolCreated = z.strictObject({
 });
 
 /** What a check of an image found; see `CheckReport`. */
-const checkReport = z.strictObject({
+export const checkReport = z.strictObject({
   formatName: z.string(),
   corruptions: count,
   leaks: count,
@@ -253,6 +262,15 @@ const problem = z.strictObject({
   dirtyBytes: bytes.optional(),
 });
 
+export const layerList = z.strictObject({ layers: z.array(layerStatus) });
+export const exportList = z.strictObject({ exports: z.array(exportStatus) });
+export const poolList = z.strictObject({ pools: z.array(poolStatus) });
+export const frozenAnswer = z.strictObject({ isFrozen: z.boolean() });
+export const freeableAnswer = z.strictObject({ freeableBytes: bytes });
+export const freedAnswer = z.strictObject({ freedBytes: bytes });
+export const flushedAnswer = z.strictObject({ flushedPages: count });
+export const drainedAnswer = z.strictObject({ isClean: z.boolean(), dirtyBytes: bytes });
+
 /** Every schema that the API's document names. */
 export const SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   ServiceStatus: serviceStatus,
@@ -265,14 +283,14 @@ export const SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   PointStatus: pointStatus,
   PoolStatus: poolStatus,
   ShareStatus: shareStatus,
-  LayerList: z.strictObject({ layers: z.array(layerStatus) }),
-  ExportList: z.strictObject({ exports: z.array(exportStatus) }),
-  PoolList: z.strictObject({ pools: z.array(poolStatus) }),
-  Frozen: z.strictObject({ isFrozen: z.boolean() }),
-  Freeable: z.strictObject({ freeableBytes: bytes }),
-  Freed: z.strictObject({ freedBytes: bytes }),
-  Flushed: z.strictObject({ flushedPages: count }),
-  Drained: z.strictObject({ isClean: z.boolean(), dirtyBytes: bytes }),
+  LayerList: layerList,
+  ExportList: exportList,
+  PoolList: poolList,
+  Frozen: frozenAnswer,
+  Freeable: freeableAnswer,
+  Freed: freedAnswer,
+  Flushed: flushedAnswer,
+  Drained: drainedAnswer,
   Snapshot: snapshotStatus,
   CheckReport: checkReport,
   Grant: z.strictObject({

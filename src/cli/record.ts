@@ -1,12 +1,12 @@
 /** `tmem record`: has a running service record what its clients ask, for `tmem replay`. */
 
 import type { RecordRequest, RecordStatus } from '../admin/api.ts';
+import { recordStatus } from '../admin/schemas.ts';
 import { checkRecordLimit, checkRecordSample, parseFraction } from '../config/values.ts';
 import { TmemError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { formatCount, formatPercent } from '../lib/quantities.ts';
 import { formatSize, parseSize } from '../lib/sizes.ts';
-import { RECORD } from './admin/answers.ts';
 import type { AdminClient } from './admin/client.ts';
 import { ADMIN_OPTIONS, adminClient } from './admin/options.ts';
 import { printsAbout } from './command/about.ts';
@@ -102,10 +102,10 @@ function ask(
   parsed: ParsedArguments<RecordOption>,
 ): Promise<RecordStatus> {
   const isBare = !parsed.has('limit') && !parsed.has('sample');
-  if (verb === 'start') return client.ask('POST', PATH, RECORD, { body: requestOf(parsed) });
+  if (verb === 'start') return client.ask('POST', PATH, recordStatus, { body: requestOf(parsed) });
   if (!isBare) refuse('--limit and --sample are for tmem record start; leave them out');
-  if (verb === 'status') return client.ask('GET', PATH, RECORD);
-  return client.ask('DELETE', PATH, RECORD, { timeoutMs: ANSWER_MS_MAX });
+  if (verb === 'status') return client.ask('GET', PATH, recordStatus);
+  return client.ask('DELETE', PATH, recordStatus, { timeoutMs: ANSWER_MS_MAX });
 }
 
 const ENDINGS = { asked: '', limit: ', at its limit', failed: ', which failed' } as const;

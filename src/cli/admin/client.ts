@@ -4,10 +4,10 @@
  */
 
 import type { IncomingMessage } from 'node:http';
+import type { Schema } from '../../admin/schemas.ts';
 import { type ErrorKind, systemErrorCode, TmemError } from '../../lib/errors.ts';
 import { formatHostAndPort, type TcpAddress, type UnixAddress } from '../../lib/listen-address.ts';
 import { printable } from '../terminal/table.ts';
-import type { Form } from './forms.ts';
 
 /** Far longer than a service that is alive takes, short enough for a person who waits. */
 const ANSWER_MS_MAX = 10_000;
@@ -35,13 +35,13 @@ export interface AdminClient {
   /** Where the service is, as a user writes it. */
   readonly place: string;
   /**
-   * Asks, and answers what came back, which is of that form. Rejects with a TmemError: the service's
+   * Asks, and answers what came back, which fits the schema. Rejects with a TmemError: the service's
    * own words where it has some, else a sentence on how to reach it.
    */
   ask<Answer>(
     method: AdminMethod,
     path: string,
-    form: Form<Answer>,
+    schema: Schema<Answer>,
     options?: AskOptions,
   ): Promise<Answer>;
 }
@@ -68,7 +68,7 @@ export class HttpAdminClient implements AdminClient {
   async ask<Answer>(
     method: AdminMethod,
     path: string,
-    form: Form<Answer>,
+    schema: Schema<Answer>,
     options: AskOptions = {},
   ): Promise<Answer> {
     const exchange = await this.#exchange(method, path, options);
@@ -76,7 +76,9 @@ export class HttpAdminClient implements AdminClient {
     const isJson = /^application\/(?:problem\+)?json\b/i.test(type);
     const content = isJson ? parsed(text) : undefined;
     if (status >= 400) throw this.#refusal(status, content);
-    if (status < 200 || status >= 300 || !form(content)) throw this.#stranger();
+    if (status < 200 || status >= 300 || !fits(schema, content)) {
+      throw this.#stranger();
+    }
     return content;
   }
 
@@ -249,4 +251,13 @@ const KIND_BY_STATUS: Readonly<Record<number, ErrorKind>> = {
 
 function kindOfStatus(status: number): ErrorKind {
   return KIND_BY_STATUS[status] ?? (status >= 500 ? 'io' : 'invalid');
+}
+
+/**
+ * Whether an answer has what the schema says. A service of another version, or another program that
+ * speaks HTTP, may answer anything; one that says more, or larger numbers, is understood all the same.
+ */
+function fits<Answer>(schema: Schema<Answer>, content: unknown): content is Answer {
+  const { error } = schema.safeParse(content);
+  return !error?.issues.some(({ code }) => code === 'invalid_type' || code === 'invalid_value');
 }

@@ -1,9 +1,8 @@
 /** `tmem ctl drain`: waits until all that clients wrote to an export is on its image. */
 
+import { drainedAnswer, serviceStatus } from '../../admin/schemas.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { formatSize } from '../../lib/sizes.ts';
-import { STATUS } from '../admin/answers.ts';
-import { flag, members, number } from '../admin/forms.ts';
 import { exportPath } from '../admin/owner-paths.ts';
 import { parseNumber } from '../command/arguments.ts';
 import { fractionOf } from '../terminal/bars.ts';
@@ -28,7 +27,7 @@ function parseTimeout(text: string | undefined): number {
 
 async function dirtyBytesOf(path: string, call: VerbCall, signal: AbortSignal): Promise<number> {
   const options = { signal, timeoutMs: POLL_ANSWER_MS_MAX };
-  const status = await call.client.ask('GET', '/v1/status', STATUS, options);
+  const status = await call.client.ask('GET', '/v1/status', serviceStatus, options);
   const found = status.exports.find(({ name }) => exportPath(`export:${name}`) === path);
   return found?.writeBack?.dirtyBytes ?? 0;
 }
@@ -57,7 +56,7 @@ async function showProgress(path: string, call: VerbCall, done: AbortSignal): Pr
 async function askToDrain(path: string, seconds: number, call: VerbCall): Promise<unknown> {
   const done = new AbortController();
   const asked = call.client
-    .ask('POST', `${path}/drain`, members({ isClean: flag, dirtyBytes: number }), {
+    .ask('POST', `${path}/drain`, drainedAnswer, {
       body: { timeoutSeconds: seconds },
       timeoutMs: seconds * 1000 + ANSWER_MARGIN_MS,
     })

@@ -1,10 +1,9 @@
 /** The verbs of `tmem ctl` that list what there is, a line each. */
 
 import type { ExportStatus, LayerStatus, PoolStatus } from '../../admin/api.ts';
+import { exportList, layerList, poolList, type Schema } from '../../admin/schemas.ts';
 import { formatCount, formatPercent } from '../../lib/quantities.ts';
 import { formatSize } from '../../lib/sizes.ts';
-import { EXPORT, LAYER, POOL } from '../admin/answers.ts';
-import { type Form, listOf, members } from '../admin/forms.ts';
 import { evictionCount, hitRatio } from '../admin/status-changes.ts';
 import { type Column, formatTable } from '../terminal/table.ts';
 import { formatCap } from './owners.ts';
@@ -57,9 +56,9 @@ const LAYER_COLUMNS: readonly Column<LayerStatus>[] = [
 ];
 
 /** A verb that lists what the API has under its name. */
-function list<Row>(
-  name: string,
-  row: Form<Row>,
+function list<Name extends string, Row>(
+  name: Name,
+  schema: Schema<Readonly<Record<Name, readonly Row[]>>>,
   summary: string,
   about: string,
   columns: readonly Column<Row>[],
@@ -72,9 +71,8 @@ function list<Row>(
     summary,
     about,
     run: async ({ client }) => {
-      const form = members<Record<string, readonly Row[]>>({ [name]: listOf(row) });
-      const answer = await client.ask('GET', `/v1/${name}`, form);
-      return { json: answer, text: formatTable(columns, answer[name] ?? []) };
+      const answer = await client.ask('GET', `/v1/${name}`, schema);
+      return { json: answer, text: formatTable(columns, answer[name]) };
     },
   };
 }
@@ -82,21 +80,21 @@ function list<Row>(
 export const LIST_VERBS: readonly Verb[] = [
   list(
     'pools',
-    POOL,
+    poolList,
     'list the pools',
     'One line for each pool: whose it is, what it holds, and its share of the memory.',
     POOL_COLUMNS,
   ),
   list(
     'exports',
-    EXPORT,
+    exportList,
     'list the exports',
     'One line for each export: its hit ratio, what it holds in memory, and what is not on its image.',
     EXPORT_COLUMNS,
   ),
   list(
     'layers',
-    LAYER,
+    layerList,
     'list the layers, from the top down',
     'One line for each layer: what it holds of what it may, pages by form, hits and evictions.',
     LAYER_COLUMNS,

@@ -1,14 +1,18 @@
 /** The verbs of `tmem ctl` that are about the memory as a whole. */
 
+import {
+  freeableAnswer,
+  freedAnswer,
+  frozenAnswer,
+  memoryStatus,
+  snapshotStatus,
+} from '../../admin/schemas.ts';
 import { formatCount } from '../../lib/quantities.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
-import { MEMORY } from '../admin/answers.ts';
 import { LONG_MS_MAX } from '../admin/client.ts';
-import { flag, members, number } from '../admin/forms.ts';
 import type { Verb } from './verb.ts';
 
 const NO_OPERANDS = { operands: '', operandsMin: 0, operandsMax: 0 } as const;
-const FROZEN = members({ isFrozen: flag });
 const ONE_SIZE = { operands: 'SIZE', operandsMin: 1, operandsMax: 1 } as const;
 
 const freeze: Verb = {
@@ -19,7 +23,7 @@ const freeze: Verb = {
     'From now on no page is taken that is not in memory already. What is there can be read, replaced\n' +
     'by newer content, and dropped. Clients are served as before, from the images.',
   run: async ({ client }) => ({
-    json: await client.ask('POST', '/v1/freeze', FROZEN),
+    json: await client.ask('POST', '/v1/freeze', frozenAnswer),
     text: 'frozen: no new pages are taken until tmem ctl thaw\n',
   }),
 };
@@ -30,7 +34,7 @@ const thaw: Verb = {
   summary: 'take new pages again',
   about: 'Ends what tmem ctl freeze began.',
   run: async ({ client }) => ({
-    json: await client.ask('POST', '/v1/thaw', FROZEN),
+    json: await client.ask('POST', '/v1/thaw', frozenAnswer),
     text: 'thawed: new pages are taken again\n',
   }),
 };
@@ -44,7 +48,7 @@ const limit: Verb = {
     'memory is given back little by little; clients do not wait for it.',
   run: async ({ client, operands: [size = ''] }) => {
     const body = { limitBytes: parseSize(size) };
-    const memory = await client.ask('PUT', '/v1/memory', MEMORY, { body });
+    const memory = await client.ask('PUT', '/v1/memory', memoryStatus, { body });
     const { limitBytes, configuredLimitBytes, pressure } = memory;
     const reason = pressure === null ? '' : ` (${pressure.reason})`;
     const now =
@@ -62,7 +66,7 @@ const shrink: Verb = {
     'limit stays, so what comes later may fill the memory again.',
   run: async ({ client, operands: [size = ''] }) => {
     const bytes = parseSize(size);
-    const freed = await client.ask('POST', '/v1/shrink', members({ freedBytes: number }), {
+    const freed = await client.ask('POST', '/v1/shrink', freedAnswer, {
       body: { bytes },
       timeoutMs: LONG_MS_MAX,
     });
@@ -78,8 +82,7 @@ const freeable: Verb = {
   summary: 'say how much memory shrink could give back',
   about: 'Prints the size of everything in memory that may vanish.',
   run: async ({ client }) => {
-    const form = members({ freeableBytes: number });
-    const answer = await client.ask('GET', '/v1/freeable', form);
+    const answer = await client.ask('GET', '/v1/freeable', freeableAnswer);
     return { json: answer, text: `${formatSize(answer.freeableBytes)}\n` };
   },
 };
@@ -92,9 +95,8 @@ const snapshot: Verb = {
     'Writes what is clean to the file that tmem serve --snapshot named, while clients are served. A\n' +
     'service that is started with that file begins with those pages.',
   run: async ({ client }) => {
-    const form = members({ pages: number, bytes: number });
     const options = { timeoutMs: LONG_MS_MAX };
-    const saved = await client.ask('POST', '/v1/snapshot', form, options);
+    const saved = await client.ask('POST', '/v1/snapshot', snapshotStatus, options);
     const { pages, bytes } = saved;
     return { json: saved, text: `saved ${formatCount(pages)} pages in ${formatSize(bytes)}\n` };
   },

@@ -1,12 +1,11 @@
 /** The verbs of `tmem ctl` that are about one export or one pool. */
 
 import type { ShareStatus } from '../../admin/api.ts';
+import { flushedAnswer, shareStatus } from '../../admin/schemas.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { formatCount } from '../../lib/quantities.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
-import { SHARE } from '../admin/answers.ts';
 import { LONG_MS_MAX } from '../admin/client.ts';
-import { members, number } from '../admin/forms.ts';
 import { ownerPath, parsePool } from '../admin/owner-paths.ts';
 import { parseNumber, readValue } from '../command/arguments.ts';
 import { printable } from '../terminal/table.ts';
@@ -54,7 +53,7 @@ const share: Verb = {
     if (Object.keys(body).length === 0) {
       throw new TmemError('usage', 'nothing is to be set; give --weight, --cap or --minimum');
     }
-    const now = await client.ask('PUT', `${ownerPath(owner)}/share`, SHARE, { body });
+    const now = await client.ask('PUT', `${ownerPath(owner)}/share`, shareStatus, { body });
     const least = formatSize(now.minimumBytes);
     const text = `weight ${now.weight}, cap ${formatCap(now)}, minimum ${least}`;
     return { json: now, text: `${printable(owner)}: ${text}\n` };
@@ -79,8 +78,7 @@ const flush: Verb = {
     if (index !== undefined) {
       path += `/pages/${parseNumber(index, 0, `"${index}" is not an index; give a whole number`)}`;
     }
-    const form = members({ flushedPages: number });
-    const answer = await client.ask('DELETE', path, form, { timeoutMs: LONG_MS_MAX });
+    const answer = await client.ask('DELETE', path, flushedAnswer, { timeoutMs: LONG_MS_MAX });
     const { flushedPages: count } = answer;
     return { json: answer, text: `dropped ${formatCount(count)} page${count === 1 ? '' : 's'}\n` };
   },

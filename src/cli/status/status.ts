@@ -1,7 +1,7 @@
 /** `tmem status`: what a running service holds and how well it does, once or over and over. */
 
+import { serviceStatus } from '../../admin/schemas.ts';
 import { TmemError } from '../../lib/errors.ts';
-import { STATUS } from '../admin/answers.ts';
 import type { AdminClient } from '../admin/client.ts';
 import { ADMIN_OPTIONS, adminClient } from '../admin/options.ts';
 import type { Sample } from '../admin/status-changes.ts';
@@ -60,7 +60,7 @@ async function look(
   clock: Clock,
   options?: { readonly signal: AbortSignal; readonly timeoutMs: number },
 ): Promise<Sample> {
-  const status = await client.ask('GET', '/v1/status', STATUS, options);
+  const status = await client.ask('GET', '/v1/status', serviceStatus, options);
   return { status, atMs: clock.nowMs() };
 }
 

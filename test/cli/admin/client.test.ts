@@ -1,12 +1,12 @@
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { z } from 'zod';
 import { HttpAdminClient } from '../../../src/cli/admin/client.ts';
-import { members, text } from '../../../src/cli/admin/forms.ts';
 import { problem, type Route, ScriptedAdmin, type ScriptedAnswer } from '../scripted-admin.ts';
 
 const PATH = '/v1/thing';
-const THING = members({ is: text });
+const THING = z.strictObject({ is: z.string(), size: z.int().max(3).optional() });
 
 /** A client of a service that answers the one path as told. */
 async function clientOf(answer: Route | ScriptedAnswer, token?: string) {
@@ -29,6 +29,12 @@ test('a question has its body, its token and nothing that a browser would send',
     'content-length': '16',
     connection: 'close',
   });
+});
+
+test('an answer that says more, or larger numbers, is understood', async () => {
+  const json = { is: 'there', size: 7, was: 'here' };
+  const { client } = await clientOf({ json });
+  expect(await client.ask('GET', PATH, THING)).toEqual(json);
 });
 
 test.each([
