@@ -117,7 +117,8 @@ export class HeldPages {
       slabBytes: options.slabBytes,
       objectBytesMax: options.pageBytesMax,
       forget: options.forget,
-      mayGrow: (bytes) => options.mayAllocate?.() !== false && this.budget.allows(bytes),
+      mayAllocate: options.mayAllocate,
+      hasRoom: (bytes) => this.budget.allows(bytes),
     });
     this.#family = options.policy({
       slotCount,

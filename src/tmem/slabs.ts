@@ -32,8 +32,10 @@ export interface SlabOptions {
   readonly slabBytes: number;
   /** The largest object, bytes; a power of two. */
   readonly objectBytesMax: number;
-  /** Asked before memory grows by that many bytes, data and metadata together. */
-  readonly mayGrow: (bytes: number) => boolean;
+  /** Whether there is room for that many bytes more, data and metadata together. */
+  readonly hasRoom: (bytes: number) => boolean;
+  /** Asked once for each slab that is wanted; one that may not be allocated is not. Default yes. */
+  readonly mayAllocate?: (() => boolean) | undefined;
   /** Bytes of an arena; a multiple of the slab size. Default 32 MiB. */
   readonly arenaBytes?: number;
   /** Default SLAB_COUNT_MAX, which is the most. */
@@ -308,7 +310,8 @@ export class Slabs {
     const roomy = this.#densestArena();
     const tailBytes = roomy === undefined ? this.#tailBytes() : 0;
     const metadataBytes = SLAB_TABLE_BYTES + sizeClass.ownersApartBytes + tailBytes;
-    if (!this.#options.mayGrow(this.slabBytes + metadataBytes)) return -1;
+    const { hasRoom, mayAllocate } = this.#options;
+    if (mayAllocate?.() === false || !hasRoom(this.slabBytes + metadataBytes)) return -1;
     const arena = roomy ?? this.#addArena();
     if (arena === undefined) return -1;
     const number = this.#freeSlabs.pop() ?? this.#slabs.push(new Slab()) - 1;
@@ -369,7 +372,7 @@ export class Slabs {
   #freeFrame(arena: Arena, offset: number): void {
     arena.freeFrame(offset / this.slabBytes);
     // What puts free while they come down to a lower limit is not to be used again either.
-    const isKept = !this.isGivingBack && this.#options.mayGrow(this.slabBytes);
+    const isKept = !this.isGivingBack && this.#options.hasRoom(this.slabBytes);
     if (!isKept) arena.forgetFrame(this.slabBytes, this.#options.forget);
     if (arena.usedFrameCount === 0) {
       this.#arenas.splice(this.#arenas.indexOf(arena), 1);

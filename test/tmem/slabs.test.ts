@@ -9,10 +9,10 @@ const OBJECT_MAX = 16 * 1024;
 /** What is forgotten is overwritten: whoever still had something there finds out. */
 const forget = (memory: Uint8Array) => memory.fill(0xee);
 
-function make(mayGrow: (bytes: number) => boolean = () => true): Slabs {
+function make(hasRoom: (bytes: number) => boolean = () => true): Slabs {
   return new Slabs({
     ...{ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, arenaBytes: ARENA },
-    ...{ mayGrow, forget },
+    ...{ hasRoom, forget },
   });
 }
 
@@ -27,8 +27,8 @@ interface ModelObject {
 }
 
 class Model {
-  mayGrow = true;
-  readonly slabs = make(() => this.mayGrow);
+  hasRoom = true;
+  readonly slabs = make(() => this.hasRoom);
   readonly #objects: ModelObject[] = [];
   #nextOwner = 0;
 
@@ -37,7 +37,7 @@ class Model {
     const held = this.slabs.heldBytes;
     const location = this.slabs.allocate(bytes, owner);
     if (location === NO_LOCATION) {
-      expect(this.mayGrow).toBe(false);
+      expect(this.hasRoom).toBe(false);
       expect(this.slabs.heldBytes).toBe(held);
       return;
     }
@@ -126,7 +126,7 @@ const step = fc.oneof(
   fc.tuple(fc.constant('thin' as const), fc.integer({ min: 2, max: 9 })),
   fc.tuple(fc.constant('compact' as const), fc.constant(0)),
   fc.tuple(fc.constant('releaseArenas' as const), fc.nat({ max: 8 })),
-  fc.tuple(fc.constant('mayGrow' as const), fc.nat({ max: 1 })),
+  fc.tuple(fc.constant('hasRoom' as const), fc.nat({ max: 1 })),
 );
 
 describe('slabs', () => {
@@ -137,7 +137,7 @@ describe('slabs', () => {
         for (const [does, value] of steps) {
           if (does === 'allocateMany') for (let i = 0; i < 40; i++) model.allocate(value);
           else if (does === 'releaseArenas') model.slabs.releaseArenas(value);
-          else if (does === 'mayGrow') model.mayGrow = value === 1;
+          else if (does === 'hasRoom') model.hasRoom = value === 1;
           else model[does](value);
           model.check();
         }
@@ -151,7 +151,7 @@ describe('slabs', () => {
     const slabs = new Slabs({
       slabBytes: 256 * 1024,
       objectBytesMax: 65536,
-      mayGrow: () => slabs.heldBytes === 0,
+      hasRoom: () => slabs.heldBytes === 0,
     });
     for (let bytes = 16; bytes <= 65536; bytes += bytes < 1024 ? 16 : 464) {
       const locations: number[] = [];
@@ -204,7 +204,7 @@ describe('slabs', () => {
   it('give back all of an arena in small pieces before it goes', () => {
     let forgotten = 0;
     const slabs = new Slabs({
-      ...{ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, arenaBytes: ARENA, mayGrow: () => true },
+      ...{ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, arenaBytes: ARENA, hasRoom: () => true },
       forget: (frame) => {
         expect(frame.length).toBe(SLAB);
         forgotten += frame.length;
@@ -226,7 +226,7 @@ describe('slabs', () => {
     const content = Buffer.alloc(OBJECT_MAX, 'kept');
     let forgotten = 0;
     const slabs = new Slabs({
-      ...{ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, arenaBytes: ARENA, mayGrow: () => true },
+      ...{ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, arenaBytes: ARENA, hasRoom: () => true },
       forget: (frame) => {
         forgotten += forget(frame).length;
       },
@@ -274,7 +274,7 @@ describe('slabs', () => {
 
   it('are never more than a location can name', () => {
     const slabs = new Slabs({
-      ...{ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, mayGrow: () => true },
+      ...{ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, hasRoom: () => true },
       slabCountMax: 2,
     });
     const locations = Array.from({ length: 9 }, (_, owner) => slabs.allocate(OBJECT_MAX, owner));
@@ -369,7 +369,7 @@ describe('slabs', () => {
 
   it('give arenas back as a whole where the system takes no pieces', () => {
     const slabs = new Slabs({
-      ...{ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, arenaBytes: ARENA, mayGrow: () => true },
+      ...{ slabBytes: SLAB, objectBytesMax: OBJECT_MAX, arenaBytes: ARENA, hasRoom: () => true },
     });
     const locations = Array.from({ length: 32 }, (_, i) => slabs.allocate(OBJECT_MAX, i));
     slabs.isGivingBack = true;
