@@ -3,8 +3,9 @@
  * they are all lent, whoever wants one waits its turn; so bytes in flight are bounded by
  * construction and moving data needs no memory that it does not have.
  *
- * Where several share a pool, none of them can have it all: the last buffers are for those who have
- * few. So one whose buffers do not come back, as those of a disk that hangs, holds up no other.
+ * Where several share a pool, none of them can have it all: a few are kept for each that does not
+ * have that many. So one whose buffers do not come back, as those of a disk that hangs, holds up no
+ * other; and none lies idle while all of them have theirs.
  */
 
 import { alignedBuffer, MEMORY_ALIGNMENT_BYTES } from './aligned-buffer.ts';
@@ -13,7 +14,7 @@ import { alignedBuffer, MEMORY_ALIGNMENT_BYTES } from './aligned-buffer.ts';
 export const PIECE_BYTES = 256 * 1024;
 const SMALL_PIECE_BYTES = 16 * 1024;
 
-/** Where several share a pool: the part of each size that is for those who have few. */
+/** Of each size, the part that those who share a pool have in equal parts, whatever others keep. */
 const KEPT_PART = 1 / 4;
 /** Who takes buffers of a pool without sharing it. */
 const OWNER = 0;
@@ -62,6 +63,10 @@ class Shelf {
   readonly count: number;
   /** How many each user has; the first is the owner, and the others share. */
   readonly #held = [0];
+  /** Buffers that each of those who share can have, however many the others keep. */
+  #few = 0;
+  /** What all of them together have less than that. */
+  #lacking = 0;
 
   constructor(dataBytes: number, memory: Buffer, count: number) {
     this.dataBytes = dataBytes;
@@ -75,7 +80,11 @@ class Shelf {
 
   /** One more shares the buffers; answers its number. */
   addUser(): number {
-    return this.#held.push(0) - 1;
+    const user = this.#held.push(0) - 1;
+    this.#few = Math.max(1, Math.floor(this.#kept / user));
+    this.#lacking = 0;
+    for (const held of this.#held.slice(1)) this.#lacking += Math.max(0, this.#few - held);
+    return user;
   }
 
   take(user: number): PooledBuffer | undefined {
@@ -83,6 +92,7 @@ class Shelf {
     const buffer = this.free.pop();
     if (buffer !== undefined) {
       buffer.isLent = true;
+      if (user !== OWNER && this.#held[user]! < this.#few) this.#lacking--;
       this.#held[user]!++;
     }
     return buffer;
@@ -91,6 +101,7 @@ class Shelf {
   release(buffer: PooledBuffer, user: number): void {
     buffer.isLent = false;
     this.#held[user]!--;
+    if (user !== OWNER && this.#held[user]! < this.#few) this.#lacking++;
     this.free.push(buffer);
     // While one is free nobody waits who may have it; only what comes back can change that.
     while (this.waiting.length > 0 && this.#serve());
@@ -108,12 +119,12 @@ class Shelf {
 
   /** Whether a buffer is free, and not kept for those who have fewer. */
   #mayTake(user: number): boolean {
-    const sharers = this.#held.length - 1;
-    if (sharers <= 1) return this.free.length > 0;
-    const kept = Math.floor(this.count * KEPT_PART);
-    if (this.free.length > kept) return true;
-    const few = Math.max(1, Math.floor(kept / sharers));
-    return this.free.length > 0 && this.#held[user]! < few;
+    if (this.free.length > Math.min(this.#kept, this.#lacking)) return true;
+    return this.free.length > 0 && this.#held[user]! < this.#few;
+  }
+
+  get #kept(): number {
+    return Math.floor(this.count * KEPT_PART);
   }
 }
 

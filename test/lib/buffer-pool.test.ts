@@ -128,6 +128,15 @@ test.each([
   },
 );
 
+test.each([2, 5])('no buffer lies idle when each of %d who share has its part', (count) => {
+  const pool = new BufferPool(64 * MIB, 4096);
+  const sharers = Array.from({ length: count }, () => pool.shared());
+  const taken = sharers.map((each) => ({ each, pieces: takeAll(each, 1) }));
+  for (const { each, pieces } of taken) for (const piece of pieces.splice(1)) each.release(piece);
+  const parts = [...sharers, ...sharers].map((each) => takeAll(each, 1).length);
+  expect(parts.reduce((sum, part) => sum + part, count)).toBe(pool.smallCount);
+});
+
 test('who may have a buffer does not wait behind those who have theirs', async () => {
   const pool = new BufferPool(1, 4096);
   const [hung, sound, third] = [pool.shared(), pool.shared(), pool.shared()];
