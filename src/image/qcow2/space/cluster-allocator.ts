@@ -1,6 +1,7 @@
 /**
  * Free clusters, found by their counts: next-fit, in runs. A search that needs no I/O is one step of
- * the event loop, so that no two of them find the same cluster; one that does is begun again.
+ * the event loop, so that no two of them find the same cluster; one that does looks anew at
+ * the gap that it had come to.
  */
 
 import { damage } from '../structures/refusal.ts';
