@@ -63,7 +63,7 @@ class Shelf {
   readonly count: number;
   /** How many each user has; the first is the owner, and the others share. */
   readonly #held = [0];
-  /** Buffers that each of those who share can have, however many the others keep. */
+  /** Buffers that each can have, however many the others keep; of one who shares with nobody, 0. */
   #few = 0;
   /** What all of them together have less than that. */
   #lacking = 0;
@@ -81,7 +81,7 @@ class Shelf {
   /** One more shares the buffers; answers its number. */
   addUser(): number {
     const user = this.#held.push(0) - 1;
-    this.#few = Math.max(1, Math.floor(this.#kept / user));
+    this.#few = user === 1 ? 0 : Math.max(1, Math.floor(this.#kept / user));
     this.#lacking = 0;
     for (const held of this.#held.slice(1)) this.#lacking += Math.max(0, this.#few - held);
     return user;
