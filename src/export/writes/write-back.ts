@@ -30,6 +30,8 @@ const SPARE_BYTES = 64 * 1024;
 
 /** Pages of a trimmed range, or of the table, that are looked at in one turn of the event loop. */
 const TRIES_PER_TURN = 4096;
+/** What an entry of the table that is free costs of a try: after a peak nearly all may be. */
+const FREE_ENTRY_COST = 1 / 32;
 
 export interface WriteBackOptions {
   readonly image: BlockImage;
@@ -310,10 +312,14 @@ export class WriteBack implements WritePath {
     const { table } = this.tier;
     const isSparse = end - first > table.slotCount;
     const tries = isSparse ? table.slotCount : end - first;
+    let left = TRIES_PER_TURN;
     for (let i = 0; i < tries && table.count > 0; i++) {
-      if (i % TRIES_PER_TURN === TRIES_PER_TURN - 1) await turnOfTheLoop();
       const page = isSparse ? table.pageIn(i) : first + i;
       if (page >= first && page < end) this.tier.drop(page);
+      left -= page < 0 ? FREE_ENTRY_COST : 1;
+      if (left > 0) continue;
+      left = TRIES_PER_TURN;
+      await turnOfTheLoop();
     }
   }
 
