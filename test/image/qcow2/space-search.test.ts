@@ -54,3 +54,19 @@ it('space for a long table is found behind a gap and more counts than memory has
   expect(run.count).toBe(2 * SLICE_COUNTS);
   expect(await allocator.take(1)).toMatchObject({ count: 1 });
 });
+
+it('a small image grows though the counts of its new table are more than those of its file', async () => {
+  const storage = await gatedImage(2 * WRITTEN, { cluster_size: `${CLUSTER}` });
+  const image = await openOn(storage);
+  const { read } = storage;
+  let reads = 0;
+  storage.read = async (...range) => {
+    if (++reads > 500) throw new TmemError('io', 'counts are read over and over');
+    await new Promise((resolve) => setImmediate(resolve)); // as a disk takes a while
+    await read.apply(storage, range);
+  };
+  const sizeBytes = 64 * 1024 * 1024 * KIB;
+  await image.resize(sizeBytes);
+  expect(image.virtualSizeBytes).toBe(sizeBytes);
+  await image.close();
+});

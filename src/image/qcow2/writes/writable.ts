@@ -15,6 +15,7 @@ import { MetadataMap } from '../space/metadata-map.ts';
 import { Refcounts } from '../space/refcounts.ts';
 import type { Qcow2Header } from '../structures/header.ts';
 import { HeaderFile } from '../structures/header-file.ts';
+import { L1_BYTES_MAX } from '../structures/layout.ts';
 import { PinnedTable } from '../structures/pinned-table.ts';
 import { CompressedWrites } from './compressed-writes.ts';
 import { InFlight } from './in-flight.ts';
@@ -63,10 +64,11 @@ function fixedBytesOf({ disk, header, tableBytesMax }: WritableParts): number {
   return l1.bytes + countBytesOf(disk, tableBytesMax) + metadataBytes;
 }
 
-/** For counts: no more than there are, of a file twice as large as now. */
+/** For counts: no more than there are, of a file twice as large as now or with the largest table. */
 function countBytesOf({ geometry, storage, virtualSizeBytes }: Qcow2Disk, tableBytesMax: number) {
   const { refcountBits, clusterBytes, sliceBytes } = geometry;
-  const clusters = (2 * Math.max(virtualSizeBytes, storage.sizeBytes)) / clusterBytes;
+  const fileBytes = Math.max(2 * virtualSizeBytes, 2 * storage.sizeBytes, L1_BYTES_MAX);
+  const clusters = fileBytes / clusterBytes;
   const needed = roundUp(Math.ceil((clusters * refcountBits) / 8), sliceBytes) + 16 * sliceBytes;
   return Math.min(needed, Math.max(REFCOUNT_BYTES_MIN, tableBytesMax / REFCOUNT_SHARE));
 }
