@@ -166,7 +166,8 @@ export class Governor {
     this.#ticks++;
     const readings = this.#read();
     if (readings === undefined) {
-      // Who cannot look leaves the limit where it is.
+      // Who cannot look leaves the limit where it is, and goes on coming down to it.
+      this.#enforce();
       this.#cancelTick = this.#clock.after(TICK_MS, this.#tick);
     } else {
       this.#follow(readings);

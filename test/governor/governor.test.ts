@@ -168,6 +168,19 @@ describe('when nothing more can be given back', () => {
     expect(layers.usedBytes).toBe(GIB / 2);
     expect(governor.state.isStuck).toBe(false);
   });
+
+  test('it tries again also while it has no descriptor to look with', () => {
+    const { clock, layers, world, governor } = given();
+    governor.start();
+    layers.persistentBytes = 900 * MIB;
+    governor.setConfiguredLimit(GIB / 2);
+    clock.settle();
+    world.readings = undefined;
+    layers.persistentBytes = 0;
+    clock.pass(2 * TICK_MS);
+    expect(layers.usedBytes).toBe(GIB / 2);
+    expect(governor.state.isStuck).toBe(false);
+  });
 });
 
 describe('the configured limit', () => {
