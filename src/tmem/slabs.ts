@@ -32,7 +32,10 @@ export interface SlabOptions {
   readonly slabBytes: number;
   /** The largest object, bytes; a power of two. */
   readonly objectBytesMax: number;
-  /** Whether there is room for that many bytes more, data and metadata together. */
+  /**
+   * Whether there is room for that many bytes more, data and metadata together; and of a slab that
+   * got empty, whether its memory may be used again.
+   */
   readonly hasRoom: (bytes: number) => boolean;
   /** Asked once for each slab that is wanted; one that may not be allocated is not. Default yes. */
   readonly mayAllocate?: (() => boolean) | undefined;
