@@ -7,6 +7,11 @@ import type { SampledPages } from './sampled-pages.ts';
 const PROBES = 2048;
 /** A page lies in two layers at most. */
 const DISTINCT_SHARE_MIN = 0.5;
+/**
+ * What is free is for pages that take this part of their size, or more: those that came first may all
+ * be zeros. As it fills, what they do take tells.
+ */
+const FREE_PAGE_SHARE_MIN = 1 / 3;
 
 /**
  * The pages that the export has in memory, each counted once, and those that would fit into what is
@@ -34,7 +39,8 @@ export class MemorySize {
   /** Reads it anew; `known` are pages that were used lately, a sample of `rate` of them. */
   read(known: SampledPages, rate: number): number {
     const held = this.held(known, rate);
-    const free = Math.max(0, this.cache.freeBytes() / this.chargeBytes);
+    const freePageBytes = Math.max(this.chargeBytes, this.cache.pageBytes * FREE_PAGE_SHARE_MIN);
+    const free = Math.max(0, this.cache.freeBytes() / freePageBytes);
     const pages = Math.max(1, held + free);
     // Half of the way: what a sample says is not to have the shadows breathe.
     this.pages = this.isGuess ? pages : (this.pages + pages) / 2;

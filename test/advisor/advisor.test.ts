@@ -88,16 +88,38 @@ describe('an advisor', () => {
     const cache = roomFor(0, {
       has: (page) => held.has(page),
       heldPages: () => held.size,
-      chargeBytes: () => (held.size > 0 ? 1024 : 4096),
-      freeBytes: () => (4000 - held.size) * 1024,
+      chargeBytes: () => (held.size > 0 ? 2048 : 4096),
+      freeBytes: () => (4000 - held.size) * 2048,
     });
     const advisor = advisorOf('lru', cache, 16_384);
-    expect(advisor.report().memoryPages).toBe(1000);
+    expect(advisor.report().memoryPages).toBe(2000);
     for (let page = 0; page < 3000; page++) {
       advisor.noteRead(page, 1, 1);
       held.add(page);
     }
     expect(Math.abs(advisor.report().memoryPages - 4000)).toBeLessThan(10);
+  });
+
+  test('does not take all pages to be like the zeros that a disk begins with', () => {
+    const held = new Set<number>();
+    let usedBytes = 0;
+    const cache = roomFor(0, {
+      has: (page) => held.has(page),
+      heldPages: () => held.size,
+      chargeBytes: () => (held.size > 0 ? usedBytes / held.size : 4096),
+      freeBytes: () => 4000 * 2048 - usedBytes,
+    });
+    const advisor = advisorOf('lru', cache, 16_384);
+    const read = (page: number, bytes: number): void => {
+      advisor.noteRead(page, 1, held.has(page) ? 0 : 1);
+      if (!held.has(page)) usedBytes += bytes;
+      held.add(page);
+    };
+    for (let page = 0; page < 1500; page++) read(page, 44);
+    for (let i = 0; i < 60_000; i++) read(2000 + (i % 3000), 2048);
+    const { reads, memoryPages } = advisor.report();
+    expect(reads).toBe(61_500); // none was forgotten
+    expect(memoryPages / 5500).toBeCloseTo(1, 0);
   });
 
   test('follows a workload that changes', () => {
