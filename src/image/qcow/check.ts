@@ -16,8 +16,9 @@ import { QCOW_HEADER_BYTES, type QcowHeader, readQcowHeader, SECTOR_BYTES } from
 
 /**
  * With `all`, entries that lead nowhere become holes, and with either repair what is in no table at
- * the end of the file is cut off, unless a table is lost that may have named it. Two references to one cluster cannot be mended; leaks in the
- * middle stay until the image is converted. What is compressed is not decompressed.
+ * the end of the file is cut off, unless a table is lost that may have named it. Two references to
+ * one cluster cannot be mended; leaks in the middle stay until the image is converted. What is
+ * compressed is not decompressed.
  */
 export async function checkQcow(
   storage: ResizableStorage,

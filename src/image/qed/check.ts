@@ -18,8 +18,9 @@ export interface QedCheckOptions extends Pick<CheckOptions, 'repair' | 'onProgre
 
 /**
  * With `all`, entries that lead nowhere become holes; with either repair, leaks at the end of the
- * file are cut off, unless a table is lost that may have named them. Two references to one cluster cannot be mended, and leaks in the middle stay.
- * The mark that the image needs a check is taken away when nothing is left to mend.
+ * file are cut off, unless a table is lost that may have named them. Two references to one cluster
+ * cannot be mended, and leaks in the middle stay. The mark that the image needs a check is taken away
+ * when nothing is left to mend.
  */
 export async function checkQed(
   storage: ResizableStorage,
