@@ -165,8 +165,7 @@ export class HeldPages {
     if (this.#options.mayAllocate?.() === false) return REFUSED_ALLOCATION;
     const { tenant } = pool;
     const { account } = tenant;
-    const slabBytes = encoding === FILLED ? 0 : this.slabs.sizeFor(length);
-    const charge = PAGE_METADATA_BYTES + slabBytes;
+    const charge = PAGE_METADATA_BYTES + (encoding === FILLED ? 0 : this.slabs.sizeFor(length));
     if (account.usedBytes + charge > account.capBytes && !this.#options.fitCap(tenant, charge)) {
       return REFUSED_LIMIT;
     }
