@@ -24,6 +24,8 @@ const BUCKET_BITS_MAX = 24;
 const OBJECT_BYTES = 416; // what a TmemObject and its map entry take on the heap, about
 /** Objects lie on V8's heap, and one that is full ends the process: two indexes leave a third of it. */
 const HEAP_PART = 1 / 3;
+/** Of V8's limit at most so much is for what is young, 48 MiB with Node 20; objects grow old. */
+const YOUNG_BYTES_MAX = 192 * 1024 * 1024;
 /** A Map can have no more entries. */
 const MAP_SIZE_MAX = 2 ** 24;
 
@@ -326,7 +328,8 @@ export class PageIndex {
 
 function objectCountMaxOfHeap(): number {
   const heapBytes = getHeapStatistics().heap_size_limit;
-  return Math.min(MAP_SIZE_MAX, Math.floor((heapBytes * HEAP_PART) / OBJECT_BYTES));
+  const oldBytes = Math.max(heapBytes - YOUNG_BYTES_MAX, heapBytes / 4);
+  return Math.min(MAP_SIZE_MAX, Math.floor((oldBytes * HEAP_PART) / OBJECT_BYTES));
 }
 
 /** Whether one more page calls for twice the buckets: at most two meet in one on average. */
