@@ -3,6 +3,7 @@ import { ClientPools } from '../../src/admin/pools/client-pools.ts';
 import { dropPages } from '../../src/admin/pools/drop-pages.ts';
 import { getObject, putObject } from '../../src/admin/pools/pool-pages.ts';
 import { smallStack } from '../metrics/scraped.ts';
+import { turnsWhile } from '../tools/turns.ts';
 import { MIB, PAGE, page } from './fixture.ts';
 
 function makeView() {
@@ -16,17 +17,11 @@ const long = Buffer.concat(Array.from({ length: 256 }, (_, i) => page(i)));
 
 test('a long request leaves turns of the event loop to others', async () => {
   const { pools, view } = makeView();
-  let turns = 0;
-  let isDone = false;
-  const count = (): void => {
-    turns++;
-    if (!isDone) setImmediate(count);
-  };
-  setImmediate(count);
-  await putObject(pools, view, 1, long);
   const body = Buffer.alloc(MIB);
-  await getObject(view, 1, body);
-  isDone = true;
+  const turns = await turnsWhile(async () => {
+    await putObject(pools, view, 1, long);
+    await getObject(view, 1, body);
+  });
   expect(body.equals(long)).toBe(true);
   expect(turns).toBeGreaterThanOrEqual(12);
 });
@@ -34,19 +29,13 @@ test('a long request leaves turns of the event loop to others', async () => {
 test('a pool that ends is out of reach at once, and its pages go in slices', async () => {
   const { pools, pool, view } = makeView();
   for (let i = 0; i < 3000; i++) pool.put(i % 3, i, page(0));
-  let turns = 0;
-  let isDone = false;
-  const count = (): void => {
-    turns++;
-    if (!isDone) setImmediate(count);
-  };
-  setImmediate(count);
-  const gone = pools.destroy(view);
-  expect(() => pools.open(pool.id, '0'.repeat(32))).toThrow('there is no pool');
-  expect(await pools.destroy(view)).toBe(0);
-  expect(pool.usage.pages).toBeGreaterThan(2000);
-  expect(await gone).toBe(3000);
-  isDone = true;
+  const turns = await turnsWhile(async () => {
+    const gone = pools.destroy(view);
+    expect(() => pools.open(pool.id, '0'.repeat(32))).toThrow('there is no pool');
+    expect(await pools.destroy(view)).toBe(0);
+    expect(pool.usage.pages).toBeGreaterThan(2000);
+    expect(await gone).toBe(3000);
+  });
   expect(turns).toBeGreaterThanOrEqual(5);
   expect(pool.usage).toMatchObject({ pages: 0, usedBytes: 0 });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Export } from '../../src/export/export.ts';
 import { rawImage } from '../../src/image/raw.ts';
+import { turnsWhile } from '../tools/turns.ts';
 import { KIB, MIB, makeExport, noise, read, write } from './fixture.ts';
 import { makeWriteBack } from './writes/write-back-fixture.ts';
 
@@ -79,15 +80,7 @@ test('others have their turn while a long range leaves the cache', async () => {
   for (const parts of [makeExport(LARGE), makeWriteBack(LARGE)]) {
     for (const change of ['trim', 'writeZeroes'] as const) {
       for (let page = 0; page < 2000; page++) parts.cache.put(page, parts.disk, page * PAGE);
-      let turns = 0;
-      let isDone = false;
-      const count = (): void => {
-        if (!isDone) setImmediate(count);
-        turns++;
-      };
-      setImmediate(count);
-      await parts.target[change](PAGE, 1998 * PAGE, true);
-      isDone = true;
+      const turns = await turnsWhile(() => parts.target[change](PAGE, 1998 * PAGE, true));
       expect(turns).toBeGreaterThanOrEqual(7);
       const left = Array.from({ length: 2000 }, (_, page) => page).filter((page) =>
         parts.cache.has(page),

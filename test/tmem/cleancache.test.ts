@@ -5,6 +5,7 @@ import { NO_LOAN } from '../../src/tmem/lender.ts';
 import { Tmem } from '../../src/tmem/tmem.ts';
 import { COMPOSITIONS } from '../layers/compositions.ts';
 import { fc } from '../tools/seed.ts';
+import { turnsWhile } from '../tools/turns.ts';
 import { pageOf } from './page-content.ts';
 
 const PAGE = 4096;
@@ -105,15 +106,7 @@ describe('cleancache', () => {
     };
     expect(held()).toBe(end - first);
     const listed = vi.spyOn(cache.pool, 'indexesOf');
-    let turns = 0;
-    let isDone = false;
-    const count = (): void => {
-      if (!isDone) setImmediate(count);
-      turns++;
-    };
-    setImmediate(count);
-    await cache.flushInTurns(first + 100, end - first - 200);
-    isDone = true;
+    const turns = await turnsWhile(() => cache.flushInTurns(first + 100, end - first - 200));
     expect(turns).toBeGreaterThanOrEqual(Math.floor((end - first - 200) / 256));
     expect(listed.mock.calls).toEqual([[1]]);
     expect(held()).toBe(200);

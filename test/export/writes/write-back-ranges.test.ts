@@ -5,6 +5,7 @@ import type { StorageExtent } from '../../../src/storage/storage.ts';
 import { NoOverflow } from '../../../src/swap/no-overflow.ts';
 import { gatedImage } from '../../image/qcow2/gated.ts';
 import { openOn } from '../../image/qcow2/images.ts';
+import { turnsWhile } from '../../tools/turns.ts';
 import { KIB, MIB, noise, quiet, read } from '../fixture.ts';
 import { SteppedStorage } from '../stepped-storage.ts';
 import { makeWriteBack, writeAtOnce, writeBackOn } from './write-back-fixture.ts';
@@ -200,18 +201,12 @@ describe('allocation', () => {
     const sizeBytes = 4096 * MIB;
     const parts = writeBackOn(new NoOverflow('disk', sizeBytes), { tuning: LAZY });
     await writeAtOnce(parts, sizeBytes - PAGE, noise(PAGE, 3));
-    let turns = 0;
-    let isDone = false;
-    const count = (): void => {
-      turns++;
-      if (!isDone) setImmediate(count);
-    };
-    setImmediate(count);
-    expect(await parts.target.extents.list(0, sizeBytes - 512, 100)).toMatchObject([
-      { length: sizeBytes - PAGE, ...hole },
-      { length: PAGE - 512, ...data },
-    ]);
-    isDone = true;
+    const turns = await turnsWhile(async () => {
+      expect(await parts.target.extents.list(0, sizeBytes - 512, 100)).toMatchObject([
+        { length: sizeBytes - PAGE, ...hole },
+        { length: PAGE - 512, ...data },
+      ]);
+    });
     expect(turns).toBeGreaterThanOrEqual(15);
   });
 
@@ -264,20 +259,6 @@ describe('allocation', () => {
 
 /** Pages that are dirty at once. */
 const PEAK = 60_000;
-
-/** Turns of the event loop that others have while `work` is done. */
-async function turnsWhile(work: () => Promise<void>): Promise<number> {
-  let turns = 0;
-  let isDone = false;
-  const count = (): void => {
-    turns++;
-    if (!isDone) setImmediate(count);
-  };
-  setImmediate(count);
-  await work();
-  isDone = true;
-  return turns;
-}
 
 test.each([
   { what: 'leaves turns to others while that is searched', dirty: PEAK, least: 12, most: 20 },
