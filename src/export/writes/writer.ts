@@ -287,6 +287,8 @@ export class Writer {
       statistics.writtenPages++;
       if (!tier.written(slot, page, pages.versionOf(page))) statistics.redirtiedPages++;
     }
+    // What is dirty again was durable before: a FLUSH that is answered must find it so.
+    if (cleanFailure !== undefined && this.#flush !== undefined) tier.table.beginBarrier();
     if (tier.table.troubledCount === 0) this.#retryMs = RETRY_MS_MIN;
     this.#end(run);
   }
