@@ -1,10 +1,11 @@
 import { closeSync, openSync, readSync, statSync, truncateSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { vmdkDriver } from '../../../src/image/vmdk/driver.ts';
 import { MIB, workspace } from '../../tools/workspace.ts';
+import { memoryOf, noFile, openSmall, SECTOR, smallImage } from './hand-made.ts';
 import { checkFile, contentOf, createVmdkFile, openVmdkFile } from './vmdk-files.ts';
 
-const SECTOR = 512;
 const GRAIN = 65_536;
 const CLEAN = { corruptions: 0, leaks: 0, errors: 0 };
 
@@ -186,4 +187,18 @@ describe('an extent that was not closed', () => {
     expect([0, 1, 2, 3].map((grain) => content[grain * GRAIN])).toEqual([1, 2, 3, 4]);
     expect(peek(file, 72) & 1).toBe(0);
   });
+});
+
+it('tables that there are not cost the check of a large disk nothing, and count as done', async () => {
+  const tableCount = 100;
+  const capacitySectors = tableCount * 8 * 8;
+  const storage = memoryOf(smallImage({ capacitySectors, hasTables: false }));
+  const image = await openSmall(storage);
+  await image.write(Buffer.alloc(SECTOR, 1), 0, SECTOR, 7 * 8 * 8 * SECTOR);
+  await image.sync();
+  const progress: number[][] = [];
+  const onProgress = (...each: number[]) => void progress.push(each);
+  const report = await vmdkDriver.check?.(storage, { openFile: noFile, onProgress });
+  expect(report).toMatchObject({ ...CLEAN, allocatedUnits: 1 });
+  expect(progress).toEqual([7, 107, 200].map((done) => [done, 2 * tableCount]));
 });

@@ -107,11 +107,14 @@ async function checkExtents(
   let done = 0;
   for (const [index, { storage, layout }] of files.entries()) {
     if (storage === undefined || layout === undefined) continue;
+    const count = tableCount(layout);
     await checkSparseExtent(storage, layout, findings, {
       repair: options.repair,
       signal: options.signal,
-      onTable: () => options.onProgress?.(++done, total),
+      onTable: (table, pass) => options.onProgress?.(done + pass * count + table, total),
     });
+    done += 2 * count;
+    options.onProgress?.(done, total);
     totals.units += Math.ceil(layout.capacitySectors / layout.grainSectors);
     if (index === 0) totals.endOffset = storage.sizeBytes;
   }

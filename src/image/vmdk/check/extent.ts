@@ -19,8 +19,8 @@ const OVERLAPS_MAX = 1000;
 export interface ExtentCheckOptions {
   readonly repair: CheckOptions['repair'];
   readonly signal: AbortSignal | undefined;
-  /** Called for every table, twice. */
-  readonly onTable: () => void;
+  /** Hears of table numbers, upwards, in each of two passes. */
+  readonly onTable: (index: number, pass: 0 | 1) => void;
 }
 
 export async function checkSparseExtent(
@@ -74,7 +74,7 @@ class ExtentCheck {
       this.#chosen = await reconcile(storage, layout);
     }
     const judge = async (index: number, table: ScannedTable, copy: ScannedTable | undefined) => {
-      onTable();
+      onTable(index, 1);
       await this.#judge(index, table, copy);
     };
     await scanTables(storage, layout, judge, signal);
@@ -85,7 +85,7 @@ class ExtentCheck {
   }
 
   #collect(index: number, table: ScannedTable, copy: ScannedTable | undefined): void {
-    this.#options.onTable();
+    this.#options.onTable(index, 0);
     for (const each of [table, copy]) {
       if (each?.isInside && each.offset > 0) this.#tables.add(each.offset / SECTOR_BYTES);
     }

@@ -57,7 +57,7 @@ export async function scanDirectories(
   }
 }
 
-/** Every table number from 0 on, whether there is a table or not. */
+/** The tables that a directory names, in order; most of a large disk has none. */
 export async function scanTables(
   storage: Storage,
   layout: SparseLayout,
@@ -71,9 +71,11 @@ export async function scanTables(
   const copies = new TableReader(storage, layout);
   for (let first = 0; first < count; first += perChunk) {
     const length = Math.min(perChunk, count - first);
+    signal?.throwIfAborted();
     await tables.readDirectory(layout.directorySector, first, length);
     if (hasCopies) await copies.readDirectory(layout.redundantDirectorySector, first, length);
     for (let i = 0; i < length; i++) {
+      if (tables.isAbsent(i) && (!hasCopies || copies.isAbsent(i))) continue;
       signal?.throwIfAborted();
       const table = await tables.table(i);
       const done = visit(first + i, table, hasCopies ? await copies.table(i) : undefined);
@@ -104,6 +106,10 @@ class TableReader {
     const offset = sector * SECTOR_BYTES + first * ENTRY_BYTES;
     await readPadded(this.#storage, this.#directory, 0, this.#directory.length, offset);
     this.#aheadEnd = 0;
+  }
+
+  isAbsent(index: number): boolean {
+    return this.#directory.readUInt32LE(index * ENTRY_BYTES) === 0;
   }
 
   /** What the directory says; 0 is no table, and as good as inside. */
