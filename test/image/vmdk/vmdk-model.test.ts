@@ -88,6 +88,24 @@ it('space that was given up is used again, but not before tables say so', async 
   expect([0, 1, 2, 4, 8].map((grain) => content[grain * GRAIN])).toEqual([3, 4, 0, 1, 2]);
 });
 
+it('writes of many grains use space that was given up, as far as it goes', async () => {
+  const storage = memoryOf(smallImage({ capacitySectors: CAPACITY, hasTables: true }));
+  const image = await openSmall(storage);
+  await image.write(Buffer.alloc(8 * GRAIN, 1), 0, 8 * GRAIN, 0);
+  await image.sync();
+  const { sizeBytes } = storage;
+  await image.discard(0, 2 * GRAIN);
+  await image.discard(4 * GRAIN, 4 * GRAIN);
+  await image.sync();
+  await image.sync();
+  await image.write(pattern(8 * GRAIN), 0, 8 * GRAIN, 8 * GRAIN);
+  expect(storage.sizeBytes).toBe(sizeBytes + 2 * GRAIN);
+  await image.sync();
+  const content = await contentOfSmall(await openSmall(storage));
+  expectSame(content.subarray(8 * GRAIN, 16 * GRAIN), pattern(8 * GRAIN));
+  expect([0, 2, 3, 4].map((grain) => content[grain * GRAIN])).toEqual([0, 1, 1, 0]);
+});
+
 it('space that was given up at the end is cut off at the close, and no other', async () => {
   const storage = containerOf(smallImage({ capacitySectors: CAPACITY, hasTables: true }));
   const image = await openSmall(storage);

@@ -177,17 +177,17 @@ export class GrainAllocation implements ExtentWriter {
       const entry = tables.entry(next);
       return entry === HOLE || entry === ZERO;
     });
-    const count = end - grain;
-    const fileOffset = this.#takeSpace(count);
+    const { fileOffset, count } = this.#takeSpace(end - grain);
     const release = this.#inFlight.take(grain, count);
-    const runEnd = Math.min(end * grainBytes, wantedEnd);
+    const takenEnd = (grain + count) * grainBytes;
+    const runEnd = Math.min(takenEnd, wantedEnd);
     return {
       length: runEnd - offset,
       storage,
       storageOffset: fileOffset,
       headBytes: offset - grain * grainBytes,
       // A grain is stored whole, also where the extent ends within it.
-      tailBytes: end * grainBytes - runEnd,
+      tailBytes: takenEnd - runEnd,
       commit: () => {
         for (let i = 0; i < count; i++) {
           tables.stage(grain + i, (fileOffset + i * grainBytes) / SECTOR_BYTES);
@@ -208,10 +208,22 @@ export class GrainAllocation implements ExtentWriter {
     return next;
   }
 
-  #takeSpace(count: number): number {
+  /** A run of grains that were given up, which may be shorter, or one at the end of the file. */
+  #takeSpace(countMax: number): { fileOffset: number; count: number } {
+    const { grainBytes } = this.#parts;
+    let fileOffset = this.#free.pop();
+    if (fileOffset === undefined) return { fileOffset: this.#takeEnd(countMax), count: countMax };
+    let count = 1;
+    // Those that were given up at once lie here upwards, mostly.
+    for (; count < countMax && this.#free.at(-1) === fileOffset - grainBytes; count++) {
+      fileOffset -= grainBytes;
+      this.#free.pop();
+    }
+    return { fileOffset, count };
+  }
+
+  #takeEnd(count: number): number {
     const { storage, grainBytes } = this.#parts;
-    const free = count === 1 ? this.#free.pop() : undefined;
-    if (free !== undefined) return free;
     const offset = this.#endOffset;
     const end = offset + count * grainBytes;
     if (end > POSITION_SECTORS_MAX * SECTOR_BYTES) {
@@ -329,11 +341,8 @@ export class GrainAllocation implements ExtentWriter {
   #takeTableSpace(length: number): number {
     if (this.#tableSpace.offset + length > this.#tableSpace.end) {
       const { grainBytes } = this.#parts;
-      const free = this.#free;
-      this.#free = [];
       const count = Math.ceil(length / grainBytes);
-      const offset = this.#takeSpace(count);
-      this.#free = free;
+      const offset = this.#takeEnd(count);
       this.#tableSpace = { offset, end: offset + count * grainBytes };
     }
     const { offset } = this.#tableSpace;
