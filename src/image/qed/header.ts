@@ -169,10 +169,10 @@ export function virtualSizeMax(geometry: QedGeometry): number {
   return Math.min(entries * entries * geometry.clusterBytes, 2 ** 53 - 512);
 }
 
-/** The header's bytes, for a new image; the name lies right behind them. */
-export function encodeQedHeader(header: QedHeader): Buffer {
+/** The header's bytes up to the end of the name, which begins at `nameOffset`, or right behind them. */
+export function encodeQedHeader(header: QedHeader, nameOffset = QED_HEADER_BYTES): Buffer {
   const name = Buffer.from(header.backingName ?? '', 'utf8');
-  const raw = Buffer.alloc(QED_HEADER_BYTES + name.length);
+  const raw = Buffer.alloc(nameOffset + name.length);
   raw.writeUInt32LE(QED_MAGIC, 0);
   raw.writeUInt32LE(header.clusterBytes, 4);
   raw.writeUInt32LE(header.tableClusters, 8);
@@ -181,9 +181,9 @@ export function encodeQedHeader(header: QedHeader): Buffer {
   writeUInt64LE(raw, header.l1Offset, 40);
   writeUInt64LE(raw, header.virtualSizeBytes, FIELD.imageSize);
   if (name.length > 0) {
-    raw.writeUInt32LE(QED_HEADER_BYTES, FIELD.backingName);
+    raw.writeUInt32LE(nameOffset, FIELD.backingName);
     raw.writeUInt32LE(name.length, FIELD.backingName + 4);
-    name.copy(raw, QED_HEADER_BYTES);
+    name.copy(raw, nameOffset);
   }
   return raw;
 }
