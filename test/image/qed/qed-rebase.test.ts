@@ -4,7 +4,14 @@ import { qedDriver } from '../../../src/image/qed/driver.ts';
 import { Random } from '../../tools/crash-random.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { workspace } from '../../tools/workspace.ts';
-import { BASE, bytesOf, containerOf, createOn, emptyContainer, saveTo } from '../appended/images.ts';
+import {
+  BASE,
+  bytesOf,
+  containerOf,
+  createOn,
+  emptyContainer,
+  saveTo,
+} from '../appended/images.ts';
 import { LoggedContainer } from '../appended/write-log.ts';
 
 needsPrograms('qemu-img');
@@ -13,7 +20,13 @@ const baseOf = (letter: string, bytes = 1023) => ({ ...BASE, name: letter.repeat
 
 async function made(letter: string): Promise<Buffer> {
   const container = emptyContainer();
-  await createOn(qedDriver, container, 1 << 20, { cluster_size: '4k' }, { backing: baseOf(letter) });
+  await createOn(
+    qedDriver,
+    container,
+    1 << 20,
+    { cluster_size: '4k' },
+    { backing: baseOf(letter) },
+  );
   return bytesOf(container);
 }
 
