@@ -87,15 +87,17 @@ export class QcowFormat extends AppendedFormat {
       const { space, storage } = this.disk;
       const bytes = packed ?? unit;
       const run = packed === undefined ? space.take(unit.length) : space.takeBytes(packed.length);
-      const entry = compressedEntry({ offset: run.offset, length: run.length }, this.#clusterBits);
-      const raw = packed === undefined ? plainEntry(run.offset) : entry;
-      if (raw === undefined) throw tooFar(storage.name, run.offset);
       try {
+        const entry = packed && compressedEntry(run, this.#clusterBits);
+        const raw = packed === undefined ? plainEntry(run.offset) : entry;
+        if (raw === undefined) throw tooFar(storage.name, run.offset);
         await storage.write(bytes, 0, bytes.length, run.offset);
-      } finally {
         space.settle(run);
+        return raw;
+      } catch (cause) {
+        space.giveBack(run);
+        throw cause;
       }
-      return raw;
     });
   }
 }

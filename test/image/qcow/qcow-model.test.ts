@@ -11,6 +11,7 @@ import {
   contentOf,
   createOn,
   emptyContainer,
+  FaultyContainer,
   openOn,
   unevenly,
 } from '../appended/images.ts';
@@ -77,4 +78,24 @@ it('compressed clusters are read, packed, and written over', async () => {
   expect(report).toMatchObject({ corruptions: 0, errors: 0 });
   expect(report.compressedUnits).toBeGreaterThan(20);
   await image.close();
+});
+
+it('a compressed cluster that could not be written leaves no space unused', async () => {
+  const container = emptyContainer();
+  await createOn(qcowDriver, container, 40 * UNIT);
+  const storage = new FaultyContainer(container);
+  const image = await openOn(qcowDriver, storage);
+  const unit = Buffer.alloc(UNIT, 7);
+  await image.writeCompressed(0, unit);
+  await image.sync();
+  const end = container.sizeBytes;
+  for (let i = 0; i < 40; i++) {
+    storage.failNext('write', 'ENOSPC');
+    await expect(image.writeCompressed(UNIT, pattern(UNIT))).rejects.toThrow('ENOSPC');
+    storage.failNext('write', 'ENOSPC');
+    await expect(image.writeCompressed(UNIT, unit)).rejects.toThrow('ENOSPC');
+  }
+  await image.writeCompressed(UNIT, unit);
+  await image.close();
+  expect(container.sizeBytes).toBeLessThan(end + 100);
 });
