@@ -13,6 +13,10 @@ import { UnitsInFlight } from '../tables/units-in-flight.ts';
 import { type BlockBitmap, writeSectors } from './bitmap.ts';
 import { type CowHeader, encodeHeader, HEADER_BYTES, HEADER_COUNT } from './header.ts';
 
+/** A page of the bitmap gets its space on the disk as a whole. */
+const PAGE_BYTES = 4096;
+const PAGE_BLOCKS = 8 * PAGE_BYTES;
+
 export interface CowDiskParts {
   readonly storage: ResizableStorage;
   readonly header: CowHeader;
@@ -29,6 +33,9 @@ export class CowDisk implements WritableFormat {
   readonly #bitmap: BlockBitmap;
   readonly #dataOffset: number;
   readonly #units = new UnitsInFlight();
+  /** Pages of the bitmap that have space on the disk. */
+  readonly #settled = new Set<number>();
+  readonly #settling = new Map<number, Promise<void>>();
   readonly #syncs = new JoinedRuns(() => this.#syncNow());
   #header: CowHeader;
 
@@ -67,11 +74,9 @@ export class CowDisk implements WritableFormat {
       const run = Math.min(length, end - offset);
       return { length: run, storage, storageOffset, headBytes: 0, tailBytes: 0 };
     }
-    const free = this.#units.waitFor(first);
-    if (free !== undefined) return free.then(() => this.allocate(offset, length));
-    let count = 1;
-    const missing = bitmap.runFrom(first, countMax);
-    while (count < missing && !this.#units.has(first + count)) count++;
+    const wait = this.#units.waitFor(first) ?? this.#settle(first);
+    if (wait !== undefined) return wait.then(() => this.allocate(offset, length));
+    const count = this.#freeRun(first, first + countMax);
     const release = this.#units.take(first, count);
     const start = first * this.unitBytes;
     const end = Math.min((first + count) * this.unitBytes, this.virtualSizeBytes);
@@ -95,9 +100,9 @@ export class CowDisk implements WritableFormat {
     const first = Math.floor(offset / this.unitBytes);
     const end = Math.ceil((offset + length) / this.unitBytes);
     for (let block = first; block < end; ) {
-      const free = this.#units.waitFor(block);
-      if (free !== undefined) {
-        await free;
+      const wait = this.#units.waitFor(block) ?? this.#settle(block);
+      if (wait !== undefined) {
+        await wait;
         continue;
       }
       const count = this.#freeRun(block, end);
@@ -145,9 +150,34 @@ export class CowDisk implements WritableFormat {
     if (!this.#storage.isReadOnly) await this.sync();
   }
 
-  /** How many blocks from this one on are as this one is, and in nobody's hands. */
+  /**
+   * Gives the page of a block's bit its space before the first bit of it is set: a disk that is full
+   * then refuses the write, and not the FLUSH after it. Undefined when it has that.
+   */
+  #settle(block: number): Promise<void> | undefined {
+    const page = Math.floor(block / PAGE_BLOCKS);
+    if (this.#settled.has(page)) return undefined;
+    let settling = this.#settling.get(page);
+    if (settling === undefined) {
+      settling = this.#settlePage(page).finally(() => this.#settling.delete(page));
+      this.#settling.set(page, settling);
+    }
+    return settling;
+  }
+
+  async #settlePage(page: number): Promise<void> {
+    const first = page * PAGE_BLOCKS;
+    const count = Math.min(PAGE_BLOCKS, this.#bitmap.blockCount - first);
+    const isEmpty = !this.#bitmap.has(first) && this.#bitmap.runFrom(first, count) === count;
+    const offset = this.#header.bitmapOffset + page * PAGE_BYTES;
+    if (isEmpty) await this.#storage.writeZeroes(offset, PAGE_BYTES, false);
+    this.#settled.add(page);
+  }
+
+  /** How many blocks of this one's page are from it on as it is, and in nobody's hands. */
   #freeRun(block: number, end: number): number {
-    const alike = this.#bitmap.runFrom(block, end - block);
+    const pageEnd = (Math.floor(block / PAGE_BLOCKS) + 1) * PAGE_BLOCKS;
+    const alike = this.#bitmap.runFrom(block, Math.min(end, pageEnd) - block);
     let count = 1;
     while (count < alike && !this.#units.has(block + count)) count++;
     return count;

@@ -4,6 +4,7 @@ import { BlockImage } from '../../../src/image/image.ts';
 import { rawImage } from '../../../src/image/raw.ts';
 import { MemoryStorage } from '../../../src/storage/memory.ts';
 import { fc } from '../../tools/seed.ts';
+import { SmallDisk } from '../small-disk.ts';
 import { createOn, openOn, SIZE, STAMP } from './images.ts';
 
 test('an image on a base reads as the base with what was written, zeroed and discarded over it', async () => {
@@ -82,6 +83,35 @@ async function firstByte(file: MemoryStorage): Promise<number | undefined> {
   await (await openOn(file)).read(seen, 0, 1, 0);
   return seen[0];
 }
+
+test('on a full disk a write fails, and not the FLUSH of what was acknowledged', async () => {
+  const BLOCKS = 3 * 32_768;
+  for (let left = 0; left < 6; left++) {
+    const file = await createOn({ block_size: '512' }, new SmallDisk('overlay.cow'), BLOCKS * 512);
+    file.leaveBlocks(left);
+    const disk = await openOn(file);
+    const written: number[] = [];
+    // Their bits lie far apart.
+    for (const block of [0, 40_000, BLOCKS - 1, 80]) {
+      const write = disk.write(Buffer.alloc(512, 7), 0, 512, block * 512);
+      await write.then(
+        () => written.push(block),
+        (cause: unknown) => expect(cause).toMatchObject({ kind: 'no-space' }),
+      );
+    }
+    await expect(disk.writeZeroes(50_000 * 512, 512, false)).rejects.toMatchObject({
+      kind: 'no-space',
+    });
+    await disk.sync();
+    const again = await openOn(file);
+    const seen = Buffer.alloc(1);
+    for (const block of written) {
+      await again.read(seen, 0, 1, block * 512);
+      expect(seen[0]).toBe(7);
+    }
+    expect(written.length).toBe(left >> 1);
+  }
+});
 
 test('the check finds a file that is too short', async () => {
   const openFile = () => Promise.reject(new Error('nothing to open'));

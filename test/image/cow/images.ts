@@ -12,11 +12,14 @@ function nothing(): Promise<never> {
   return Promise.reject(new Error('no other file is there'));
 }
 
-/** A new image in memory. */
-export async function createOn(settings: Record<string, string>): Promise<MemoryStorage> {
-  const file = new MemoryStorage(Buffer.alloc(0), { name: 'overlay.cow' });
+/** A new image, in memory unless a file is given. */
+export async function createOn<File extends MemoryStorage = MemoryStorage>(
+  settings: Record<string, string>,
+  file = new MemoryStorage(Buffer.alloc(0), { name: 'overlay.cow' }) as File,
+  sizeBytes = SIZE,
+): Promise<File> {
   await cowDriver.create?.(file, {
-    sizeBytes: SIZE,
+    sizeBytes,
     settings,
     backing: { role: 'backing file', name: 'base.raw', formatName: 'raw', stamp: STAMP },
     createFile: nothing,
