@@ -96,7 +96,12 @@ export class CowDisk implements WritableFormat {
   }
 
   /** Blocks that are here become zeros, or holes of the file; others are put here as such. */
-  async zero(offset: number, length: number, mayDiscard: boolean): Promise<boolean> {
+  async zero(
+    offset: number,
+    length: number,
+    mayDiscard: boolean,
+    mustBeFast = false,
+  ): Promise<boolean> {
     const first = Math.floor(offset / this.unitBytes);
     const end = Math.ceil((offset + length) / this.unitBytes);
     for (let block = first; block < end; ) {
@@ -110,7 +115,8 @@ export class CowDisk implements WritableFormat {
       const stop = Math.min((block + count) * this.unitBytes, this.virtualSizeBytes);
       try {
         const start = block * this.unitBytes;
-        await this.#storage.writeZeroes(this.#dataOffset + start, stop - start, mayDiscard);
+        const at = this.#dataOffset + start;
+        await this.#storage.writeZeroes(at, stop - start, mayDiscard, mustBeFast);
         for (let each = block; each < block + count; each++) this.#bitmap.set(each);
       } finally {
         release?.();

@@ -113,6 +113,19 @@ test('on a full disk a write fails, and not the FLUSH of what was acknowledged',
   }
 });
 
+test('zeros that must be fast and are not so on the disk are refused', async () => {
+  const file = await createOn({ block_size: '4096' });
+  const fast: boolean[] = [];
+  const disk = await openOn(file);
+  await disk.write(Buffer.alloc(4096, 1), 0, 4096, 0);
+  file.writeZeroes = async (_offset, _length, _mayDiscard, mustBeFast = false) => {
+    fast.push(mustBeFast);
+  };
+  await disk.writeZeroes(0, 4096, true, true);
+  await disk.writeZeroes(0, 4096, true);
+  expect(fast).toEqual([true, false]);
+});
+
 test('the check finds a file that is too short', async () => {
   const openFile = () => Promise.reject(new Error('nothing to open'));
   const file = await createOn({});
