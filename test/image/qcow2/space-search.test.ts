@@ -15,7 +15,8 @@ const SLICE_COUNTS = 64;
 const SLICES = 8;
 const WRITTEN = 1024 * KIB;
 
-it('space for a long table is found behind a gap and more counts than memory has', async () => {
+/** An allocator of an image that is half full, with memory for a few slices of counts. */
+async function smallAllocator() {
   const settings = { cluster_size: `${CLUSTER}`, refcount_bits: '64' };
   const storage = await gatedImage(2 * WRITTEN, settings);
   storage.close = async () => {};
@@ -43,12 +44,24 @@ it('space for a long table is found behind a gap and more counts than memory has
   const { read } = storage;
   let reads = 0;
   storage.read = async (...range) => {
-    if (++reads > (2 * storage.sizeBytes) / CLUSTER / SLICE_COUNTS) {
+    if (++reads > (3 * storage.sizeBytes) / CLUSTER / SLICE_COUNTS) {
       throw new TmemError('io', 'counts are read over and over');
     }
     await new Promise((resolve) => setImmediate(resolve)); // as a disk takes a while
     await read.apply(storage, range);
   };
+  return { allocator, refcounts };
+}
+
+it.each([
+  ['more counts than memory has', 0],
+  ['more counts that changed than memory has', 2 * SLICES],
+])('space for a long table is found behind a gap and %s', async (_what, changed) => {
+  const { allocator, refcounts } = await smallAllocator();
+  for (let slice = 0; slice < changed; slice++) {
+    await refcounts.load(slice * SLICE_COUNTS);
+    refcounts.set(slice * SLICE_COUNTS, 1);
+  }
   const run = await allocator.takeExactly(2 * SLICE_COUNTS);
   expect(run.first * CLUSTER).toBeGreaterThan(WRITTEN);
   expect(run.count).toBe(2 * SLICE_COUNTS);

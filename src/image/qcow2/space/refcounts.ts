@@ -30,6 +30,7 @@ export class Refcounts {
   readonly #name: string;
   readonly #geometry: Geometry;
   readonly #sliceCounts: number;
+  readonly #dirtyBytesMax: number;
 
   constructor({ name, storage, geometry, table, limitBytes }: RefcountsOptions) {
     const { sliceBytes, refcountBits } = geometry;
@@ -39,6 +40,7 @@ export class Refcounts {
     this.countMax = counterMax(refcountBits);
     this.blocks = new TableCache({ storage, sliceBytes, limitBytes });
     this.#sliceCounts = (sliceBytes * 8) / refcountBits;
+    this.#dirtyBytesMax = limitBytes / 2;
   }
 
   /** Whether a block counts the cluster; one that is not covered is free and cannot be used yet. */
@@ -53,8 +55,13 @@ export class Refcounts {
     return readCounter(slice, 0, cluster % this.#sliceCounts, this.#geometry.refcountBits);
   }
 
-  /** Afterwards `get` and `set` find the count in memory, until the event loop turns. */
+  /**
+   * Afterwards `get` and `set` find the count in memory, until the event loop turns. So that memory is
+   * left for those that a search wants at once, changed ones are written before they fill it: a count
+   * is never less than what is durable refers to, so that it may be written at any time.
+   */
   async load(cluster: number): Promise<void> {
+    if (this.blocks.dirtyBytes > this.#dirtyBytesMax) await this.blocks.writeBack();
     await this.blocks.load(this.#sliceOffsetOf(cluster));
   }
 
