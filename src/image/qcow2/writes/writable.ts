@@ -260,7 +260,8 @@ export class WritableQcow2 implements WritableFormat {
   async close(): Promise<void> {
     await this.sync();
     if (this.#isReady) await this.#storeBitmaps();
-    if (this.#writeBack.dirtyBytes > 0) await this.#writeBack.sync();
+    // Counts go down when what was replaced is durable, which makes them differ once more.
+    while (this.#writeBack.dirtyBytes > 0) await this.#writeBack.sync();
     await this.#disk.storage.finish?.();
   }
 

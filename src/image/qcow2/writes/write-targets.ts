@@ -199,10 +199,9 @@ export class WriteTargets {
     offset: number,
     length: number,
   ): WriteTarget {
-    const { disk, freed, inFlight } = this.#options;
-    const { clusterBytes, hasDataFile } = disk.geometry;
+    const { disk } = this.#options;
+    const { clusterBytes } = disk.geometry;
     const end = Math.min(offset + length, piece.end);
-    const isNew = piece.way !== 'into';
     return {
       length: end - offset,
       storage: disk.dataStorage,
@@ -211,11 +210,15 @@ export class WriteTargets {
       headBytes: offset - piece.start,
       tailBytes: piece.end - end,
       commit: () => this.#commit(piece, hostOffset, range),
-      abort: () => {
-        inFlight.end(range);
-        if (isNew && !hasDataFile) freed.addUnreachable(hostOffset, piece.clusters * clusterBytes);
-      },
+      abort: () => this.#abort(piece, hostOffset, range),
     };
+  }
+
+  #abort({ way, clusters }: Piece, hostOffset: number, range: HeldRange): void {
+    const { disk, freed, inFlight } = this.#options;
+    const { clusterBytes, hasDataFile } = disk.geometry;
+    inFlight.end(range);
+    if (way !== 'into' && !hasDataFile) freed.addUnreachable(hostOffset, clusters * clusterBytes);
   }
 
   #commit(piece: Piece, hostOffset: number, range: HeldRange): void | Promise<void> {
@@ -230,7 +233,7 @@ export class WriteTargets {
         () => this.#commit(piece, hostOffset, range),
         (cause) => {
           // The table cannot be read: the guest keeps what was there.
-          inFlight.end(range);
+          this.#abort(piece, hostOffset, range);
           throw cause;
         },
       );
