@@ -79,6 +79,8 @@ async function mend(
   }
   // Counts from a walk that saw not everything would free what is in use.
   if (pass.findings.isIncomplete) return;
+  // New ones behind the end of the file would lie, and have others lie, where entries still lead.
+  if (pass.stored.isBroken && pass.hasLost) return;
   if (pass.stored.isBroken) await rebuildRefcounts(storage, pass);
   else if (pass.wrongCounts > 0) await correctRefcounts(storage, pass, false);
   await storage.sync();

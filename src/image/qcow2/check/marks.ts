@@ -7,6 +7,8 @@ import type { Findings } from './findings.ts';
 export class Marks {
   readonly counts: ClusterCounts;
   readonly fileBytes: number;
+  /** Something is said to be behind the end of the file; what is there is counted nowhere. */
+  hasLost = false;
   readonly #clusterBytes: number;
   readonly #findings: Findings;
 
@@ -28,6 +30,7 @@ export class Marks {
     const clusterBytes = this.#clusterBytes;
     if (!(offset + length - this.fileBytes < clusterBytes)) {
       this.#findings.corruption(what, offset, 'is behind the end of the file', times);
+      this.hasLost = true;
       return false;
     }
     const last = Math.floor((offset + length - 1) / clusterBytes);

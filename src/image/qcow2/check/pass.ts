@@ -28,6 +28,8 @@ export interface CheckPass {
   readonly stored: StoredRefcounts;
   readonly walk: TableWalk;
   readonly tables: L2Tables;
+  /** Something besides the refcounts is said to be behind the end of the file. */
+  readonly hasLost: boolean;
   /** Clusters whose kept refcount is not the number of references. */
   readonly wrongCounts: number;
   /** One more than the last cluster that is used or said to be. */
@@ -59,13 +61,14 @@ export async function checkPass(
   const tables = await walk.readL2(options);
   checkEncryption(parts);
   await checkBitmaps(parts);
+  const { hasLost } = marks;
   const tableBytes = header.refcountTableClusters * geometry.clusterBytes;
   if (!marks.mark(header.refcountTableOffset, tableBytes, 1, 'the refcount table')) {
     stored.isBroken = true;
   }
   checkBlocks(stored, marks, geometry, findings);
   const compared = compare(marks, stored, clusters, geometry, findings);
-  return { header, geometry, clusters, findings, marks, stored, walk, tables, ...compared };
+  return { header, geometry, clusters, findings, marks, stored, walk, tables, hasLost, ...compared };
 }
 
 /** Holds the references against the kept counts, a page at a time: most are wholly alike. */

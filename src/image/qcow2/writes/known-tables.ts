@@ -47,8 +47,15 @@ export async function knownTables(
     return { metadata, fault: damage(name, header.snapshotsOffset, what) };
   }
   for (const place of [...places, ...blocksOf(refcountTable)]) {
-    if (metadata.addNew(place.offset, place.length)) continue;
-    return { metadata, fault: shared(name, place) };
+    if (!metadata.addNew(place.offset, place.length)) {
+      return { metadata, fault: shared(name, place) };
+    }
+  }
+  // What a lost block counted would be taken for free, though entries still lead there.
+  for (const { offset } of blocksOf(refcountTable)) {
+    if (offset < storage.sizeBytes) continue;
+    const what = 'a refcount block is said to be behind the end of the file, which was cut off';
+    return { metadata, fault: unsafe(name, offset, what) };
   }
   // An L2 table that is not the image's own is copied before it changes, so that it spoils nothing,
   // and what it was copied from is not given up where another table is: see FreedClusters. One that
@@ -104,8 +111,13 @@ function* blocksOf(table: PinnedTable): Generator<Place> {
 }
 
 function shared(name: string, { offset, what }: Place): TmemError {
-  const cause = `at offset ${offset}, ${what} is said to be where another table is`;
+  return unsafe(name, offset, `${what} is said to be where another table is`);
+}
+
+function unsafe(name: string, offset: number, what: string): TmemError {
   const advice = 'repair it with "tmem image repair", or convert it';
   const context = { image: name, offset };
-  return new TmemError('io', `"${name}" is damaged: ${cause}; ${advice}`, { context });
+  return new TmemError('io', `"${name}" is damaged: at offset ${offset}, ${what}; ${advice}`, {
+    context,
+  });
 }
