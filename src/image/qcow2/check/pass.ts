@@ -67,8 +67,8 @@ export async function checkPass(
     stored.isBroken = true;
   }
   checkBlocks(stored, marks, geometry, findings);
-  const compared = compare(marks, stored, clusters, geometry, findings);
-  return { header, geometry, clusters, findings, marks, stored, walk, tables, hasLost, ...compared };
+  const compared = { hasLost, ...compare(marks, stored, clusters, geometry, findings) };
+  return { header, geometry, clusters, findings, marks, stored, walk, tables, ...compared };
 }
 
 /** Holds the references against the kept counts, a page at a time: most are wholly alike. */
