@@ -50,16 +50,15 @@ export async function repairRefcounts(storage: ResizableStorage): Promise<CheckR
 
 /**
  * Leaked space is given back, unless what could not be read may be using it, or the counts lie where
- * something else does, which writing them would destroy.
+ * something else does, which writing them would destroy. Then the entry of what has one reference
+ * left is no longer flagged as shared, which was right before; a crash may have come in between.
  */
 async function giveBack(storage: ResizableStorage, pass: CheckPass): Promise<void> {
   if (pass.findings.isIncomplete || pass.stored.isBroken) return;
-  const { correctRefcounts } = await import('./repair-refcounts.ts');
-  const isSomeLeftToOne = await correctRefcounts(storage, pass, true);
-  await storage.sync();
-  if (!isSomeLeftToOne) return;
-  // Its entry is flagged as shared, which was right before.
   const { setFlags } = await import('./repair-tables.ts');
+  const { correctRefcounts } = await import('./repair-refcounts.ts');
+  await correctRefcounts(storage, pass, true);
+  await storage.sync();
   await setFlags(storage, pass, true);
   await storage.sync();
 }

@@ -11,19 +11,17 @@ import type { CheckPass } from './pass.ts';
 
 /**
  * Writes the counts that the pass found into the blocks that are there; only lower ones where
- * `onlyLeaks`. Nothing is durable before the caller syncs. Answers whether a cluster that was said to
- * be shared has a single reference now.
+ * `onlyLeaks`. Nothing is durable before the caller syncs.
  */
 export async function correctRefcounts(
   storage: ResizableStorage,
   pass: CheckPass,
   onlyLeaks: boolean,
-): Promise<boolean> {
+): Promise<void> {
   const { geometry, marks, stored, clusters } = pass;
   const { blockEntries, clusterBytes, refcountBits } = geometry;
   const block = Buffer.alloc(clusterBytes);
   const max = counterMax(refcountBits);
-  let isSomeLeftToOne = false;
   for (const [index, offset] of stored.blocks.entries()) {
     const first = index * blockEntries;
     const end = Math.min(first + blockEntries, clusters);
@@ -33,12 +31,10 @@ export async function correctRefcounts(
       const count = marks.counts.get(cluster);
       const kept = stored.counts.get(cluster);
       if (count === kept || (onlyLeaks && count > kept)) continue;
-      if (count === 1 && kept > 1) isSomeLeftToOne = true;
       writeCounter(block, 0, cluster - first, refcountBits, Math.min(count, max));
     }
     await storage.write(block, 0, clusterBytes, offset);
   }
-  return isSomeLeftToOne;
 }
 
 function hasDifference(

@@ -53,8 +53,8 @@ export async function mendEntries(storage: ResizableStorage, pass: CheckPass): P
 
 /**
  * Flags the entries of the active disk as what the references say: to be written in place where there
- * is one reference. The refcounts on the storage must be right before. Where `onlyLeaks`, only the
- * entries whose refcount was more than the references. Answers how many it changed.
+ * is one reference. The refcounts on the storage must be right before. Where `onlyLeaks`, not the
+ * entries whose refcount was less than the references, and still is. Answers how many it changed.
  */
 export async function setFlags(
   storage: ResizableStorage,
@@ -72,7 +72,7 @@ export async function setFlags(
     if (offset === 0 && !(isData && hasDataFile && high >= COPIED)) return;
     const cluster = Math.floor(offset / clusterBytes);
     const count = marks.counts.get(cluster);
-    if (onlyLeaks && stored.counts.get(cluster) <= count) return;
+    if (onlyLeaks && stored.counts.get(cluster) < count) return;
     const isOne = (isData && hasDataFile) || count === 1;
     if (isOne === high >= COPIED) return;
     bytes.writeUInt32BE((isOne ? high | COPIED : high & ~COPIED) >>> 0, at);
