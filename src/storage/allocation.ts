@@ -5,9 +5,9 @@
  */
 
 import { systemErrorCode } from '../lib/errors.ts';
+import type { IoShare } from './io-share.ts';
 import { FALLOCATE, type Libc, SEEK } from './libc.ts';
 import type { StorageCapabilities, StorageExtent } from './storage.ts';
-import type { ThreadShare } from './thread-share.ts';
 import { endOfFile } from './transfer.ts';
 
 /**
@@ -26,12 +26,12 @@ const REFUSED_THIS_TIME = new Set(['EINVAL', 'EBUSY', 'ENOTTY']);
 export class FileAllocation implements StorageCapabilities {
   readonly #libc: Libc | undefined;
   readonly #fd: number;
-  readonly #threads: ThreadShare;
+  readonly #threads: IoShare;
   readonly #refusedModes = new Set<number>();
   #seeksHoles: boolean;
 
   /** The descriptor belongs to the caller and is used for nothing else: seeking moves its offset. */
-  constructor(libc: Libc | undefined, fd: number, isReadOnly: boolean, threads: ThreadShare) {
+  constructor(libc: Libc | undefined, fd: number, isReadOnly: boolean, threads: IoShare) {
     this.#libc = libc;
     this.#fd = fd;
     this.#threads = threads;

@@ -12,10 +12,10 @@ import { kindOfSystemError, messageOf, systemErrorCode, TmemError } from '../lib
 import { FileAllocation } from './allocation.ts';
 import { closeDescriptors } from './descriptors.ts';
 import { type FileNameState, type NamedFile, nameStateOf } from './file-name.ts';
+import { THREADS } from './io-places.ts';
+import { IoShare } from './io-share.ts';
 import { type FileStorageOptions, type OpenFile, openDescriptors } from './open-file.ts';
 import type { ResizableStorage, StorageCapabilities, StorageExtent } from './storage.ts';
-import type { PositionedIo } from './thread-io.ts';
-import { ThreadShare } from './thread-share.ts';
 import { END_OF_FILE, transferFully } from './transfer.ts';
 import { WriteTurns } from './write-turns.ts';
 
@@ -57,8 +57,8 @@ export class FileStorage implements ResizableStorage, NamedFile {
   #sizeBytes: number;
   readonly #file: OpenFile;
   readonly #allocation: FileAllocation;
-  readonly #threads: ThreadShare;
-  readonly #io: PositionedIo;
+  readonly #threads: IoShare;
+  readonly #io: IoShare;
   readonly #writeTurns = new WriteTurns();
   #inFlightCount = 0;
   #closing: Promise<void> | undefined;
@@ -76,8 +76,8 @@ export class FileStorage implements ResizableStorage, NamedFile {
     this.alignmentBytes = file.directFd === undefined ? 1 : MEMORY_ALIGNMENT_BYTES;
     this.#file = file;
     const { io, libc, allocationFd, isReadOnly } = file;
-    this.#threads = new ThreadShare(io.usesThreads === true ? io : undefined);
-    this.#io = io.usesThreads === true ? this.#threads : io;
+    this.#io = new IoShare(io);
+    this.#threads = io.places === THREADS ? this.#io : new IoShare();
     this.#allocation = new FileAllocation(libc, allocationFd, isReadOnly, this.#threads);
     this.supports = this.#allocation;
   }
@@ -108,9 +108,7 @@ export class FileStorage implements ResizableStorage, NamedFile {
     this.#begin();
     try {
       if (this.#failedSync !== undefined) throw this.#failedSync;
-      await new Promise<void>((resolve, reject) => {
-        fs.fdatasync(this.#file.bufferedFd, (error) => (error ? reject(error) : resolve()));
-      });
+      await this.#threads.run(() => this.#syncDescriptor());
     } catch (cause) {
       const { kind, message, context } = this.#failure('sync', 0, this.sizeBytes, cause);
       const isFinal = true;
@@ -124,10 +122,16 @@ export class FileStorage implements ResizableStorage, NamedFile {
     }
   }
 
+  #syncDescriptor(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fs.fdatasync(this.#file.bufferedFd, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+
   async nameState(): Promise<FileNameState> {
     this.#begin();
     try {
-      return await nameStateOf(this.name, this.#file.bufferedFd);
+      return await this.#threads.run(() => nameStateOf(this.name, this.#file.bufferedFd));
     } finally {
       this.#end();
     }

@@ -39,5 +39,6 @@ async function openRing(): Promise<PositionedIo> {
   if (calls === undefined) return THREAD_IO;
   const ring = DiskRing.open(calls);
   if (typeof ring === 'string') return { ...THREAD_IO, name: `threads (no io_uring: ${ring})` };
-  return { name: 'io_uring', read: ring.read, write: ring.write };
+  const { places, read, write } = ring;
+  return { name: 'io_uring', places, read, write };
 }

@@ -11,7 +11,7 @@ needsPrograms(...FUSE_PROGRAMS);
 const SIZE = 8 * MIB;
 const PAGE = 4096;
 /** Far more than there are threads. */
-const CLIENTS = 2;
+const CLIENTS = 4;
 const REQUESTS = 60;
 
 /** What a request of that cookie asks for; the others trim. */
@@ -20,23 +20,29 @@ const isRead = (cookie: number) => cookie % 4 !== 0;
 test.for([
   ['what is best', []],
   ['threads', ['--io', 'threads']],
-] as const)('a disk that hangs holds up no other, by %s', async ([, options], { skip }) => {
+] as const)('disks that hang hold up no other, by %s', async ([, options], { skip }) => {
   const directory = workspace();
-  const disk = await fuseDisk(makeImage(directory, SIZE), SIZE);
-  if (disk === undefined) return skip('needs root and FUSE');
+  const first = await fuseDisk(makeImage(workspace(), SIZE), SIZE);
+  const second = await fuseDisk(makeImage(workspace(), SIZE), SIZE);
+  if (first === undefined || second === undefined) return skip('needs root and FUSE');
   const other = makeEmptyImage(directory, SIZE, 'other.raw');
-  const images = [`hung=${disk.file}`, `other=${other}`];
+  const images = [`first=${first.file}`, `second=${second.file}`, `other=${other}`];
   const server = await startServer(directory, [...images, ...options, '--memory', '64MiB']);
-  onTestFinished(() => disk.goOn()); // before the server is waited for
-  disk.hang();
+  const goOn = () => {
+    first.goOn();
+    second.goOn();
+  };
+  onTestFinished(goOn); // before the server is waited for
+  first.hang();
+  second.hang();
   const waiting: RawClient[] = [];
   for (let each = 0; each < CLIENTS; each++) {
-    const patient = await RawClient.connect(server.socket, 'hung');
+    const patient = await RawClient.connect(server.socket, each % 2 === 0 ? 'first' : 'second');
     waiting.push(patient);
     const write = requestBytes({ command: Command.WRITE, length: PAGE, cookie: 0 });
     const requests = [write, Buffer.alloc(PAGE, 1)];
     for (let i = 1; i <= REQUESTS; i++) {
-      const offset = (each * REQUESTS + i) * 8 * PAGE;
+      const offset = (each * REQUESTS + i) * 2 * PAGE;
       const command = isRead(i) ? Command.READ : Command.TRIM;
       requests.push(requestBytes({ command, offset, length: PAGE, cookie: i }));
     }
@@ -52,7 +58,7 @@ test.for([
     const reply = await client.reply(() => (command === Command.READ ? PAGE : 0));
     expect(reply.errno).toBe(0);
   }
-  disk.goOn();
+  goOn();
   for (const patient of waiting) {
     for (let left = 1 + REQUESTS; left > 0; left--) {
       expect((await patient.reply((cookie) => (isRead(cookie) ? PAGE : 0))).errno).toBe(0);

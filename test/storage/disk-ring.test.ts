@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
+import { IoShare } from '../../src/storage/io-share.ts';
 import type { PositionedIo } from '../../src/storage/thread-io.ts';
 import { DiskRing } from '../../src/storage/uring/disk-ring.ts';
 import { bindUringCalls, type UringCalls } from '../../src/storage/uring/system-calls.ts';
@@ -121,14 +122,30 @@ describe.runIf(isThere)('a disk ring', () => {
   });
 
   it('carries out more requests at once than it has room for, each its own', async () => {
+    const file = new IoShare({ name: 'ring', ...ring });
     const memory = alignedBuffer(content.length);
     const blocks = Array.from({ length: 512 }, (_, i) => (i * 37) % 512);
     await Promise.all(
       blocks.map((block) =>
-        moved(ring, 'read', fd, memory, block * BLOCK_BYTES, BLOCK_BYTES, block * BLOCK_BYTES),
+        moved(file, 'read', fd, memory, block * BLOCK_BYTES, BLOCK_BYTES, block * BLOCK_BYTES),
       ),
     );
     expect(memory.equals(content)).toBe(true);
+  });
+
+  it('has requests left for a file, though all of another hang', async () => {
+    const pipe = path.join(temporaryDirectory(), 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const ends = fs.openSync(pipe, 'r+');
+    const hung = new IoShare({ name: 'hung', ...ring });
+    const buffer = Buffer.alloc(600);
+    const hanging = Array.from(buffer, (_, i) => moved(hung, 'read', ends, buffer, i, 1, 0));
+    const file = new IoShare({ name: 'file', ...ring });
+    const memory = alignedBuffer(BLOCK_BYTES);
+    expect(await moved(file, 'read', fd, memory, 0, BLOCK_BYTES, 0)).toBe(BLOCK_BYTES);
+    fs.writeSync(ends, Buffer.alloc(buffer.length));
+    await Promise.all(hanging);
+    fs.closeSync(ends);
   });
 
   it('lets others have their turn while one reads what is there at once, again and again', async () => {
@@ -196,9 +213,10 @@ describe.runIf(isThere)('a disk ring', () => {
     const own = openRing(
       callsWithEnter((at, count) => (isBroken ? EPERM : (calls?.enter(at, count) ?? ENOSYS))),
     );
+    const file = new IoShare({ name: 'ring', ...own });
     const memory = alignedBuffer(content.length);
     const readBlock = (i: number) =>
-      moved(own, 'read', fd, memory, i * BLOCK_BYTES, BLOCK_BYTES, i * BLOCK_BYTES);
+      moved(file, 'read', fd, memory, i * BLOCK_BYTES, BLOCK_BYTES, i * BLOCK_BYTES);
     const begun = readBlock(0);
     await new Promise(setImmediate);
     isBroken = true;

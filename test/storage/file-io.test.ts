@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import { FileStorage } from '../../src/storage/file.ts';
+import { IoPlaces } from '../../src/storage/io-places.ts';
 import { openDescriptors } from '../../src/storage/open-file.ts';
 import { type PositionedIo, THREAD_IO } from '../../src/storage/thread-io.ts';
 import { pattern } from './contract.ts';
@@ -32,7 +33,8 @@ function watchedIo() {
       });
     };
   };
-  const io: PositionedIo = { name: 'watched', read: watched('read'), write: watched('write') };
+  const places = new IoPlaces(Number.POSITIVE_INFINITY);
+  const io = { name: 'watched', places, read: watched('read'), write: watched('write') };
   const cutNextWrite = (bytes: number) => {
     shortBytes = bytes;
   };

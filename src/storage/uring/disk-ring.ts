@@ -13,13 +13,14 @@ import { constants } from 'node:os';
 import { clearInterval, setImmediate, setInterval, setTimeout } from 'node:timers';
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import { socketOn } from '../../lib/socket-on.ts';
+import { IoPlaces } from '../io-places.ts';
 import { THREAD_IO } from '../thread-io.ts';
 import type { PositionedCall } from '../transfer.ts';
 import { OPERATION, Queues, SUBMISSION_FLAG } from './queues.ts';
 import type { UringCalls } from './system-calls.ts';
 
-/** Requests under way at a time; the others wait here. */
-const REQUESTS_MAX = 128;
+/** Requests under way at a time; who begins one has one of the ring's places. */
+const REQUESTS_MAX = 256;
 
 /** A request and the byte that tells of it. */
 const SUBMISSIONS_PER_REQUEST = 2;
@@ -66,6 +67,7 @@ interface DiskRequest {
 
 /** One ring and its requests; it stays for as long as the process, and alone keeps nothing running. */
 export class DiskRing {
+  readonly places = new IoPlaces(REQUESTS_MAX);
   readonly #calls: UringCalls;
   readonly #queues: Queues;
   readonly #wakeSocket: Socket;
@@ -76,7 +78,6 @@ export class DiskRing {
   /** Those under way, by their tokens. */
   readonly #requests: (DiskRequest | undefined)[] = [];
   readonly #freeTokens: number[] = [];
-  readonly #waiting: DiskRequest[] = [];
   #isScheduled = false;
   /** Handed over at once since the last turn of the event loop that is known of. */
   #atOnceCount = 0;
@@ -130,10 +131,7 @@ export class DiskRing {
       return;
     }
     const token = this.#freeTokens.pop();
-    if (token === undefined) {
-      this.#waiting.push(request);
-      return;
-    }
+    if (token === undefined) throw new Error('disk ring: a request was begun without a place');
     if (this.#freeTokens.length === REQUESTS_MAX - 1) this.#wakeSocket.ref();
     this.#requests[token] = request;
     this.#push(request, token);
@@ -192,7 +190,6 @@ export class DiskRing {
     for (const token of this.#queues.withdraw()) {
       if (token !== WAKE_TOKEN) this.#callOnThread(this.#release(token));
     }
-    for (const request of this.#waiting.splice(0)) this.#callOnThread(request);
   }
 
   #callOnThread(request: DiskRequest): void {
@@ -214,13 +211,11 @@ export class DiskRing {
     else request.callback(systemError(request.operation, result), 0);
   }
 
-  /** Takes back a token, and lets the next request have it. */
+  /** Takes back a token. */
   #release(token: number): DiskRequest {
     const request = this.#requests[token]!;
     this.#requests[token] = undefined;
     this.#freeTokens.push(token);
-    const next = this.#waiting.shift();
-    if (next !== undefined) this.#begin(next);
     if (this.#freeTokens.length === REQUESTS_MAX) this.#wakeSocket.unref();
     return request;
   }
