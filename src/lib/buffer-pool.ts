@@ -48,17 +48,19 @@ export interface Buffers {
   readonly largeCount: number;
   /** Whether more than half of the large buffers are free: then speculative work may take one. */
   readonly isSpare: boolean;
+  /** Whether somebody waits for what was taken here, and not for what others keep. */
+  readonly isWaitedFor: boolean;
 }
 
 interface Waiting {
-  readonly user: number;
+  /** Counts up: the least has waited longest. */
+  readonly ticket: number;
   readonly resolve: (buffer: PooledBuffer) => void;
 }
 
 /** Buffers of one size. */
 class Shelf {
   readonly free: PooledBuffer[] = [];
-  readonly waiting: Waiting[] = [];
   readonly dataBytes: number;
   readonly count: number;
   /** How many each user has; the first is the owner, and the others share. */
@@ -67,6 +69,10 @@ class Shelf {
   #few = 0;
   /** What all of them together have less than that. */
   #lacking = 0;
+  /** Those who wait, by user: of one whose buffers hang they may be thousands. */
+  readonly #waiting: Waiting[][] = [[]];
+  #waitingCount = 0;
+  #nextTicket = 0;
 
   constructor(dataBytes: number, memory: Buffer, count: number) {
     this.dataBytes = dataBytes;
@@ -81,6 +87,7 @@ class Shelf {
   /** One more shares the buffers; answers its number. */
   addUser(): number {
     const user = this.#held.push(0) - 1;
+    this.#waiting.push([]);
     this.#few = user === 1 ? 0 : Math.max(1, Math.floor(this.#kept / user));
     this.#lacking = 0;
     for (const held of this.#held.slice(1)) this.#lacking += Math.max(0, this.#few - held);
@@ -104,16 +111,35 @@ class Shelf {
     if (user !== OWNER && this.#held[user]! < this.#few) this.#lacking++;
     this.free.push(buffer);
     // While one is free nobody waits who may have it; only what comes back can change that.
-    while (this.waiting.length > 0 && this.#serve());
+    while (this.#waitingCount > 0 && this.#serve());
+  }
+
+  /** The buffer that `user` gets when it is its turn. */
+  wait(user: number): Promise<PooledBuffer> {
+    this.#waitingCount++;
+    const ticket = this.#nextTicket++;
+    return new Promise((resolve) => this.#waiting[user]!.push({ ticket, resolve }));
+  }
+
+  /** Whether somebody waits for one that `user` has. */
+  isWaitedFor(user: number): boolean {
+    if (this.#waiting[user]!.length > 0) return true;
+    return this.#waitingCount > 0 && this.#held[user]! > this.#few;
   }
 
   /** Gives a buffer to the first who may have one; no if nobody may. */
   #serve(): boolean {
-    const at = this.waiting.findIndex(({ user }) => this.#mayTake(user));
-    const [next] = at < 0 ? [] : this.waiting.splice(at, 1);
-    const buffer = next && this.take(next.user);
+    let first = -1;
+    let firstTicket = Number.POSITIVE_INFINITY;
+    for (const [user, [next]] of this.#waiting.entries()) {
+      if (next === undefined || next.ticket > firstTicket || !this.#mayTake(user)) continue;
+      first = user;
+      firstTicket = next.ticket;
+    }
+    const buffer = first < 0 ? undefined : this.take(first);
     if (buffer === undefined) return false;
-    next?.resolve(buffer);
+    this.#waitingCount--;
+    this.#waiting[first]!.shift()?.resolve(buffer);
     return true;
   }
 
@@ -168,9 +194,7 @@ export class BufferPool implements Buffers {
 
   async wait(bytes: number, user = OWNER): Promise<PooledBuffer> {
     const shelf = this.#shelfFor(bytes);
-    return (
-      shelf.take(user) ?? (await new Promise((resolve) => shelf.waiting.push({ user, resolve })))
-    );
+    return shelf.take(user) ?? (await shelf.wait(user));
   }
 
   release(buffer: PooledBuffer, user = OWNER): void {
@@ -191,9 +215,13 @@ export class BufferPool implements Buffers {
     return this.#large.count;
   }
 
-  /** Whether somebody waits for a buffer. */
   get isWaitedFor(): boolean {
-    return this.#small.waiting.length + this.#large.waiting.length > 0;
+    return this.hasWaitingFor(OWNER);
+  }
+
+  /** Whether somebody waits for what `user` has. */
+  hasWaitingFor(user: number): boolean {
+    return this.#small.isWaitedFor(user) || this.#large.isWaitedFor(user);
   }
 
   get isSpare(): boolean {
@@ -248,6 +276,10 @@ class SharedBuffers implements Buffers {
 
   get isSpare(): boolean {
     return this.#pool.isSpare;
+  }
+
+  get isWaitedFor(): boolean {
+    return this.#pool.hasWaitingFor(this.#user);
   }
 }
 

@@ -70,14 +70,14 @@ export class Connection {
 
   /**
    * Looks whether the write that was under way at the last look has ended. If not, the client takes
-   * no replies; it is dropped when others wait for the buffers that it may be holding.
+   * no replies; it is dropped when others wait for the buffers that it is holding.
    */
-  lookForStall(isSomebodyWaiting: boolean): void {
+  lookForStall(): void {
     const writer = this.#writer;
     if (writer === undefined) return;
     const isStalled = writer.shippedCount === this.#shippedCount;
     this.#shippedCount = writer.isShipping ? writer.shippedCount : -1;
-    if (isStalled && isSomebodyWaiting)
+    if (isStalled && writer.share.isWaitedFor)
       this.#violate('it took no replies while others waited for buffers');
   }
 

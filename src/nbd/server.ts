@@ -4,7 +4,6 @@
 
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Export } from '../export/export.ts';
-import type { BufferPool } from '../lib/buffer-pool.ts';
 import { listenAt, stopListening } from '../lib/listen.ts';
 import type { ListenAddress } from '../lib/listen-address.ts';
 import { Connection } from './connection.ts';
@@ -25,7 +24,6 @@ const SECONDS_PER_MS = 1e-3;
 export interface NbdServerOptions {
   /** In the order of LIST; the first is the default export too. */
   readonly exports: readonly Export[];
-  readonly buffers: BufferPool;
   readonly maxConnections: number;
   readonly handshakeTimeoutMs: number;
   /** How long to stay awake after the last request, microseconds; 0 for not at all. */
@@ -95,10 +93,9 @@ export class NbdServer {
     for (const connection of [...this.#connections]) connection.destroy();
   }
 
-  /** Drops clients that take no replies, while others wait for buffers. Called at intervals. */
+  /** Drops clients that take no replies, while others wait for their buffers. Called at intervals. */
   lookForStalls(): void {
-    const { isWaitedFor } = this.#options.buffers;
-    for (const connection of [...this.#connections]) connection.lookForStall(isWaitedFor);
+    for (const connection of [...this.#connections]) connection.lookForStall();
   }
 
   async #stop(): Promise<void> {

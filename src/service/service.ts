@@ -128,7 +128,6 @@ class Service implements RunningService {
     this.#warmRestart = this.#createWarmRestart();
     this.#server = new NbdServer({
       exports,
-      buffers: this.#buffers,
       maxConnections: this.#plan.connectionCount,
       handshakeTimeoutMs: settings.handshakeTimeoutMs,
       spinMicroseconds: settings.spinMicroseconds,

@@ -162,6 +162,20 @@ test('who may have a buffer does not wait behind those who have theirs', async (
   expect(pool.lentBytes).toBe(0);
 });
 
+test('those who wait for what others keep wait for nobody who has no more than is kept for it', async () => {
+  const pool = new BufferPool(64 * MIB, 4096);
+  const [hung, sound] = [pool.shared(), pool.shared()];
+  const few = pool.smallCount / 4 / 2;
+  const kept = takeAll(hung, 1);
+  void hung.wait(1);
+  expect([hung.isWaitedFor, sound.isWaitedFor]).toEqual([true, false]);
+  for (let count = 0; count < few; count++) sound.take(1);
+  expect(sound.isWaitedFor).toBe(false);
+  for (const piece of kept.splice(0, 2)) hung.release(piece); // the first goes to who waits
+  for (let count = 0; count < few; count++) void sound.wait(1);
+  expect(sound.isWaitedFor).toBe(true);
+});
+
 test('lent and free buffers are all there are, whoever takes, waits and returns', async () => {
   await fc.assert(
     fc.asyncProperty(

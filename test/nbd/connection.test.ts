@@ -68,32 +68,58 @@ async function connect(handshake: Buffer) {
     now: () => 0,
     log: (message) => log.push(message),
   });
-  const ask = async (): Promise<void> => {
-    socket.push(encodeRequest({ command: Command.READ, cookie: 1n, length: 4 * KIB }));
+  const ask = async (offset = 0, length = 4 * KIB): Promise<void> => {
+    socket.push(encodeRequest({ command: Command.READ, cookie: 1n, offset, length }));
     await quiet();
   };
   socket.push(handshake);
   await quiet();
-  return { connection, socket, log, storage, ask };
+  return { connection, socket, log, storage, ask, buffers: target.buffers };
+}
+
+/** A reply that is sent from the buffer that it was read to, bytes. */
+const LONG = 64 * KIB;
+
+/** Somebody waits for the buffers of the export: until one is given back, there are none. */
+function waitForBuffers({ buffers }: Awaited<ReturnType<typeof connect>>): void {
+  while (buffers.take(1) !== undefined);
+  void buffers.wait(1);
 }
 
 test('a client whose reply has just begun is not taken for one that takes none', async () => {
-  const { connection, socket, log, ask } = await connect(HANDSHAKE);
-  await ask();
-  connection.lookForStall(true);
-  connection.lookForStall(true);
+  const client = await connect(HANDSHAKE);
+  const { connection, socket, log, ask } = client;
+  await ask(0, LONG);
   socket.isTaking = false;
-  await ask();
-  connection.lookForStall(true);
+  await ask(LONG, LONG);
+  waitForBuffers(client);
+  connection.lookForStall();
   expect(log).toEqual([]);
-  socket.finish();
-  await ask();
-  connection.lookForStall(true);
-  expect(log).toEqual([]);
-  connection.lookForStall(false);
-  expect(log).toEqual([]);
-  connection.lookForStall(true);
+  connection.lookForStall();
   expect([log.length, socket.destroyed]).toEqual([1, true]);
+});
+
+test('a client that takes no replies is dropped while others wait, and only then', async () => {
+  const client = await connect(HANDSHAKE);
+  const { connection, socket, log, ask } = client;
+  socket.isTaking = false;
+  await ask(0, LONG);
+  for (let look = 0; look < 3; look++) connection.lookForStall();
+  expect(log).toEqual([]);
+  waitForBuffers(client);
+  connection.lookForStall();
+  expect(log.length).toBe(1);
+});
+
+test('a client that takes no replies is not dropped for buffers that it does not hold', async () => {
+  const client = await connect(HANDSHAKE);
+  const { connection, socket, log, ask } = client;
+  await ask(0, LONG);
+  socket.isTaking = false;
+  await ask(0, LONG); // a hit goes out from memory of the connection
+  waitForBuffers(client);
+  for (let look = 0; look < 3; look++) connection.lookForStall();
+  expect(log).toEqual([]);
 });
 
 test('a socket sends at once, and a client that is silent for a minute is asked', async () => {

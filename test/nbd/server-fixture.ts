@@ -20,7 +20,6 @@ export async function startServer(options: Partial<NbdServerOptions> = {}, sizeB
   const log: string[] = [];
   const server = new NbdServer({
     exports: [parts.target],
-    buffers: parts.buffers,
     maxConnections: 8,
     handshakeTimeoutMs: 60_000,
     spinMicroseconds: 0,

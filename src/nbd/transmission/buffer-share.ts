@@ -49,6 +49,11 @@ export class BufferShare {
     return false;
   }
 
+  /** Whether others wait for what the client holds, or for the like of it. */
+  get isWaitedFor(): boolean {
+    return this.#smallHeld + this.#largeHeld > 0 && this.#pool.isWaitedFor;
+  }
+
   /** A buffer that is free now, or undefined. The caller has asked `hasRoomFor`. */
   take(bytes: number): PooledBuffer | undefined {
     const buffer = this.#pool.take(bytes);
