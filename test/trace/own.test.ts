@@ -166,6 +166,24 @@ describe('our own trace format', () => {
     expect(tally.firstMalformed?.text).toBe('block 1 fails its checksum');
   });
 
+  it.each([192, 2 ** 31])(
+    'leaves out no other block when a name of one that was flushed says %i bytes',
+    async (length) => {
+      const sink = new MemorySink();
+      const writer = new OwnTraceWriter(sink, { volumes: ['a'] });
+      await writer.start();
+      for (let time = 0; time < 3; time++) writer.append(time, 0, 512, 0, OP.read, 0, 0, 0);
+      await writer.flush();
+      for (let time = 3; time < 1000; time++) writer.append(time, 0, 512, 0, OP.read, 0, 0, 0);
+      await writer.close();
+      sink.bytes.writeUInt32LE(length, 4096 + 16);
+      const { requests, tally } = parseInPieces('tmem', sink.bytes);
+      expect(requests).toHaveLength(997);
+      expect(tally.malformed).toBe(5);
+      expect(tally.warnings).toEqual([]);
+    },
+  );
+
   it('leaves out blocks that are not where they belong', async () => {
     const bytes = await write(numbered(400));
     const [one, other] = [bytes.subarray(8192, 12288), bytes.subarray(12288, 16384)];

@@ -157,11 +157,8 @@ class OwnRecords implements RecordParser {
 function countRecords(bytes: Buffer, from: number, to: number): number {
   const max = Math.min(RECORDS_PER_BLOCK, Math.floor((to - from) / RECORD_BYTES));
   for (let count = 0; count < max; count++) {
-    const at = from + count * RECORD_BYTES;
-    const op = bytes[at + FIELD.op];
-    if (op === SPECIAL.check) return count;
-    // What a name is made of may look like anything.
-    if (op === SPECIAL.name) count += Math.ceil(readU32(bytes, at + FIELD.length) / RECORD_BYTES);
+    // A name that stands there is none: no UTF-8 has such a byte.
+    if (bytes[from + count * RECORD_BYTES + FIELD.op] === SPECIAL.check) return count;
   }
   return max;
 }
