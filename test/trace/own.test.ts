@@ -117,6 +117,16 @@ describe('our own trace format', () => {
     expect(parsed.requests[1]?.offset).toBe(4096 + (lengths[0] ?? 0));
   });
 
+  it('gives each part of a request that it splits its part of the compressed size', async () => {
+    const sink = new MemorySink();
+    const writer = new OwnTraceWriter(sink, { volumes: ['a'] });
+    await writer.start();
+    writer.append(0, 0, 2 ** 33 - 8192, 0, OP.read, 0, 0, 1e9);
+    await writer.close();
+    const { requests } = parseInPieces('tmem', sink.bytes);
+    expect(requests.map(({ contentBytes }) => contentBytes)).toEqual([5e8, 5e8]);
+  });
+
   it('keeps a latency to one part in 2,048', () => {
     for (let us = 0; us < 1e8; us = Math.ceil(us * 1.1 + 1)) {
       const kept = decodeLatency(encodeLatency(us));

@@ -212,7 +212,8 @@ export class OwnTraceWriter {
     let left = length;
     do {
       const part = Math.min(left, LENGTH_MAX);
-      if (!this.#putRecord(time, at, part, volume, tail, content)) return false;
+      const ofPart = part < length ? Math.ceil((content * part) / length) : content;
+      if (!this.#putRecord(time, at, part, volume, tail, ofPart)) return false;
       at += part;
       left -= part;
     } while (left > 0);
