@@ -27,20 +27,23 @@ export type Compression = 'none' | 'gzip' | 'zstd';
 /** How much of a compressed file is read at once, bytes. */
 const COMPRESSED_BYTES = 256 * 1024;
 
-/** The bytes of the file itself. */
+/** The bytes of the file itself, the first `bytesMax` of them. */
 class FileSource implements ByteSource {
   doneBytes = 0;
   readonly #handle: FileHandle;
   readonly #path: string;
+  readonly #bytesMax: number;
 
-  constructor(handle: FileHandle, path: string) {
+  constructor(handle: FileHandle, path: string, bytesMax: number) {
     this.#handle = handle;
     this.#path = path;
+    this.#bytesMax = bytesMax;
   }
 
   async read(target: Uint8Array): Promise<number> {
     try {
-      const { bytesRead } = await this.#handle.read(target, 0, target.length, null);
+      const length = Math.min(target.length, this.#bytesMax - this.doneBytes);
+      const { bytesRead } = await this.#handle.read(target, 0, length, null);
       this.doneBytes += bytesRead;
       return bytesRead;
     } catch (cause) {
@@ -245,10 +248,14 @@ export interface OpenedFile {
 }
 
 /**
- * Opens a trace for reading from its start. Throws a `TmemError` for what cannot be opened, is a
- * directory, or is a kind of archive or compression that is not supported.
+ * Opens a trace for reading from its start, up to `bytesMax`, where it may have more by now. Throws a
+ * `TmemError` for what cannot be opened, is a directory, or is a kind of archive or compression that
+ * is not supported.
  */
-export async function openByteSource(path: string): Promise<OpenedFile> {
+export async function openByteSource(
+  path: string,
+  bytesMax: number = Number.POSITIVE_INFINITY,
+): Promise<OpenedFile> {
   let handle: FileHandle;
   try {
     handle = await open(path, constants.O_RDONLY);
@@ -260,7 +267,7 @@ export async function openByteSource(path: string): Promise<OpenedFile> {
     if (stat.isDirectory()) {
       throw new TmemError('invalid', `${path} is a folder; name the trace files in it`);
     }
-    const file = new FileSource(handle, path);
+    const file = new FileSource(handle, path, bytesMax);
     const raw = new PeekedSource(file);
     const head = await raw.peek(8);
     const compression = compressionOf(head);

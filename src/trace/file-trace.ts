@@ -42,6 +42,14 @@ function newStatistics(): TraceStatistics {
   };
 }
 
+/**
+ * How much of a file is the trace: what it had when it was looked at, so that every reading is the
+ * same while a recorder writes on. Files of the kernel's do not say how much they have.
+ */
+function readableBytes({ sizeBytes }: InputFile): number {
+  return sizeBytes === 0 ? Number.POSITIVE_INFINITY : sizeBytes;
+}
+
 /** A trace of one file or several; all are of the format of the first. */
 export class FileTrace implements Trace {
   readonly formatName: string;
@@ -103,10 +111,12 @@ export class FileTrace implements Trace {
 
   async #computeHash(): Promise<string> {
     const hash = createHash('sha256');
-    for (const { path, pipe } of this.#inputs) {
+    for (const input of this.#inputs) {
+      const { path, pipe } = input;
       if (pipe !== undefined) refusePipe(path);
       try {
-        for await (const piece of createReadStream(path, { highWaterMark: MIB })) {
+        const range = { highWaterMark: MIB, end: readableBytes(input) - 1 };
+        for await (const piece of createReadStream(path, range)) {
           hash.update(piece as Buffer);
         }
       } catch (cause) {
@@ -154,7 +164,7 @@ export class FileTrace implements Trace {
     const { path, format, head, reading, pipe } = input;
     const tally = newTally(path, reading);
     this.#tallies.push(tally);
-    const opened = pipe ?? (await openByteSource(path));
+    const opened = pipe ?? (await openByteSource(path, readableBytes(input)));
     this.#open.add(opened);
     const files = this.#inputs.length;
     const likely = likelyFormat(head);

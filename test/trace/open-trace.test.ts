@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
@@ -68,6 +68,22 @@ describe('a trace', () => {
     expect(await readAll(trace)).toEqual(await readAll(trace));
     expect(await trace.hash()).toBe(createHash('sha256').update(LONG).digest('hex'));
     expect(trace.doneBytes).toBe(trace.sizeBytes);
+  });
+
+  it('has each time what it had when it was opened, though a recorder writes on', async () => {
+    const line = (time: number, volume: string) => `${time},${volume},read,0,4096\n`;
+    const start = `time_us,volume,op,offset,length\n${line(0, 'a')}`;
+    for (const [name, content] of [
+      ['t.csv', start],
+      ['t.csv.gz', gzipSync(start)],
+    ] as const) {
+      const [path = ''] = writeFiles([name, content]);
+      const trace = await openTrace([path]);
+      const first = await readAll(trace);
+      appendFileSync(path, name.endsWith('gz') ? gzipSync(line(1, 'b')) : line(1, 'b'));
+      expect(await readAll(trace)).toEqual(first);
+      expect(await trace.hash()).toBe(createHash('sha256').update(content).digest('hex'));
+    }
   });
 
   it('that is gone when it is hashed is named', async () => {
