@@ -7,6 +7,7 @@ import type { NbdTarget } from '../../lib/nbd-uri.ts';
 import { writeUInt64BE } from '../../lib/uint64.ts';
 import { Command, Magic, WireBytes } from '../../nbd/protocol.ts';
 import { OP } from '../../trace/request-batch.ts';
+import { checkWanted, givenUp } from './given-up.ts';
 import { ClientHandshake, type Negotiated } from './handshake.ts';
 import { Outstanding } from './outstanding.ts';
 import { COMMAND_BY_OP } from './protocol.ts';
@@ -54,15 +55,23 @@ export class LiveConnection {
     socket.on('close', () => this.#fail(brokenBy(undefined)));
   }
 
-  /** Connects, for `depth` requests at a time, and agrees on an export. Rejects with a TmemError. */
-  static async open(target: NbdTarget, depth: number): Promise<LiveConnection> {
+  /**
+   * Connects, for `depth` requests at a time, and agrees on an export. Rejects with a TmemError, of
+   * kind `shutdown` when `signal` is aborted before.
+   */
+  static async open(
+    target: NbdTarget,
+    depth: number,
+    signal: AbortSignal,
+  ): Promise<LiveConnection> {
+    checkWanted(signal);
     const { address } = target;
     const socket = connect(
       address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port },
     );
     socket.setNoDelay(true);
     try {
-      const handshake = await shakeHands(socket, target);
+      const handshake = await shakeHands(socket, target, signal);
       const { result, leftover } = handshake;
       if (result === undefined) throw new Error('a handshake that ended without a result');
       const connection = new LiveConnection(socket, result, depth);
@@ -176,7 +185,11 @@ export class LiveConnection {
   }
 }
 
-function shakeHands(socket: Socket, { address, exportName }: NbdTarget): Promise<ClientHandshake> {
+function shakeHands(
+  socket: Socket,
+  { address, exportName }: NbdTarget,
+  signal: AbortSignal,
+): Promise<ClientHandshake> {
   return new Promise((resolve, reject) => {
     const handshake = new ClientHandshake(exportName, (bytes) => socket.write(bytes));
     const where = formatListenAddress(address).replace(/^tcp:/, '');
@@ -197,12 +210,15 @@ function shakeHands(socket: Socket, { address, exportName }: NbdTarget): Promise
     };
     const onError = (cause: Error): void => finish(() => reject(brokenBy(cause, where)));
     const onClose = (): void => finish(() => reject(brokenBy(undefined)));
+    const onAbort = (): void => finish(() => reject(givenUp()));
     const finish = (settle: () => void): void => {
       clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
       socket.off('data', onData).off('error', onError).off('close', onClose);
       settle();
     };
     socket.on('data', onData).on('error', onError).on('close', onClose);
+    signal.addEventListener('abort', onAbort);
   });
 }
 

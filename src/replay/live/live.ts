@@ -7,6 +7,7 @@ import { OP, OP_NAMES } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
 import { LiveConnection } from './connection.ts';
 import { Driver } from './driver.ts';
+import { checkWanted, givenUp } from './given-up.ts';
 import type { Percentiles } from './latencies.ts';
 import { type Survey, surveyTrace, type VolumeSurvey } from './survey.ts';
 import { LiveVolume } from './volume.ts';
@@ -103,14 +104,6 @@ function refuse(message: string): never {
   throw new TmemError('usage', message);
 }
 
-function givenUp(): TmemError {
-  return new TmemError('shutdown', 'the replay was given up');
-}
-
-function checkWanted(signal: AbortSignal): void {
-  if (signal.aborted) throw givenUp();
-}
-
 function checkTrace(trace: Trace, { speed }: LiveOptions): void {
   if (trace.unit === 'keys') {
     refuse(`${trace.name} is a trace of keys, which are nowhere on a disk; take one of requests`);
@@ -149,17 +142,16 @@ async function openVolumes({ volumes }: Survey, options: LiveOptions): Promise<L
   }
   const opened: LiveConnection[] = [];
   const { address, exportName } = options.target;
-  const { depth, connections } = options;
+  const { depth, connections, signal } = options;
   try {
     const all: LiveVolume[] = [];
     for (const { name } of volumes) {
       const target = { address, exportName: volumes.length > 1 ? name : exportName };
-      const first = await LiveConnection.open(target, depth);
+      const first = await LiveConnection.open(target, depth, signal);
       opened.push(first);
       const ofVolume: [LiveConnection, ...LiveConnection[]] = [first];
       while (ofVolume.length < connections) {
-        checkWanted(options.signal);
-        const next = await LiveConnection.open(target, depth);
+        const next = await LiveConnection.open(target, depth, signal);
         opened.push(next);
         ofVolume.push(next);
       }

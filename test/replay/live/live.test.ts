@@ -1,6 +1,9 @@
-import { expect, test } from 'vitest';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
 import { type LiveOptions, replayLive } from '../../../src/replay/live/live.ts';
 import { deserted, startServer } from '../../nbd/server-fixture.ts';
+import { workspace } from '../../tools/workspace.ts';
 import { type Recorded, traceOf } from './recorded.ts';
 
 const MIB = 1024 * 1024;
@@ -157,4 +160,26 @@ test('a replay that is given up ends at once, and hangs up', async () => {
   while (requests.size === 0) await new Promise((resolve) => setImmediate(resolve));
   controller.abort();
   await expect(ended).rejects.toThrow(/given up/);
+});
+
+test('a replay that is given up while a server keeps silent at the handshake ends at once', async () => {
+  const server = createServer();
+  const path = join(workspace(), 'silent.sock');
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  onTestFinished(() => void server.close());
+  const controller = new AbortController();
+  const reached = new Promise<void>((resolve) => {
+    server.on('connection', (socket) => {
+      socket.on('error', () => undefined).resume();
+      resolve();
+    });
+  });
+  const options = optionsFor(await startServer(), { signal: controller.signal });
+  const target = { address: { kind: 'unix', path }, exportName: '' } as const;
+  const ended = expect(replayLive(await traceOf(MIXED), { ...options, target })).rejects.toThrow(
+    /given up/,
+  );
+  await reached;
+  controller.abort();
+  await ended;
 });
