@@ -19,6 +19,8 @@ const US_PER_MS = 1000;
 const MS_PER_SECOND = 1000;
 /** So many requests are sent before the clock is looked at again. */
 const FLUSH_COUNT = 32;
+/** What a timer of Node takes; longer waits are several. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 /** A server that answers nothing for so long has failed, milliseconds. */
 const SILENCE_MS_MAX = 60_000;
 
@@ -124,7 +126,7 @@ export class Driver implements ConnectionHost {
 
   replied(op: number, bytes: number, errno: number, latencyMs: number): void {
     const counts = this.ops[op]!;
-    this.#heardMs = performance.now();
+    this.#heardMs = 0;
     if (errno === 0) {
       counts.bytes += bytes;
       counts.latencies.record(latencyMs * US_PER_MS);
@@ -259,7 +261,8 @@ export class Driver implements ConnectionHost {
   }
 
   #waitFor(ms: number): void {
-    if (ms > EXACT_MS) this.#timer = setTimeout(this.#pump, ms - EXACT_MS);
+    const timerMs = Math.min(ms - EXACT_MS, TIMER_MS_MAX);
+    if (timerMs > 0) this.#timer = setTimeout(this.#pump, timerMs);
     else this.#immediate = setImmediate(this.#pump);
   }
 }
