@@ -72,7 +72,7 @@ export class Driver implements ConnectionHost {
   #stalledAfter = -1;
   #timer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
-  #heardMs = 0;
+  #heardMs = performance.now();
   #settle: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | undefined;
   #failure: TmemError | undefined;
 
@@ -126,7 +126,7 @@ export class Driver implements ConnectionHost {
 
   replied(op: number, bytes: number, errno: number, latencyMs: number): void {
     const counts = this.ops[op]!;
-    this.#heardMs = 0;
+    this.#heardMs = performance.now();
     if (errno === 0) {
       counts.bytes += bytes;
       counts.latencies.record(latencyMs * US_PER_MS);

@@ -29,6 +29,21 @@ function readsAt(...timesUs: readonly number[]): RequestBatch {
   return batch;
 }
 
+test('silence counts from the first request, however long the trace was looked at before', async () => {
+  const now = vi.spyOn(performance, 'now').mockReturnValue(1e6);
+  onTestFinished(() => now.mockRestore());
+  const driver = silentDriver(undefined);
+  await driver.send(readsAt(0));
+  const drained = expect(driver.drain()).rejects.toThrow(/answered nothing for 60 s \(after 1 req/);
+  const failed = vi.spyOn(driver, 'fail');
+  now.mockReturnValue(1e6 + 59_999);
+  driver.lookForSilence();
+  expect(failed).not.toHaveBeenCalled();
+  now.mockReturnValue(1e6 + 60_000);
+  driver.lookForSilence();
+  await drained;
+});
+
 test('a request that is due in months is waited for as timers can', async () => {
   const timers = vi.spyOn(globalThis, 'setTimeout');
   onTestFinished(() => timers.mockRestore());
