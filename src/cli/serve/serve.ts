@@ -8,9 +8,6 @@ import {
   resolveConfig,
   type Surroundings,
 } from '../../config/effective.ts';
-import { loadConfig, whereItIsSet } from '../../config/load.ts';
-import { formatConfig } from '../../config/print.ts';
-import type { RequestedConfig } from '../../config/schema.ts';
 import { TmemError } from '../../lib/errors.ts';
 import { inTime } from '../../lib/in-time.ts';
 import type { InheritedAddress } from '../../lib/listen-address.ts';
@@ -211,11 +208,17 @@ const startRealService: StartService = async (settings, options) => {
   return startService(settings, options);
 };
 
-function resolvedConfig(
-  file: RequestedConfig,
-  options: RequestedConfig,
+/** The configuration that applies. What reads YAML is loaded only when there is a file. */
+async function configOf(
+  parsed: ServeArguments,
+  context: CliContext,
   around: Surroundings,
-): EffectiveConfig {
+): Promise<EffectiveConfig> {
+  const path = parsed.last('config');
+  if (path === undefined) return resolveConfig({}, requestOf(parsed, context), around);
+  const { loadConfig, whereItIsSet } = await import('../../config/load.ts');
+  const file = loadConfig(resolve(fullPath(path, context)));
+  const options = requestOf(parsed, context);
   try {
     return resolveConfig(file, options, around);
   } catch (error) {
@@ -232,12 +235,10 @@ export async function serve(
   const parsed = parseArguments(args, SERVE_OPTIONS, 'tmem serve');
   if (printsAbout(parsed, SERVE_HELP, context)) return EXIT_DONE;
   const inherited = takeInheritedSockets(context.env, context.pid);
-  const path = parsed.last('config');
-  const file = path === undefined ? {} : loadConfig(resolve(fullPath(path, context)));
-  const options = requestOf(parsed, context);
   const around = { memory: availableMemory(), isActivated: inherited.length > 0 };
-  const config = resolvedConfig(file, options, around);
+  const config = await configOf(parsed, context, around);
   if (parsed.has('print-config')) {
+    const { formatConfig } = await import('../../config/print.ts');
     context.stdout(formatConfig(config));
     return EXIT_DONE;
   }
