@@ -34,8 +34,8 @@ export interface OpCounts {
 }
 
 export interface DriverOptions {
-  /** By number of the trace's volume. */
-  readonly volumes: readonly LiveVolume[];
+  /** By number of the trace's volume; those that it asks anything of. */
+  readonly volumes: ReadonlyMap<number, LiveVolume>;
   readonly allowsWrites: boolean;
   /** How much faster than recorded; undefined for as fast as possible. */
   readonly speed: number | undefined;
@@ -78,7 +78,7 @@ export class Driver implements ConnectionHost {
 
   constructor(options: DriverOptions) {
     this.#options = options;
-    for (const { connections } of options.volumes) {
+    for (const { connections } of options.volumes.values()) {
       for (const connection of connections) connection.host = this;
     }
   }
@@ -151,7 +151,7 @@ export class Driver implements ConnectionHost {
 
   #waitingCount(): number {
     let count = 0;
-    for (const { connections } of this.#options.volumes) {
+    for (const { connections } of this.#options.volumes.values()) {
       for (const { waitingCount } of connections) count += waitingCount;
     }
     return count;
@@ -195,7 +195,7 @@ export class Driver implements ConnectionHost {
   /** Places a request, and says when it is due; no if it is left out. */
   #begin(batch: RequestBatch, index: number): boolean {
     const { volumes, allowsWrites, speed, firstTimeUs } = this.#options;
-    const volume = volumes[batch.volume[index]!]!;
+    const volume = volumes.get(batch.volume[index]!)!;
     const op = batch.op[index]!;
     const length = batch.length[index]!;
     if (op !== OP.read && !allowsWrites) {
@@ -226,7 +226,7 @@ export class Driver implements ConnectionHost {
 
   /** Sends what is left of the request; no when there is no room for all of it. */
   #sendPieces(batch: RequestBatch, index: number, nowMs: number): boolean {
-    const volume = this.#options.volumes[batch.volume[index]!]!;
+    const volume = this.#options.volumes.get(batch.volume[index]!)!;
     const op = batch.op[index]!;
     const most = volume.pieceBytesMax(op);
     do {
@@ -246,7 +246,7 @@ export class Driver implements ConnectionHost {
   /** Sends what was added to the connections; answers the time. */
   #flush(): number {
     const nowMs = performance.now();
-    for (const { connections } of this.#options.volumes) {
+    for (const { connections } of this.#options.volumes.values()) {
       for (const connection of connections) connection.flush(nowMs);
     }
     return nowMs;

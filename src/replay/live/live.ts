@@ -9,11 +9,14 @@ import { LiveConnection } from './connection.ts';
 import { Driver } from './driver.ts';
 import { checkWanted, givenUp } from './given-up.ts';
 import type { Percentiles } from './latencies.ts';
-import { type Survey, surveyTrace, type VolumeSurvey } from './survey.ts';
+import { type Survey, surveyTrace } from './survey.ts';
 import { LiveVolume } from './volume.ts';
 
 const TICK_MS = 200;
 const CONNECTIONS_MAX = 4096;
+
+/** By number of the trace's volume. */
+type LiveVolumes = ReadonlyMap<number, LiveVolume>;
 
 /** How a trace is replayed, and against whom. */
 export interface LiveOptions {
@@ -91,12 +94,12 @@ export async function replayLive(trace: Trace, options: LiveOptions): Promise<Li
     tell('reading', trace.doneBytes, trace.sizeBytes);
   });
   checkSurvey(survey, options);
-  const volumes = await openVolumes(survey, options);
+  const volumes = await openVolumes(survey, trace.volumes.length > 1, options);
   try {
     checkVolumes(survey.volumes, volumes, options);
     return await drive(trace, survey, volumes, options, tell);
   } finally {
-    for (const { connections } of new Set(volumes)) for (const each of connections) each.close();
+    for (const { connections } of volumes.values()) for (const each of connections) each.close();
   }
 }
 
@@ -125,8 +128,8 @@ function checkSurvey(survey: Survey, { target, allowsWrites }: LiveOptions): voi
         : 'the trace has no reads; to replay what it changes, give --allow-writes',
     );
   }
-  if (volumes.length > 1 && target.exportName !== '') {
-    const sentence = `the trace has ${volumes.length} volumes, and the URI names one export`;
+  if (volumes.size > 1 && target.exportName !== '') {
+    const sentence = `the trace asks ${volumes.size} volumes, and the URI names one export`;
     refuse(
       `${sentence}; leave its name out to replay each on the export of its name, or take one with ` +
         'tmem trace cut --volume',
@@ -134,19 +137,26 @@ function checkSurvey(survey: Survey, { target, allowsWrites }: LiveOptions): voi
   }
 }
 
-/** One volume goes where the URI says, several each to the export of its name. */
-async function openVolumes({ volumes }: Survey, options: LiveOptions): Promise<LiveVolume[]> {
-  if (volumes.length * options.connections > CONNECTIONS_MAX) {
-    const sentence = `${volumes.length} volumes with ${options.connections} connections each`;
+/**
+ * Requests go where the URI says; if that names no export, and the trace several volumes, each goes to
+ * the export of its name.
+ */
+async function openVolumes(
+  { volumes }: Survey,
+  isOfSeveral: boolean,
+  options: LiveOptions,
+): Promise<LiveVolumes> {
+  if (volumes.size * options.connections > CONNECTIONS_MAX) {
+    const sentence = `${volumes.size} volumes with ${options.connections} connections each`;
     refuse(`${sentence} are more than ${CONNECTIONS_MAX}; take fewer --connections`);
   }
   const opened: LiveConnection[] = [];
   const { address, exportName } = options.target;
   const { depth, connections, signal } = options;
   try {
-    const all: LiveVolume[] = [];
-    for (const { name } of volumes) {
-      const target = { address, exportName: volumes.length > 1 ? name : exportName };
+    const all = new Map<number, LiveVolume>();
+    for (const [number, { name }] of volumes) {
+      const target = { address, exportName: isOfSeveral && exportName === '' ? name : exportName };
       const first = await LiveConnection.open(target, depth, signal);
       opened.push(first);
       const ofVolume: [LiveConnection, ...LiveConnection[]] = [first];
@@ -155,7 +165,7 @@ async function openVolumes({ volumes }: Survey, options: LiveOptions): Promise<L
         opened.push(next);
         ofVolume.push(next);
       }
-      all.push(new LiveVolume(ofVolume));
+      all.set(number, new LiveVolume(ofVolume));
     }
     return all;
   } catch (cause) {
@@ -165,12 +175,12 @@ async function openVolumes({ volumes }: Survey, options: LiveOptions): Promise<L
 }
 
 function checkVolumes(
-  surveys: readonly VolumeSurvey[],
-  volumes: readonly LiveVolume[],
+  surveys: Survey['volumes'],
+  volumes: LiveVolumes,
   { allowsWrites, wraps }: LiveOptions,
 ): void {
-  for (const [i, { name, readEnd, changeEnd }] of surveys.entries()) {
-    const volume = volumes[i];
+  for (const [number, { name, readEnd, changeEnd }] of surveys) {
+    const volume = volumes.get(number);
     if (volume === undefined) continue;
     const shown = JSON.stringify(name);
     if (allowsWrites && volume.isReadOnly && changeEnd > 0) {
@@ -186,7 +196,7 @@ function checkVolumes(
 async function drive(
   trace: Trace,
   survey: Survey,
-  volumes: readonly LiveVolume[],
+  volumes: LiveVolumes,
   options: LiveOptions,
   tell: (phase: 'replaying', done: number, all: number) => void,
 ): Promise<LiveResult> {
@@ -213,7 +223,7 @@ async function drive(
 
 function countOf({ volumes }: Survey, allowsWrites: boolean): number {
   let count = 0;
-  for (const { requests } of volumes) {
+  for (const { requests } of volumes.values()) {
     for (const [op, each] of requests.entries()) if (allowsWrites || op === OP.read) count += each;
   }
   return count;

@@ -15,21 +15,21 @@ export interface VolumeSurvey {
 
 /** What a whole trace asks. */
 export interface Survey {
-  readonly volumes: readonly VolumeSurvey[];
+  /** Those that it asks anything of, by the number that the trace gives them. */
+  readonly volumes: ReadonlyMap<number, VolumeSurvey>;
   /** Microseconds on the trace's clock; NaN for a trace without requests. */
   readonly firstTimeUs: number;
 }
 
 /** Reads a trace to its end. Rejects as its reading does. */
 export async function surveyTrace(trace: Trace, onBatch: () => void): Promise<Survey> {
-  const volumes: VolumeSurvey[] = [];
+  const volumes = new Map<number, VolumeSurvey>();
   let firstTimeUs = Number.NaN;
   for await (const batch of trace.batches()) {
     for (let i = 0; i < batch.count; i++) {
       const number = batch.volume[i]!;
-      while (volumes.length <= number)
-        volumes.push(emptyVolume(trace.volumes[volumes.length] ?? ''));
-      const volume = volumes[number]!;
+      const volume = volumes.get(number) ?? emptyVolume(trace.volumes[number] ?? '');
+      volumes.set(number, volume);
       const op = batch.op[i]!;
       const end = batch.offset[i]! + batch.length[i]!;
       volume.requests[op]!++;

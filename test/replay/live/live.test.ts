@@ -151,6 +151,16 @@ test.each([
   await deserted(server.server);
 });
 
+test.each(['', 'disk'])('volumes that nothing is asked of need no export: "%s"', async (named) => {
+  const server = await startServer();
+  const trace = await traceOf([{ op: 'read', volume: 1 }], ['unused', server.target.name]);
+  const options = optionsFor(server);
+  const exportName = named === '' ? '' : server.target.name;
+  const given = { ...options, target: { ...options.target, exportName } };
+  const { requests, errors } = await replayLive(trace, given);
+  expect({ requests, errors }).toEqual({ requests: 1, errors: 0 });
+});
+
 test('a replay that is given up ends at once, and hangs up', async () => {
   const server = await startServer();
   const controller = new AbortController();
