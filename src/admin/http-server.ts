@@ -27,7 +27,7 @@ import { Problem, problemOf } from './http/problem.ts';
 import { RequestTurns } from './http/request-turns.ts';
 import { type Route, Router } from './http/router.ts';
 import { type Target, targetOf } from './http/target.ts';
-import { checkHead, isUnread, refuseConnect, refuseUnparsed } from './http/unparsed.ts';
+import { checkHead, isUnread, LateRequest, refuseConnect, refuseUnparsed } from './http/unparsed.ts';
 import { withDocument } from './openapi.ts';
 import { poolRoutes } from './pool-routes.ts';
 import type { ClientPools } from './pools/client-pools.ts';
@@ -118,7 +118,13 @@ export class AdminServer {
     // Asked now it is known later too, when the client has hung up.
     this.#server.on('connection', ({ remoteAddress }) => void remoteAddress);
     const turns = new RequestTurns((request, response) => void this.#serve(request, response));
-    const take: RequestListener = (request, response) => turns.take(request, response);
+    const take: RequestListener = (request, response) => {
+      // A body that stops coming is noticed first by nothing moving, which would end without a word.
+      request.once('timeout', () =>
+        this.#server.emit('clientError', new LateRequest(), request.socket),
+      );
+      turns.take(request, response);
+    };
     this.#server.on('request', take);
     // Who asks before sending a body is told to go on only when the body is to be read.
     this.#server.on('checkContinue', take);

@@ -150,6 +150,20 @@ test('a body that does not come is not waited for', async () => {
   expect((await admin.ask('GET', `${path}/objects/1`, { key })).status).toBe(404);
 });
 
+test('who stops in the middle of a body hears that it did not come in time', async () => {
+  const admin = await startAdmin({
+    timeouts: { headersMs: 600_000, requestMs: 600_000, idleMs: 100 },
+  });
+  const { path, key } = await admin.makePool();
+  const head = `PUT ${path}/objects/1/pages/0 HTTP/1.1\r\nhost: localhost\r\ntmem-pool-key: ${key}\r\n`;
+  for (const sent of ['', 'x'.repeat(100)]) {
+    const { socket, rest } = await dial(admin);
+    socket.write(`${head}content-length: 4096\r\n\r\n${sent}`);
+    expect(await rest).toMatch(/^HTTP\/1.1 408 /);
+  }
+  await untilReleased(admin);
+});
+
 test('a body that does not come behind its refusal brings no second answer', async () => {
   const { socket, rest } = await dial(await startAdmin({ timeouts: IMPATIENT }));
   socket.write('PUT /v1/nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4096\r\n\r\n');

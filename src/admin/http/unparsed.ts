@@ -9,7 +9,14 @@ export function isUnread({ code = '' }: Error & { readonly code?: string }): boo
   return code.startsWith('HPE_') || code === TIMED_OUT;
 }
 
+/** Of a request that did not come in time, Node's own code. */
 const TIMED_OUT = 'ERR_HTTP_REQUEST_TIMEOUT';
+
+/** A request of which nothing more comes. */
+export class LateRequest extends Error {
+  readonly code = TIMED_OUT;
+}
+
 const NO_PROXY = 'this is no proxy; GET / lists what can be asked of it';
 
 /**
