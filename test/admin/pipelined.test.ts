@@ -100,6 +100,21 @@ it('what cannot be read behind requests leaves them their answers, and ends the 
   expect(statuses()).toBe(1);
 });
 
+it('a body that cannot be read leaves its answer to what was asked before it', async () => {
+  const { object, pool, socket, head } = await startWithObject();
+  const more = 'transfer-encoding: chunked\r\n';
+  socket.write(head('GET', object) + head('PUT', `${pool.path}/objects/2`, more));
+  await once(socket, 'readable');
+  await new Promise<void>((resolve) => {
+    socket.write('no length\r\n', () => resolve());
+  });
+  let text = '';
+  for await (const piece of socket) text += piece;
+  const [answer = '', body] = text.split('\r\n\r\n');
+  expect(answer).toMatch(/^HTTP\/1.1 200 /);
+  expect(body).toHaveLength(2 * MIB);
+});
+
 it('requests that are read behind a hang-up are not begun, and keep no buffers', async () => {
   const { admin, socket, head } = await startWithObject();
   const more = 'content-type: application/json\r\ncontent-length: 20\r\n';

@@ -50,12 +50,13 @@ export class RequestTurns {
   }
 
   /**
-   * Has a connection end when all that was asked on it is answered. False, and nothing done, where
-   * that would be never: nothing was asked, or the last request did not come whole.
+   * Has a connection end when all that came whole on it is answered. False, and nothing done, where
+   * nothing did: then what is under way there, if anything, is the answer to what did not.
    */
   endBehind(socket: Duplex): boolean {
-    const last = this.#turns.get(socket)?.at(-1);
-    if (last?.request.complete !== true) return false;
+    const turns = this.#turns.get(socket) ?? [];
+    if (turns[0]?.request.complete !== true) return false;
+    if (turns.at(-1)?.request.complete === false) turns.pop();
     this.#ending.add(socket);
     return true;
   }
