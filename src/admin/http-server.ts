@@ -27,7 +27,13 @@ import { Problem, problemOf } from './http/problem.ts';
 import { RequestTurns } from './http/request-turns.ts';
 import { type Route, Router } from './http/router.ts';
 import { type Target, targetOf } from './http/target.ts';
-import { checkHead, isUnread, LateRequest, refuseConnect, refuseUnparsed } from './http/unparsed.ts';
+import {
+  checkHead,
+  isUnread,
+  LateRequest,
+  refuseConnect,
+  refuseUnparsed,
+} from './http/unparsed.ts';
 import { withDocument } from './openapi.ts';
 import { poolRoutes } from './pool-routes.ts';
 import type { ClientPools } from './pools/client-pools.ts';
