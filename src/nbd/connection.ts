@@ -41,6 +41,8 @@ export class Connection {
   readonly #timer: NodeJS.Timeout;
   #writer: ReplyWriter | undefined;
   #shippedCount = -1; // at the last look whether the client takes its replies; -1 if it owed none
+  #receivedCount = 0; // pieces of the stream
+  #awaitedCount = -1; // how many those were at the last look; -1 if no buffer waited for more
   #isWakeScheduled = false;
   #isEnded = false;
 
@@ -69,21 +71,28 @@ export class Connection {
   }
 
   /**
-   * Looks whether the write that was under way at the last look has ended. If not, the client takes
-   * no replies; it is dropped when others wait for the buffers that it is holding.
+   * Looks whether the client has moved on since the last look: whether it took a reply that was under
+   * way, and sent more of a payload that had begun. If not, it is dropped when others wait for the
+   * buffers that it is holding.
    */
   lookForStall(): void {
     const writer = this.#writer;
     if (writer === undefined) return;
-    const isStalled = writer.shippedCount === this.#shippedCount;
+    const takesNone = writer.shippedCount === this.#shippedCount;
     this.#shippedCount = writer.isShipping ? writer.shippedCount : -1;
-    if (isStalled && writer.share.isWaitedFor)
-      this.#violate('it took no replies while others waited for buffers');
+    const transmission = this.#transmission;
+    const sendsNone = this.#receivedCount === this.#awaitedCount;
+    this.#awaitedCount = transmission?.isHalfWritten === true ? this.#receivedCount : -1;
+    const others = 'while others waited for buffers';
+    if (takesNone && writer.share.isWaitedFor) this.#violate(`it took no replies ${others}`);
+    else if (sendsNone && transmission?.writeShare.isWaitedFor === true)
+      this.#violate(`it sent no more of a write ${others}`);
   }
 
   /** Answers whether more may come before room is told of. */
   #receive(chunk: Buffer): boolean {
     if (this.#transmission !== undefined) {
+      this.#receivedCount++;
       this.#options.spinner.note();
       return this.#transmission.receive(chunk);
     }

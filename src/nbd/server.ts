@@ -93,7 +93,7 @@ export class NbdServer {
     for (const connection of [...this.#connections]) connection.destroy();
   }
 
-  /** Drops clients that take no replies, while others wait for their buffers. Called at intervals. */
+  /** Drops clients that hold buffers and do not move on, while others wait for some. Called at intervals. */
   lookForStalls(): void {
     for (const connection of [...this.#connections]) connection.lookForStall();
   }

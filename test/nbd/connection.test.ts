@@ -122,6 +122,34 @@ test('a client that takes no replies is not dropped for buffers that it does not
   expect(log).toEqual([]);
 });
 
+test('a client that stops in the middle of a write is dropped while others wait for buffers', async () => {
+  const client = await connect(HANDSHAKE);
+  const { connection, socket, log } = client;
+  const payload = Buffer.alloc(4 * KIB, 1);
+  const write = encodeRequest({ command: Command.WRITE, cookie: 1n, payload });
+  socket.push(write.subarray(0, 1000));
+  await quiet();
+  for (let look = 0; look < 3; look++) connection.lookForStall();
+  waitForBuffers(client);
+  socket.push(write.subarray(1000, 1001));
+  await quiet();
+  connection.lookForStall();
+  expect(log).toEqual([]);
+  connection.lookForStall();
+  expect(log).toEqual([expect.stringMatching(/sent no more of a write/)]);
+  expect(socket.destroyed).toBe(true);
+});
+
+test('a client that sends nothing after a whole write is not dropped', async () => {
+  const client = await connect(HANDSHAKE);
+  const payload = Buffer.alloc(4 * KIB, 1);
+  client.socket.push(encodeRequest({ command: Command.WRITE, cookie: 1n, payload }));
+  await quiet();
+  waitForBuffers(client);
+  for (let look = 0; look < 3; look++) client.connection.lookForStall();
+  expect(client.log).toEqual([]);
+});
+
 test('a socket sends at once, and a client that is silent for a minute is asked', async () => {
   const { socket } = await connect(HANDSHAKE);
   expect(socket.settings).toEqual([{ noDelay: true }, { keepAlive: true, ms: 60_000 }]);

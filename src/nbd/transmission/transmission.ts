@@ -82,6 +82,11 @@ export class Transmission {
     return this.#isClosed;
   }
 
+  /** Whether a buffer of a write waits for the rest of its bytes. */
+  get isHalfWritten(): boolean {
+    return this.#write?.hasPiece === true;
+  }
+
   /**
    * Takes bytes of the client. Answers whether all were taken; if not, nothing more must come
    * until `resume` answers yes. The chunk is the caller's again when it answers.
@@ -369,11 +374,8 @@ export class Transmission {
       this.#countRefusal(command, errno, started);
       this.send(() => this.appendShort(cookie, command, errno));
     };
-    if (command !== Command.WRITE || length === 0) {
-      answer();
-      return true;
-    }
-    this.#drain.begin(length, answer);
+    if (command === Command.WRITE && length > 0) this.#drain.begin(length, answer);
+    else answer();
     return true;
   }
 
@@ -388,9 +390,8 @@ export class Transmission {
     if (input === undefined || this.#at === input.length) return false;
     const taken = write.take(input, this.#at);
     this.#at += taken;
-    if (!write.isComplete) return taken > 0 && this.#at < input.length;
-    this.#write = undefined;
-    return true;
+    if (write.isComplete) this.#write = undefined;
+    return taken > 0;
   }
 
   #wakeIfWaiting(): void {

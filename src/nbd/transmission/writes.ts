@@ -45,6 +45,11 @@ export class IncomingWrite {
     return this.#bytesLeft === 0;
   }
 
+  /** Whether it has a buffer that is yet to be filled. */
+  get hasPiece(): boolean {
+    return this.#piece !== undefined;
+  }
+
   /** Takes payload from `input[at]` on; answers how many bytes. 0 means: wait to be resumed. */
   take(input: Buffer, at: number): number {
     if (this.#piece === undefined && !this.#beginPiece()) return 0;
