@@ -12,7 +12,7 @@ import {
 } from 'node:http';
 import { messageOf, TmemError } from '../lib/errors.ts';
 import { listenAt, stopListening } from '../lib/listen.ts';
-import { formatHostAndPort, type ListenAddress } from '../lib/listen-address.ts';
+import { type ListenAddress, reachableHostAndPort } from '../lib/listen-address.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import { changingRoutes, tellingRoutes } from './control-routes.ts';
 import type { Controls } from './controls.ts';
@@ -59,8 +59,6 @@ export interface AdminTimeouts {
 }
 
 const TIMEOUTS: AdminTimeouts = { headersMs: 5_000, requestMs: 10_000, idleMs: 10_000 };
-
-const WILDCARD_HOSTS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 export interface AdminServerOptions {
   /** Asked for at each scrape. */
@@ -271,9 +269,6 @@ function isNoteworthy(
 
 function metricsUrl(address: ListenAddress): string {
   if (address.kind === 'unix') return `http+unix://${encodeURIComponent(address.path)}/metrics`;
-  if (address.kind === 'tcp') {
-    const host = WILDCARD_HOSTS.has(address.host) ? 'localhost' : address.host;
-    return `http://${formatHostAndPort(host, address.port)}/metrics`;
-  }
+  if (address.kind === 'tcp') return `http://${reachableHostAndPort(address)}/metrics`;
   throw new TmemError('usage', 'metrics need an address of their own; give one with --admin');
 }

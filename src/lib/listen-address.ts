@@ -70,6 +70,14 @@ export function formatListenAddress(address: ListenAddress): string {
   return `tcp:${formatHostAndPort(address.host, address.port)}`;
 }
 
+/** Hosts that mean "every interface" to a server and nothing to a client. */
+const WILDCARD_HOSTS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
+
+/** `HOST:PORT` at which a client finds who listens there: a wildcard host becomes `localhost`. */
+export function reachableHostAndPort({ host, port }: TcpAddress): string {
+  return formatHostAndPort(WILDCARD_HOSTS.has(host) ? 'localhost' : host, port);
+}
+
 /** `HOST:PORT`, with brackets around an IPv6 address. */
 export function formatHostAndPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;

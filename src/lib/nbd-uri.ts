@@ -2,16 +2,13 @@
 
 import { TmemError } from './errors.ts';
 import {
-  formatHostAndPort,
   type ListenAddress,
+  reachableHostAndPort,
   type TcpAddress,
   type UnixAddress,
 } from './listen-address.ts';
 
 const DEFAULT_PORT = 10809;
-
-/** Hosts that mean "every interface" to a server and nothing to a client. */
-const WILDCARD_HOSTS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 /**
  * The URI at which a client finds the export of that name; `''` is the default export. `address`
@@ -24,8 +21,7 @@ export function nbdUri(address: UnixAddress | TcpAddress, exportName: string): s
     const socket = encodeURIComponent(address.path).replaceAll('%2F', '/');
     return `nbd+unix:///${name}?socket=${socket}`;
   }
-  const host = WILDCARD_HOSTS.has(address.host) ? 'localhost' : address.host;
-  return `nbd://${formatHostAndPort(host, address.port)}/${name}`;
+  return `nbd://${reachableHostAndPort(address)}/${name}`;
 }
 
 /**
