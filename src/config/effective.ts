@@ -2,7 +2,12 @@
 
 import { basename } from 'node:path';
 import { TmemError } from '../lib/errors.ts';
-import type { TcpAddress, UnixAddress } from '../lib/listen-address.ts';
+import {
+  DEFAULT_ADMIN_ADDRESS,
+  parseListenAddress,
+  type TcpAddress,
+  type UnixAddress,
+} from '../lib/listen-address.ts';
 import { isPageBytes, PAGE_BYTES_MAX, PAGE_BYTES_MIN } from '../lib/page-bytes.ts';
 import { formatSize, statedSize } from '../lib/sizes.ts';
 import { STACK_BYTES_MAX } from '../lib/stack-bytes.ts';
@@ -123,7 +128,7 @@ const DIRTY_BYTES_MIN = 4 * MIB;
 /** 33 million requests. */
 const RECORD_BYTES_DEFAULT = 1024 * MIB;
 const DEFAULT_LISTEN: TcpAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 };
-const DEFAULT_ADMIN: TcpAddress = { kind: 'tcp', host: '127.0.0.1', port: 9842 };
+const DEFAULT_ADMIN = parseListenAddress(DEFAULT_ADMIN_ADDRESS);
 
 /** `setting` is the one to change, as `swap.0.minimum`. */
 function refuse(message: string, setting: string): never {
