@@ -7,6 +7,7 @@
  * behind the last, lengths of medium and name (16 bits each), medium, name; little-endian.
  */
 
+import { readUInt64LE, writeUInt64LE } from '../lib/uint64.ts';
 import type { FileStamp } from '../storage/file-stamp.ts';
 
 /** Images that a snapshot may have. */
@@ -38,10 +39,10 @@ function encodeImage({ name, stamp, pages, firstSegment, endSegment }: SavedImag
   const medium = Buffer.from(stamp.medium).subarray(0, TEXT_BYTES_MAX);
   const title = Buffer.from(name).subarray(0, TEXT_BYTES_MAX);
   const fixed = Buffer.alloc(FIXED_BYTES);
-  fixed.writeBigUInt64LE(BigInt(stamp.sizeBytes), 0);
+  writeUInt64LE(fixed, stamp.sizeBytes, 0);
   fixed.writeBigInt64LE(stamp.mtimeNs, 8);
   fixed.writeBigInt64LE(stamp.ctimeNs, 16);
-  fixed.writeBigUInt64LE(BigInt(pages), 24);
+  writeUInt64LE(fixed, pages, 24);
   fixed.writeUInt32LE(firstSegment, 32);
   fixed.writeUInt32LE(endSegment, 36);
   fixed.writeUInt16LE(medium.length, 40);
@@ -63,14 +64,14 @@ export function decodeImageTable(
     const end = nameAt + table.readUInt16LE(at + 42);
     const stamp = {
       medium: table.toString('utf8', mediumAt, nameAt),
-      sizeBytes: Number(table.readBigUInt64LE(at)),
+      sizeBytes: readUInt64LE(table, at),
       mtimeNs: table.readBigInt64LE(at + 8),
       ctimeNs: table.readBigInt64LE(at + 16),
     };
     images.push({
       name: table.toString('utf8', nameAt, end),
       stamp,
-      pages: Number(table.readBigUInt64LE(at + 24)),
+      pages: readUInt64LE(table, at + 24),
       firstSegment: table.readUInt32LE(at + 32),
       endSegment: table.readUInt32LE(at + 36),
     });

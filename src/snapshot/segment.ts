@@ -12,6 +12,7 @@
  */
 
 import { crc32 } from 'node:zlib';
+import { readUInt64LE, writeUInt64LE } from '../lib/uint64.ts';
 import { type EncodedPage, type Encoding, FILLED, LZ4, RAW } from '../tmem/layer.ts';
 
 /** Bytes of every segment. */
@@ -24,7 +25,6 @@ const HEADER_BYTES = 32;
 const ENTRY_BYTES = 24;
 const CHECKSUM_AT = 16; // in the header
 const FILLED_BYTES = 4;
-const TWO_TO_32 = 2 ** 32;
 
 /** Fills segments. */
 export class SegmentWriter {
@@ -63,8 +63,7 @@ export class SegmentWriter {
     segment.writeUInt32LE(at, entryAt + 4);
     segment.writeUInt32LE(encoding * 2 ** 24 + length, entryAt + 8);
     segment.writeUInt32LE(image, entryAt + 12);
-    segment.writeUInt32LE(page % TWO_TO_32, entryAt + 16);
-    segment.writeUInt32LE(Math.floor(page / TWO_TO_32), entryAt + 20);
+    writeUInt64LE(segment, page, entryAt + 16);
     segment.writeUInt32LE(checksumOf(segment, entryAt, at, length, this.#seed), entryAt);
     this.#pagesAt = at;
     this.count++;
@@ -147,7 +146,7 @@ export class SegmentReader {
     // No entry lies behind a page, so that without a header the table still has an end.
     this.#tableEnd = Math.min(this.#tableEnd, offset);
     this.image = buffer.readUInt32LE(at + 12);
-    this.page = buffer.readUInt32LE(at + 16) + buffer.readUInt32LE(at + 20) * TWO_TO_32;
+    this.page = readUInt64LE(buffer, at + 16);
     this.encoded.encoding = encoding as Encoding;
     this.encoded.offset = offset;
     this.encoded.length = length;

@@ -1,6 +1,7 @@
 /** Many operations on one pool in one request, in a binary form. */
 
 import { PAGE_BYTES_MIN } from '../../lib/page-bytes.ts';
+import { readUInt64BE } from '../../lib/uint64.ts';
 import { isRefused, MISS, PUT_OUTCOME_NAMES, REFUSED_FROZEN } from '../../tmem/layer.ts';
 import { Problem } from '../http/problem.ts';
 import type { ClientPool, ClientPools } from './client-pools.ts';
@@ -51,7 +52,6 @@ const REFUSED = 2;
 
 /** 2^53 - 1 has these upper 32 bits. */
 const OBJECT_HIGH_MAX = 0x1fffff;
-const HIGH_FACTOR = 2 ** 32;
 
 /**
  * Checks a whole request, and answers how many bytes its answer has at most. Throws a Problem that
@@ -113,7 +113,7 @@ function runItem({ pools, view, body, answer }: Run, at: number, answerAt: numbe
   const { pool } = view;
   const operation = body[at] ?? 0;
   const index = body.readUInt32BE(at + 4);
-  const object = body.readUInt32BE(at + 8) * HIGH_FACTOR + body.readUInt32BE(at + 12);
+  const object = readUInt64BE(body, at + 8);
   const dataAt = answerAt + RESULT_BYTES;
   let outcome = DONE;
   let value = 0;

@@ -4,6 +4,7 @@
  * client sent is ever repeated to it.
  */
 
+import { writeUInt64BE } from '../../lib/uint64.ts';
 import { HandshakeFlag, Info, Magic, OptionReply, WireBytes } from '../protocol.ts';
 
 const NO_DATA = Buffer.alloc(0);
@@ -27,7 +28,7 @@ export function encodeExportNameReply(
 ): Buffer {
   const paddingBytes = isPadded ? WireBytes.EXPORT_NAME_PADDING : 0;
   const bytes = Buffer.alloc(WireBytes.EXPORT_NAME_REPLY + paddingBytes);
-  writeSize(bytes, sizeBytes, 0);
+  writeUInt64BE(bytes, sizeBytes, 0);
   bytes.writeUInt16BE(transmissionFlags, 8);
   return bytes;
 }
@@ -64,7 +65,7 @@ export function encodeInfoExport(
 ): Buffer {
   const data = Buffer.alloc(12);
   data.writeUInt16BE(Info.EXPORT, 0);
-  writeSize(data, sizeBytes, 2);
+  writeUInt64BE(data, sizeBytes, 2);
   data.writeUInt16BE(transmissionFlags, 10);
   return encodeReply(option, OptionReply.INFO, data);
 }
@@ -95,10 +96,4 @@ function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(value, 0);
   return bytes;
-}
-
-/** A size of up to 2^53 − 1 bytes as 64 bits. */
-function writeSize(bytes: Buffer, sizeBytes: number, offset: number): void {
-  bytes.writeUInt32BE(Math.floor(sizeBytes / 2 ** 32), offset);
-  bytes.writeUInt32BE(sizeBytes % 2 ** 32, offset + 4);
 }

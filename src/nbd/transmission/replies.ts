@@ -5,14 +5,13 @@
  * Source: NBD specification (doc/proto.md), "Simple reply message", "Structured reply chunk message".
  */
 
+import { writeUInt64BE } from '../../lib/uint64.ts';
 import { Chunk, Magic, WireBytes } from '../protocol.ts';
 
 /** What precedes the data of a READ that is answered in one chunk, bytes. */
 export const DATA_CHUNK_HEADER_BYTES = WireBytes.CHUNK_HEADER + WireBytes.CHUNK_OFFSET;
 /** The longest reply that carries neither data nor text, bytes. */
 export const SHORT_REPLY_BYTES_MAX = WireBytes.CHUNK_HEADER + WireBytes.CHUNK_HOLE + 4;
-
-const TWO_32 = 0x100000000;
 
 /** What a reply must echo of its request. */
 export interface Cookie {
@@ -93,7 +92,6 @@ export function writeErrorChunk(
 }
 
 function writeOffset(to: Buffer, at: number, offset: number): number {
-  to.writeUInt32BE(Math.floor(offset / TWO_32), at);
-  to.writeUInt32BE(offset % TWO_32, at + 4);
+  writeUInt64BE(to, offset, at);
   return at + 8;
 }

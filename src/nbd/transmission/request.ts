@@ -5,6 +5,7 @@
  */
 
 import { PIECE_BYTES } from '../../lib/buffer-pool.ts';
+import { readUInt64BE } from '../../lib/uint64.ts';
 import {
   Command,
   CommandFlag,
@@ -14,8 +15,6 @@ import {
   TransmissionFlag,
 } from '../protocol.ts';
 import type { Cookie } from './replies.ts';
-
-const TWO_32 = 0x100000000;
 
 /** A parsed header. One object per connection, filled anew for each request. */
 export class Request implements Cookie {
@@ -34,7 +33,7 @@ export class Request implements Cookie {
     this.command = from.readUInt16BE(at + 6);
     this.cookieHigh = from.readUInt32BE(at + 8);
     this.cookieLow = from.readUInt32BE(at + 12);
-    this.offset = from.readUInt32BE(at + 16) * TWO_32 + from.readUInt32BE(at + 20);
+    this.offset = readUInt64BE(from, at + 16);
     this.length = from.readUInt32BE(at + 24);
     return true;
   }
