@@ -5,7 +5,7 @@
  * that no check can be forgotten.
  */
 
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Account } from '../../tmem/account.ts';
 import { type PutOutcome, REFUSED_LIMIT } from '../../tmem/layer.ts';
 import type { Pool } from '../../tmem/pool.ts';
@@ -43,7 +43,7 @@ export interface ClientPoolRequest {
 
 interface Entry extends ClientPool {
   isOpen: boolean;
-  readonly keyDigest: Buffer;
+  readonly key: string;
 }
 
 interface Grant {
@@ -88,7 +88,7 @@ export class ClientPools {
       sharedName === undefined ? options : { ...options, sharedName },
     );
     const key = newKey();
-    const entry: Entry = { pool, client, sharedName, isOpen: true, keyDigest: digestOf(key) };
+    const entry: Entry = { pool, client, sharedName, isOpen: true, key };
     this.#entries.set(pool, entry);
     this.#accounts.set(owner, account);
     return { pool, key };
@@ -101,13 +101,12 @@ export class ClientPools {
         headers: { 'www-authenticate': 'TmemPoolKey realm="tmem"' },
       });
     }
-    const digest = digestOf(key);
     let found: Entry | undefined;
     let isKnown = false;
     for (const entry of this.#entries.values()) {
       if (entry.pool.id !== id || !entry.isOpen) continue;
       isKnown = true;
-      if (timingSafeEqual(entry.keyDigest, digest)) found = entry;
+      if (isSameSecret(entry.key, key)) found = entry;
     }
     if (found !== undefined) return found;
     if (!isKnown) throw unknownPool(id);
@@ -232,8 +231,4 @@ function grantName(client: string, sharedName: string): string {
 
 function newKey(): string {
   return randomBytes(KEY_BYTES).toString('hex');
-}
-
-function digestOf(key: string): Buffer {
-  return createHash('sha256').update(key).digest();
 }
