@@ -1,6 +1,5 @@
 /** One recording of what clients ask: requests go into memory at once, and to its file behind that. */
 
-import { TmemError } from '../lib/errors.ts';
 import { Command, CommandFlag } from '../nbd/protocol.ts';
 import type { RequestRecorder } from '../nbd/recording.ts';
 import type { RecordingFile } from '../trace/own/recording-file.ts';
@@ -137,9 +136,4 @@ export class Recorder implements RequestRecorder {
     this.#hasEnded = true;
     this.#onEnd(ending);
   }
-}
-
-/** What a failed recording says of itself. */
-export function sentenceOf(cause: unknown): string {
-  return cause instanceof TmemError ? cause.message : String(cause);
 }

@@ -6,11 +6,11 @@
 
 import path from 'node:path';
 import type { RecordRequest, RecordStatus } from '../admin/api.ts';
-import { systemErrorCode, TmemError } from '../lib/errors.ts';
+import { messageOf, systemErrorCode, TmemError } from '../lib/errors.ts';
 import { formatSize, statedSize } from '../lib/sizes.ts';
 import type { Recording } from '../nbd/recording.ts';
 import { checkRecordingDirectory, RecordingFile } from '../trace/own/recording-file.ts';
-import { RECORD_BUFFER_BYTES, type RecordEnding, Recorder, sentenceOf } from './recorder.ts';
+import { RECORD_BUFFER_BYTES, type RecordEnding, Recorder } from './recorder.ts';
 import type { RecordSettings, ServiceLog } from './settings.ts';
 
 /** What is not worth a file, bytes. */
@@ -189,7 +189,7 @@ export class Recordings {
       await recorder.close();
     } catch (cause) {
       latest.ending = 'failed';
-      latest.failure = sentenceOf(cause);
+      latest.failure = messageOf(cause);
     }
     this.#tell(latest);
   }
@@ -231,7 +231,7 @@ async function createNew(settings: RecordSettings, now: Date): Promise<Recording
 /** Whoever asks is not to blame for the place, except that a full disk is worth a second try. */
 function ours(cause: unknown): TmemError {
   const kind = cause instanceof TmemError && cause.kind === 'no-space' ? 'no-space' : 'io';
-  return new TmemError(kind, sentenceOf(cause), { cause });
+  return new TmemError(kind, messageOf(cause), { cause });
 }
 
 function noPlace(): TmemError {
