@@ -42,8 +42,6 @@ export interface AdvisorOptions {
   readonly cache: AdvisedCache;
   /** Default 32,768: after so many sampled reads all counts are halved. */
   readonly epochReads?: number;
-  /** Default 1/8: the largest share of the pages that is sampled, once it is not young any more. */
-  readonly rateMax?: number;
   /** By another salt, a u32, other pages are sampled. Default a number of no meaning. */
   readonly salt?: number;
   /** The first so many accesses are all sampled, as far as the shadows have room. Default 262,144. */
@@ -52,7 +50,10 @@ export interface AdvisorOptions {
 
 const SALT = 0x6b43_a9b5;
 const EPOCH_READS = 32_768;
-/** At a rate of 1/8 a sampled page may cost as much as eight hashes before it counts double. */
+/**
+ * The largest share of the pages that is sampled, once it is not young any more: a sampled page may
+ * cost as much as eight hashes then before it counts double.
+ */
 const RATE_MAX = 1 / 8;
 const RATE_MIN = 2 ** -20;
 /**
@@ -74,7 +75,6 @@ export class Advisor {
   private readonly policy: PolicyName;
   private readonly cache: AdvisedCache;
   private readonly epochReads: number;
-  private readonly rateMax: number;
   private readonly salt: number;
   private readonly youngAccesses: number;
   private readonly curve: FixedSizeShards;
@@ -104,7 +104,6 @@ export class Advisor {
     this.cache = cache;
     this.epochReads = options.epochReads ?? EPOCH_READS;
     this.epochLeft = this.epochReads;
-    this.rateMax = options.rateMax ?? RATE_MAX;
     this.salt = options.salt ?? SALT;
     this.youngAccesses = options.youngAccesses ?? YOUNG_ACCESSES;
     this.aheadBefore = cache.aheadPages();
@@ -243,7 +242,7 @@ export class Advisor {
   private get rateLimit(): number {
     const { accesses, youngAccesses } = this;
     if (accesses < youngAccesses) return 1;
-    return Math.max(this.rateMax, 2 ** -Math.ceil(Math.log2((accesses + 1) / youngAccesses)));
+    return Math.max(RATE_MAX, 2 ** -Math.ceil(Math.log2((accesses + 1) / youngAccesses)));
   }
 
   /** The largest rate at which the shadows have room; it rises only where they are half empty. */

@@ -63,10 +63,6 @@ export class IdTable<Value> {
     return true;
   }
 
-  *values(): Iterable<Value> {
-    for (const value of this.#values) if (value !== undefined) yield value;
-  }
-
   #clear(at: number): void {
     this.#ids[at] = NONE;
     this.#values[at] = undefined;
