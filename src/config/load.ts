@@ -117,11 +117,18 @@ function reasonOf(cause: unknown): string {
   return `this is not YAML: ${messageOf(cause)}`;
 }
 
+/** What a file says, and where it says it. */
+export interface LoadedConfig {
+  readonly config: RequestedConfig;
+  /** File and line of what is at these keys. */
+  readonly placeOf: (keys: readonly PropertyKey[]) => string;
+}
+
 /**
  * Reads configuration from `text`, which came from `path`; relative paths in it are resolved
  * against the directory of that file. Throws a usage error that names file, line and key.
  */
-export function parseConfig(text: string, path: string): RequestedConfig {
+export function parseConfig(text: string, path: string): LoadedConfig {
   const refuse = (line: number, message: string, count: number): never => {
     const more = count > 1 ? ` (and ${count - 1} more)` : '';
     throw new TmemError('usage', `${path}:${line}: ${message}${more}`, { context: { path, line } });
@@ -154,9 +161,9 @@ export function parseConfig(text: string, path: string): RequestedConfig {
   }
   const result = fileSchema.safeParse(content);
   if (result.success) {
-    const config = fromItsDirectory(result.data, path);
-    places.set(config, (keys) => `${path}:${lineOf(keys, undefined, document, lines)}`);
-    return config;
+    const placeOf = (keys: readonly PropertyKey[]): string =>
+      `${path}:${lineOf(keys, undefined, document, lines)}`;
+    return { config: fromItsDirectory(result.data, path), placeOf };
   }
   const [issue] = result.error.issues;
   if (issue === undefined) throw result.error;
@@ -175,27 +182,24 @@ function fromItsDirectory(config: RequestedConfig, path: string): RequestedConfi
   }
 }
 
-/** Where each configuration that was read says what is at a path of it: file and line. */
-const places = new WeakMap<RequestedConfig, (path: readonly PropertyKey[]) => string>();
-
 /**
  * What only the whole tells to be wrong: of a setting that `file` makes, and `options` do not, the
  * answer says where that is. All else it answers as it is.
  */
 export function whereItIsSet(
   error: unknown,
-  file: RequestedConfig,
+  { config, placeOf }: LoadedConfig,
   options: RequestedConfig,
 ): unknown {
   if (!(error instanceof TmemError)) return error;
   const [key = '', ...rest] = String(error.context.setting ?? '').split('.');
-  if (!(key in file) || key in options) return error;
-  const path = [key, ...rest.map((part) => (/^\d+$/.test(part) ? Number(part) : part))];
+  if (!(key in config) || key in options) return error;
+  const keys = [key, ...rest.map((part) => (/^\d+$/.test(part) ? Number(part) : part))];
   const { kind, message, context } = error;
-  return new TmemError(kind, `${places.get(file)?.(path)}: ${message}`, { context, cause: error });
+  return new TmemError(kind, `${placeOf(keys)}: ${message}`, { context, cause: error });
 }
 
 /** Reads the configuration file at `path`, an absolute one. */
-export function loadConfig(path: string): RequestedConfig {
+export function loadConfig(path: string): LoadedConfig {
   return parseConfig(readText(path), path);
 }

@@ -182,7 +182,7 @@ test.each([
     const file = parseConfig(text, '/a.yaml');
     const refusal = (options: RequestedConfig) => {
       try {
-        return resolve(file, options);
+        return resolve(file.config, options);
       } catch (error) {
         return whereItIsSet(error, file, options);
       }
@@ -190,7 +190,7 @@ test.each([
     expect(refusal({})).toMatchObject({ kind: 'usage', message: expect.stringMatching(message) });
     // An option has no line.
     if (other === '') return;
-    expect(refusal(parseConfig(other, '/b.yaml'))).toMatchObject({ memoryBytes: 64 * MIB });
+    expect(refusal(parseConfig(other, '/b.yaml').config)).toMatchObject({ memoryBytes: 64 * MIB });
     expect(refusal({ memory: 901 * GIB })).toMatchObject({
       message: expect.stringMatching(/^memory is 901GiB/),
     });
@@ -272,7 +272,8 @@ test('formatConfig prints what loads back to the same configuration, even under 
   fc.assert(
     fc.property(request, (file) => {
       const config = resolve(file);
-      expect(resolve(parseConfig(formatConfig(config), '/elsewhere/tmem.yaml'))).toEqual(config);
+      const { config: loaded } = parseConfig(formatConfig(config), '/elsewhere/tmem.yaml');
+      expect(resolve(loaded)).toEqual(config);
     }),
   );
 });

@@ -5,7 +5,7 @@ import { loadConfig, parseConfig } from '../../src/config/load.ts';
 import { TmemError } from '../../src/lib/errors.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
 
-const parse = (text: string) => parseConfig(text, '/etc/tmem/tmem.yaml');
+const parse = (text: string) => parseConfig(text, '/etc/tmem/tmem.yaml').config;
 
 const FULL = `
 memory: 1GiB
@@ -164,7 +164,7 @@ describe('loadConfig', () => {
   test('reads a file of 1 MiB and refuses a larger or an endless one', () => {
     const file = join(temporaryDirectory(), 'a.yaml');
     writeFileSync(file, `hot: 0\n#${' '.repeat(1024 * 1024 - 8)}`);
-    expect(loadConfig(file)).toEqual({ hot: 0 });
+    expect(loadConfig(file).config).toEqual({ hot: 0 });
     truncateSync(file, 1024 * 1024 + 1);
     expect(() => loadConfig(file)).toThrow(/larger than 1MiB/);
     expect(() => loadConfig('/dev/zero')).toThrow(/larger than 1MiB/);
@@ -173,12 +173,12 @@ describe('loadConfig', () => {
   test('refuses what is not UTF-8, whose paths would be others', () => {
     const file = join(temporaryDirectory(), 'a.yaml');
     writeFileSync(file, 'snapshot: /caf\u00e9', 'utf8');
-    expect(loadConfig(file)).toEqual({ snapshot: '/caf\u00e9' });
+    expect(loadConfig(file).config).toEqual({ snapshot: '/caf\u00e9' });
     writeFileSync(file, 'snapshot: /caf\u00e9', 'latin1');
     expect(() => loadConfig(file)).toThrow(`${file} is not text in UTF-8; save it as such`);
     writeFileSync(file, '\ufeffhot: 0', 'utf16le');
     expect(() => loadConfig(file)).toThrow(/is not text in UTF-8/);
     writeFileSync(file, '\ufeffhot: 0', 'utf8');
-    expect(loadConfig(file)).toEqual({ hot: 0 });
+    expect(loadConfig(file).config).toEqual({ hot: 0 });
   });
 });

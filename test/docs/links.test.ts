@@ -79,7 +79,7 @@ test('every option of tmem serve --help is in the manual', () => {
 test('the example of a configuration can be served, and shows every key', () => {
   const [, example = ''] = /^```yaml\n([\s\S]*?)^```$/m.exec(textOf('docs/configuration.md')) ?? [];
   const keys = Object.keys(fileSchema.shape).sort();
-  const file = parseConfig(example, '/example.yaml');
+  const { config: file } = parseConfig(example, '/example.yaml');
   // For all exports it would make all of them read-only.
   expect([...Object.keys(file), 'loadSnapshot'].sort()).toEqual(keys);
   const memory = { bytes: 8 * 1024 ** 3, owner: 'this machine' };

@@ -220,7 +220,7 @@ async function configOf(
   const file = loadConfig(resolve(fullPath(path, context)));
   const options = requestOf(parsed, context);
   try {
-    return resolveConfig(file, options, around);
+    return resolveConfig(file.config, options, around);
   } catch (error) {
     throw whereItIsSet(error, file, options);
   }
