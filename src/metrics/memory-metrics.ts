@@ -13,12 +13,9 @@ function perOverflow(
   });
 }
 
-/** Reads a value of the governor, if there is one. */
+/** Reads a value of the governor. */
 function perGovernor(read: (state: GovernorReading) => number): ScalarDefinition['read'] {
-  return ({ governor }, set) => {
-    const state = governor();
-    if (state !== undefined) set(read(state), {});
-  };
+  return ({ governor }, set) => set(read(governor()), {});
 }
 
 export const MEMORY_METRICS: readonly MetricDefinition[] = [
@@ -33,8 +30,7 @@ export const MEMORY_METRICS: readonly MetricDefinition[] = [
     'How often it lowered the limit, by the reason.',
     ['reason'],
     ({ governor }, set) => {
-      const cuts = governor()?.cuts ?? {};
-      for (const [reason, count] of Object.entries(cuts)) set(count, { reason });
+      for (const [reason, count] of Object.entries(governor().cuts)) set(count, { reason });
     },
   ),
   counter(

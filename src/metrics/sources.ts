@@ -174,7 +174,7 @@ export interface MetricsSources {
   readonly server: ServerStatistics;
   readonly memory: { readonly limitBytes: number; readonly bufferBytes: () => number };
   readonly accounts: () => Iterable<{ readonly name: string; readonly usedBytes: number }>;
-  readonly governor: () => GovernorReading | undefined;
+  readonly governor: () => GovernorReading;
   readonly overflows: readonly OverflowSource[];
   /** Undefined where none is kept. */
   readonly snapshot: () => Readonly<LoaderStatistics> | undefined;
