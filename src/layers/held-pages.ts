@@ -72,8 +72,8 @@ export interface HeldPagesOptions extends LayerOptions {
   readonly fitCap: (tenant: Tenant, bytes: number) => boolean;
   /** An ephemeral same-filled page is dropped, since there are as many as may be. */
   readonly filledEvicted: () => void;
-  /** Frees the bytes of a page that leaves. Default: at once. */
-  readonly freeLocation?: (location: number) => void;
+  /** Frees the bytes of a page that leaves. */
+  readonly freeLocation: (location: number) => void;
 }
 
 /** Metadata charged for each page, bytes: what a slot costs in all tables. */
@@ -217,9 +217,7 @@ export class HeldPages {
     if (encoding === FILLED) {
       this.#filledCount--;
     } else {
-      const location = pages.locationOf(slot) >>> 0;
-      if (this.#options.freeLocation === undefined) this.slabs.free(location);
-      else this.#options.freeLocation(location);
+      this.#options.freeLocation(pages.locationOf(slot) >>> 0);
       this.#storedBytes -= pages.lengthOf(slot);
       if (encoding === RAW) this.#rawCount--;
     }
