@@ -27,6 +27,7 @@ import type { Pool } from '../tmem/pool.ts';
 import type { Tmem } from '../tmem/tmem.ts';
 import type { Advisors } from './advisors.ts';
 import type { Recordings } from './recordings.ts';
+import { floorBytes, guaranteedBytes } from './stack.ts';
 import {
   exportOwners,
   exportStatus,
@@ -37,8 +38,6 @@ import {
 } from './status.ts';
 
 const MS_PER_SECOND = 1000;
-/** What the governor leaves beside all that is guaranteed, to work with. */
-const SPARE_BYTES = 8 * 1024 * 1024;
 
 /** What is used of a governor. */
 type GovernorControl = Pick<
@@ -134,7 +133,7 @@ export class ServiceControls implements Controls {
   }
 
   setMemoryLimit(bytes: number): MemoryStatus {
-    const { governor, memory } = this.#parts;
+    const { tmem, governor, memory } = this.#parts;
     if (bytes > memory.limitBytes) {
       throw new TmemError(
         'usage',
@@ -148,11 +147,11 @@ export class ServiceControls implements Controls {
         `the buffers of requests alone take ${statedSize(this.#reservedBytes)}; ask for more than that`,
       );
     }
-    const guaranteedBytes = this.#minimumBytes();
-    if (bytes - this.#reservedBytes < guaranteedBytes) {
+    const minimumBytes = guaranteedBytes(tmem);
+    if (bytes - this.#reservedBytes < minimumBytes) {
       throw new TmemError(
         'usage',
-        `${statedSize(guaranteedBytes)} are guaranteed as minimums beside ` +
+        `${statedSize(minimumBytes)} are guaranteed as minimums beside ` +
           `${statedSize(this.#reservedBytes)} for buffers; lower the minimums first, or ask for more`,
       );
     }
@@ -167,7 +166,7 @@ export class ServiceControls implements Controls {
   /** Tells the governor what is guaranteed; for whoever changes that, or ends a pool. */
   fitFloor(): void {
     // It must be there when the governor has taken all it may.
-    this.#parts.governor.setFloor(SPARE_BYTES + this.#minimumBytes());
+    this.#parts.governor.setFloor(floorBytes(this.#parts.tmem));
   }
 
   setExportShare(name: string, change: ShareChange): ShareStatus {
@@ -279,20 +278,13 @@ export class ServiceControls implements Controls {
   /** Throws `usage` when the memory is too little for all that is guaranteed with this. */
   #checkMinimum(account: Account, minimumBytes: number): void {
     const limitBytes = this.#parts.governor.state.configuredBytes;
-    const othersBytes = this.#minimumBytes() - account.minimumBytes;
+    const othersBytes = guaranteedBytes(this.#parts.tmem) - account.minimumBytes;
     if (othersBytes + minimumBytes <= limitBytes) return;
     throw new TmemError(
       'usage',
       `${statedSize(othersBytes)} of the ${statedSize(limitBytes)} for pages are guaranteed to others; ` +
         'ask for a minimum of no more than the rest',
     );
-  }
-
-  /** All guaranteed minimums. */
-  #minimumBytes(): number {
-    let bytes = 0;
-    for (const account of this.#parts.tmem.accounts) bytes += account.minimumBytes;
-    return bytes;
   }
 
   #exportOf(name: string): Export {

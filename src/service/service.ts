@@ -30,12 +30,9 @@ import { memoryNeeds, overflowBufferBytes } from './memory-needs.ts';
 import { CLIENTS_MEMORY_BYTES_MAX, type MemoryPlan, planMemory } from './memory-plan.ts';
 import { Recordings } from './recordings.ts';
 import type { RunningExport, RunningService, ServiceLog, ServiceSettings } from './settings.ts';
-import { createStack, type Stack } from './stack.ts';
+import { createStack, floorBytes, type Stack } from './stack.ts';
 import { WarmRestart } from './warm-restart.ts';
 import { WriteBackRequests } from './write-back-requests.ts';
-
-/** The governor leaves the stack at least that, bytes. */
-const FLOOR_BYTES_MIN = 8 * 1024 * 1024;
 
 const NO_DESCRIPTOR =
   'the system lets this service have no more files open: clients who come now are hung up on; let it ' +
@@ -219,7 +216,7 @@ class Service implements RunningService {
         requestFit: () => writeBacks.fitShares(),
       },
       configuredBytes: this.#plan.stackBytes,
-      floorBytes: Math.min(this.#plan.stackBytes, this.#floorBytes()),
+      floorBytes: floorBytes(tmem),
       log: this.#log,
     });
   }
@@ -230,13 +227,6 @@ class Service implements RunningService {
     const { tmem } = this.#stack;
     const images = { served: this.#served, baseImages: this.#baseImages };
     return new WarmRestart({ path, pageBytes, tmem, ...images, log: this.#log });
-  }
-
-  /** What is guaranteed, and a little to work with. */
-  #floorBytes(): number {
-    let bytes = FLOOR_BYTES_MIN;
-    for (const { disk } of this.#served) bytes += disk.share.minimumBytes;
-    return bytes;
   }
 
   async #startAdmin(address: ListenAddress): Promise<void> {

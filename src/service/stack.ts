@@ -43,3 +43,18 @@ export function createStack(options: StackOptions): Stack {
   const hot = new Hot({ ...same, limitBytes: hotBytes, next: zcache });
   return { tmem: new Tmem([hot, zcache]), lender: hot };
 }
+
+/** What the governor leaves beside all that is guaranteed, to work with. */
+const SPARE_BYTES = 8 * 1024 * 1024;
+
+/** What accounts are guaranteed of a stack, all their minimums. */
+export function guaranteedBytes({ accounts }: Tmem): number {
+  let bytes = 0;
+  for (const { minimumBytes } of accounts) bytes += minimumBytes;
+  return bytes;
+}
+
+/** What the governor leaves a stack, however short memory is outside. */
+export function floorBytes(tmem: Tmem): number {
+  return SPARE_BYTES + guaranteedBytes(tmem);
+}
