@@ -138,7 +138,7 @@ const MAY_IMPORT_MODULE: Readonly<Record<string, readonly string[]>> = {
   'node:fs': ['storage', 'config', 'cli', 'governor', 'trace', 'replay', 'lib/listen.ts'],
   'node:fs/promises': [
     ...['storage', 'snapshot', 'cli', 'trace', 'replay', 'image/gate.ts'],
-    ...['imaging/target/target-file.ts', 'lib/listen.ts', 'lib/place-new.ts'],
+    ...['imaging/target/target-file.ts', 'lib/is-there.ts', 'lib/listen.ts', 'lib/place-new.ts'],
   ],
   // What waits for a ring of the kernel's is a socket as well.
   'node:net': [

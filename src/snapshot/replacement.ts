@@ -6,6 +6,7 @@
 import { access, constants, lstat, open, readdir, readlink, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { kindOfSystemError, systemErrorCode, TmemError, writeAdvice } from '../lib/errors.ts';
+import { isThere } from '../lib/is-there.ts';
 import { type PartWriter, writeWhole } from '../lib/write-whole.ts';
 
 /** What of an open file is needed to write it. */
@@ -105,7 +106,7 @@ export async function removeLeftovers(path: string, isOwnGone: boolean): Promise
   for (const name of await readdir(directory)) {
     const pid = name.startsWith(prefix) ? name.slice(prefix.length) : '';
     if (!/^\d{1,10}$/.test(pid)) continue;
-    if (pid === own ? isOwnGone : !(await exists(`/proc/${pid}`))) {
+    if (pid === own ? isOwnGone : !(await isThere(`/proc/${pid}`))) {
       await rm(join(directory, name), { force: true });
     }
   }
@@ -134,15 +135,6 @@ export async function regularFileSize(path: string): Promise<number | undefined>
   throw new TmemError('usage', `cannot use "${path}" as a snapshot: it is no file; ${advice}`, {
     context: { path },
   });
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 async function syncDirectory(path: string): Promise<void> {

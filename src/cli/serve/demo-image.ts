@@ -1,10 +1,11 @@
 /** The image that is served when none is named: made once, from what the machine has, and kept. */
 
 import { randomBytes, randomFillSync } from 'node:crypto';
-import { access, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir, userInfo } from 'node:os';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { kindOfSystemError, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { isThere } from '../../lib/is-there.ts';
 import { placeNew } from '../../lib/place-new.ts';
 import { writeWhole } from '../../lib/write-whole.ts';
 import { ContentReader, type ContentSource, machineSources } from './demo-content.ts';
@@ -94,13 +95,6 @@ async function removeLeftOver(path: string): Promise<void> {
     const info = await stat(each).catch(() => undefined);
     if (info !== undefined && info.mtimeMs < oldestMs) await rm(each, { force: true });
   }
-}
-
-function isThere(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 /**

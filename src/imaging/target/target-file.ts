@@ -4,9 +4,10 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { access, lstat, open, rename, rm } from 'node:fs/promises';
+import { lstat, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { kindOfSystemError, systemAdvice, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { isThere } from '../../lib/is-there.ts';
 import { placeNew } from '../../lib/place-new.ts';
 import { openFileStorage } from '../../storage/file.ts';
 import { syncFile } from '../../storage/file-stamp.ts';
@@ -190,11 +191,7 @@ async function notMade(path: string, cause: unknown): Promise<unknown> {
   if (!(cause instanceof TmemError)) return cause;
   const { kind } = cause;
   const directory = dirname(path);
-  const hasDirectory = await access(directory).then(
-    () => true,
-    () => false,
-  );
-  if (kind === 'not-found' && !hasDirectory) {
+  if (kind === 'not-found' && !(await isThere(directory))) {
     const message = `cannot make "${path}": there is no directory "${directory}"; make that first`;
     return new TmemError(kind, message, { context: { path }, cause });
   }

@@ -6,6 +6,7 @@
 import { access, constants, lstat } from 'node:fs/promises';
 import path from 'node:path';
 import { kindOfSystemError, systemErrorCode, TmemError, writeAdvice } from '../../lib/errors.ts';
+import { isThere } from '../../lib/is-there.ts';
 
 /** What went wrong, as the end of a sentence. */
 export function reasonOf(cause: unknown): string {
@@ -28,12 +29,4 @@ export async function refuseExisting(folder: string): Promise<void> {
     throw new TmemError(kind, `${sentence}; ${writeAdvice(kind)}`, { cause });
   }
   throw new TmemError('busy', `--out: ${folder} exists; name a folder that does not, or remove it`);
-}
-
-/** A link that leads nowhere is not. */
-function isThere(file: string): Promise<boolean> {
-  return access(file).then(
-    () => true,
-    () => false,
-  );
 }
