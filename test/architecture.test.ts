@@ -42,9 +42,8 @@ const MAY_IMPORT_TYPES: Readonly<Record<string, readonly string[]>> = {
 /** What is in a folder, from top to bottom: files and rooms import only what is in a row beneath. */
 const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   admin: [
-    ['http-server.ts'],
-    ['openapi.ts', 'pool-routes.ts'],
-    ['control-routes.ts'],
+    ['server.ts'],
+    ['openapi.ts', 'control-routes.ts', 'pool-routes.ts'],
     ['controls.ts', 'pools', 'schemas.ts'],
     ['api.ts', 'http'],
   ],

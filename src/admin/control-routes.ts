@@ -3,7 +3,7 @@
 import type { Controls } from './controls.ts';
 import type { Call } from './http/call.ts';
 import { Problem } from './http/problem.ts';
-import type { Answer, Route } from './http/router.ts';
+import { type Answer, ok, type Route } from './http/router.ts';
 import type { ClientPools } from './pools/client-pools.ts';
 import {
   drainRequest,
@@ -240,9 +240,4 @@ function control<Method extends Route['method']>(
   summary: string,
 ) {
   return { method, path, operationId, summary, plane: 'control' as const };
-}
-
-/** The answer of what went well. */
-export function ok(json: unknown): Answer {
-  return { status: 200, json };
 }

@@ -1,12 +1,11 @@
 /** The data plane: pools of pages for other programs, and what an operator may do to any pool. */
 
 import { isRefused, MISS, REPLACED } from '../tmem/layer.ts';
-import { ok } from './control-routes.ts';
 import type { Controls } from './controls.ts';
 import type { Call } from './http/call.ts';
 import { GRANT_KEY_HEADER, POOL_KEY_HEADER } from './http/parameters.ts';
 import { Problem } from './http/problem.ts';
-import type { Answer, Route } from './http/router.ts';
+import { type Answer, ok, type Route } from './http/router.ts';
 import { BATCH_BYTES_MAX, BATCH_FORM, checkBatch, runBatch } from './pools/batch.ts';
 import { type ClientPool, type ClientPools, unknownPool } from './pools/client-pools.ts';
 import {

@@ -1,7 +1,7 @@
 /** The administrative server of a service: its metrics and controls, made of the service's parts. */
 
-import { AdminServer, type AdminServerOptions } from '../admin/http-server.ts';
 import { ClientPools } from '../admin/pools/client-pools.ts';
+import { AdminServer, type AdminServerOptions } from '../admin/server.ts';
 import { packageVersion } from '../lib/package-version.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import type {

@@ -1,6 +1,6 @@
 /** How the memory of a service is divided: the parts never come to more than the whole. */
 
-import { BODY_BYTES_MAX } from '../admin/http-server.ts';
+import { BODY_BYTES_MAX } from '../admin/server.ts';
 import { DIRTY_PAGE_METADATA_BYTES } from '../export/pages/dirty-pages.ts';
 import { STRANDED_BYTES_MAX } from '../export/pages/stranded-pages.ts';
 import { TmemError } from '../lib/errors.ts';

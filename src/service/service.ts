@@ -3,7 +3,7 @@
  * are, and wires them together. Below it everything knows only what it stands on.
  */
 
-import type { AdminServer } from '../admin/http-server.ts';
+import type { AdminServer } from '../admin/server.ts';
 import type { BaseImages } from '../export/base-images.ts';
 import type { Export } from '../export/export.ts';
 import { Governor } from '../governor/governor.ts';

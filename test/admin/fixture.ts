@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import { onTestFinished } from 'vitest';
-import type { AdminTimeouts } from '../../src/admin/http-server.ts';
+import type { AdminTimeouts } from '../../src/admin/server.ts';
 import { Export } from '../../src/export/export.ts';
 import { rawImage } from '../../src/image/raw.ts';
 import { BufferPool } from '../../src/lib/buffer-pool.ts';

@@ -11,6 +11,11 @@ export type Answer =
   | { readonly status: number; readonly json: unknown; readonly headers?: AnswerHeaders }
   | { readonly status: number; readonly bytes: Buffer; readonly headers?: AnswerHeaders };
 
+/** The answer of what went well. */
+export function ok(json: unknown): Answer {
+  return { status: 200, json };
+}
+
 /** Whether a route is for those who run the service or for programs that keep pages in it. */
 export type Plane = 'control' | 'data';
 

@@ -3,7 +3,7 @@ import http from 'node:http';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { AdminServer } from '../../src/admin/http-server.ts';
+import type { AdminServer } from '../../src/admin/server.ts';
 import type { ListenAddress } from '../../src/lib/listen-address.ts';
 import { packageVersion } from '../../src/lib/package-version.ts';
 import { ServerStatistics } from '../../src/nbd/statistics.ts';
