@@ -128,6 +128,16 @@ const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['policy.ts'],
   ],
   replay: [['report', 'live'], ['curves'], ['engine']],
+  service: [
+    ['service.ts'],
+    ['admin', 'ending.ts'],
+    ['base-copies.ts', 'drain.ts', 'warm-restart.ts', 'warnings', 'write-back-requests.ts'],
+    ['exports.ts'],
+    ['memory'],
+    ['advisors.ts', 'recording', 'stack.ts'],
+    ['disks.ts'],
+    ['settings.ts'],
+  ],
 };
 
 /** Which folders may import what is not ours; anything else is for everyone. */

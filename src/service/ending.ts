@@ -7,12 +7,12 @@ import { formatCounted } from '../lib/quantities.ts';
 import { DRAIN_MS_MAX, type NbdServer } from '../nbd/server.ts';
 import type { BaseCopies } from './base-copies.ts';
 import { closeImages, drainExports, tellProgress } from './drain.ts';
-import type { FailedRequests } from './failed-requests.ts';
-import type { FileNames } from './file-names.ts';
-import type { FullSwaps } from './full-swaps.ts';
-import type { Recordings } from './recordings.ts';
+import type { Recordings } from './recording/recordings.ts';
 import type { ServiceLog } from './settings.ts';
 import type { WarmRestart } from './warm-restart.ts';
+import type { FailedRequests } from './warnings/failed-requests.ts';
+import type { FileNames } from './warnings/file-names.ts';
+import type { FullSwaps } from './warnings/full-swaps.ts';
 
 /** How long a disk may take to end what is under way and to close, milliseconds. */
 const CLOSE_MS_MAX = 10_000;

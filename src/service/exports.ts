@@ -12,7 +12,7 @@ import type { Account } from '../tmem/account.ts';
 import { Cleancache } from '../tmem/cleancache.ts';
 import { Frontswap } from '../tmem/frontswap.ts';
 import type { Disk } from './disks.ts';
-import type { MemoryPlan } from './memory-plan.ts';
+import type { MemoryPlan } from './memory/plan.ts';
 import type { ServiceLog } from './settings.ts';
 import type { Stack } from './stack.ts';
 

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { recordingsTo } from '../service/quiet-recordings.ts';
+import { recordingsTo } from '../service/recording/quiet-recordings.ts';
 import { workspace } from '../tools/workspace.ts';
 import { startAdmin } from './fixture.ts';
 

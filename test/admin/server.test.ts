@@ -7,9 +7,9 @@ import type { AdminServer } from '../../src/admin/server.ts';
 import type { ListenAddress } from '../../src/lib/listen-address.ts';
 import { packageVersion } from '../../src/lib/package-version.ts';
 import { ServerStatistics } from '../../src/nbd/statistics.ts';
-import { createAdminServer } from '../../src/service/admin.ts';
+import { createAdminServer } from '../../src/service/admin/admin.ts';
 import { samplesOf, smallStack } from '../metrics/scraped.ts';
-import { recordingsTo } from '../service/quiet-recordings.ts';
+import { recordingsTo } from '../service/recording/quiet-recordings.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
 import { quietGovernor } from './quiet-governor.ts';
 

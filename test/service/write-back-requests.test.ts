@@ -5,7 +5,7 @@ import { loadCodec } from '../../src/layers/codec.ts';
 import { BufferPool } from '../../src/lib/buffer-pool.ts';
 import type { Disk } from '../../src/service/disks.ts';
 import { createExports } from '../../src/service/exports.ts';
-import type { MemoryPlan } from '../../src/service/memory-plan.ts';
+import type { MemoryPlan } from '../../src/service/memory/plan.ts';
 import { createStack } from '../../src/service/stack.ts';
 import { WriteBackRequests } from '../../src/service/write-back-requests.ts';
 import { MemoryStorage } from '../../src/storage/memory.ts';

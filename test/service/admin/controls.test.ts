@@ -1,10 +1,10 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { ClientPools } from '../../src/admin/pools/client-pools.ts';
-import { ServerStatistics } from '../../src/nbd/statistics.ts';
-import { ServiceControls } from '../../src/service/controls.ts';
-import { quietGovernor } from '../admin/quiet-governor.ts';
-import { smallStack } from '../metrics/scraped.ts';
-import { recordingsTo } from './quiet-recordings.ts';
+import { ClientPools } from '../../../src/admin/pools/client-pools.ts';
+import { ServerStatistics } from '../../../src/nbd/statistics.ts';
+import { ServiceControls } from '../../../src/service/admin/controls.ts';
+import { quietGovernor } from '../../admin/quiet-governor.ts';
+import { smallStack } from '../../metrics/scraped.ts';
+import { recordingsTo } from '../recording/quiet-recordings.ts';
 
 function newControls() {
   const tmem = smallStack();

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { DIRTY_PAGE_METADATA_BYTES } from '../../src/export/pages/dirty-pages.ts';
-import { parseSize } from '../../src/lib/sizes.ts';
-import { WRITER_BYTES } from '../../src/nbd/transmission/reply-writer.ts';
-import { type MemoryNeeds, planMemory } from '../../src/service/memory-plan.ts';
-import { fc } from '../tools/seed.ts';
+import { DIRTY_PAGE_METADATA_BYTES } from '../../../src/export/pages/dirty-pages.ts';
+import { parseSize } from '../../../src/lib/sizes.ts';
+import { WRITER_BYTES } from '../../../src/nbd/transmission/reply-writer.ts';
+import { type MemoryNeeds, planMemory } from '../../../src/service/memory/plan.ts';
+import { fc } from '../../tools/seed.ts';
 
 const MIB = 1024 * 1024;
 const NEEDS: MemoryNeeds = {

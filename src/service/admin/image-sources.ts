@@ -1,10 +1,10 @@
 /** The images of a service as metrics see them: each once, however many exports are based on it. */
 
-import type { BaseImages } from '../export/base-images.ts';
-import type { Export } from '../export/export.ts';
-import type { BlockImage } from '../image/image.ts';
-import type { TableStatistics } from '../image/tables/table-cache.ts';
-import type { ImageSource } from '../metrics/sources.ts';
+import type { BaseImages } from '../../export/base-images.ts';
+import type { Export } from '../../export/export.ts';
+import type { BlockImage } from '../../image/image.ts';
+import type { TableStatistics } from '../../image/tables/table-cache.ts';
+import type { ImageSource } from '../../metrics/sources.ts';
 
 /** What is used of exports and of the images that they are based on. */
 type Based = readonly {

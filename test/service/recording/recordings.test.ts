@@ -1,12 +1,12 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { Command, CommandFlag } from '../../src/nbd/protocol.ts';
-import type { Recording } from '../../src/nbd/recording.ts';
-import { openTrace } from '../../src/trace/open-trace.ts';
-import { OP_NAMES } from '../../src/trace/request-batch.ts';
-import { withFileSizeLimit } from '../tools/file-size-limit.ts';
-import { workspace } from '../tools/workspace.ts';
+import { Command, CommandFlag } from '../../../src/nbd/protocol.ts';
+import type { Recording } from '../../../src/nbd/recording.ts';
+import { openTrace } from '../../../src/trace/open-trace.ts';
+import { OP_NAMES } from '../../../src/trace/request-batch.ts';
+import { withFileSizeLimit } from '../../tools/file-size-limit.ts';
+import { workspace } from '../../tools/workspace.ts';
 import { recordingsTo } from './quiet-recordings.ts';
 
 const KIB = 1024;
@@ -200,7 +200,7 @@ test('a disk that fails ends the recording and says why, and the service goes on
   const { recordings, recording, warnings } = recordingsTo({ directory: workspace() });
   const { file } = await recordings.start({});
   // The sink fails from now on: its file is closed under it.
-  const { RecordingFile } = await import('../../src/trace/own/recording-file.ts');
+  const { RecordingFile } = await import('../../../src/trace/own/recording-file.ts');
   const { write } = RecordingFile.prototype;
   RecordingFile.prototype.write = () => Promise.reject(new Error('no space left'));
   try {

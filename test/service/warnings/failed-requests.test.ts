@@ -1,9 +1,9 @@
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
-import { countFailure, newCounters } from '../../src/image/data/operation-counters.ts';
-import { TmemError } from '../../src/lib/errors.ts';
-import { FailedRequests, watchedRequests } from '../../src/service/failed-requests.ts';
-import { KIB, noise, read } from '../export/fixture.ts';
-import { makeWriteBack, writeAtOnce } from '../export/writes/write-back-fixture.ts';
+import { countFailure, newCounters } from '../../../src/image/data/operation-counters.ts';
+import { TmemError } from '../../../src/lib/errors.ts';
+import { FailedRequests, watchedRequests } from '../../../src/service/warnings/failed-requests.ts';
+import { KIB, noise, read } from '../../export/fixture.ts';
+import { makeWriteBack, writeAtOnce } from '../../export/writes/write-back-fixture.ts';
 
 const SECOND_MS = 1000;
 

@@ -1,7 +1,7 @@
 /** What the operating system and the runtime say of this process, for its metrics. */
 
-import { turnOfTheLoop } from '../lib/turn-of-the-loop.ts';
-import type { ProcessReading } from '../metrics/sources.ts';
+import { turnOfTheLoop } from '../../lib/turn-of-the-loop.ts';
+import type { ProcessReading } from '../../metrics/sources.ts';
 
 const SECONDS_PER_MS = 1e-3;
 const SECONDS_PER_US = 1e-6;

@@ -7,13 +7,13 @@ import type {
   PoolStatus,
   ShareStatus,
   WriteBackStatus,
-} from '../admin/api.ts';
-import type { Export } from '../export/export.ts';
-import type { DirtyPages } from '../export/pages/dirty-pages.ts';
-import type { WriteBack } from '../export/writes/write-back.ts';
-import type { Account } from '../tmem/account.ts';
-import { type Layer, PUT_OUTCOME_NAMES } from '../tmem/layer.ts';
-import type { Pool } from '../tmem/pool.ts';
+} from '../../admin/api.ts';
+import type { Export } from '../../export/export.ts';
+import type { DirtyPages } from '../../export/pages/dirty-pages.ts';
+import type { WriteBack } from '../../export/writes/write-back.ts';
+import type { Account } from '../../tmem/account.ts';
+import { type Layer, PUT_OUTCOME_NAMES } from '../../tmem/layer.ts';
+import type { Pool } from '../../tmem/pool.ts';
 
 const MS_PER_SECOND = 1000;
 

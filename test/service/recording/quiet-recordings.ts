@@ -1,8 +1,8 @@
 /** Recordings of a service without clients: a test plays them at the switch. */
 
-import { Recording } from '../../src/nbd/recording.ts';
-import { Recordings } from '../../src/service/recordings.ts';
-import type { RecordSettings } from '../../src/service/settings.ts';
+import { Recording } from '../../../src/nbd/recording.ts';
+import { Recordings } from '../../../src/service/recording/recordings.ts';
+import type { RecordSettings } from '../../../src/service/settings.ts';
 
 export interface RecordingsParts {
   readonly recordings: Recordings;

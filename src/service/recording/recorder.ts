@@ -1,10 +1,10 @@
 /** One recording of what clients ask: requests go into memory at once, and to its file behind that. */
 
-import { Command, CommandFlag } from '../nbd/protocol.ts';
-import type { RequestRecorder } from '../nbd/recording.ts';
-import type { RecordingFile } from '../trace/own/recording-file.ts';
-import { OwnTraceWriter } from '../trace/own/writer.ts';
-import { OP } from '../trace/request-batch.ts';
+import { Command, CommandFlag } from '../../nbd/protocol.ts';
+import type { RequestRecorder } from '../../nbd/recording.ts';
+import type { RecordingFile } from '../../trace/own/recording-file.ts';
+import { OwnTraceWriter } from '../../trace/own/writer.ts';
+import { OP } from '../../trace/request-batch.ts';
 
 /** Memory for what is not on the disk yet: 32,512 requests. */
 const PIECES = 16;

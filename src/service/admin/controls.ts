@@ -10,24 +10,24 @@ import type {
   ServiceStatus,
   ShareStatus,
   SnapshotStatus,
-} from '../admin/api.ts';
-import type { Controls, DrainStatus, ShareChange } from '../admin/controls.ts';
-import type { ClientPools } from '../admin/pools/client-pools.ts';
-import { dropPages } from '../admin/pools/drop-pages.ts';
-import type { Export } from '../export/export.ts';
-import type { Governor } from '../governor/governor.ts';
-import type { CheckReport } from '../image/format.ts';
-import { TmemError } from '../lib/errors.ts';
-import { packageVersion } from '../lib/package-version.ts';
-import { statedSize } from '../lib/sizes.ts';
-import { turnOfTheLoop } from '../lib/turn-of-the-loop.ts';
-import type { ServerStatistics } from '../nbd/statistics.ts';
-import type { Account } from '../tmem/account.ts';
-import type { Pool } from '../tmem/pool.ts';
-import type { Tmem } from '../tmem/tmem.ts';
-import type { Advisors } from './advisors.ts';
-import type { Recordings } from './recordings.ts';
-import { floorBytes, guaranteedBytes } from './stack.ts';
+} from '../../admin/api.ts';
+import type { Controls, DrainStatus, ShareChange } from '../../admin/controls.ts';
+import type { ClientPools } from '../../admin/pools/client-pools.ts';
+import { dropPages } from '../../admin/pools/drop-pages.ts';
+import type { Export } from '../../export/export.ts';
+import type { Governor } from '../../governor/governor.ts';
+import type { CheckReport } from '../../image/format.ts';
+import { TmemError } from '../../lib/errors.ts';
+import { packageVersion } from '../../lib/package-version.ts';
+import { statedSize } from '../../lib/sizes.ts';
+import { turnOfTheLoop } from '../../lib/turn-of-the-loop.ts';
+import type { ServerStatistics } from '../../nbd/statistics.ts';
+import type { Account } from '../../tmem/account.ts';
+import type { Pool } from '../../tmem/pool.ts';
+import type { Tmem } from '../../tmem/tmem.ts';
+import type { Advisors } from '../advisors.ts';
+import type { Recordings } from '../recording/recordings.ts';
+import { floorBytes, guaranteedBytes } from '../stack.ts';
 import {
   exportOwners,
   exportStatus,

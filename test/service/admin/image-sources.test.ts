@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { BlockImage } from '../../src/image/image.ts';
-import { ImageSources } from '../../src/service/image-sources.ts';
+import type { BlockImage } from '../../../src/image/image.ts';
+import { ImageSources } from '../../../src/service/admin/image-sources.ts';
 
 const tablesOf = (hits: number) => ({ hits, misses: 1, evictions: 0, bytes: 10, limitBytes: 100 });
 

@@ -3,9 +3,9 @@
  * guest, and then a metric alone reaches nobody. So the log says it.
  */
 
-import { formatSize } from '../lib/sizes.ts';
-import type { Served } from './exports.ts';
-import type { ServiceLog } from './settings.ts';
+import { formatSize } from '../../lib/sizes.ts';
+import type { Served } from '../exports.ts';
+import type { ServiceLog } from '../settings.ts';
 
 /** How often it is looked, milliseconds: counters are compared, nothing more. */
 const LOOK_MS = 1000;

@@ -1,6 +1,6 @@
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
-import { FullSwaps } from '../../src/service/full-swaps.ts';
-import { MIB } from '../tools/workspace.ts';
+import { FullSwaps } from '../../../src/service/warnings/full-swaps.ts';
+import { MIB } from '../../tools/workspace.ts';
 
 const SECOND_MS = 1000;
 

@@ -1,9 +1,9 @@
 /** The administrative server of a service: its metrics and controls, made of the service's parts. */
 
-import { ClientPools } from '../admin/pools/client-pools.ts';
-import { AdminServer, type AdminServerOptions } from '../admin/server.ts';
-import { packageVersion } from '../lib/package-version.ts';
-import { Metrics } from '../metrics/metrics.ts';
+import { ClientPools } from '../../admin/pools/client-pools.ts';
+import { AdminServer, type AdminServerOptions } from '../../admin/server.ts';
+import { packageVersion } from '../../lib/package-version.ts';
+import { Metrics } from '../../metrics/metrics.ts';
 import type {
   AdvisorSource,
   CopySource,
@@ -11,11 +11,11 @@ import type {
   ImageSource,
   MetricsSources,
   OverflowSource,
-} from '../metrics/sources.ts';
-import { NbdErrno } from '../nbd/protocol.ts';
-import { COMMAND_NAMES, LATENCY_BOUNDS_SECONDS } from '../nbd/statistics.ts';
-import type { LoaderStatistics } from '../snapshot/loader.ts';
-import { PUT_OUTCOME_NAMES } from '../tmem/layer.ts';
+} from '../../metrics/sources.ts';
+import { NbdErrno } from '../../nbd/protocol.ts';
+import { COMMAND_NAMES, LATENCY_BOUNDS_SECONDS } from '../../nbd/statistics.ts';
+import type { LoaderStatistics } from '../../snapshot/loader.ts';
+import { PUT_OUTCOME_NAMES } from '../../tmem/layer.ts';
 import { type ControlledParts, ServiceControls } from './controls.ts';
 import { ProcessReadings } from './process-readings.ts';
 

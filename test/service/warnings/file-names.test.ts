@@ -1,5 +1,5 @@
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
-import { FileNames } from '../../src/service/file-names.ts';
+import { FileNames } from '../../../src/service/warnings/file-names.ts';
 
 const LOOK_MS = 10_000;
 const URI = 'nbd+unix:///vm1?socket=/run/nbd.sock';

@@ -4,11 +4,11 @@
  * no name any more, it ends with the service. So the log says it, while what is in it can be saved.
  */
 
-import type { Export } from '../export/export.ts';
-import type { BlockImage } from '../image/image.ts';
-import { TmemError } from '../lib/errors.ts';
-import { inTime } from '../lib/in-time.ts';
-import type { RunningExport, ServiceLog } from './settings.ts';
+import type { Export } from '../../export/export.ts';
+import type { BlockImage } from '../../image/image.ts';
+import { TmemError } from '../../lib/errors.ts';
+import { inTime } from '../../lib/in-time.ts';
+import type { RunningExport, ServiceLog } from '../settings.ts';
 
 /** Between two looks, milliseconds. */
 const LOOK_MS = 10_000;

@@ -3,13 +3,13 @@
  * which file it was, where, and what can be done, is said in the log.
  */
 
-import type { Export } from '../export/export.ts';
-import type { Writer } from '../export/writes/writer.ts';
-import type { OperationCounters } from '../image/data/operation-counters.ts';
-import type { BlockImage } from '../image/image.ts';
-import { messageOf } from '../lib/errors.ts';
-import type { Disk } from './disks.ts';
-import type { ServiceLog } from './settings.ts';
+import type { Export } from '../../export/export.ts';
+import type { Writer } from '../../export/writes/writer.ts';
+import type { OperationCounters } from '../../image/data/operation-counters.ts';
+import type { BlockImage } from '../../image/image.ts';
+import { messageOf } from '../../lib/errors.ts';
+import type { Disk } from '../disks.ts';
+import type { ServiceLog } from '../settings.ts';
 
 /** How often it is looked, milliseconds: counters are compared, nothing more. */
 const LOOK_MS = 1000;

@@ -5,13 +5,13 @@
  */
 
 import path from 'node:path';
-import type { RecordRequest, RecordStatus } from '../admin/api.ts';
-import { messageOf, systemErrorCode, TmemError } from '../lib/errors.ts';
-import { formatSize, statedSize } from '../lib/sizes.ts';
-import type { Recording } from '../nbd/recording.ts';
-import { checkRecordingDirectory, RecordingFile } from '../trace/own/recording-file.ts';
+import type { RecordRequest, RecordStatus } from '../../admin/api.ts';
+import { messageOf, systemErrorCode, TmemError } from '../../lib/errors.ts';
+import { formatSize, statedSize } from '../../lib/sizes.ts';
+import type { Recording } from '../../nbd/recording.ts';
+import { checkRecordingDirectory, RecordingFile } from '../../trace/own/recording-file.ts';
+import type { RecordSettings, ServiceLog } from '../settings.ts';
 import { RECORD_BUFFER_BYTES, type RecordEnding, Recorder } from './recorder.ts';
-import type { RecordSettings, ServiceLog } from './settings.ts';
 
 /** What is not worth a file, bytes. */
 const LIMIT_BYTES_MIN = 64 * 1024;

@@ -1,12 +1,12 @@
 /** What the parts of a service want of its memory, before there are any but the disks. */
 
-import { ownersBytesOf } from '../export/export.ts';
-import { dirtyObjectBytes } from '../export/pages/dirty-pages.ts';
-import { planAdvisorsOf } from './advisors.ts';
-import { type Disk, memoryBytesOfImages } from './disks.ts';
-import type { MemoryNeeds } from './memory-plan.ts';
-import { RECORD_BUFFER_BYTES } from './recorder.ts';
-import type { ServiceSettings } from './settings.ts';
+import { ownersBytesOf } from '../../export/export.ts';
+import { dirtyObjectBytes } from '../../export/pages/dirty-pages.ts';
+import { planAdvisorsOf } from '../advisors.ts';
+import { type Disk, memoryBytesOfImages } from '../disks.ts';
+import { RECORD_BUFFER_BYTES } from '../recording/recorder.ts';
+import type { ServiceSettings } from '../settings.ts';
+import type { MemoryNeeds } from './plan.ts';
 
 /** What a service of `memoryBytes` wants that has these settings, and has opened these disks. */
 export function memoryNeeds(

@@ -1,12 +1,12 @@
 /** How the memory of a service is divided: the parts never come to more than the whole. */
 
-import { BODY_BYTES_MAX } from '../admin/server.ts';
-import { DIRTY_PAGE_METADATA_BYTES } from '../export/pages/dirty-pages.ts';
-import { STRANDED_BYTES_MAX } from '../export/pages/stranded-pages.ts';
-import { TmemError } from '../lib/errors.ts';
-import { roundUp } from '../lib/round-up.ts';
-import { exactSize, formatSize } from '../lib/sizes.ts';
-import { WRITER_BYTES } from '../nbd/transmission/reply-writer.ts';
+import { BODY_BYTES_MAX } from '../../admin/server.ts';
+import { DIRTY_PAGE_METADATA_BYTES } from '../../export/pages/dirty-pages.ts';
+import { STRANDED_BYTES_MAX } from '../../export/pages/stranded-pages.ts';
+import { TmemError } from '../../lib/errors.ts';
+import { roundUp } from '../../lib/round-up.ts';
+import { exactSize, formatSize } from '../../lib/sizes.ts';
+import { WRITER_BYTES } from '../../nbd/transmission/reply-writer.ts';
 
 const MIB = 1024 * 1024;
 /** The share of the memory that buffers of requests in flight take, and its bounds. */
