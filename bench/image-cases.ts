@@ -10,7 +10,7 @@ export const ALLOCATED_TIMES = 4;
 /** Writes for each cluster of such an image. */
 const WRITES_PER_CLUSTER = 1 / 2;
 /** Clusters of every image here, which are what qemu-img makes by itself. */
-export const CLUSTER_BYTES = 65_536;
+const CLUSTER_BYTES = 65_536;
 /** A FLUSH comes after so many writes of a connection, and after the last. */
 const FLUSH_EVERY = 256;
 

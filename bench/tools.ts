@@ -55,7 +55,7 @@ export async function measureTools(
 }
 
 /** What the two are called with; `target` is for those that make one. */
-export function toolCommand(
+function toolCommand(
   { projectFolder }: Pick<ToolsContext, 'projectFolder'>,
   { verb, args }: ToolCase,
   tool: ToolName,

@@ -17,7 +17,7 @@ export function arcFamily(options: PolicyOptions): PolicyFamily {
 }
 
 /** Counts pages, as the paper does; a capacity in bytes is as many pages as it holds on average. */
-export class Arc extends QueuePolicy {
+class Arc extends QueuePolicy {
   readonly name = 'arc';
   ghostHitCount = 0;
   private readonly ghosts: GhostQueues;

@@ -31,7 +31,7 @@ export function beladyFamily(options: PolicyOptions, future: Future): PolicyFami
 }
 
 /** Furthest next use first. */
-export class Belady extends HeapPolicy {
+class Belady extends HeapPolicy {
   readonly name = 'belady';
   private readonly future: Future;
 

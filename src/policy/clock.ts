@@ -14,7 +14,7 @@ export function clockFamily(options: PolicyOptions, countMax = 1): PolicyFamily 
 }
 
 /** A hit counts, up to a limit; the hand takes one off each page it passes. */
-export class Clock extends QueuePolicy {
+class Clock extends QueuePolicy {
   readonly name: string;
   private readonly countMax: number;
   private readonly sweepLimit: number;

@@ -10,7 +10,7 @@ export function fifoFamily(options: PolicyOptions): PolicyFamily {
 }
 
 /** Oldest first; the capacity does not change its order. */
-export class Fifo extends QueuePolicy {
+class Fifo extends QueuePolicy {
   readonly name = 'fifo';
 
   constructor(family: QueueFamily) {

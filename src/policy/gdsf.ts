@@ -19,7 +19,7 @@ export function gdsfFamily(options: PolicyOptions): PolicyFamily {
 }
 
 /** Lowest age + hits / charge first. */
-export class Gdsf extends HeapPolicy {
+class Gdsf extends HeapPolicy {
   readonly name = 'gdsf';
   private readonly uses: Uint32Array;
   private age = 0;

@@ -22,7 +22,7 @@ export interface LirsTuning {
 }
 
 /** As published, but for a limit on the ghosts where they cost a cache its memory. */
-export const LIRS_DEFAULTS: LirsTuning = { hirShare: 0.01, ghostsPerPageMax: 2 };
+const LIRS_DEFAULTS: LirsTuning = { hirShare: 0.01, ghostsPerPageMax: 2 };
 
 const LIR = 0;
 const HIR = 1;
@@ -39,7 +39,7 @@ export function lirsFamily(options: PolicyOptions, tuning: Partial<LirsTuning> =
 }
 
 /** Least recent HIR page first. */
-export class Lirs extends QueuePolicy {
+class Lirs extends QueuePolicy {
   readonly name = 'lirs';
   ghostHitCount = 0;
   private readonly ghosts: GhostQueues;

@@ -14,7 +14,7 @@ export function sieveFamily(options: PolicyOptions): PolicyFamily {
 }
 
 /** One bit a page, one hand. */
-export class Sieve extends QueuePolicy {
+class Sieve extends QueuePolicy {
   readonly name = 'sieve';
   private readonly sweepLimit: number;
   /** The next slot to look at, or -1 for the oldest. */

@@ -14,7 +14,7 @@ export function slruFamily(options: PolicyOptions, segmentCount = 4): PolicyFami
 }
 
 /** Least recently used of the lowest segment first. */
-export class Slru extends QueuePolicy {
+class Slru extends QueuePolicy {
   readonly name = 'slru';
   /** Bytes that a hit has pushed out of the lowest segment, and that should leave now. */
   surplusBytes = 0;

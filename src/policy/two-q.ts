@@ -15,7 +15,7 @@ export interface TwoQTuning {
 }
 
 /** Kin = 25 % and Kout = 50 % of the buffer (section 4.2). */
-export const TWO_Q_DEFAULTS: TwoQTuning = { inShare: 0.25, outShare: 0.5 };
+const TWO_Q_DEFAULTS: TwoQTuning = { inShare: 0.25, outShare: 0.5 };
 
 const IN = 0;
 const MAIN = 1;
@@ -27,7 +27,7 @@ export function twoQFamily(options: PolicyOptions, tuning: Partial<TwoQTuning> =
 }
 
 /** A1in, A1out and Am of the paper. */
-export class TwoQ extends QueuePolicy {
+class TwoQ extends QueuePolicy {
   readonly name = '2q';
   ghostHitCount = 0;
   private readonly ghosts: GhostQueues;

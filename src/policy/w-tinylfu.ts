@@ -21,7 +21,7 @@ export interface WTinyLfuTuning {
   readonly isAdaptive: boolean;
 }
 
-export const W_TINYLFU_DEFAULTS: WTinyLfuTuning = {
+const W_TINYLFU_DEFAULTS: WTinyLfuTuning = {
   windowShare: 0.01,
   protectedShare: 0.8,
   isAdaptive: true,
@@ -51,7 +51,7 @@ export function wTinyLfuFamily(
 }
 
 /** Sizes in bytes; twelve bytes a page, and eight to sixteen for the sketch. */
-export class WTinyLfu extends QueuePolicy {
+class WTinyLfu extends QueuePolicy {
   readonly name = 'w-tinylfu';
   private readonly sketch: FrequencySketch;
   private readonly hashOf: (slot: number) => number;

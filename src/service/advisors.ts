@@ -38,7 +38,7 @@ export function planAdvisorsOf(
 }
 
 /** Whether an export of that mode is advised on: a swap device is no cache of anything. */
-export function isAdvised({ mode }: Pick<Export, 'mode'>): boolean {
+function isAdvised({ mode }: Pick<Export, 'mode'>): boolean {
   return mode !== 'swap';
 }
 

@@ -113,7 +113,7 @@ export async function saveSnapshot(options: SaveOptions): Promise<SaveResult> {
 }
 
 /** Rejects with a TmemError when what is at `path` must not be overwritten. */
-export async function checkReplaceable(path: string): Promise<void> {
+async function checkReplaceable(path: string): Promise<void> {
   const sizeBytes = await regularFileSize(path);
   if (sizeBytes === undefined || sizeBytes === 0) return;
   const found = await readHeadAt(path, sizeBytes).catch((cause: unknown) => {

@@ -9,7 +9,7 @@
 import { TmemError } from '../lib/errors.ts';
 
 /** The weight of an account that was given none. */
-export const WEIGHT_DEFAULT = 100;
+const WEIGHT_DEFAULT = 100;
 const WEIGHT_MAX = 10_000;
 
 /** What an account may take of the memory, all layers together. */

@@ -26,7 +26,7 @@ export interface ExportOptions {
 }
 
 /** A lender that knows how many of its pages are lent. */
-export class CountingLender implements Lender {
+class CountingLender implements Lender {
   lentCount = 0;
   readonly #inner: Lender;
 

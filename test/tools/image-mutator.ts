@@ -30,7 +30,7 @@ export interface Damage {
 }
 
 /** Numbers from 0 to 2^32 - 1, the same for one seed (mulberry32, public domain). */
-export function randomNumbers(seed: number): () => number {
+function randomNumbers(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

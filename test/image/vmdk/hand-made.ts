@@ -20,7 +20,7 @@ export interface SmallOptions {
   readonly hasParent?: boolean;
 }
 
-export function descriptorOf(sectors: number, more = '', createType = 'monolithicSparse'): string {
+function descriptorOf(sectors: number, more = '', createType = 'monolithicSparse'): string {
   return [
     '# Disk DescriptorFile',
     'version=1',
@@ -33,7 +33,7 @@ export function descriptorOf(sectors: number, more = '', createType = 'monolithi
 }
 
 /** The header of a sparse extent, as the bytes of the specification. */
-export function headerOf(fields: {
+function headerOf(fields: {
   version?: number;
   flags: number;
   capacity: number;
@@ -87,7 +87,7 @@ export function smallImage(options: SmallOptions): Buffer {
   return bytes;
 }
 
-export const noFile = () => Promise.reject(new Error('nothing may be opened here'));
+const noFile = () => Promise.reject(new Error('nothing may be opened here'));
 
 export function memoryOf(bytes: Buffer, isReadOnly = false): MemoryStorage {
   return new MemoryStorage(bytes, { name: 'small.vmdk', isContainer: true, isReadOnly });

@@ -17,12 +17,12 @@ export const SUBFORMATS = [
 /** Those that can be written anywhere. */
 export const REWRITABLE = SUBFORMATS.filter((each) => each !== 'streamOptimized');
 
-export function openStorage(file: string, isReadOnly = true): Promise<ResizableStorage> {
+function openStorage(file: string, isReadOnly = true): Promise<ResizableStorage> {
   return openFileStorage(file, { isReadOnly, isContainer: true, wantsDirect: false });
 }
 
 /** Whatever an image names, in its own folder. */
-export function filesBeside(file: string, isReadOnly = true) {
+function filesBeside(file: string, isReadOnly = true) {
   return ({ name }: ImageReference) => openStorage(path.join(path.dirname(file), name), isReadOnly);
 }
 

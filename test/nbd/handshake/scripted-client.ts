@@ -37,7 +37,7 @@ export function option(number: number, data: Buffer | string = '', length?: numb
 }
 
 /** A string behind its length. */
-export function string(text: Buffer | string): Buffer {
+function string(text: Buffer | string): Buffer {
   const bytes = Buffer.from(text);
   return Buffer.concat([u32(bytes.length), bytes]);
 }
