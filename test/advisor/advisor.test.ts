@@ -59,15 +59,17 @@ describe('an advisor', () => {
     expect(memoryPages).toBeLessThan(1500);
   });
 
-  test('draws the curve of the reads that it counts, also after memory became far less', () => {
+  test('tells of the reads that it counts alone, also after memory became far less', () => {
     const memory = { pages: 4000 };
     const cache = roomFor(0, { freeBytes: () => memory.pages * 4096 });
     const advisor = advisorOf('s3fifo-cw', cache, 1024, { youngAccesses: 2 ** 40 });
     for (let page = 0; page < 100_000; page++) advisor.noteRead(page, 1, 1);
     memory.pages = 500;
     for (let i = 0; i < 400_000; i++) advisor.noteRead(i % 100, 1, 0);
-    const { reads, curve, others } = advisor.report();
+    const { rate, reads, curve, others, sizes } = advisor.report();
+    expect(rate).toBe(1 / 4);
     expect(reads).toBeLessThan(400_000); // it began anew
+    for (const { missRatio } of sizes) expect(missRatio).toBeLessThan(0.01);
     expect(curve.at(-1)?.missRatio).toBeLessThan(0.01);
     expect(others.find(({ policy }) => policy === 'lru')?.missRatio).toBeLessThan(0.01);
   });

@@ -49,6 +49,19 @@ describe('SHARDS', () => {
     expect(shards.references).toBeLessThan(200_200);
   });
 
+  test('that is to follow less of the keys forgets the others', () => {
+    const stream = loop1000();
+    const shards = new FixedSizeShards();
+    noteAll(shards, stream, 1);
+    const { footprint } = shards;
+    shards.followAtMost(1 / 8);
+    expect(shards.rate).toBe(1 / 8);
+    expect(shards.sampleCount).toBeLessThan(footprint / 6);
+    expect(Math.abs(shards.footprint / footprint - 1)).toBeLessThan(0.2);
+    shards.followAtMost(1 / 2);
+    expect(shards.rate).toBe(1 / 8);
+  });
+
   test('says nothing of no references, and that no cache misses everything', () => {
     const shards = new FixedSizeShards({ samples: 16 });
     expect(shards.missRatioAt(10)).toBe(0);

@@ -77,6 +77,7 @@ describe('a stack', () => {
     expectUsage(() => tmem.createPool({ kind: 'ephemeral', sharedName: '' }));
     expectUsage(() => tmem.createPool({ kind: 'ephemeral', sharedName: 'x'.repeat(257) }));
     expect(tmem.pools.size).toBe(0);
+    expect(() => tmem.createPool({ kind: 'ephemeral', sharedName: 'x'.repeat(256) })).not.toThrow();
   });
 
   it('has so many pools at a time and no more, and takes one again for one that went', () => {

@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { DirtyPages } from '../../../src/export/pages/dirty-pages.ts';
+import {
+  DIRTY_PAGE_METADATA_BYTES,
+  DirtyPages,
+  dirtyObjectBytes,
+} from '../../../src/export/pages/dirty-pages.ts';
 import { NO_SLOT } from '../../../src/tmem/page-index.ts';
 
 /** A table in which the pages were written in this order, a millisecond apart. */
@@ -250,4 +254,18 @@ test('the table throws rather than hold more than it was made for', () => {
   expect(() => table.mark(3, 0)).toThrow(/full/);
   table.mark(1, 1);
   expect(table.count).toBe(2);
+});
+
+test('nor does it take more memory than is set aside for it, wherever the pages are', () => {
+  const diskPages = 2 ** 28;
+  for (const stride of [1, 400, 2 ** 18]) {
+    const table = new DirtyPages(1025);
+    for (let i = 0; i < table.capacity; i++) {
+      table.mark((i * stride) % diskPages, 0);
+      expect(table.metadataBytes).toBeGreaterThan(table.count * 49); // what it has for each slot
+      expect(table.metadataBytes).toBeLessThanOrEqual(
+        table.capacity * DIRTY_PAGE_METADATA_BYTES + dirtyObjectBytes(diskPages),
+      );
+    }
+  }
 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { PIECE_BYTES } from '../../../src/lib/buffer-pool.ts';
+import { NO_LOAN } from '../../../src/tmem/lender.ts';
 import { KIB, MIB, noise, quiet, read, write } from '../fixture.ts';
 import { SteppedStorage } from '../stepped-storage.ts';
 import {
@@ -27,6 +28,9 @@ describe('a write', () => {
     expect(parts.target.tryWrite(PAGE, data.length, data, 0)).toBe(true);
     data.fill(0xaa); // it was copied
     expect((await read(parts, PAGE, 3 * PAGE)).equals(noise(3 * PAGE, 9))).toBe(true);
+    const loan = parts.tier.lend(1);
+    expect(loan).not.toBe(NO_LOAN);
+    parts.lender!.returnLoan(loan);
     expect([parts.storage.requests.write, parts.storage.requests.read]).toEqual([0, 0]);
     expect(parts.disk.equals(noise(MIB))).toBe(true);
   });
@@ -49,6 +53,28 @@ describe('a write', () => {
     expect([parts.cache.has(1), parts.frontswap.pool.has(0, 1)]).toEqual([false, true]);
     expect((await read(parts, PAGE, PAGE)).equals(noise(PAGE, 9))).toBe(true);
     expect([parts.storage.requests.write, parts.table.count]).toEqual([0, 1]);
+  });
+
+  test.each<[string, (parts: WriteBackParts) => void]>([
+    ['the limit was lowered', ({ tmem }) => tmem.setLimit(0)],
+    ['the cap was lowered', ({ account }) => account.setShare({ capBytes: 0 })],
+    ['no new pages are taken', ({ tmem }) => tmem.freeze()],
+  ])('goes to the disk, and not over a clean page, where %s', async (_, change) => {
+    const parts = makeWriteBack({ tuning: LAZY });
+    await read(parts, 0, 3 * PAGE);
+    change(parts);
+    await parts.target.tryWrite(PAGE, PAGE, noise(PAGE, 9), 0);
+    expect([parts.table.count, parts.frontswap.pool.has(0, 1)]).toEqual([0, false]);
+    expect(parts.disk.subarray(PAGE, 2 * PAGE).equals(noise(PAGE, 9))).toBe(true);
+  });
+
+  test('of a page that is not dirty has clean ones make room where the limit was lowered', async () => {
+    const parts = makeWriteBack({ tuning: LAZY, hasHot: false });
+    for (let page = 0; page < 224; page += 32) await read(parts, page * PAGE, 32 * PAGE);
+    parts.tmem.setLimit(parts.tmem.usedBytes - PAGE);
+    expect(parts.tmem.isOverfull).toBe(true);
+    expect(parts.target.tryWrite(240 * PAGE, PAGE, noise(PAGE, 9), 0)).toBe(true);
+    expect([parts.table.count, parts.frontswap.pool.has(0, 240)]).toEqual([1, true]);
   });
 
   test('leaves a clean page as it is that somebody is sending', async () => {
@@ -333,16 +359,20 @@ describe('a page that memory refuses', () => {
     await read(parts, 0, 16 * PAGE); // what was clean is not to come back
     parts.tmem.freeze();
     const holds = [parts.storage.holdNext('write'), parts.storage.holdNext('write')];
-    const pages = [2, 1, 9]; // neighbours too go each by itself
+    const pages = [1, 2, 9]; // neighbours too go each by itself
+    const expected = Buffer.from(parts.disk);
+    for (const page of pages) noise(PAGE, page).copy(expected, page * PAGE);
+    const reads = () => read(parts, 0, 16 * PAGE);
     const written = pages.map((page) => writeAtOnce(parts, page * PAGE, noise(PAGE, page)));
     for (const hold of holds) await hold.arrived;
-    for (const hold of holds) hold.release();
-    await Promise.all(written);
-    for (const page of pages) {
-      const there = parts.disk.subarray(page * PAGE, (page + 1) * PAGE);
-      expect(there.equals(noise(PAGE, page))).toBe(true);
+    for (const [i, hold] of holds.entries()) {
+      expect((await reads()).equals(expected.subarray(0, 16 * PAGE))).toBe(true);
+      hold.release();
+      await written[i];
     }
-    expect((await read(parts, 0, 16 * PAGE)).equals(parts.disk.subarray(0, 16 * PAGE))).toBe(true);
+    await Promise.all(written);
+    expect(parts.disk.equals(expected)).toBe(true);
+    expect((await reads()).equals(expected.subarray(0, 16 * PAGE))).toBe(true);
   });
 
   test('is not read back as it was by a read that begins before the disk has it', async () => {
