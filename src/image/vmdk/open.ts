@@ -91,7 +91,10 @@ async function assemble(
   const contentId = new ContentId({ ...place, digits }, cid, options.onContentChange);
   const unclean = files.filter(({ layout }) => layout?.isUnclean);
   const parts = { format, epochs, contentId, uncleanFiles: unclean.map(storageOf) };
-  return { format: new WritableVmdk(parts), backing };
+  const writable = new WritableVmdk(parts);
+  // What a table and its copy do not agree on is made one before anything new can lie there.
+  if (unclean.length > 0) await writable.sync();
+  return { format: writable, backing };
 }
 
 function storageOf({ storage }: ExtentFile): ResizableStorage {

@@ -26,7 +26,7 @@ export interface WritableVmdkParts {
   readonly format: VmdkFormat;
   readonly epochs: RequestEpochs;
   readonly contentId: ContentId;
-  /** Extents that were found unclean: they are mended with the first sync. */
+  /** Extents that were found unclean; the close says that they are not any more. */
   readonly uncleanFiles: readonly ResizableStorage[];
 }
 
