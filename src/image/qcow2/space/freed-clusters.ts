@@ -128,7 +128,7 @@ export class FreedClusters {
     const kept = new Set<number>();
     let from = first;
     for (let cluster = first; cluster < end; cluster++) {
-      const isLast = (await this.#countOf(cluster)) === 1;
+      const isLast = (await refcounts.countOf(cluster)) === 1;
       if (isTable) metadata.leave(cluster, isLast);
       if (isLast && metadata.has(cluster)) {
         kept.add(cluster);
@@ -144,16 +144,6 @@ export class FreedClusters {
     for (let cluster = first; cluster < end; cluster++) {
       if (kept.has(cluster)) continue;
       if ((await refcounts.decrement(cluster)) === 0) onFree(cluster);
-    }
-  }
-
-  async #countOf(cluster: number): Promise<number> {
-    const { refcounts } = this.#options;
-    if (!refcounts.isCovered(cluster)) return 0;
-    for (;;) {
-      const count = refcounts.get(cluster);
-      if (count !== undefined) return count;
-      await refcounts.load(cluster);
     }
   }
 

@@ -57,12 +57,23 @@ export class Refcounts {
 
   /**
    * Afterwards `get` and `set` find the count in memory, until the event loop turns. So that memory is
-   * left for those that a search wants at once, changed ones are written before they fill it: a count
-   * is never less than what is durable refers to, so that it may be written at any time.
+   * left for those that are wanted at once, changed ones are written before they fill it.
    */
   async load(cluster: number): Promise<void> {
-    if (this.blocks.dirtyBytes > this.#dirtyBytesMax) await this.blocks.writeBack();
+    await this.#makeRoom();
     await this.blocks.load(this.#sliceOffsetOf(cluster));
+  }
+
+  /** The count, read if need be; 0 where none is kept. In memory as after `load`. */
+  async countOf(cluster: number): Promise<number> {
+    if (!this.isCovered(cluster)) return 0;
+    for (;;) {
+      const count = this.get(cluster);
+      if (count !== undefined) return count;
+      // A single one finds room; that others cannot be written is for the next write-back to say.
+      await this.#makeRoom().catch(() => undefined);
+      await this.blocks.load(this.#sliceOffsetOf(cluster));
+    }
   }
 
   /** The count of a cluster whose slice is in memory; `count` is at most `countMax`. */
@@ -77,15 +88,17 @@ export class Refcounts {
 
   /** Takes one from a count; answers what is left. Rejects with `io` when there is nothing to take. */
   async decrement(cluster: number): Promise<number> {
-    if (!this.isCovered(cluster)) throw this.#missing(cluster);
-    let count = this.get(cluster);
-    while (count === undefined) {
-      await this.load(cluster);
-      count = this.get(cluster);
-    }
+    await this.countOf(cluster);
+    // Others may have been there since: this is the count as it is in this turn.
+    const count = this.isCovered(cluster) ? (this.get(cluster) ?? 0) : 0;
     if (count === 0) throw this.#missing(cluster);
     this.set(cluster, count - 1);
     return count - 1;
+  }
+
+  /** A count is never less than what is durable refers to, so that it may be written at any time. */
+  async #makeRoom(): Promise<void> {
+    if (this.blocks.dirtyBytes > this.#dirtyBytesMax) await this.blocks.writeBack();
   }
 
   #blockOf(cluster: number): number {

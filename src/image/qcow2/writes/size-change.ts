@@ -118,13 +118,7 @@ export class SizeChange {
 
   async #isUsed(cluster: number): Promise<boolean> {
     const { refcounts, metadata } = this.#options;
-    if (metadata.has(cluster)) return true;
-    if (!refcounts.isCovered(cluster)) return false;
-    for (;;) {
-      const count = refcounts.get(cluster);
-      if (count !== undefined) return count > 0;
-      await refcounts.load(cluster);
-    }
+    return metadata.has(cluster) || (await refcounts.countOf(cluster)) > 0;
   }
 
   async #writeSize(sizeBytes: number): Promise<void> {
