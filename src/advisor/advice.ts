@@ -18,9 +18,10 @@ const GIB = 1024 ** 3;
 
 /** One line, without a full stop. */
 export function adviceOf(report: AdvisorReport): string {
-  const { sampledReads, rate, gap } = report;
+  const { sampledReads, uncountedReads, rate, gap } = report;
   if (sampledReads < SAMPLED_READS_MIN) {
-    const more = Math.ceil((SAMPLED_READS_MIN - sampledReads) / rate / 1000) * 1000;
+    const missing = uncountedReads + SAMPLED_READS_MIN - sampledReads;
+    const more = Math.ceil(missing / rate / 1000) * 1000;
     return `nothing to say yet: about ${more.toLocaleString('en-US')} more pages must be read`;
   }
   const parts = [memoryAdvice(report), policyAdvice(report)];

@@ -90,7 +90,10 @@ export class Advisor {
   private weight = 1;
   private accesses = 0;
   private fitAt = 0;
-  /** Pages read, those of past epochs halved; how many were missed; how many were sampled. */
+  /**
+   * Pages read, those of past epochs halved; how many were missed; how many were sampled, negative
+   * while shadows that began anew get their pages.
+   */
   private reads = 0;
   private missed = 0;
   private sampledReads = 0;
@@ -166,7 +169,8 @@ export class Advisor {
     return {
       policy: this.policy,
       reads: this.reads,
-      sampledReads: this.sampledReads,
+      sampledReads: Math.max(0, this.sampledReads),
+      uncountedReads: Math.max(0, -this.sampledReads),
       missed: this.missed,
       rate: this.rate,
       memoryPages: this.memory.pages,
@@ -184,8 +188,8 @@ export class Advisor {
     const { shadows, weight } = this;
     const classIndex = Math.floor((hash / this.shadowThreshold) * CLASSES);
     for (let i = 0; i < shadows.length; i++) shadows[i]!.read(page, hash, weight, classIndex);
-    this.sampledReads++;
-    if (--this.epochLeft <= 0) this.endEpoch();
+    if (++this.sampledReads === 0) this.beginCounting();
+    else if (--this.epochLeft <= 0) this.endEpoch();
   }
 
   private sampleWrite(page: number, hash: number): void {
@@ -257,13 +261,20 @@ export class Advisor {
     this.rate = rate;
     this.weight = 1 / rate;
     this.shadowThreshold = rate * HASH_RANGE;
-    if (isSmaller) for (const shadow of this.shadows) shadow.keepBelow(this.shadowThreshold);
-    else this.forget();
+    if (isSmaller) {
+      for (const shadow of this.shadows) shadow.keepBelow(this.shadowThreshold);
+      return;
+    }
+    // The shadows know nothing of the pages that are sampled from now on. What they miss until the
+    // largest may be full is what the cache has long since, and is not counted.
+    for (const shadow of this.shadows) shadow.clear();
+    this.beginCounting();
+    this.sampledReads = -Math.ceil(largest * rate);
+    this.epochLeft = Number.POSITIVE_INFINITY;
   }
 
-  /** Begins anew: the shadows know nothing of the pages that are sampled from now on. */
-  private forget(): void {
-    for (const shadow of this.shadows) shadow.clear();
+  private beginCounting(): void {
+    for (const shadow of this.shadows) shadow.misses.fill(0);
     this.curve.scale(0); // its counts are of the reads that are forgotten
     this.countAhead();
     this.reads = 0;

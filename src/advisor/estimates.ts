@@ -11,6 +11,7 @@ export interface Found {
   readonly policy: string;
   readonly reads: number;
   readonly sampledReads: number;
+  readonly uncountedReads: number;
   readonly missed: number;
   readonly rate: number;
   readonly memoryPages: number;
@@ -37,6 +38,7 @@ export function reportOf(found: Found): AdvisorReport {
   return {
     reads,
     sampledReads: found.sampledReads,
+    uncountedReads: found.uncountedReads,
     rate: found.rate,
     sampledPages: curve.sampleCount,
     footprintPages: Math.round(curve.footprint),

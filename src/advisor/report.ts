@@ -26,6 +26,8 @@ export interface AdvisorReport {
   readonly reads: number;
   /** How many of them the shadows were told of. */
   readonly sampledReads: number;
+  /** How many more they are told of before any counts: since they began anew they lack pages. */
+  readonly uncountedReads: number;
   /** The share of all pages that the shadows are told of. */
   readonly rate: number;
   /** Pages that are followed for the curve. */

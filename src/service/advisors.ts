@@ -64,7 +64,7 @@ export class Advisors {
   statusOf(exportName: string): AdvisorStatus | null {
     const report = this.reportOf(exportName);
     if (report === undefined) return null;
-    const { isFull, sizes, others, ...rest } = report;
+    const { isFull, uncountedReads, sizes, others, ...rest } = report;
     return {
       advice: adviceOf(report),
       ...rest,

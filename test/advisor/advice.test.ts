@@ -14,7 +14,8 @@ function estimate(memory: number, missRatio: number, policy = 'arc', spread = 0)
 
 function report(ratios: readonly number[], changes: Partial<AdvisorReport> = {}): AdvisorReport {
   return {
-    ...{ reads: 100_000, sampledReads: 10_000, rate: 0.1, sampledPages: 500, pageBytes: 4096 },
+    ...{ reads: 100_000, sampledReads: 10_000, uncountedReads: 0, rate: 0.1 },
+    ...{ sampledPages: 500, pageBytes: 4096 },
     ...{ footprintPages: 5000, memoryPages: 1000, isFull: true, realMissRatio: 0.5, gap: 0 },
     sizes: [0.5, 1, 2, 4].map((memory, i) => estimate(memory, ratios[i] ?? 0)),
     others: [],
@@ -27,6 +28,7 @@ test('advice says how much is missing where too little was read', () => {
   expect(adviceOf(report([], { sampledReads: 500 }))).toBe(
     'nothing to say yet: about 15,000 more pages must be read',
   );
+  expect(adviceOf(report([], { sampledReads: 0, uncountedReads: 3000 }))).toContain('50,000 more');
   expect(adviceOf(report([], { sampledReads: 1999 }))).toContain('about 1,000 more pages');
   expect(adviceOf(report([], { sampledReads: 2000 }))).not.toContain('yet');
 });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { adviceOf } from '../../src/advisor/advice.ts';
 import { advisorBytes, advisorSizeFor } from '../../src/advisor/budget.ts';
 import { Shadow } from '../../src/advisor/shadow.ts';
 import { POLICY_NAMES } from '../../src/policy/policies.ts';
@@ -72,6 +73,24 @@ describe('an advisor', () => {
     for (const { missRatio } of sizes) expect(missRatio).toBeLessThan(0.01);
     expect(curve.at(-1)?.missRatio).toBeLessThan(0.01);
     expect(others.find(({ policy }) => policy === 'lru')?.missRatio).toBeLessThan(0.01);
+  });
+
+  test('counts nothing of memory that became far less before its shadows have pages again', () => {
+    const memory = { pages: 8000 };
+    const cache = roomFor(0, { freeBytes: () => memory.pages * 4096 });
+    const advisor = advisorOf('lru', cache, 1024, { youngAccesses: 2 ** 40 });
+    readAll(advisor, skewed(400_000, 10_000));
+    memory.pages = 1000;
+    const mostMemory = (): number => advisor.report().sizes.at(-1)?.missRatio ?? Number.NaN;
+    const reads = skewed(400_000, 10_000);
+    let early = Number.NaN;
+    for (let i = 0; Number.isNaN(early); i++) {
+      readAll(advisor, [reads.next().value]);
+      if (i % 1000 !== 999 || advisor.report().rate === 1 / 32) continue;
+      if (!adviceOf(advisor.report()).startsWith('nothing to say')) early = mostMemory();
+    }
+    readAll(advisor, reads);
+    expect(Math.abs(early - mostMemory())).toBeLessThan(0.02);
   });
 
   test('counts the pages that memory holds once, however often they are charged', () => {
