@@ -92,7 +92,8 @@ export interface ExportStatus {
  * What other memory or another policy would do for an export, by a sample of its pages: what its
  * advisor reports, without what only serves to put it in words.
  */
-export interface AdvisorStatus extends Omit<AdvisorReport, 'isFull' | 'uncountedReads' | 'sizes' | 'others'> {
+export interface AdvisorStatus
+  extends Omit<AdvisorReport, 'isFull' | 'uncountedReads' | 'sizes' | 'others'> {
   /** One line in words. */
   readonly advice: string;
   /** The configured policy with parts and multiples of the memory, the smallest first. */

@@ -18,13 +18,17 @@ export function pageHash(key: number, salt: number): number {
  * A u32 hash that spreads a sample over the pages: of every aligned run of 2^k pages exactly one has
  * a hash below 2^(32-k), each with the same probability, and independently of other runs. Pages
  * beside each other are used alike, so that such a sample is like the whole in less pages than one
- * by `pageHash`. A bijection for each salt; the low bits of the hash say little.
+ * by `pageHash`. A bijection of the first 2^32 pages for each salt, and of each 2^32 beyond them, whose
+ * pages are spread otherwise; the low bits of the hash say little.
  *
  * Owen's nested uniform scrambling of the reversed page number, so that which page of a run is taken
  * depends on the run; by a hash whose bits depend on lower bits alone, as in Laine and Karras,
  * "Stratified sampling for stochastic transparency" (EGSR'11), section 4.3.
  */
 export function spreadHash(page: number, salt: number): number {
+  if (page >= HASH_RANGE) {
+    return spreadHash(page % HASH_RANGE, pageHash(Math.floor(page / HASH_RANGE), salt));
+  }
   let x = page;
   x = ((x >>> 1) & 0x5555_5555) | ((x & 0x5555_5555) << 1);
   x = ((x >>> 2) & 0x3333_3333) | ((x & 0x3333_3333) << 2);

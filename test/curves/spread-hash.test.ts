@@ -27,6 +27,16 @@ test('which page of a run is taken differs from run to run, without preference',
   }
 });
 
+test('pages that are 2^32 apart are in a sample or not by chance', () => {
+  let both = 0;
+  for (let page = 0; page < 4096; page++) {
+    const hashes = [0, 1, 2].map((part) => spreadHash(page + part * 2 ** 32, 5));
+    expect(new Set(hashes).size).toBe(3);
+    if (hashes.every((hash) => hash < 2 ** 31)) both++;
+  }
+  expect(Math.abs(both / 512 - 1)).toBeLessThan(0.3);
+});
+
 test('no two pages have one spread hash', () => {
   const hashes = new Set(Array.from({ length: 100_000 }, (_, page) => spreadHash(page * 37, 5)));
   expect(hashes.size).toBe(100_000);
