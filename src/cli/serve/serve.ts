@@ -30,6 +30,7 @@ import { type CliContext, fullPath, tell } from '../command/context.ts';
 import { EXIT_DONE, EXIT_FAILED } from '../command/exit-codes.ts';
 import { Passphrases } from '../command/passphrase.ts';
 import { aborted } from '../command/stop-signals.ts';
+import { DrawnLine, progressBar } from '../terminal/progress-line.ts';
 import { demoImagePath, ensureDemoImage } from './demo-image.ts';
 import { requestOf, SERVE_HELP, SERVE_OPTIONS, type ServeOption } from './options.ts';
 import { takeInheritedSockets } from './socket-activation.ts';
@@ -77,17 +78,23 @@ function canRecord({ record }: EffectiveConfig): boolean {
   return record.path !== undefined || record.directory !== undefined;
 }
 
-/** Says how far the image is: on a terminal in a line that is redrawn, elsewhere only at first. */
-function demoProgress(path: string, context: CliContext): (fraction: number) => void {
-  let shown = -1;
-  return (fraction) => {
-    const percent = Math.floor(fraction * 100);
-    if (percent === shown || (shown >= 0 && !context.isTerminal)) return;
-    shown = percent;
-    const text = `making the demonstration image ${path}`;
-    if (!context.isTerminal) tell(context, text);
-    else context.stderr(`\r${text}: ${percent}%${percent === 100 ? '\n' : ''}`);
+/** Says that the image is made, where it has to be, and on a terminal how far it is. */
+async function makeDemoImage(
+  path: string,
+  context: CliContext,
+  signal: AbortSignal,
+): Promise<void> {
+  const line = new DrawnLine(context);
+  const onProgress = (fraction: number): void => {
+    if (fraction === 0) tell(context, `making the demonstration image ${path}`);
+    const percent = `  ${Math.floor(fraction * 100)} %`;
+    if (context.isTerminal) line.draw([...progressBar(fraction), percent]);
   };
+  try {
+    await ensureDemoImage({ path, signal, onProgress });
+  } finally {
+    line.clear();
+  }
 }
 
 async function demoExport(
@@ -96,7 +103,7 @@ async function demoExport(
   signal: AbortSignal,
 ): Promise<ExportSettings> {
   const path = demoImagePath(context.env);
-  await ensureDemoImage({ path, signal, onProgress: demoProgress(path, context) });
+  await makeDemoImage(path, context, signal);
   const share = { weight: 100, capBytes: undefined, minimumBytes: 0 };
   const opening = openingOf({ ...config.opening, format: 'raw' }, new Passphrases());
   return { name: DEMO_EXPORT_NAME, path, mode: config.mode, opening, share };

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { serve } from '../../../src/cli/serve/serve.ts';
 import { TmemError } from '../../../src/lib/errors.ts';
@@ -171,4 +174,20 @@ test('serve that has stopped ends the process itself where a thread hangs on a d
   context.isStuck = true;
   await runToEnd('disk.raw');
   expect(context.exitCodes).toEqual([0]);
+});
+
+test('serve that makes the demonstration image leaves no half-drawn line when it is stopped', async () => {
+  const cache = mkdtempSync(join(tmpdir(), 'tmem-serve-'));
+  onTestFinished(() => rmSync(cache, { recursive: true }));
+  context.env.XDG_CACHE_HOME = cache;
+  Object.assign(context, { isTerminal: true });
+  const print = context.stderr.bind(context);
+  context.stderr = (text) => {
+    print(text);
+    if (text.includes(' 1 %')) context.signals.emit('SIGINT', 'SIGINT');
+  };
+  expect(await run()).toBe(0);
+  expect(context.err).toMatch(/^tmem: making the demonstration image .*demo\.raw\n/);
+  expect(context.err.endsWith(' 1 %\r\u001b[K')).toBe(true);
+  expect(service.log).toEqual([]);
 });
