@@ -206,6 +206,14 @@ describe('the memory of advisors', () => {
     expect(shadow.misses[0]).toBe(1);
   });
 
+  test('is that of all their shadows', () => {
+    const size = { shadowPages: 16_384, samples: 0 };
+    const parts = [16_384, 8192, 4096, 2048].map((pages) => Shadow.bytesFor('lru', pages));
+    const bytes = parts.reduce((sum, each) => sum + each, 0);
+    expect(advisorBytes('lru', size)).toBeGreaterThan(bytes);
+    expect(advisorBytes('lru', size)).toBeLessThan(2 * bytes + 512 * 1024);
+  });
+
   test('is at most a 32nd of that of the service, or there are none', () => {
     const large = advisorSizeFor('s3fifo-cw', 1, 256 * MIB);
     expect(large).toEqual({ shadowPages: 16_384, samples: 8192 });
