@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { adviceOf } from '../../src/advisor/advice.ts';
 import { advisorBytes, advisorSizeFor } from '../../src/advisor/budget.ts';
 import { Shadow } from '../../src/advisor/shadow.ts';
+import { rivalOf } from '../../src/advisor/shadow-policies.ts';
 import { POLICY_NAMES } from '../../src/policy/policies.ts';
 import { stream } from '../policy/golden-synthetic.ts';
 import { advisorOf, readAll, roomFor } from './advised.ts';
@@ -209,7 +210,8 @@ describe('the memory of advisors', () => {
   test('is that of all their shadows', () => {
     const size = { shadowPages: 16_384, samples: 0 };
     const parts = [16_384, 8192, 4096, 2048].map((pages) => Shadow.bytesFor('lru', pages));
-    const bytes = parts.reduce((sum, each) => sum + each, 0);
+    const rival = Shadow.bytesFor(rivalOf('lru'), 4096);
+    const bytes = parts.reduce((sum, each) => sum + each, rival);
     expect(advisorBytes('lru', size)).toBeGreaterThan(bytes);
     expect(advisorBytes('lru', size)).toBeLessThan(2 * bytes + 512 * 1024);
   });
