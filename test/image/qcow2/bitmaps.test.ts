@@ -201,6 +201,21 @@ describe('persistent bitmaps of a qcow2 image', () => {
     expect(await dirtyParts(file, 'kept')).toEqual([112]);
   });
 
+  it('say nothing of what is behind the end of the disk, when its last cluster is compressed', async () => {
+    const file = path.join(workspace(), 'disk.qcow2');
+    await runWell('qemu-img', ['create', '-q', '-f', 'qcow2', file, `${69 * KIB}`]);
+    await runWell('qemu-img', ['bitmap', '--add', '-g', '512', file, 'kept']);
+    const image = await openImage(file);
+    await image.writeCompressed(64 * KIB, Buffer.alloc(64 * KIB));
+    await image.close();
+    await runWell('qemu-img', ['resize', '-q', '-f', 'qcow2', file, '1M']);
+    expect(await mapOf(file, 'kept')).toMatchObject([
+      { offset: 0, length: 64 * KIB, type: 0 },
+      { offset: 64 * KIB, length: 5 * KIB, type: 1 },
+      { offset: 69 * KIB, type: 0 },
+    ]);
+  });
+
   it('are told by info', async () => {
     const storage = await storageOf(await makeImage('cluster_size=64k'));
     const { details } = await qcow2Driver.info(storage);

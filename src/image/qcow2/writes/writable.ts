@@ -217,7 +217,7 @@ export class WritableQcow2 implements WritableFormat {
 
   async writeCompressed(offset: number, unit: Buffer): Promise<void> {
     await this.#ready();
-    this.#bitmaps?.noteWrite(offset, unit.length);
+    this.#bitmaps?.noteWrite(offset, Math.min(unit.length, this.virtualSizeBytes - offset));
     const pause = this.#paced();
     if (pause !== undefined) await pause;
     await this.#compressed.write(offset, unit);
