@@ -24,6 +24,8 @@ interface Watched {
   readonly exportName: string;
   readonly file: NamedFile;
   state: Awaited<ReturnType<NamedFile['nameState']>>;
+  /** One look at a time: a file system that hangs is asked once. */
+  looking: Promise<void> | undefined;
 }
 
 export class FileNames {
@@ -31,7 +33,6 @@ export class FileNames {
   readonly #log: ServiceLog;
   #running: readonly Pick<RunningExport, 'name' | 'uris'>[] = [];
   #timer: NodeJS.Timeout | undefined;
-  #looking: Promise<void> | undefined;
   #isStopping = false;
 
   /** Files that are only read are of no concern: what is in them is not changed. */
@@ -39,7 +40,9 @@ export class FileNames {
     this.#watched = exports
       .filter(({ isReadOnly }) => !isReadOnly)
       .flatMap(({ name: exportName, image }) =>
-        image.files.map((file): Watched => ({ exportName, file, state: 'kept' })),
+        image.files.map(
+          (file): Watched => ({ exportName, file, state: 'kept', looking: undefined }),
+        ),
       );
     this.#log = log;
   }
@@ -48,7 +51,9 @@ export class FileNames {
   start(running: readonly Pick<RunningExport, 'name' | 'uris'>[]): void {
     this.#running = running;
     if (this.#watched.length === 0) return;
-    this.#timer = setInterval(() => void this.#look(), LOOK_MS).unref();
+    this.#timer = setInterval(() => {
+      for (const each of this.#watched) void this.#look(each);
+    }, LOOK_MS).unref();
   }
 
   /**
@@ -58,8 +63,11 @@ export class FileNames {
   async stop(ms: number): Promise<void> {
     clearInterval(this.#timer);
     this.#isStopping = true;
-    const looked = Promise.resolve(this.#looking).then(() => this.#look());
-    await inTime(looked, ms, 'a look at the files').catch(() => undefined); // closing them tells
+    const looks = this.#watched.map(async (each) => {
+      await each.looking;
+      await this.#look(each);
+    });
+    await inTime(Promise.all(looks), ms, 'a look at the files').catch(() => undefined); // closing them tells
     const lost: string[] = [];
     for (const { exportName, file, state } of this.#watched) {
       if (state === 'moved') this.#log.warn(movedSentence(exportName, file));
@@ -69,21 +77,18 @@ export class FileNames {
     if (lost.length > 0) throw new TmemError('io', lost.join('; '));
   }
 
-  /** One look at a time: a file system that hangs is asked once. */
-  #look(): Promise<void> {
-    this.#looking ??= this.#lookAtAll().finally(() => {
-      this.#looking = undefined;
+  #look(watched: Watched): Promise<void> {
+    watched.looking ??= this.#compare(watched).finally(() => {
+      watched.looking = undefined;
     });
-    return this.#looking;
+    return watched.looking;
   }
 
-  async #lookAtAll(): Promise<void> {
-    for (const watched of this.#watched) {
-      const { file, state: before } = watched;
-      const state = await file.nameState().catch(() => before);
-      watched.state = state;
-      if (state !== before && !this.#isStopping) this.#tell(watched);
-    }
+  async #compare(watched: Watched): Promise<void> {
+    const { file, state: before } = watched;
+    const state = await file.nameState().catch(() => before);
+    watched.state = state;
+    if (state !== before && !this.#isStopping) this.#tell(watched);
   }
 
   #tell({ exportName, file, state }: Watched): void {

@@ -1,6 +1,8 @@
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { FileNames } from '../../../src/service/warnings/file-names.ts';
 
+type NamedExport = ConstructorParameters<typeof FileNames>[0][number];
+
 const LOOK_MS = 10_000;
 const URI = 'nbd+unix:///vm1?socket=/run/nbd.sock';
 const LOST =
@@ -20,14 +22,14 @@ beforeEach(() => {
   nameState = async () => state;
 });
 
-function startWatch(isReadOnly = false): FileNames {
+function startWatch(isReadOnly = false, others: NamedExport[] = []): FileNames {
   const look = () => {
     lookCount++;
     return nameState();
   };
   const image = { files: [{ name: '/vm1.raw', nameState: look }] };
   const log = { info: () => undefined, warn: (line: string) => void warnings.push(line) };
-  const names = new FileNames([{ name: 'vm1', isReadOnly, image }], log);
+  const names = new FileNames([...others, { name: 'vm1', isReadOnly, image }], log);
   names.start([{ name: 'vm1', uris: [URI] }]);
   return names;
 }
@@ -90,4 +92,15 @@ test('a file system that does not answer is asked once, and holds up the stop fo
   await vi.advanceTimersByTimeAsync(LOOK_MS);
   await stopped;
   expect(warnings).toEqual([]);
+});
+
+test('a file that lost its name is told of, and fails the stop, though that of another export hangs', async () => {
+  const hung = { name: '/hung.raw', nameState: () => new Promise<never>(() => undefined) };
+  const names = startWatch(false, [{ name: 'hung', isReadOnly: false, image: { files: [hung] } }]);
+  state = 'lost';
+  await vi.advanceTimersByTimeAsync(LOOK_MS);
+  expect(warnings).toEqual([expect.stringMatching(LOST)]);
+  const stopped = expect(names.stop(LOOK_MS)).rejects.toThrow('export "vm1" is lost');
+  await vi.advanceTimersByTimeAsync(LOOK_MS);
+  await stopped;
 });
