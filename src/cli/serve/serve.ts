@@ -20,9 +20,9 @@ import type {
   ServiceSettings,
   StartService,
 } from '../../service/settings.ts';
+import { shareThreads } from '../../storage/io-places.ts';
 import { choosePositionedIo, positionedIo } from '../../storage/positioned-io.ts';
 import { THREAD_IO } from '../../storage/thread-io.ts';
-import { shareThreads } from '../../storage/io-places.ts';
 import { readToken } from '../admin/options.ts';
 import { printsAbout } from '../command/about.ts';
 import { type ParsedArguments, parseArguments } from '../command/arguments.ts';
