@@ -70,11 +70,20 @@ function refuseCompressed(path: string): void {
   throw new TmemError('usage', `${sentence}; leave ${suffix} out, and compress it afterwards`);
 }
 
+/** What comes last is written into a header, or the records before: a pipe has none of that. */
+function refuseStdout(): never {
+  throw new TmemError(
+    'usage',
+    'a trace is written to a file, not to stdout; name one (./- for a file that is called -)',
+  );
+}
+
 /** Writes all requests of `source` to the file that the options name; nothing is left of a failure. */
 export async function writeTrace(call: TraceCall, source: RequestSource): Promise<TraceResult> {
   const { parsed, context, progress } = call;
   const out = parsed.last('out');
   if (out === undefined) throw new TmemError('usage', 'no output was named; give --out FILE');
+  if (out === '-') refuseStdout();
   const path = fullPath(out, context);
   refuseCompressed(path);
   const name = parsed.last('to') ?? outputNameOf(path);

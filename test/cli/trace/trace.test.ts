@@ -134,6 +134,13 @@ describe('tmem trace convert', () => {
     expect(readFileSync(join(folder, 'x.csv'), 'utf8')).toMatch(/^time_us,/);
   });
 
+  it('writes no file called - where stdout was meant', async () => {
+    const { folder, run } = setUp();
+    await expect(run('convert', 'disk.csv', '-o', '-')).rejects.toThrow(/to a file, not to stdout/);
+    expect(existsSync(join(folder, '-'))).toBe(false);
+    expect((await run('convert', 'disk.csv', '-o', './-')).code).toBe(0);
+  });
+
   it.each(['x.csv.gz', 'x.tmemtrace.ZST'])(
     'writes no %s, which would not be that',
     async (name) => {
