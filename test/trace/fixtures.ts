@@ -58,7 +58,7 @@ function oracle(time: number, key: number, size: number, next: number): Buffer {
   return packed([4, time], [8, key], [4, size], [8, next]);
 }
 
-const LCS_MAGIC = 0x123456789abcdef0n;
+export const LCS_MAGIC = 0x123456789abcdef0n;
 
 function lcsDescribed(): Buffer {
   const header = Buffer.alloc(1024);

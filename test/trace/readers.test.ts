@@ -1,7 +1,7 @@
 import { describe, expect, it, test } from 'vitest';
 import { fileHeadOf } from '../../src/trace/file-head.ts';
 import { detectFormat, TRACE_FORMATS } from '../../src/trace/formats.ts';
-import { FIXTURES } from './fixtures.ts';
+import { FIXTURES, LCS_MAGIC, packed } from './fixtures.ts';
 import { parseInPieces } from './parsing.ts';
 
 const OWN = 'tmem';
@@ -124,4 +124,26 @@ test.each([
 ])('a %s of %i bytes is malformed: %i', (op, length, malformed) => {
   const bytes = Buffer.from(`op,offset,length\n${op},0,${length}\n`);
   expect(parseInPieces('csv', bytes).tally.malformed).toBe(malformed);
+});
+
+it('of floats that the header of an lcs trace describes the whole part counts, as in libCacheSim', () => {
+  const header = Buffer.alloc(1024);
+  packed([8, LCS_MAGIC]).copy(header);
+  header.write('<dQf', 8);
+  Buffer.from([2, 3, 1]).copy(header, 248);
+  packed([4, 3], [4, 20], [8, 1], [8, LCS_MAGIC]).copy(header, 1000);
+  const records = [10.75, 11, Number.NaN, -1].map((seconds) => {
+    const record = Buffer.alloc(20);
+    record.writeDoubleLE(seconds, 0);
+    record.writeBigUInt64LE(77n, 8);
+    record.writeFloatLE(4096.5, 16);
+    return record;
+  });
+  const { requests, tally } = parseInPieces('lcs', Buffer.concat([header, ...records]));
+  const access = { op: 'read', offset: 77, length: 1, volume: 'disk', contentBytes: 4096 };
+  expect(requests).toEqual([
+    { timeUs: 10e6, ...access },
+    { timeUs: 11e6, ...access },
+  ]);
+  expect(tally.malformed).toBe(2);
 });

@@ -43,6 +43,8 @@ const OP_BY_NUMBER: ReadonlyMap<number, number> = new Map([
 interface Field {
   readonly at: number;
   readonly bytes: number;
+  /** A float or a double, of which libCacheSim takes the whole part. */
+  readonly isReal?: boolean;
 }
 
 interface Layout {
@@ -81,7 +83,7 @@ function layoutOfFormat(header: Buffer, path: string): Layout {
   for (const letter of letters) {
     const bytes = BYTES_BY_LETTER[letter] ?? 0;
     if (bytes === 0) throw unknownLayout(path, `a field of type ${letter}`);
-    places.push({ at: recordBytes, bytes });
+    places.push({ at: recordBytes, bytes, isReal: letter === 'f' || letter === 'd' });
     recordBytes += bytes;
   }
   // Fields are numbered from 1 in the order id, size, time, two for virtual times, op, ttl, tenant.
@@ -127,12 +129,14 @@ class LcsRecords implements FixedRecordParser {
 
   parse(bytes: Buffer, at: number, batch: RequestBatch): boolean {
     const { time, key, size, op, tenant } = this.#layout;
-    const object = key.bytes === 8 ? readKey(bytes, at + key.at) : read(bytes, at, key);
+    const isLong = key.bytes === 8 && key.isReal !== true;
+    const object = isLong ? readKey(bytes, at + key.at) : read(bytes, at, key);
     const opNumber = op.bytes === 0 ? OP.read : (OP_BY_NUMBER.get(read(bytes, at, op)) ?? OP.read);
     const volume = this.#volumeOf(read(bytes, at, tenant));
     const sizeBytes = read(bytes, at, size);
-    batch.push(read(bytes, at, time) * 1e6, object, 1, volume, opNumber, 0, sizeBytes);
-    return volume >= 0;
+    const seconds = read(bytes, at, time);
+    batch.push(seconds * 1e6, object, 1, volume, opNumber, 0, sizeBytes);
+    return volume >= 0 && seconds >= 0 && object >= 0 && sizeBytes >= 0;
   }
 
   /** Tenant 0 is what traces without tenants have. */
@@ -147,7 +151,12 @@ class LcsRecords implements FixedRecordParser {
   }
 }
 
-function read(bytes: Buffer, record: number, { at, bytes: size }: Field): number {
+function read(bytes: Buffer, record: number, { at, bytes: size, isReal }: Field): number {
+  if (isReal === true) {
+    return Math.trunc(
+      size === 8 ? bytes.readDoubleLE(record + at) : bytes.readFloatLE(record + at),
+    );
+  }
   if (size === 8) return readU64(bytes, record + at);
   if (size === 4) return readU32(bytes, record + at);
   let value = 0;
