@@ -5,6 +5,7 @@ import { nearest } from '../lib/nearest.ts';
 import { printsAbout } from './command/about.ts';
 import { COMMON_OPTIONS, parseArguments } from './command/arguments.ts';
 import { type CliContext, processContext, tell } from './command/context.ts';
+import { checkEncoding } from './command/encoding.ts';
 import { EXIT_CODE_BY_KIND, EXIT_DONE, EXIT_FAILED } from './command/exit-codes.ts';
 import { formatEntry, formatOptions } from './command/help.ts';
 
@@ -129,6 +130,7 @@ export async function main(
   context: CliContext = processContext(),
 ): Promise<number> {
   try {
+    checkEncoding(args);
     const code = await dispatch(args, context);
     await context.printed();
     return code;

@@ -146,6 +146,17 @@ test('a configuration with a typo is refused with the path to it', async () => {
   await expectRefusal(directory, ['--config', 'tmem.yaml', ...place(directory)], sentence);
 });
 
+test('a name that is not UTF-8 is refused, and no other file is made', async () => {
+  const directory = workspace();
+  const create = `"${process.execPath}" "${TMEM}" image create`;
+  // The second file has the name that the first would get: U+FFFD.
+  const script = `${create} "$(printf '\\377.raw')" 1MiB; ${create} "$(printf '\\357\\277\\275.raw')" 2MiB`;
+  const ended = await runProgram('sh', ['-c', script], { directory });
+  expect(ended.stderr).toBe('tmem: "\ufffd.raw" is not in UTF-8; use or make a name that is\n');
+  expect(fs.readdirSync(directory)).toEqual(['\ufffd.raw']);
+  expect(fs.statSync(path.join(directory, '\ufffd.raw')).size).toBe(2 * MIB);
+});
+
 test('an image that is named twice for writing is refused in one sentence', async () => {
   const directory = workspace();
   const image = makeEmptyImage(directory, MIB);
