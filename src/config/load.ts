@@ -52,7 +52,14 @@ function formatPath(path: readonly PropertyKey[]): string {
     .join('');
 }
 
-function describeIssue(issue: z.core.$ZodIssue): string {
+/** Whether the file says anything at `path`. */
+function isSaid(content: unknown, path: readonly PropertyKey[]): boolean {
+  let value = content;
+  for (const key of path) value = (value as Partial<Record<PropertyKey, unknown>> | null)?.[key];
+  return value !== undefined;
+}
+
+function describeIssue(issue: z.core.$ZodIssue, content: unknown): string {
   const at = formatPath(issue.path);
   if (issue.code === 'unrecognized_keys') {
     const key = issue.keys[0] ?? '';
@@ -61,6 +68,7 @@ function describeIssue(issue: z.core.$ZodIssue): string {
     const advice = meant === undefined ? `the keys are ${keys}` : `did you mean ${meant}?`;
     return `unknown key ${at === '' ? key : `${at}.${key}`}; ${advice}`;
   }
+  if (!isSaid(content, issue.path)) return `${at} is missing; give it`;
   if (issue.code === 'invalid_value') {
     return `${at} must be one of ${issue.values.map(String).join(', ')}`;
   }
@@ -165,11 +173,13 @@ export function parseConfig(text: string, path: string): LoadedConfig {
       `${path}:${lineOf(keys, undefined, document, lines)}`;
     return { config: fromItsDirectory(result.data, path), placeOf };
   }
-  const [issue] = result.error.issues;
+  const { issues } = result.error;
+  // A key that nobody knows is what was meant by one that is missing.
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
   if (issue === undefined) throw result.error;
   const key = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
   const line = lineOf(issue.path, key, document, lines);
-  return refuse(line, describeIssue(issue), result.error.issues.length);
+  return refuse(line, describeIssue(issue, content), issues.length);
 }
 
 /** A path that is too long only when it is a whole one is refused with the file's name. */

@@ -33,7 +33,7 @@ export const DEFAULT_ADMIN_ADDRESS = '127.0.0.1:9842';
 const UNIX_PATH_BYTES_MAX = 107;
 
 const PORT_MAX = 65535;
-const TCP_SHAPE = /^(?:tcp:)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:[\]/\s]+)):(\d{1,5})$/;
+const TCP_SHAPE = /^(?:tcp:|(?!tcp:))(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:[\]/\s]+)):(\d{1,5})$/;
 
 function refuse(text: string, advice: string): never {
   throw new TmemError('usage', `"${text}" ${advice}`, { context: { address: text } });

@@ -16,12 +16,19 @@ describe('parseListenAddress', () => {
     expect(parseListenAddress(text)).toEqual(address);
   });
 
-  test.each(['', '10809', 'tcp:localhost', ':10809', 'tcp::1', '::1:10809', 'udp:a:1', 'a:1 '])(
-    'refuses %j and shows how to write it',
-    (text) => {
-      expect(() => parseListenAddress(text)).toThrow(/write unix:PATH or tcp:HOST:PORT/);
-    },
-  );
+  test.each([
+    '',
+    '10809',
+    'tcp:10809',
+    'tcp:localhost',
+    ':10809',
+    'tcp::1',
+    '::1:10809',
+    'udp:a:1',
+    'a:1 ',
+  ])('refuses %j and shows how to write it', (text) => {
+    expect(() => parseListenAddress(text)).toThrow(/write unix:PATH or tcp:HOST:PORT/);
+  });
 
   test('refuses a port that does not exist and a socket without a path', () => {
     expect(() => parseListenAddress('a:65536')).toThrow(/port above 65535/);

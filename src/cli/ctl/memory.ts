@@ -7,6 +7,7 @@ import {
   memoryStatus,
   snapshotStatus,
 } from '../../admin/schemas.ts';
+import { TmemError } from '../../lib/errors.ts';
 import { formatCount } from '../../lib/quantities.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
 import { LONG_MS_MAX } from '../admin/client.ts';
@@ -14,6 +15,13 @@ import type { Verb } from './verb.ts';
 
 const NO_OPERANDS = { operands: '', operandsMin: 0, operandsMax: 0 } as const;
 const ONE_SIZE = { operands: 'SIZE', operandsMin: 1, operandsMax: 1 } as const;
+
+/** Throws a usage error for what is no size, and for nothing at all. */
+function parseSome(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes > 0) return bytes;
+  throw new TmemError('usage', `"${text}" is no memory at all; name a size above 0`);
+}
 
 const freeze: Verb = {
   ...NO_OPERANDS,
@@ -47,7 +55,7 @@ const limit: Verb = {
     'Changes the limit that tmem serve --memory set, until the service ends. When it is lowered,\n' +
     'memory is given back little by little; clients do not wait for it.',
   run: async ({ client, operands: [size = ''] }) => {
-    const body = { limitBytes: parseSize(size) };
+    const body = { limitBytes: parseSome(size) };
     const memory = await client.ask('PUT', '/v1/memory', memoryStatus, { body });
     const { limitBytes, configuredLimitBytes, pressure } = memory;
     const reason = pressure === null ? '' : ` (${pressure.reason})`;
@@ -65,7 +73,7 @@ const shrink: Verb = {
     'Drops the coldest pages until SIZE has been given back or nothing is left that may vanish. The\n' +
     'limit stays, so what comes later may fill the memory again.',
   run: async ({ client, operands: [size = ''] }) => {
-    const bytes = parseSize(size);
+    const bytes = parseSome(size);
     const freed = await client.ask('POST', '/v1/shrink', freedAnswer, {
       body: { bytes },
       timeoutMs: LONG_MS_MAX,

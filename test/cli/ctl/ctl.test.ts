@@ -138,6 +138,8 @@ test.each([
   [['--json'], 'no verb was given; see tmem ctl --help'],
   [['freeze', 'now'], 'too much was given; write tmem ctl freeze'],
   [['limit'], 'too little was given; write tmem ctl limit SIZE'],
+  [['limit', '0'], '"0" is no memory at all; name a size above 0'],
+  [['shrink', '0KiB'], '"0KiB" is no memory at all; name a size above 0'],
   [['limit', '1GB'], '"1GB" is ambiguous; write 1GiB'],
   [['limit', '1GiB', '--weight', '1'], 'there is no option --weight; see tmem ctl limit --help'],
   [['share', 'disk'], 'nothing is to be set; give --weight, --cap or --minimum'],
