@@ -7,6 +7,7 @@
  */
 
 import { TmemError } from '../lib/errors.ts';
+import { statedSize } from '../lib/sizes.ts';
 
 /** The weight of an account that was given none. */
 const WEIGHT_DEFAULT = 100;
@@ -74,11 +75,12 @@ export class Account {
     if (!(capBytes >= 0)) {
       throw new TmemError('usage', `a cap is a number of bytes from 0 on, not ${capBytes}`);
     }
-    if (!(minimumBytes >= 0 && minimumBytes <= capBytes)) {
-      throw new TmemError(
-        'usage',
-        `a minimum is a number of bytes from 0 to the cap of ${capBytes}, not ${minimumBytes}`,
-      );
+    if (!(minimumBytes >= 0)) {
+      throw new TmemError('usage', `a minimum is a number of bytes from 0 on, not ${minimumBytes}`);
+    }
+    if (minimumBytes > capBytes) {
+      const sentence = `a minimum of ${statedSize(minimumBytes)} is more than the cap`;
+      throw new TmemError('usage', `${sentence}, ${statedSize(capBytes)}; choose less`);
     }
     this.#weight = weight;
     this.#capBytes = capBytes;

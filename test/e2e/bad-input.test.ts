@@ -87,6 +87,7 @@ test.each([
   ],
   [['--snapshot', '.'], /as a snapshot: it is no file/],
   [['--swap', 'disk.raw=1GiB'], /two exports "disk.raw"/],
+  [['--record-dir', 'none'], /there is no directory .*none for recordings; make it first/],
   [['--dirty-limit', '1MiB'], /dirtyLimit is 1MiB/],
   [['--governor', 'maybe'], /--governor: "maybe"/],
   [['--token-file', 'missing'], /cannot read the token in .*missing/],

@@ -20,6 +20,9 @@ describe('an account', () => {
   it('names the value that cannot be', () => {
     expect(() => new Account({ name: 'a', capBytes: -1 })).toThrow('a cap is');
     expect(() => new Account({ name: 'a', minimumBytes: -1 })).toThrow('a minimum is');
+    expect(() => new Account({ name: 'a', capBytes: 1 << 20, minimumBytes: 3 << 20 })).toThrow(
+      'a minimum of 3MiB is more than the cap, 1MiB; choose less',
+    );
   });
 
   it.each([

@@ -17,6 +17,12 @@ function sizeText(bytes: number): string {
   return bytes < 1024 ? `${bytes} bytes` : `${formatSize(bytes)} (${bytes} bytes)`;
 }
 
+/** The name of a detail in words: `refcount bits` of `refcountBits`. */
+function wordsOf(name: string): string {
+  const words = name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  return words.replace(/^is /, '');
+}
+
 function describe(info: FileInfo): string {
   const { backing, snapshots, references, details } = info;
   const states = [
@@ -38,7 +44,8 @@ function describe(info: FileInfo): string {
   }
   for (const { role, name } of references) lines.push(line(role, name));
   if (states.length > 0) lines.push(line('state', states.join(', ')));
-  for (const [name, value] of Object.entries(details)) lines.push(line(name, String(value)));
+  for (const [name, value] of Object.entries(details))
+    lines.push(line(wordsOf(name), String(value)));
   for (const { id, name, sizeBytes, createdAt } of snapshots) {
     const made = new Date(createdAt * 1000).toISOString();
     lines.push(line(`snapshot ${id}`, `${name}, ${formatSize(sizeBytes)}, ${made}`));

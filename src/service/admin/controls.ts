@@ -186,7 +186,7 @@ export class ServiceControls implements Controls {
     if (!each.isDurable) {
       throw new TmemError(
         'unsupported',
-        `${JSON.stringify(name)} is a swap device: what is written to it stays in memory`,
+        `${JSON.stringify(name)} is a swap device: what is written to it stays in memory, and need not be drained`,
       );
     }
     // What clients write while a drain runs may be dirty after it.
@@ -279,11 +279,12 @@ export class ServiceControls implements Controls {
   #checkMinimum(account: Account, minimumBytes: number): void {
     const limitBytes = this.#parts.governor.state.configuredBytes;
     const othersBytes = guaranteedBytes(this.#parts.tmem) - account.minimumBytes;
-    if (othersBytes + minimumBytes <= limitBytes) return;
+    const leftBytes = Math.max(0, limitBytes - othersBytes);
+    if (minimumBytes <= leftBytes) return;
     throw new TmemError(
       'usage',
-      `${statedSize(othersBytes)} of the ${statedSize(limitBytes)} for pages are guaranteed to others; ` +
-        'ask for a minimum of no more than the rest',
+      `of the memory for pages ${statedSize(leftBytes)} are guaranteed to nobody else; ` +
+        'ask for a minimum of no more than that',
     );
   }
 

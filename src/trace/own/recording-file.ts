@@ -26,6 +26,10 @@ export async function checkRecordingDirectory(path: string): Promise<void> {
     if ((await stat(path)).isDirectory())
       return await access(path, constants.W_OK | constants.X_OK);
   } catch (cause) {
+    if (systemErrorCode(cause) === 'ENOENT') {
+      const sentence = `there is no directory ${path} for recordings; make it first`;
+      throw new TmemError('not-found', sentence, { context: { path }, cause });
+    }
     throw failure(path, 'keep recordings in', cause);
   }
   throw new TmemError('usage', `${path} is no directory; name one for recordings`);
