@@ -58,3 +58,15 @@ export async function looksLike(storage: Storage): Promise<FormatName | undefine
   const beginning = bytes.toString('latin1');
   return MAGICS.find(([magic]) => beginning.startsWith(magic))?.[1];
 }
+
+/** Warns of a file that nobody called raw, is taken for that, and begins as another image does. */
+export async function warnOfContent(
+  storage: Storage,
+  formatName: FormatName,
+  { warn }: { readonly warn?: ((message: string) => void) | undefined },
+): Promise<void> {
+  if (warn === undefined || formatName !== 'raw') return;
+  const other = await looksLike(storage);
+  if (other === undefined) return;
+  warn(`"${storage.name}" begins as a ${other} image does, and is taken for raw: say its format`);
+}

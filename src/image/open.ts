@@ -10,7 +10,7 @@ import {
   type OpenOptions,
   SECTOR_BYTES,
 } from './format.ts';
-import { driverOf, formatNameOf, looksLike } from './formats.ts';
+import { driverOf, formatNameOf, looksLike, warnOfContent } from './formats.ts';
 import { type AdmittedFile, Gate, openHere, type Referrer } from './gate.ts';
 import { BlockImage } from './image.ts';
 
@@ -86,17 +86,6 @@ async function refuseOtherSize(storage: FileStorage, path: string, cause?: unkno
   if (other === undefined) return;
   const advice = `it begins as a ${other} image does: say so with --format ${other} if it is one`;
   throw new TmemError('usage', `"${path}" is no raw disk, by its size; ${advice}`, { cause });
-}
-
-async function warnOfContent(
-  storage: FileStorage,
-  formatName: FormatName,
-  { warn }: OpenImageOptions,
-): Promise<void> {
-  if (warn === undefined || formatName !== 'raw') return;
-  const other = await looksLike(storage);
-  if (other === undefined) return;
-  warn(`"${storage.name}" begins as a ${other} image does, and is taken for raw: say its format`);
 }
 
 /** The images of one chain, from the top down. */

@@ -1,7 +1,7 @@
 /** Checking the tables of an image in files, and mending them. */
 
 import type { CheckReport, FormatName } from '../image/format.ts';
-import { driverOf, formatNameOf } from '../image/formats.ts';
+import { driverOf, formatNameOf, warnOfContent } from '../image/formats.ts';
 import { Gate } from '../image/gate.ts';
 import { TmemError } from '../lib/errors.ts';
 import { openFileStorage } from '../storage/file.ts';
@@ -13,6 +13,8 @@ export interface CheckImageOptions extends WorkOptions {
   readonly repair?: 'leaks' | 'all' | undefined;
   /** Where files may be that the image names; see `OpenImageOptions`. */
   readonly allowBacking?: readonly string[] | undefined;
+  /** Hears of what is not wrong, but may not be what was meant. */
+  readonly warn?: ((message: string) => void) | undefined;
 }
 
 /**
@@ -33,6 +35,7 @@ export async function checkImage(path: string, options: CheckImageOptions): Prom
   const gate = new Gate({ allowBacking });
   gate.admit(storage);
   try {
+    if (options.formatName === undefined) await warnOfContent(storage, formatName, options);
     if (driver.check === undefined) {
       const cause = `${formatName} images have no tables that could be damaged`;
       throw new TmemError(

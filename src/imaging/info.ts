@@ -1,7 +1,7 @@
 /** What is to be known of images without opening what they name, or, where asked, with it. */
 
 import type { FormatName, ImageInfo, ImageReference } from '../image/format.ts';
-import { driverOf, formatNameOf } from '../image/formats.ts';
+import { driverOf, formatNameOf, warnOfContent } from '../image/formats.ts';
 import { Gate } from '../image/gate.ts';
 import { TmemError } from '../lib/errors.ts';
 import { type FileStorage, openFileStorage } from '../storage/file.ts';
@@ -13,6 +13,8 @@ export interface InfoOptions {
   readonly allowBacking?: readonly string[] | undefined;
   /** Of the images below, where the one above does not say it. */
   readonly backingFormatName?: FormatName | undefined;
+  /** Hears of what is not wrong, but may not be what was meant. */
+  readonly warn?: ((message: string) => void) | undefined;
 }
 
 export interface FileInfo extends ImageInfo {
@@ -29,7 +31,9 @@ export async function imageInfo(path: string, options: InfoOptions): Promise<Fil
   const opened = [top];
   try {
     gate.admit(top);
-    infos.push(await infoOf(top, path, options.formatName ?? formatNameOf(path)));
+    const { formatName: topName = formatNameOf(path) } = options;
+    if (options.formatName === undefined) await warnOfContent(top, topName, options);
+    infos.push(await infoOf(top, path, topName));
     for (let above = infos[0]; options.isChain === true && above?.backing !== undefined; ) {
       const { backing }: FileInfo = above;
       const formatName = formatOf(above, backing, options);

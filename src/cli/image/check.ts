@@ -76,6 +76,7 @@ async function check(call: ImageCall, repair: 'leaks' | 'all' | undefined): Prom
     formatName: parseFormat(parsed),
     repair,
     allowBacking: allowedBacking(call),
+    warn: call.warn,
     onProgress: progress.show,
     signal: stopped,
   });

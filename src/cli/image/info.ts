@@ -91,6 +91,7 @@ export const infoVerb: ImageVerb = {
       isChain,
       allowBacking: allowedBacking(call),
       backingFormatName: parseFormat(parsed, 'backing-format'),
+      warn: call.warn,
     });
     const all = infos.map(jsonOf);
     return { json: isChain ? all : all[0], text: infos.map(describe).join('\n') };

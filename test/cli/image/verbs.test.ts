@@ -229,6 +229,17 @@ test('create tells the size that the disk has, in whole sectors', async () => {
   expect(await imageJson(directory, 'info', 'a.qcow2')).toMatchObject({ virtualSizeBytes: 4608 });
 });
 
+test.each(['info', 'check'])(
+  '%s warns of an image that is taken for raw by its name',
+  async (verb) => {
+    const directory = workspace();
+    await runImage(directory, 'create', '-f', 'qcow2', 'disk', '1MiB');
+    const { err } = await runImage(directory, verb, 'disk');
+    expect(err).toMatch(/warning: .*disk" begins as a qcow2 image does, and is taken for raw/);
+    expect((await runImage(directory, verb, '-f', 'qcow2', 'disk')).err).toBe('');
+  },
+);
+
 test('info and map tell programs what qemu-img tells', async () => {
   const directory = workspace();
   makeImage(directory, MIB, 'base.raw');
