@@ -3,7 +3,7 @@
 import type { RecordRequest, RecordStatus } from '../admin/api.ts';
 import { recordStatus } from '../admin/schemas.ts';
 import { checkRecordLimit, checkRecordSample, parseFraction } from '../config/values.ts';
-import { TmemError } from '../lib/errors.ts';
+import { refuse } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { formatCount, formatPercent } from '../lib/quantities.ts';
 import { formatSize, parseSize } from '../lib/sizes.ts';
@@ -64,10 +64,6 @@ slower than the clients, requests are left out and counted; clients never wait f
 Exit codes: 0 done, 1 it failed or the service cannot be reached, 2 the request cannot be carried
 out as it stands.
 `;
-
-function refuse(message: string): never {
-  throw new TmemError('usage', message);
-}
 
 function verbOf({ positionals }: ParsedArguments<RecordOption>): (typeof RECORD_VERBS)[number] {
   const [name, ...others] = positionals;

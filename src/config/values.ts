@@ -1,7 +1,7 @@
 /** The values that options and the configuration file share: how each is written and read. */
 
 import type { FormatName } from '../image/format.ts';
-import { TmemError } from '../lib/errors.ts';
+import { refuse } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { parseSize, statedSize } from '../lib/sizes.ts';
 
@@ -37,10 +37,6 @@ const RECORD_BYTES_MIN = 64 * 1024;
 const COPY_RATE_MIN = 64 * 1024;
 /** NBD's limit for an export's name (doc/proto.md, "Values"). */
 const EXPORT_NAME_BYTES_MAX = 4096;
-
-function refuse(message: string): never {
-  throw new TmemError('usage', message);
-}
 
 /** A share is rounded to a multiple of 1/this; those all print without an exponent. */
 const FRACTION_STEPS = 1_000_000;

@@ -36,6 +36,11 @@ export class TmemError extends Error {
   }
 }
 
+/** Throws a usage error: what the user asked for cannot be done as it stands. */
+export function refuse(message: string): never {
+  throw new TmemError('usage', message);
+}
+
 const KIND_BY_ERRNO: Readonly<Record<string, ErrorKind>> = {
   ENOENT: 'not-found',
   ENOTDIR: 'not-found',

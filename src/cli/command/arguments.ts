@@ -1,7 +1,7 @@
 /** Reads a command line by a table of options; the same table makes the help text. */
 
 import { parseArgs } from 'node:util';
-import { TmemError } from '../../lib/errors.ts';
+import { refuse, TmemError } from '../../lib/errors.ts';
 import { nearest } from '../../lib/nearest.ts';
 
 /** One option of a command. */
@@ -49,10 +49,6 @@ export const COMMON_OPTIONS = {
   help: { short: 'h', help: 'print this text' },
   version: { short: 'V', help: 'print the version' },
 } as const satisfies OptionTable<string>;
-
-function refuse(message: string): never {
-  throw new TmemError('usage', message);
-}
 
 function refuseUnknown(rawName: string, names: readonly string[], command: string): never {
   const meant = nearest(rawName.replace(/^-+/, ''), names);

@@ -1,6 +1,6 @@
 /** The options of `tmem replay --live`, and what they ask of it. */
 
-import { TmemError } from '../../lib/errors.ts';
+import { refuse } from '../../lib/errors.ts';
 import { type NbdTarget, parseNbdUri } from '../../lib/nbd-uri.ts';
 import {
   COMMON_OPTIONS,
@@ -70,10 +70,6 @@ export interface LiveRequest {
   readonly allowsWrites: boolean;
   readonly wraps: boolean;
   readonly showsProgress: boolean;
-}
-
-function refuse(message: string): never {
-  throw new TmemError('usage', message);
 }
 
 function parseSpeed(text: string): number {

@@ -1,6 +1,6 @@
 /** The options of `tmem replay`, and what they ask of a replay. */
 
-import { TmemError } from '../../lib/errors.ts';
+import { refuse } from '../../lib/errors.ts';
 import { exactSize, parseSize } from '../../lib/sizes.ts';
 import { OPS_MODES, type OpsMode } from '../../replay/engine/page-stream.ts';
 import { parsePolicy, REPLAY_POLICY_NAMES } from '../../replay/engine/policy-specs.ts';
@@ -93,10 +93,6 @@ tmem replay --live URI TRACE... asks an NBD server the same instead; tmem replay
 
 Exit codes: 0 done, 1 failed while running, 2 the request cannot be carried out as it stands.
 `;
-
-function refuse(message: string): never {
-  throw new TmemError('usage', message);
-}
 
 /** What a command line asks for. */
 export interface ReplayRequest {

@@ -4,7 +4,7 @@
  * no more than the pages' names, 4 bytes each, or 8 where one is from 2^32, and 2 where there are
  * volumes; and 7 to 14 while they are being numbered.
  */
-import { TmemError } from '../../lib/errors.ts';
+import { refuse, TmemError } from '../../lib/errors.ts';
 import { turnOfTheLoop } from '../../lib/turn-of-the-loop.ts';
 import { OP, type RequestBatch } from '../../trace/request-batch.ts';
 import type { Trace } from '../../trace/trace.ts';
@@ -241,8 +241,4 @@ class PageStreamBuilder {
     this.times.note(this.ids.length, this.lastTimeUs);
     this.ids.push(id);
   }
-}
-
-function refuse(message: string): never {
-  throw new TmemError('usage', message);
 }

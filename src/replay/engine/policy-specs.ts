@@ -3,7 +3,7 @@
  * what their papers say: ghosts are exact, sweeps have no limit, and s3fifo-cw has neither the
  * least window nor the fallback to CLOCK that a small live cache has.
  */
-import { TmemError } from '../../lib/errors.ts';
+import { refuse } from '../../lib/errors.ts';
 import { arcFamily } from '../../policy/arc.ts';
 import { beladyFamily, type Future } from '../../policy/belady.ts';
 import { clockFamily } from '../../policy/clock.ts';
@@ -180,8 +180,4 @@ function readParams(text: string, list: string | undefined): PolicyParams {
     params[match[1] ?? ''] = Number(match[2]);
   }
   return params;
-}
-
-function refuse(message: string): never {
-  throw new TmemError('usage', message);
 }

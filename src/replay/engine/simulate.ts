@@ -1,5 +1,5 @@
 /** The `sizes` engine: one policy at one size on a stream of page numbers, without any data. */
-import { TmemError } from '../../lib/errors.ts';
+import { refuse } from '../../lib/errors.ts';
 import { identityOf, measure } from './measure.ts';
 import { closeNextUses, keptNextUsesOf, type NextUses } from './next-uses.ts';
 import type { PageStream } from './page-stream.ts';
@@ -50,8 +50,4 @@ export function checkRun(run: Run): PolicySpec {
     throw new Error(`a scan in a run of ${run.policy}, which knows the future without it`);
   }
   return spec;
-}
-
-function refuse(message: string): never {
-  throw new TmemError('usage', message);
 }

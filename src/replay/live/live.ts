@@ -1,6 +1,6 @@
 /** A trace against an NBD server: connects, replays, and says how long the answers took. */
 
-import { TmemError } from '../../lib/errors.ts';
+import { refuse } from '../../lib/errors.ts';
 import type { NbdTarget } from '../../lib/nbd-uri.ts';
 import { statedSize } from '../../lib/sizes.ts';
 import { OP, OP_NAMES } from '../../trace/request-batch.ts';
@@ -101,10 +101,6 @@ export async function replayLive(trace: Trace, options: LiveOptions): Promise<Li
   } finally {
     for (const { connections } of volumes.values()) for (const each of connections) each.close();
   }
-}
-
-function refuse(message: string): never {
-  throw new TmemError('usage', message);
 }
 
 function checkTrace(trace: Trace, { speed }: LiveOptions): void {

@@ -1,6 +1,6 @@
 /** The list of cache sizes that a user asks for: bytes, pages, shares of the footprint. */
 
-import { TmemError } from '../../lib/errors.ts';
+import { refuse, TmemError } from '../../lib/errors.ts';
 import { parseSize } from '../../lib/sizes.ts';
 
 /** One size, before the footprint is known. */
@@ -18,10 +18,6 @@ export const DEFAULT_MEMORY = '1%,2%,5%,10%,20%,40%,60%,80%';
 /** Sizes in one list at most: each is as many runs as there are policies. */
 const SIZES_MAX = 64;
 const SHARE_PERCENT_MAX = 1000;
-
-function refuse(message: string): never {
-  throw new TmemError('usage', message);
-}
 
 function parseOne(text: string): MemorySize {
   const share = /^(\d{1,4}(?:\.\d{1,6})?)%$/.exec(text);
