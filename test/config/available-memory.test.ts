@@ -1,25 +1,17 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { availableMemory } from '../../src/config/available-memory.ts';
+import { temporaryDirectory, writeFilesBelow } from '../storage/temporary-files.ts';
 
 const GIB = 1024 ** 3;
 const MACHINE = 16 * GIB;
 let root = '';
 
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'tmem-cgroup-'));
+  root = temporaryDirectory();
 });
-afterEach(() => rmSync(root, { recursive: true }));
 
 /** Writes files below the root that stands for `/`. */
-function given(files: Record<string, string | number>): void {
-  for (const [path, content] of Object.entries(files)) {
-    mkdirSync(dirname(join(root, path)), { recursive: true });
-    writeFileSync(join(root, path), `${content}\n`);
-  }
-}
+const given = (files: Record<string, string | number>): void => writeFilesBelow(root, files);
 
 const bytes = (): number => availableMemory(root, MACHINE).bytes;
 

@@ -1,14 +1,6 @@
-import fs, {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import fs, { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, expect, test, vi } from 'vitest';
 import {
   PressureReader,
   type PressureReadings,
@@ -16,6 +8,7 @@ import {
   parseMeminfo,
   parseStalls,
 } from '../../src/governor/pressure-readings.ts';
+import { temporaryDirectory, writeFilesBelow } from '../storage/temporary-files.ts';
 import { fc } from '../tools/seed.ts';
 import { GIB, MIB } from './scripted.ts';
 
@@ -31,17 +24,11 @@ const NOTHING = {
 let root = '';
 
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'tmem-pressure-'));
+  root = temporaryDirectory();
 });
-afterEach(() => rmSync(root, { recursive: true }));
 
 /** Writes files below the root that stands for `/`. */
-function given(files: Record<string, string | number>): void {
-  for (const [path, content] of Object.entries(files)) {
-    mkdirSync(dirname(join(root, path)), { recursive: true });
-    writeFileSync(join(root, path), `${content}\n`);
-  }
-}
+const given = (files: Record<string, string | number>): void => writeFilesBelow(root, files);
 
 function read(): PressureReadings {
   const readings = new PressureReader(root).read();

@@ -27,3 +27,12 @@ export function temporaryDirectory(root = os.tmpdir()): string {
   directories.push(directory);
   return directory;
 }
+
+/** Writes lines of text to files, each named by its path below `root`. */
+export function writeFilesBelow(root: string, files: Record<string, string | number>): void {
+  for (const [name, content] of Object.entries(files)) {
+    const file = path.join(root, name);
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.writeFileSync(file, `${content}\n`);
+  }
+}
