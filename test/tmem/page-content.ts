@@ -6,14 +6,14 @@ export type PageKind = (typeof PAGE_KINDS)[number];
 
 const NOISE_BYTES = 1 << 18;
 const noise = makeNoise();
+const word = Buffer.alloc(4);
 
 /** Writes a page of that kind and version to `page`, all of it. Zero pages have no version. */
 export function writePage(page: Buffer, kind: PageKind, version: number): Buffer {
   if (kind === 'zero') return page.fill(0);
   if (kind === 'filled') {
-    // The last word is the first one, and neither is zero.
-    for (let at = 0; at < page.length; at += 4) page.writeUInt32LE(version + 1, at);
-    return page;
+    word.writeUInt32LE(version + 1); // not zero
+    return page.fill(word);
   }
   page.fill(`page of version ${version}. `);
   if (kind === 'tiny') return page;
