@@ -5,11 +5,11 @@ import { Export as RealExport } from '../../src/export/export.ts';
 import { rawImage } from '../../src/image/raw.ts';
 import { BufferPool } from '../../src/lib/buffer-pool.ts';
 import { TmemError } from '../../src/lib/errors.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
 import { Cleancache } from '../../src/tmem/cleancache.ts';
 import { Frontswap } from '../../src/tmem/frontswap.ts';
 import { smallStack } from '../metrics/scraped.ts';
 import { FaultyStorage } from '../storage/faulty-storage.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 import { type AdminFixture, MIB, PAGE, page, startAdmin } from './fixture.ts';
 
 /** An export in the mode `writeback` whose writer does nothing by itself. */

@@ -10,10 +10,10 @@ import { BufferPool } from '../../src/lib/buffer-pool.ts';
 import type { ListenAddress } from '../../src/lib/listen-address.ts';
 import { ServerStatistics } from '../../src/nbd/statistics.ts';
 import { type AdminOptions, createAdminServer } from '../../src/service/admin/admin.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
 import { Cleancache } from '../../src/tmem/cleancache.ts';
 import { smallStack } from '../metrics/scraped.ts';
 import { recordingsTo } from '../service/recording/quiet-recordings.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 import { ApiDocument } from './api-document.ts';
 import { quietGovernor } from './quiet-governor.ts';
 

@@ -5,9 +5,9 @@ import { loadCodec } from '../../src/layers/codec.ts';
 import { BufferPool } from '../../src/lib/buffer-pool.ts';
 import { Advisors, planAdvisors } from '../../src/service/advisors.ts';
 import { createStack } from '../../src/service/stack.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
 import { Cleancache } from '../../src/tmem/cleancache.ts';
 import { noise, read, write } from '../export/fixture.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 
 const MIB = 1024 * 1024;
 const PAGE = 4096;

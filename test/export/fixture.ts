@@ -5,11 +5,11 @@ import { rawImage } from '../../src/image/raw.ts';
 import { loadCodec } from '../../src/layers/codec.ts';
 import { BufferPool } from '../../src/lib/buffer-pool.ts';
 import { createStack } from '../../src/service/stack.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { Cleancache } from '../../src/tmem/cleancache.ts';
 import type { Lender } from '../../src/tmem/lender.ts';
 import { FaultyStorage } from '../storage/faulty-storage.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 
 export const KIB = 1024;
 export const MIB = 1024 * KIB;

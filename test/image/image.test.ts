@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest';
 import type { ImageFormat, Mapping } from '../../src/image/format.ts';
 import { BlockImage } from '../../src/image/image.ts';
 import { rawImage } from '../../src/image/raw.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
 import { pattern } from '../storage/contract.ts';
 import { FaultyStorage } from '../storage/faulty-storage.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 
 const RUN_BYTES = 1000;
 

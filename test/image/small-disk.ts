@@ -1,7 +1,7 @@
 /** A storage on a file system that has so many blocks and no more. */
 
 import { TmemError } from '../../src/lib/errors.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 
 export const BLOCK_BYTES = 4096;
 

@@ -5,7 +5,7 @@ import { rawImage } from '../../src/image/raw.ts';
 import { openBase } from '../../src/imaging/base-image.ts';
 import { convertImage } from '../../src/imaging/convert.ts';
 import { FileStorage } from '../../src/storage/file.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 import { MIB, makeImage, workspace } from '../tools/workspace.ts';
 
 test('a conversion that cannot open what it has made lets go of the base', async () => {

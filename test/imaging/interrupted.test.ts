@@ -3,8 +3,8 @@ import { BlockImage } from '../../src/image/image.ts';
 import { compareImages } from '../../src/imaging/compare.ts';
 import { mapImage } from '../../src/imaging/map.ts';
 import { measureImage } from '../../src/imaging/measure.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
 import { ToyFormat } from '../image/toy-format.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 
 const UNITS = 20_000;
 

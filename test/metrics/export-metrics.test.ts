@@ -2,8 +2,8 @@ import { expect, test } from 'vitest';
 import { Export } from '../../src/export/export.ts';
 import { rawImage } from '../../src/image/raw.ts';
 import { BufferPool } from '../../src/lib/buffer-pool.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
 import { Cleancache } from '../../src/tmem/cleancache.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 import { quietExport, scrape, smallStack, sourcesOf, sumOf } from './scraped.ts';
 
 const MIB = 1024 * 1024;

@@ -3,7 +3,6 @@ import { describe, expect, it, vi } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
 import { openFileStorage } from '../../src/storage/file.ts';
 import { type Libc, loadLibc } from '../../src/storage/libc.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
 import type { ResizableStorage } from '../../src/storage/storage.ts';
 import { THREAD_IO } from '../../src/storage/thread-io.ts';
 import type { PositionedCall } from '../../src/storage/transfer.ts';
@@ -11,6 +10,7 @@ import { withFileSizeLimit } from '../tools/file-size-limit.ts';
 import { needsPrograms } from '../tools/programs.ts';
 import { fc } from '../tools/seed.ts';
 import { describeStorageContract } from './contract.ts';
+import { MemoryStorage } from './memory-storage.ts';
 import { temporaryDirectory, temporaryFile } from './temporary-files.ts';
 
 const LIMIT_BYTES = 64 * 1024;

@@ -1,12 +1,12 @@
 import { expect, it } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
 import type { Appender } from '../../src/swap/appender.ts';
 import { Cleaner } from '../../src/swap/cleaner.ts';
 import { geometryFor } from '../../src/swap/geometry.ts';
 import { RecordStore } from '../../src/swap/record-store.ts';
 import { RAW } from '../../src/tmem/layer.ts';
 import { FaultyStorage } from '../storage/faulty-storage.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 import { pageOf } from '../tmem/page-content.ts';
 import { PAGE_BYTES, SMALL_FILE_BYTES } from './overflow-fixture.ts';
 

@@ -1,10 +1,10 @@
 /** An overflow storage on a medium in memory that a test can look into and trouble. */
 
 import { loadCodec } from '../../src/layers/codec.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
 import { defaultFileBytes } from '../../src/swap/geometry.ts';
 import { OverflowStorage } from '../../src/swap/overflow-storage.ts';
 import { FaultyStorage } from '../storage/faulty-storage.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 import { type PageKind, pageOf } from '../tmem/page-content.ts';
 
 export const PAGE_BYTES = 4096;

@@ -1,7 +1,7 @@
 /** A storage in memory that counts what is asked of it. */
 
-import { MemoryStorage } from '../../src/storage/memory.ts';
 import type { ResizableStorage } from '../../src/storage/storage.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 
 /** What was asked for so far. */
 export interface StorageCounts {

@@ -5,7 +5,7 @@ import { cowDriver } from '../../src/image/cow/driver.ts';
 import { HEADER_BYTES, HEADER_COUNT, layoutOf } from '../../src/image/cow/header.ts';
 import type { ImageReference } from '../../src/image/format.ts';
 import { BlockImage } from '../../src/image/image.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 import type { CorpusImage } from './image-mutator.ts';
 
 const SIZE = 2 << 20;

@@ -1,7 +1,7 @@
 /** Small LUKS images that cost little to open, and where the numbers in them are. */
 
 import { createLuks, DEFAULT_LUKS, luksHeaderBytes } from '../../src/image/luks/luks.ts';
-import { MemoryStorage } from '../../src/storage/memory.ts';
+import { MemoryStorage } from '../storage/memory-storage.ts';
 import type { CorpusImage, ImageRegion } from './image-mutator.ts';
 import { PASSPHRASE } from './qemu-luks.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { fc } from '../../tools/seed.ts';
 import {
   exportOn,

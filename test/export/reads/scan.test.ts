@@ -1,6 +1,6 @@
 import { randomFillSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { exportOn, KIB, MIB, makeMemory, read } from '../fixture.ts';
 
 const PAGE = 4 * KIB;

@@ -10,12 +10,12 @@ import { Hot } from '../../../src/layers/hot.ts';
 import { Zcache } from '../../../src/layers/zcache.ts';
 import { BufferPool } from '../../../src/lib/buffer-pool.ts';
 import { policyFactoryFor } from '../../../src/policy/policies.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
 import type { Storage } from '../../../src/storage/storage.ts';
 import { Cleancache } from '../../../src/tmem/cleancache.ts';
 import { Frontswap } from '../../../src/tmem/frontswap.ts';
 import { Tmem } from '../../../src/tmem/tmem.ts';
 import { FaultyStorage } from '../../storage/faulty-storage.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { KIB, MIB, noise, write } from '../fixture.ts';
 import { TurnedClock } from '../turned-clock.ts';
 

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { rawImage } from '../../../src/image/raw.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
 import type { StorageExtent } from '../../../src/storage/storage.ts';
 import { NoOverflow } from '../../../src/swap/no-overflow.ts';
 import { gatedImage } from '../../image/qcow2/gated.ts';
 import { openOn } from '../../image/qcow2/images.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { turnsWhile } from '../../tools/turns.ts';
 import { KIB, MIB, noise, quiet, read } from '../fixture.ts';
 import { SteppedStorage } from '../stepped-storage.ts';

@@ -4,9 +4,9 @@ import { rmSync, writeFileSync } from 'node:fs';
 import type { CreateOptions, FormatDriver, ImageReference } from '../../../src/image/format.ts';
 import { BlockImage } from '../../../src/image/image.ts';
 import { rawImage } from '../../../src/image/raw.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
 import type { ResizableStorage } from '../../../src/storage/storage.ts';
 import { FaultyStorage } from '../../storage/faulty-storage.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 
 const noFile = () => Promise.reject(new Error('nothing may be opened here'));
 

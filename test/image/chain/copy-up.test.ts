@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { BlockImage } from '../../../src/image/image.ts';
 import { rawImage } from '../../../src/image/raw.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
 import { pattern } from '../../storage/contract.ts';
 import { FaultyStorage } from '../../storage/faulty-storage.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { ToyFormat } from '../toy-format.ts';
 
 const UNIT = 2048;

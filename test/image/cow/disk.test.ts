@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { cowDriver } from '../../../src/image/cow/driver.ts';
 import { BlockImage } from '../../../src/image/image.ts';
 import { rawImage } from '../../../src/image/raw.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { fc } from '../../tools/seed.ts';
 import { SmallDisk } from '../small-disk.ts';
 import { createOn, openOn, SIZE, STAMP } from './images.ts';

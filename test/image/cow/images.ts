@@ -3,7 +3,7 @@
 import { cowDriver } from '../../../src/image/cow/driver.ts';
 import { BlockImage } from '../../../src/image/image.ts';
 import { rawImage } from '../../../src/image/raw.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 
 export const SIZE = 300 * 512;
 export const STAMP = { sizeBytes: SIZE, changedAtMs: 1_700_000_000_123 };

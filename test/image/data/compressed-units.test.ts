@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { BlockImage } from '../../../src/image/image.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
 import { FaultyStorage } from '../../storage/faulty-storage.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { ToyFormat } from '../toy-format.ts';
 
 const UNIT = 65_536;

@@ -3,7 +3,7 @@ import { expect, it, onTestFinished, vi } from 'vitest';
 import { checkQcow2 } from '../../../src/image/qcow2/check/check.ts';
 import { ClusterCounts } from '../../../src/image/qcow2/check/cluster-counts.ts';
 import { FIELD } from '../../../src/image/qcow2/structures/layout.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { KIB, MIB, openOn } from './images.ts';
 
 const CLUSTER = 64 * KIB;

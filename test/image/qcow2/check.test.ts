@@ -5,7 +5,7 @@ import type { CheckOptions } from '../../../src/image/format.ts';
 import { checkQcow2, repairRefcounts } from '../../../src/image/qcow2/check/check.ts';
 import { EXTENSION } from '../../../src/image/qcow2/structures/layout.ts';
 import { TmemError } from '../../../src/lib/errors.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { type CorpusImage, damage } from '../../tools/image-mutator.ts';
 import { needsPrograms, runProgram, runWell } from '../../tools/programs.ts';
 import { makeQcow2Corpus } from '../../tools/qcow2-corpus.ts';

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { TmemError } from '../../../src/lib/errors.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { Random } from '../../tools/crash-random.ts';
 import { needsPrograms, runProgram } from '../../tools/programs.ts';
 import { workspace } from '../../tools/workspace.ts';

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { BlockImage } from '../../../src/image/image.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { Random } from '../../tools/crash-random.ts';
 import { needsPrograms, runProgram, runWell } from '../../tools/programs.ts';
 import { SEED } from '../../tools/seed.ts';

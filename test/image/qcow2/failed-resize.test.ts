@@ -7,7 +7,7 @@ import { readHeader } from '../../../src/image/qcow2/structures/header.ts';
 import { KeptBitmap } from '../../../src/image/qcow2/writes/kept-bitmap.ts';
 import { TmemError } from '../../../src/lib/errors.ts';
 import { readUInt64BE } from '../../../src/lib/uint64.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { workspace } from '../../tools/workspace.ts';
 import { bytesOf, checkOf, containerOf, createOn, emptyContainer } from '../appended/images.ts';

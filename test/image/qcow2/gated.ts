@@ -2,7 +2,7 @@
 
 import { createQcow2 } from '../../../src/image/qcow2/create/create.ts';
 import { TmemError } from '../../../src/lib/errors.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import type { Random } from '../../tools/crash-random.ts';
 
 /** Counts syncs and writes; a write for which `gate` answers with a promise waits for that. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createQcow2 } from '../../../src/image/qcow2/create/create.ts';
 import { FIELD } from '../../../src/image/qcow2/structures/layout.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { KIB, MIB, openOn } from './images.ts';
 
 /** A small image in memory, with some of its bytes changed. */

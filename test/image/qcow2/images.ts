@@ -6,8 +6,8 @@ import { BlockImage } from '../../../src/image/image.ts';
 import { openQcow2 } from '../../../src/image/qcow2/open.ts';
 import { rawImage } from '../../../src/image/raw.ts';
 import { openFileStorage } from '../../../src/storage/file.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
 import type { ResizableStorage } from '../../../src/storage/storage.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { runProgram, runWell } from '../../tools/programs.ts';
 
 export const KIB = 1024;

@@ -4,7 +4,7 @@ import type { FormatName, ImageReference } from '../../../src/image/format.ts';
 import { driverOf } from '../../../src/image/formats.ts';
 import { BlockImage } from '../../../src/image/image.ts';
 import { openImage } from '../../../src/image/open.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { needsPrograms, runWell } from '../../tools/programs.ts';
 import { MIB, workspace } from '../../tools/workspace.ts';
 

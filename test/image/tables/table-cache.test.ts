@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { TableCache } from '../../../src/image/tables/table-cache.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
 import type { ResizableStorage } from '../../../src/storage/storage.ts';
 import { FaultyStorage } from '../../storage/faulty-storage.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { fc } from '../../tools/seed.ts';
 
 const SLICE = 64;

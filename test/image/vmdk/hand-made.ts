@@ -4,8 +4,8 @@ import { deflateSync } from 'node:zlib';
 import { BlockImage } from '../../../src/image/image.ts';
 import { rawImage } from '../../../src/image/raw.ts';
 import { vmdkDriver } from '../../../src/image/vmdk/driver.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
 import type { ResizableStorage } from '../../../src/storage/storage.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 
 export const SECTOR = 512;
 

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { Command } from '../../../src/nbd/protocol.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
 import { exportOn, KIB, MIB, makeMemory, noise } from '../../export/fixture.ts';
 import { FaultyStorage } from '../../storage/faulty-storage.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { fc } from '../../tools/seed.ts';
 import { TestClient } from './transmission-fixture.ts';
 

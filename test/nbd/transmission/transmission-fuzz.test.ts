@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { Command, Magic, NbdErrno, PAYLOAD_DRAIN_BYTES_MAX } from '../../../src/nbd/protocol.ts';
-import { MemoryStorage } from '../../../src/storage/memory.ts';
 import { exportOn, KIB, makeMemory, noise } from '../../export/fixture.ts';
 import { FaultyStorage } from '../../storage/faulty-storage.ts';
+import { MemoryStorage } from '../../storage/memory-storage.ts';
 import { fc } from '../../tools/seed.ts';
 import { cut, DISCONNECT, encodeRequest } from '../requests.ts';
 import { CONTEXT_ID, TestClient } from './transmission-fixture.ts';

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { MemoryStorage } from '../../src/storage/memory.ts';
 import { describeStorageContract } from './contract.ts';
+import { MemoryStorage } from './memory-storage.ts';
 
 describeStorageContract('memory', async (content, isReadOnly) => ({
   storage: new MemoryStorage(content, { isReadOnly }),

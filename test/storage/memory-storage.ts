@@ -1,7 +1,11 @@
 /** Bytes in memory as a storage: for disks that need not outlive the process. */
 
-import { TmemError } from '../lib/errors.ts';
-import type { ResizableStorage, StorageCapabilities, StorageExtent } from './storage.ts';
+import { TmemError } from '../../src/lib/errors.ts';
+import type {
+  ResizableStorage,
+  StorageCapabilities,
+  StorageExtent,
+} from '../../src/storage/storage.ts';
 
 /** How to make a memory storage. */
 export interface MemoryStorageOptions {
