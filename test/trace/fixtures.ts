@@ -22,7 +22,7 @@ function write(timeUs: number, offset: number, length: number, volume: string): 
 }
 
 /** Numbers of the sizes given, little-endian, one after another. */
-function packed(...fields: readonly (readonly [number, bigint | number])[]): Buffer {
+export function packed(...fields: readonly (readonly [number, bigint | number])[]): Buffer {
   return Buffer.concat(
     fields.map(([size, value]) => {
       const bytes = Buffer.alloc(8);

@@ -87,7 +87,7 @@ export function smallImage(options: SmallOptions): Buffer {
   return bytes;
 }
 
-const noFile = () => Promise.reject(new Error('nothing may be opened here'));
+export const noFile = () => Promise.reject(new Error('nothing may be opened here'));
 
 export function memoryOf(bytes: Buffer, isReadOnly = false): MemoryStorage {
   return new MemoryStorage(bytes, { name: 'small.vmdk', isContainer: true, isReadOnly });

@@ -20,7 +20,12 @@ function silentVolume(): LiveVolume {
 }
 
 function silentDriver(speed: number | undefined): Driver {
-  return new Driver({ volumes: new Map([[0, silentVolume()]]), allowsWrites: false, speed, firstTimeUs: 0 });
+  return new Driver({
+    volumes: new Map([[0, silentVolume()]]),
+    allowsWrites: false,
+    speed,
+    firstTimeUs: 0,
+  });
 }
 
 function readsAt(...timesUs: readonly number[]): RequestBatch {
