@@ -3,7 +3,7 @@
 import { type OpenBase, openBase } from '../../imaging/base-image.ts';
 import { createImage } from '../../imaging/create.ts';
 import { TmemError } from '../../lib/errors.ts';
-import { formatSize, parseSize } from '../../lib/sizes.ts';
+import { parseSize, statedSize } from '../../lib/sizes.ts';
 import { fullPath } from '../command/context.ts';
 import { printable } from '../terminal/table.ts';
 import {
@@ -92,7 +92,7 @@ export const createVerb: ImageVerb = {
     const on = base === undefined ? '' : ` on ${printable(base.reference.name)}`;
     return {
       json: { path, format: formatName, virtualSizeBytes: sizeBytes },
-      text: `made ${printable(path)}, ${formatName}, ${formatSize(sizeBytes)}${on}\n`,
+      text: `made ${printable(path)}, ${formatName}, ${statedSize(sizeBytes)}${on}\n`,
     };
   },
 };

@@ -1,7 +1,8 @@
 /** `tmem image resize`: another size of a disk. */
 
 import { resizeImage } from '../../imaging/resize.ts';
-import { formatSize, parseSize } from '../../lib/sizes.ts';
+import { refuse } from '../../lib/errors.ts';
+import { parseSize, statedSize } from '../../lib/sizes.ts';
 import { fullPath } from '../command/context.ts';
 import { printable } from '../terminal/table.ts';
 import { openInput, withImage } from './input.ts';
@@ -11,8 +12,11 @@ import type { ImageVerb } from './verb.ts';
 /** `SIZE`, or how much more or less than `now`. */
 function newSize(text: string, now: number): number {
   if (text.startsWith('+')) return now + parseSize(text.slice(1));
-  if (text.startsWith('-')) return now - parseSize(text.slice(1));
-  return parseSize(text);
+  if (!text.startsWith('-')) return parseSize(text);
+  const less = parseSize(text.slice(1));
+  if (less > now)
+    refuse(`the disk has ${statedSize(now)}, which cannot be less by ${text.slice(1)}`);
+  return now - less;
 }
 
 export const resizeVerb: ImageVerb = {
@@ -40,7 +44,7 @@ export const resizeVerb: ImageVerb = {
     });
     return {
       json: { path, virtualSizeBytes: sizeBytes },
-      text: `${printable(path)} has ${formatSize(sizeBytes)}\n`,
+      text: `${printable(path)} has ${statedSize(sizeBytes)}\n`,
     };
   },
 };

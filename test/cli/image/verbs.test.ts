@@ -213,6 +213,17 @@ test('resize takes all of a disk away where the image has an end besides, and gi
   expect(refused).toMatchObject({ code: 2, err: expect.stringMatching(/at least 512\n$/) });
 });
 
+test('resize says the size that a disk has, and that less cannot be taken away than there is', async () => {
+  const directory = workspace();
+  makeImage(directory, 1 * MIB, 'a.raw');
+  const grown = await runImage(directory, 'resize', 'a.raw', '+1');
+  expect(grown.out).toMatch(/ has 1049088 bytes \(/);
+  expect(await runImage(directory, 'resize', '--shrink', 'a.raw', '-1GiB')).toMatchObject({
+    code: 2,
+    err: expect.stringMatching(/has 1049088 bytes [^\n]* cannot be less by 1GiB\n$/),
+  });
+});
+
 test('map ends well when nobody reads it any more', async () => {
   const directory = workspace();
   await runImage(directory, 'create', 'a.qcow2', '1M');
