@@ -100,8 +100,8 @@ export class FileStorage implements ResizableStorage, NamedFile {
 
   /**
    * Linux reports lost writes to one fdatasync and forgets them, so after a failure nothing that was
-   * written can be said to be stable any more: every later sync fails as well, and `isFinal` in the
-   * context of the error says so.
+   * written can be said to be stable any more: every sync that ends later fails as well, and `isFinal`
+   * in the context of the error says so.
    */
   async sync(): Promise<void> {
     if (this.isReadOnly) return;
@@ -109,6 +109,7 @@ export class FileStorage implements ResizableStorage, NamedFile {
     try {
       if (this.#failedSync !== undefined) throw this.#failedSync;
       await this.#threads.run(() => this.#syncDescriptor());
+      if (this.#failedSync !== undefined) throw this.#failedSync; // another one was told meanwhile
     } catch (cause) {
       const { kind, message, context } = this.#failure('sync', 0, this.sizeBytes, cause);
       const isFinal = true;

@@ -141,6 +141,15 @@ describe('a file', () => {
     await storage.close();
   });
 
+  it('is not stable for a sync either that was under way when another one failed', async () => {
+    const storage = await openFileStorage(temporaryFile(pattern(8192)), { isReadOnly: false });
+    failNext('fdatasync', 'EIO');
+    const syncs = [storage.sync(), storage.sync()]; // Linux tells the first of them alone
+    const outcomes = await Promise.allSettled(syncs);
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    await storage.close();
+  });
+
   it('has one identity as long as nobody writes it, and another one afterwards', async () => {
     const path = temporaryFile(pattern(4096));
     const first = await openFileStorage(path, { isReadOnly: true });
