@@ -82,7 +82,7 @@ export class Connection {
     this.#shippedCount = writer.isShipping ? writer.shippedCount : -1;
     const transmission = this.#transmission;
     const sendsNone = this.#receivedCount === this.#awaitedCount;
-    this.#awaitedCount = transmission?.isHalfWritten === true ? this.#receivedCount : -1;
+    this.#awaitedCount = transmission?.awaitsPayload === true ? this.#receivedCount : -1;
     const others = 'while others waited for buffers';
     if (takesNone && writer.share.isWaitedFor) this.#violate(`it took no replies ${others}`);
     else if (sendsNone && transmission?.writeShare.isWaitedFor === true)

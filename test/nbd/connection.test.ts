@@ -140,6 +140,24 @@ test('a client that stops in the middle of a write is dropped while others wait 
   expect(socket.destroyed).toBe(true);
 });
 
+test('a client that has sent more of a write than there is a buffer for is not dropped', async () => {
+  const client = await connect(HANDSHAKE);
+  const { connection, socket, log, buffers } = client;
+  const large = 256 * KIB;
+  const taken = Array.from({ length: buffers.largeCount }, () => buffers.take(large)!);
+  const payload = Buffer.alloc(3 * large, 1);
+  const write = encodeRequest({ command: Command.WRITE, cookie: 1n, payload });
+  socket.push(write.subarray(0, 2 * large));
+  await quiet();
+  void buffers.wait(large);
+  buffers.release(taken.pop()!);
+  for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+  connection.lookForStall(); // it has a buffer, which is filled in the next turn
+  await quiet();
+  connection.lookForStall();
+  expect(log).toEqual([]);
+});
+
 test('a client that sends nothing after a whole write is not dropped', async () => {
   const client = await connect(HANDSHAKE);
   const payload = Buffer.alloc(4 * KIB, 1);

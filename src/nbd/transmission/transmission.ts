@@ -82,9 +82,9 @@ export class Transmission {
     return this.#isClosed;
   }
 
-  /** Whether a buffer of a write waits for the rest of its bytes. */
-  get isHalfWritten(): boolean {
-    return this.#write?.hasPiece === true;
+  /** Whether a buffer of a write waits for bytes that the client has yet to send. */
+  get awaitsPayload(): boolean {
+    return this.#input === undefined && this.#write?.hasPiece === true;
   }
 
   /**
