@@ -200,10 +200,10 @@ export class PageReads implements BaseReads {
         const count = Math.min(step, end - page);
         const missing = this.#absent(page, count);
         if (missing.length > 0) await this.#prefetchPiece(page, count, missing);
+        await turnOfTheLoop(); // others come between: what needs no disk is here at once
       } finally {
         this.#prefetchTurns.end();
       }
-      await turnOfTheLoop(); // others come between: what needs no disk is here at once
     }
   }
 

@@ -44,6 +44,14 @@ test('a prefetch lets others go on between its pieces, of what is cached and of 
   expect(await turnsWhile(prefetch)).toBeGreaterThanOrEqual(4);
 });
 
+test('many prefetches together leave others as many turns', async () => {
+  const { target } = makeExport();
+  const prefetch = () => target.reads.prefetch(0, MIB, always);
+  await prefetch();
+  const prefetches = () => Promise.all(Array.from({ length: 40 }, prefetch));
+  expect(await turnsWhile(prefetches)).toBeGreaterThanOrEqual(40); // of 160 pieces, four at a time
+});
+
 test('many prefetches leave buffers to readers', async () => {
   const parts = makeExport({ sizeBytes: 64 * MIB, bufferBytes: 4 * MIB });
   const held: (() => void)[] = [];
