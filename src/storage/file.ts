@@ -16,6 +16,7 @@ import { THREADS } from './io-places.ts';
 import { IoShare } from './io-share.ts';
 import { type FileStorageOptions, type OpenFile, openDescriptors } from './open-file.ts';
 import type { ResizableStorage, StorageCapabilities, StorageExtent } from './storage.ts';
+import { Syncs } from './syncs.ts';
 import { END_OF_FILE, transferFully } from './transfer.ts';
 import { WriteTurns } from './write-turns.ts';
 
@@ -60,10 +61,10 @@ export class FileStorage implements ResizableStorage, NamedFile {
   readonly #threads: IoShare;
   readonly #io: IoShare;
   readonly #writeTurns = new WriteTurns();
+  readonly #syncs: Syncs;
   #inFlightCount = 0;
   #closing: Promise<void> | undefined;
   #onDrained: (() => void) | undefined;
-  #failedSync: TmemError | undefined;
 
   constructor(file: OpenFile) {
     this.name = file.path;
@@ -80,6 +81,8 @@ export class FileStorage implements ResizableStorage, NamedFile {
     this.#threads = io.places === THREADS ? this.#io : new IoShare();
     this.#allocation = new FileAllocation(libc, allocationFd, isReadOnly, this.#threads);
     this.supports = this.#allocation;
+    const sync = () => promisify(fs.fdatasync)(file.bufferedFd);
+    this.#syncs = new Syncs(() => this.#threads.run(sync));
   }
 
   /** Of a container, where the file ends now. */
@@ -98,35 +101,18 @@ export class FileStorage implements ResizableStorage, NamedFile {
     return this.#transfer('write', buffer, bufferOffset, length, offset);
   }
 
-  /**
-   * Linux reports lost writes to one fdatasync and forgets them, so after a failure nothing that was
-   * written can be said to be stable any more: every sync that ends later fails as well, and `isFinal`
-   * in the context of the error says so.
-   */
+  /** After one has failed all later ones do, and `isFinal` in the context of the error says so. */
   async sync(): Promise<void> {
     if (this.isReadOnly) return;
     this.#begin();
     try {
-      if (this.#failedSync !== undefined) throw this.#failedSync;
-      await this.#threads.run(() => this.#syncDescriptor());
-      if (this.#failedSync !== undefined) throw this.#failedSync; // another one was told meanwhile
+      await this.#syncs.run();
     } catch (cause) {
       const { kind, message, context } = this.#failure('sync', 0, this.sizeBytes, cause);
-      const isFinal = true;
-      this.#failedSync ??= new TmemError(kind, message, {
-        context: { ...context, isFinal },
-        cause,
-      });
-      throw this.#failedSync;
+      throw new TmemError(kind, message, { context: { ...context, isFinal: true }, cause });
     } finally {
       this.#end();
     }
-  }
-
-  #syncDescriptor(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      fs.fdatasync(this.#file.bufferedFd, (error) => (error ? reject(error) : resolve()));
-    });
   }
 
   async nameState(): Promise<FileNameState> {

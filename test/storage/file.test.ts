@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { alignedBuffer } from '../../src/lib/aligned-buffer.ts';
+import { turnOfTheLoop } from '../../src/lib/turn-of-the-loop.ts';
 import { openFileStorage } from '../../src/storage/file.ts';
 import type { FileStorageOptions } from '../../src/storage/open-file.ts';
 import { THREAD_IO } from '../../src/storage/thread-io.ts';
@@ -141,12 +142,31 @@ describe('a file', () => {
     await storage.close();
   });
 
-  it('is not stable for a sync either that was under way when another one failed', async () => {
+  it('is synced once at a time, and then for all who asked meanwhile', async () => {
     const storage = await openFileStorage(temporaryFile(pattern(8192)), { isReadOnly: false });
-    failNext('fdatasync', 'EIO');
-    const syncs = [storage.sync(), storage.sync()]; // Linux tells the first of them alone
-    const outcomes = await Promise.allSettled(syncs);
-    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    const ends: ((error: Error | null) => void)[] = [];
+    vi.spyOn(fs, 'fdatasync').mockImplementation((_descriptor, end) => void ends.push(end));
+    const outcomes: string[] = [];
+    const sync = (name: string) =>
+      storage.sync().then(
+        () => outcomes.push(`${name} is stable`),
+        () => outcomes.push(`${name} failed`),
+      );
+    const first = [sync('a'), sync('b')];
+    await turnOfTheLoop();
+    const second = [sync('c'), sync('d')]; // what was written since is not in the one under way
+    await turnOfTheLoop();
+    expect(ends.length).toBe(1);
+    ends[0]!(null);
+    await Promise.all(first);
+    await turnOfTheLoop();
+    const third = sync('e');
+    await turnOfTheLoop();
+    expect([outcomes, ends.length]).toEqual([['a is stable', 'b is stable'], 2]);
+    ends[1]!(Object.assign(new Error('injected'), { code: 'EIO' }));
+    await Promise.all([...second, third]);
+    expect(outcomes.slice(2)).toEqual(['c failed', 'd failed', 'e failed']);
+    expect(ends.length).toBe(2);
     await storage.close();
   });
 
