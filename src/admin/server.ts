@@ -123,10 +123,13 @@ export class AdminServer {
     this.#server.on('connection', ({ remoteAddress }) => void remoteAddress);
     const turns = new RequestTurns((request, response) => void this.#serve(request, response));
     const take: RequestListener = (request, response) => {
+      const { socket } = request;
       // A body that stops coming is noticed first by nothing moving, which would end without a word.
-      request.once('timeout', () =>
-        this.#server.emit('clientError', new LateRequest(), request.socket),
-      );
+      request.once('timeout', () => {
+        if (turns.answerOn(socket) === response)
+          this.#server.emit('clientError', new LateRequest(), socket);
+        else socket.destroy(); // the answer before it is not taken either
+      });
       turns.take(request, response);
     };
     this.#server.on('request', take);

@@ -2,18 +2,19 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import path from 'node:path';
 import { expect, it } from 'vitest';
+import type { AdminTimeouts } from '../../src/admin/server.ts';
 import { temporaryDirectory } from '../storage/temporary-files.ts';
 import { MIB, page, startAdmin } from './fixture.ts';
 
 /** A server with a pool that holds an object, longer than a socket takes, and a connection to it. */
-async function startWithObject() {
+async function startWithObject(timeouts?: AdminTimeouts) {
   let statusCount = 0;
   const bufferBytes = (): number => statusCount++;
   // The buffers of a TCP connection would hold the object.
   const place = path.join(temporaryDirectory(), 'admin');
   const address = { kind: 'unix', path: place } as const;
   const memory = { limitBytes: 64 * MIB, bufferBytes };
-  const admin = await startAdmin({ address, parts: { memory } });
+  const admin = await startAdmin({ address, parts: { memory }, ...(timeouts && { timeouts }) });
   const pool = await admin.makePool();
   const object = `${pool.path}/objects/1`;
   await admin.ask('PUT', object, { key: pool.key, bytes: Buffer.alloc(2 * MIB, 'tmem') });
@@ -113,6 +114,15 @@ it('a body that cannot be read leaves its answer to what was asked before it', a
   const [answer = '', body] = text.split('\r\n\r\n');
   expect(answer).toMatch(/^HTTP\/1.1 200 /);
   expect(body).toHaveLength(2 * MIB);
+});
+
+it('who takes no answer and stops in the middle of the next request is hung up on', async () => {
+  const idle = { headersMs: 600_000, requestMs: 600_000, idleMs: 100 };
+  const { admin, object, pool, socket, head } = await startWithObject(idle);
+  const part = head('PUT', `${pool.path}/objects/2/pages/0`, 'content-length: 4096\r\n');
+  socket.write(`${head('GET', object)}${part}x`);
+  await once(socket, 'readable');
+  while (admin.admin.bufferBytes > 0) await new Promise((resolve) => setImmediate(resolve));
 });
 
 it('requests that are read behind a hang-up are not begun, and keep no buffers', async () => {
