@@ -62,13 +62,26 @@ export async function checkPass(
   checkEncryption(parts);
   await checkBitmaps(parts);
   const { hasLost } = marks;
-  const tableBytes = header.refcountTableClusters * geometry.clusterBytes;
-  if (!marks.mark(header.refcountTableOffset, tableBytes, 1, 'the refcount table')) {
-    stored.isBroken = true;
-  }
+  markRefcountTable(header, stored, marks, findings);
   checkBlocks(stored, marks, geometry, findings);
   const compared = { hasLost, ...compare(marks, stored, clusters, geometry, findings) };
   return { header, geometry, clusters, findings, marks, stored, walk, tables, ...compared };
+}
+
+/** All of the table must be there: blocks that the rest of it names would be taken for none. */
+function markRefcountTable(
+  { refcountTableOffset, refcountTableClusters, clusterBytes }: Qcow2Header,
+  stored: StoredRefcounts,
+  marks: Marks,
+  findings: Findings,
+): void {
+  const what = 'the refcount table';
+  const tableBytes = refcountTableClusters * clusterBytes;
+  const isMarked = marks.mark(refcountTableOffset, tableBytes, 1, what);
+  if (refcountTableOffset + tableBytes <= marks.fileBytes) return;
+  stored.isBroken = true;
+  if (!isMarked) return;
+  findings.corruption(what, refcountTableOffset, 'goes on behind the end of the file');
 }
 
 /** Holds the references against the kept counts, a page at a time: most are wholly alike. */

@@ -134,7 +134,11 @@ function faultOf(
 ): string | undefined {
   if ((low & OFFSET_LOW_MASK) !== 0) return 'has reserved bits set';
   if (low % clusterBytes !== 0) return 'does not point to where a cluster begins';
-  return offset >= storage.sizeBytes ? 'points behind the end of the file' : undefined;
+  if (offset >= storage.sizeBytes) return 'points behind the end of the file';
+  // The counts that are not there would be taken for zeros.
+  return offset + clusterBytes > storage.sizeBytes
+    ? 'points to a block that goes on behind the end of the file'
+    : undefined;
 }
 
 /** A block holds only itself and what it counts: anything else in its cluster breaks it. */

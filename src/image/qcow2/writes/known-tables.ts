@@ -51,11 +51,11 @@ export async function knownTables(
       return { metadata, fault: shared(name, place) };
     }
   }
-  // What a lost block counted would be taken for free, though entries still lead there.
-  for (const { offset } of blocksOf(refcountTable)) {
-    if (offset < storage.sizeBytes) continue;
-    const what = 'a refcount block is said to be behind the end of the file, which was cut off';
-    return { metadata, fault: unsafe(name, offset, what) };
+  // What lost counts were of would be taken for free, though entries still lead there.
+  for (const { offset, length, what } of countsOf(header, refcountTable)) {
+    if (offset + length <= storage.sizeBytes) continue;
+    const cause = `${what} goes on behind the end of the file, which was cut off`;
+    return { metadata, fault: unsafe(name, offset, cause) };
   }
   // An L2 table that is not the image's own is copied before it changes, so that it spoils nothing,
   // and what it was copied from is not given up where another table is: see FreedClusters. One that
@@ -108,6 +108,16 @@ function* blocksOf(table: PinnedTable): Generator<Place> {
     const offset = table.offsetOf(index);
     if (offset !== 0) yield { offset, length: 1, what: 'a refcount block' };
   }
+}
+
+/** The table of counts and its blocks, all of each. */
+function* countsOf(
+  { refcountTableOffset, refcountTableClusters, clusterBytes }: Qcow2Header,
+  table: PinnedTable,
+): Generator<Place> {
+  const length = refcountTableClusters * clusterBytes;
+  yield { offset: refcountTableOffset, length, what: 'the refcount table' };
+  for (const place of blocksOf(table)) yield { ...place, length: clusterBytes };
 }
 
 function shared(name: string, { offset, what }: Place): TmemError {
