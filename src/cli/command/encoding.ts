@@ -2,7 +2,7 @@
 
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
-import { TmemError } from '../../lib/errors.ts';
+import { refuse } from '../../lib/errors.ts';
 
 /** What Node puts in the place of bytes that are not UTF-8. */
 const REPLACEMENT = '\ufffd';
@@ -24,5 +24,5 @@ export function checkEncoding(args: readonly string[]): void {
   const arg = args.find((each) => each.includes(REPLACEMENT));
   // The name of a file may hold that very character.
   if (arg === undefined || isUtf8(commandLine())) return;
-  throw new TmemError('usage', `"${arg}" is not in UTF-8; use or make a name that is`);
+  refuse(`"${arg}" is not in UTF-8; use or make a name that is`);
 }

@@ -7,7 +7,7 @@ import {
   memoryStatus,
   snapshotStatus,
 } from '../../admin/schemas.ts';
-import { TmemError } from '../../lib/errors.ts';
+import { refuse } from '../../lib/errors.ts';
 import { formatCount } from '../../lib/quantities.ts';
 import { formatSize, parseSize } from '../../lib/sizes.ts';
 import { LONG_MS_MAX } from '../admin/client.ts';
@@ -19,8 +19,8 @@ const ONE_SIZE = { operands: 'SIZE', operandsMin: 1, operandsMax: 1 } as const;
 /** Throws a usage error for what is no size, and for nothing at all. */
 function parseSome(text: string): number {
   const bytes = parseSize(text);
-  if (bytes > 0) return bytes;
-  throw new TmemError('usage', `"${text}" is no memory at all; name a size above 0`);
+  if (bytes <= 0) refuse(`"${text}" is no memory at all; name a size above 0`);
+  return bytes;
 }
 
 const freeze: Verb = {
