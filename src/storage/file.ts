@@ -9,6 +9,7 @@ import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { alignedBuffer, isAlignedMemory, MEMORY_ALIGNMENT_BYTES } from '../lib/aligned-buffer.ts';
 import { kindOfSystemError, messageOf, systemErrorCode, TmemError } from '../lib/errors.ts';
+import { JoinedRuns } from '../lib/joined-runs.ts';
 import { FileAllocation } from './allocation.ts';
 import { closeDescriptors } from './descriptors.ts';
 import { type FileNameState, type NamedFile, nameStateOf } from './file-name.ts';
@@ -16,7 +17,6 @@ import { THREADS } from './io-places.ts';
 import { IoShare } from './io-share.ts';
 import { type FileStorageOptions, type OpenFile, openDescriptors } from './open-file.ts';
 import type { ResizableStorage, StorageCapabilities, StorageExtent } from './storage.ts';
-import { Syncs } from './syncs.ts';
 import { END_OF_FILE, transferFully } from './transfer.ts';
 import { WriteTurns } from './write-turns.ts';
 
@@ -61,10 +61,11 @@ export class FileStorage implements ResizableStorage, NamedFile {
   readonly #threads: IoShare;
   readonly #io: IoShare;
   readonly #writeTurns = new WriteTurns();
-  readonly #syncs: Syncs;
+  readonly #syncs = new JoinedRuns(() => this.#syncNow());
   #inFlightCount = 0;
   #closing: Promise<void> | undefined;
   #onDrained: (() => void) | undefined;
+  #failedSync: TmemError | undefined;
 
   constructor(file: OpenFile) {
     this.name = file.path;
@@ -81,8 +82,6 @@ export class FileStorage implements ResizableStorage, NamedFile {
     this.#threads = io.places === THREADS ? this.#io : new IoShare();
     this.#allocation = new FileAllocation(libc, allocationFd, isReadOnly, this.#threads);
     this.supports = this.#allocation;
-    const sync = () => promisify(fs.fdatasync)(file.bufferedFd);
-    this.#syncs = new Syncs(() => this.#threads.run(sync));
   }
 
   /** Of a container, where the file ends now. */
@@ -101,17 +100,30 @@ export class FileStorage implements ResizableStorage, NamedFile {
     return this.#transfer('write', buffer, bufferOffset, length, offset);
   }
 
-  /** After one has failed all later ones do, and `isFinal` in the context of the error says so. */
+  /**
+   * Linux reports lost writes to one fdatasync and forgets them, so after a failure nothing that was
+   * written can be said to be stable any more: every later sync fails as well, and `isFinal` in the
+   * context of the error says so. Nor do two overlap, of which the other would be told that all is well.
+   */
   async sync(): Promise<void> {
     if (this.isReadOnly) return;
     this.#begin();
     try {
       await this.#syncs.run();
-    } catch (cause) {
-      const { kind, message, context } = this.#failure('sync', 0, this.sizeBytes, cause);
-      throw new TmemError(kind, message, { context: { ...context, isFinal: true }, cause });
     } finally {
       this.#end();
+    }
+  }
+
+  async #syncNow(): Promise<void> {
+    if (this.#failedSync !== undefined) throw this.#failedSync;
+    try {
+      await this.#threads.run(() => promisify(fs.fdatasync)(this.#file.bufferedFd));
+    } catch (cause) {
+      const { kind, message, context } = this.#failure('sync', 0, this.sizeBytes, cause);
+      const isFinal = true;
+      this.#failedSync = new TmemError(kind, message, { context: { ...context, isFinal }, cause });
+      throw this.#failedSync;
     }
   }
 

@@ -8,8 +8,8 @@
  * failed write has left wait all the same, or a crash could show what was meant for elsewhere.
  */
 
+import { JoinedRuns } from '../../lib/joined-runs.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { JoinedRuns } from '../data/joined-runs.ts';
 import { TableCache } from '../tables/table-cache.ts';
 import { type AppendedLayout, brokenEntry, ENTRY_BYTES, HOLE } from './layout.ts';
 import type { LevelOne } from './level-one.ts';

@@ -6,8 +6,8 @@
  * are bits of blocks that no FLUSH covered: there the base shows through again, as before the write.
  */
 
+import { JoinedRuns } from '../../lib/joined-runs.ts';
 import type { ResizableStorage } from '../../storage/storage.ts';
-import { JoinedRuns } from '../data/joined-runs.ts';
 import type { Mapping, WritableFormat, WriteTarget } from '../format.ts';
 import { UnitsInFlight } from '../tables/units-in-flight.ts';
 import { type BlockBitmap, writeSectors } from './bitmap.ts';

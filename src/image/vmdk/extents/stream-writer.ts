@@ -5,8 +5,8 @@
  */
 
 import { TmemError } from '../../../lib/errors.ts';
+import { JoinedRuns } from '../../../lib/joined-runs.ts';
 import type { ResizableStorage } from '../../../storage/storage.ts';
-import { JoinedRuns } from '../../data/joined-runs.ts';
 import type { Mapping, WritableFormat } from '../../format.ts';
 import {
   compressGrain,

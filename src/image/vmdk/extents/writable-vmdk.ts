@@ -1,9 +1,9 @@
 /** A VMDK that is written: the order of what reaches its files, over all extents. */
 
 import { TmemError } from '../../../lib/errors.ts';
+import { JoinedRuns } from '../../../lib/joined-runs.ts';
 import { settleAll } from '../../../lib/settle-all.ts';
 import type { ResizableStorage } from '../../../storage/storage.ts';
-import { JoinedRuns } from '../../data/joined-runs.ts';
 import type { Mapping, WritableFormat, WriteTarget } from '../../format.ts';
 import type { RequestEpochs } from '../../tables/request-epochs.ts';
 import type { ContentId } from '../structures/content-id.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { JoinedRuns } from '../../../src/image/data/joined-runs.ts';
+import { JoinedRuns } from '../../src/lib/joined-runs.ts';
 
 /** Runs that a test ends one by one. */
 function runs() {
